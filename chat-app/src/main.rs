@@ -1,0 +1,2 @@
+//! Pings a cache server.
+fn main() {}

@@ -1,0 +1,29 @@
+//! Numbers as text, exactly as Redis 7.4 reads and writes them.
+
+/// Reads a decimal integer in its one canonical form, as Redis's `string2ll`: no sign `+`, no
+/// leading zeros, no `-0`, no white space. `None` if it is anything else or out of range.
+#[inline]
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    // 19 digits are below 10^19, which a u64 holds.
+    let mut magnitude = 0_u64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        magnitude = magnitude * 10 + u64::from(digit);
+    }
+    match negative {
+        true => 0_i64.checked_sub_unsigned(magnitude),
+        false => i64::try_from(magnitude).ok(),
+    }
+}

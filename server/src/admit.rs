@@ -1,0 +1,108 @@
+//! One ordered list of reasons to refuse a command. The order is Redis's.
+
+use larder_protocol::{Args, OwnedArgs, Proto};
+
+use crate::commands::command::{ADMIN, Command, DENYOOM, NO_AUTH, NO_MULTI, Run};
+use crate::commands::table::TABLE;
+use crate::config::Access;
+use crate::engine::Engine;
+use crate::error::{self, Error};
+use crate::session::{Queued, Session, Transaction};
+
+/// What becomes of a command.
+pub(crate) enum Admission {
+    Run(u16),
+    Queue(u16),
+}
+
+/// Finds the row of a call (`row` is what its first word names) and decides about it. An error comes with the row,
+/// if there is one.
+#[inline]
+pub(crate) fn admit(
+    engine: &Engine,
+    session: &Session,
+    row: u16,
+    args: Args<'_>,
+    proto: Proto,
+) -> Result<Admission, (Option<u16>, Error)> {
+    if row == u16::MAX {
+        return Err((None, error::unknown_command(args)));
+    }
+    let mut row = row;
+    let mut command = TABLE.row(row);
+    if matches!(command.run, Run::Container) && args.len() > 1 {
+        row = TABLE.find(args).map_err(|error| (None, error))?;
+        command = TABLE.row(row);
+    }
+    if !command.arity.allows(args.len()) {
+        return Err((Some(row), error::wrong_arity(&command.lower_name())));
+    }
+    if session.authenticated && session.multi.is_none() && session.subscriptions.is_empty() && !command.has(ADMIN) {
+        return Ok(Admission::Run(row));
+    }
+    special(engine, session, command, proto).map_err(|error| (Some(row), error))?;
+    match session.multi {
+        Some(_) if !runs_inside_multi(command) => Ok(Admission::Queue(row)),
+        _ => Ok(Admission::Run(row)),
+    }
+}
+
+/// Refusals that only some sessions or commands can meet.
+fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) -> Result<(), Error> {
+    if command.name == "DEBUG" || command.name.starts_with("DEBUG|") {
+        protected(engine.settings().enable_debug_command.get(), session)?;
+    }
+    if !session.authenticated && !command.has(NO_AUTH) {
+        return Err(error::NO_AUTH);
+    }
+    if session.multi.is_some() && command.has(NO_MULTI) {
+        return Err(error::NOT_IN_TRANSACTION);
+    }
+    if session.only_listens(proto) && !runs_while_listening(command) {
+        let name = command.lower_name();
+        return Err(Error::made(format!(
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+        )));
+    }
+    Ok(())
+}
+
+fn protected(access: Access, session: &Session) -> Result<(), Error> {
+    let local = session.client.addresses.loopback || session.client.addresses.unix;
+    if access.allows(local) {
+        return Ok(());
+    }
+    Err(Error::fixed(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+    ))
+}
+
+/// Commands that are not queued.
+fn runs_inside_multi(command: &Command) -> bool {
+    matches!(command.name, "EXEC" | "DISCARD" | "MULTI" | "WATCH" | "QUIT" | "RESET")
+}
+
+fn runs_while_listening(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "PING" | "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" | "QUIT" | "RESET"
+    )
+}
+
+/// Whether a command must be refused while memory is short.
+pub(crate) fn adds_data(session: &Session, command: &Command) -> bool {
+    match &session.multi {
+        None => command.has(DENYOOM),
+        Some(transaction) if command.name == "EXEC" => transaction.flags & DENYOOM != 0,
+        Some(_) => !runs_inside_multi(command),
+    }
+}
+
+/// Keeps a command for EXEC.
+pub(crate) fn queue(session: &mut Session, row: u16, args: Args<'_>) {
+    let transaction = session.multi.get_or_insert_with(Transaction::default);
+    let args: OwnedArgs = args.to_owned();
+    transaction.bytes += args.bytes();
+    transaction.flags |= TABLE.row(row).flags;
+    transaction.queue.push(Queued { row, args });
+}

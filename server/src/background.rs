@@ -1,0 +1,120 @@
+//! Work that no client asked for: expired keys, garbage, compaction, idle clients. Each thread does its share, in
+//! slices of about 100 microseconds, and lets its connections run between them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use larder_storage::keyspace::ShardSet;
+
+use crate::engine::Engine;
+use crate::locked::Locked;
+use crate::stats::WorkerStats;
+
+/// How long connections may wait for a slice of this work.
+const SLICE: Duration = Duration::from_micros(100);
+/// How often a thread looks for work.
+const TICK: Duration = Duration::from_millis(10);
+/// Segments that one lock of a shard may look through.
+const SEGMENTS_PER_LOCK: usize = 4;
+/// Keys that one lock of a shard may remove.
+const KEYS_PER_LOCK: usize = 32;
+
+/// Runs for ever, as the task of thread `number` of `threads`.
+pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stats: Arc<WorkerStats>) {
+    let mut last_second = engine.clock().now_ms() / 1000;
+    loop {
+        let mut busy = true;
+        while busy {
+            busy = slice(&engine, number, threads, &stats);
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(TICK).await;
+        let second = engine.clock().now_ms() / 1000;
+        if number == 0 && second != last_second {
+            last_second = second;
+            every_second(&engine);
+        }
+    }
+}
+
+/// One slice of work; whether more is at hand.
+fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) -> bool {
+    let mut more = engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, SLICE);
+    if number == 0 {
+        more |= engine.free_garbage(SLICE);
+    }
+    more | compact(engine, (number..engine.keyspace().shards()).step_by(threads))
+}
+
+/// Removes expired keys of some shards for about `budget`; whether more are due.
+pub(crate) fn sweep(
+    engine: &Engine,
+    shards: impl Iterator<Item = usize>,
+    stats: &WorkerStats,
+    budget: Duration,
+) -> bool {
+    let (started, now) = (Instant::now(), engine.clock().now_ms());
+    let mut more = false;
+    for shard in shards {
+        while engine.keyspace().next_due(shard) <= now {
+            if started.elapsed() > budget {
+                return true;
+            }
+            more |= sweep_shard(engine, shard, now, stats);
+        }
+    }
+    more
+}
+
+/// Removes a bounded number of expired keys of one shard; whether more may be due.
+fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> bool {
+    let mut locked = Locked::new(engine, ShardSet::one(shard), now, stats);
+    let (mut segments, mut keys) = (SEGMENTS_PER_LOCK, KEYS_PER_LOCK);
+    for db in 0..engine.keyspace().databases() {
+        locked.select(db);
+        while keys > 0 && segments > 0 {
+            let Some(guarded) = locked.shards().only() else { return false };
+            let Some(table) = guarded.shard.table_mut(db) else { break };
+            let Some(pos) = table.next_due(now, &mut segments) else { break };
+            let hash = table.hash_at(pos);
+            locked.expire(hash, pos);
+            keys -= 1;
+        }
+    }
+    keys == 0 || segments == 0
+}
+
+/// Moves entries out of one sparse page of each shard; whether there was one.
+fn compact(engine: &Engine, shards: impl Iterator<Item = usize>) -> bool {
+    let started = Instant::now();
+    let mut more = false;
+    for shard in shards {
+        let mut locked = engine.keyspace().lock(ShardSet::one(shard));
+        more |= locked.only().is_some_and(|guarded| guarded.shard.compact_step());
+        drop(locked);
+        if started.elapsed() > SLICE {
+            return true;
+        }
+    }
+    more
+}
+
+/// What is due once a second.
+fn every_second(engine: &Engine) {
+    engine.keyspace().advance_tick();
+    engine.keyspace().regions().purge();
+    engine.peak_memory.fetch_max(engine.keyspace().used_memory() as u64, Relaxed);
+    let timeout = engine.settings().timeout.get() * 1000;
+    if timeout == 0 {
+        return;
+    }
+    let now = engine.clock().now_ms();
+    for client in engine.clients().all() {
+        let facts = &client.facts;
+        let listens = facts.channels.load(Relaxed) + facts.patterns.load(Relaxed) + facts.shard_channels.load(Relaxed) > 0;
+        if !listens && now.saturating_sub(facts.active_ms.load(Relaxed)) > timeout {
+            client.kill();
+        }
+    }
+}

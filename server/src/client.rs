@@ -1,0 +1,219 @@
+//! What others may know of a client, and how they reach it: the registry, and each client's outbox.
+//!
+//! The client's own task writes most of it; others read it (CLIENT LIST), push messages into the outbox, or ask it to
+//! close. The outbox is the last of all locks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use crate::wake::Wake;
+
+/// Where a client comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// The peer, as CLIENT LIST shows it; empty for a client without a socket.
+    pub(crate) peer: String,
+    /// This side.
+    pub(crate) local: String,
+    /// Whether it came through the Unix socket.
+    pub(crate) unix: bool,
+    /// Whether it is on this host, which some options ask for.
+    pub(crate) loopback: bool,
+    /// The socket's number in the system, -1 if there is none.
+    pub(crate) fd: i64,
+}
+
+/// What a client says of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) name: Vec<u8>,
+    pub(crate) library: Vec<u8>,
+    pub(crate) library_version: Vec<u8>,
+}
+
+/// Facts that the client's task notes after each batch, for CLIENT LIST.
+#[derive(Default)]
+pub(crate) struct Facts {
+    /// Time of the last command, in milliseconds since 1970.
+    pub(crate) active_ms: AtomicU64,
+    pub(crate) db: AtomicUsize,
+    /// The last command's row; `u16::MAX` before the first.
+    pub(crate) row: AtomicU32,
+    pub(crate) channels: AtomicUsize,
+    pub(crate) patterns: AtomicUsize,
+    pub(crate) shard_channels: AtomicUsize,
+    pub(crate) watched: AtomicUsize,
+    /// Queued commands, or -1 outside MULTI, as a wrapped number.
+    pub(crate) queued: AtomicU64,
+    pub(crate) queued_bytes: AtomicUsize,
+    pub(crate) query_bytes: AtomicUsize,
+    pub(crate) query_capacity: AtomicUsize,
+    /// Bytes of commands that are parsed but not run.
+    pub(crate) output_bytes: AtomicUsize,
+    pub(crate) protocol: AtomicU8,
+    pub(crate) no_evict: AtomicBool,
+    pub(crate) no_touch: AtomicBool,
+    pub(crate) commands: AtomicU64,
+}
+
+/// Messages that others have for a client.
+#[derive(Default)]
+struct Outbox {
+    messages: Mutex<Vec<Bytes>>,
+    bytes: AtomicUsize,
+    /// Whether `messages` may be other than empty; read without the lock.
+    waiting: AtomicBool,
+}
+
+/// See the module's page.
+pub struct Client {
+    /// Its number, given in order of connection.
+    pub id: u64,
+    pub(crate) created_ms: u64,
+    pub(crate) addresses: Addresses,
+    pub(crate) names: Mutex<Names>,
+    pub(crate) facts: Facts,
+    outbox: Outbox,
+    /// Wakes the client's task: something is in the outbox, or it shall close.
+    pub(crate) wake: Wake,
+    killed: AtomicBool,
+    watch_failed: AtomicBool,
+    /// Bytes that the outbox may hold.
+    outbox_limit: AtomicUsize,
+}
+
+impl Client {
+    pub(crate) fn new(id: u64, created_ms: u64, addresses: Addresses) -> Self {
+        let facts = Facts::default();
+        facts.active_ms.store(created_ms, Relaxed);
+        facts.row.store(u16::MAX as u32, Relaxed);
+        facts.queued.store(u64::MAX, Relaxed);
+        facts.protocol.store(2, Relaxed);
+        Self {
+            id,
+            created_ms,
+            addresses,
+            names: Mutex::default(),
+            facts,
+            outbox: Outbox::default(),
+            wake: Wake::default(),
+            killed: AtomicBool::new(false),
+            watch_failed: AtomicBool::new(false),
+            outbox_limit: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    /// Puts a message into the outbox. A client that does not read is closed when its limit is passed.
+    pub(crate) fn push(&self, message: Bytes) {
+        let size = message.len();
+        let mut messages = self.outbox.messages.lock();
+        messages.push(message);
+        self.outbox.waiting.store(true, Relaxed);
+        let total = self.outbox.bytes.fetch_add(size, Relaxed) + size;
+        drop(messages);
+        if total > self.outbox_limit.load(Relaxed) {
+            self.kill();
+        }
+        self.wake.wake();
+    }
+
+    /// Takes all messages out.
+    #[inline]
+    pub(crate) fn take_messages(&self, mut each: impl FnMut(Bytes)) {
+        if !self.outbox.waiting.load(Relaxed) {
+            return;
+        }
+        let mut messages = self.outbox.messages.lock();
+        self.outbox.waiting.store(false, Relaxed);
+        self.outbox.bytes.store(0, Relaxed);
+        let taken = std::mem::take(&mut *messages);
+        drop(messages);
+        taken.into_iter().for_each(&mut each);
+    }
+
+    /// Whether messages wait.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.outbox.waiting.load(Relaxed)
+    }
+
+    /// Bytes of messages that wait.
+    pub(crate) fn outbox_bytes(&self) -> usize {
+        self.outbox.bytes.load(Relaxed)
+    }
+
+    /// Sets how many bytes the outbox may hold.
+    pub(crate) fn limit_outbox(&self, bytes: usize) {
+        self.outbox_limit.store(bytes, Relaxed);
+    }
+
+    /// Asks the client's task to close the connection.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Relaxed);
+        self.wake.wake();
+    }
+
+    /// Whether the connection shall close.
+    #[inline]
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Relaxed)
+    }
+
+    /// Notes that a watched key has changed. Called with the key's shard held.
+    pub(crate) fn watch_failed(&self) {
+        self.watch_failed.store(true, Relaxed);
+    }
+
+    /// Whether a watched key has changed. Exact while the shards of all watched keys are held.
+    pub(crate) fn has_watch_failed(&self) -> bool {
+        self.watch_failed.load(Relaxed)
+    }
+
+    /// Forgets that a watched key has changed.
+    pub(crate) fn forget_watch(&self) {
+        self.watch_failed.store(false, Relaxed);
+    }
+}
+
+/// All clients of an engine that have a connection, by number.
+#[derive(Default)]
+pub(crate) struct Clients {
+    next: AtomicU64,
+    connected: Mutex<BTreeMap<u64, Arc<Client>>>,
+    count: AtomicUsize,
+    /// How many connections were subscribed to something at their last batch.
+    pub(crate) subscribers: AtomicUsize,
+}
+
+impl Clients {
+    /// A number for the next client; the first is 1.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed) + 1
+    }
+
+    pub(crate) fn add(&self, client: Arc<Client>) {
+        self.connected.lock().insert(client.id, client);
+        self.count.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn remove(&self, id: u64) {
+        if self.connected.lock().remove(&id).is_some() {
+            self.count.fetch_sub(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.connected.lock().get(&id).cloned()
+    }
+
+    /// All clients, by number.
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.connected.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+}

@@ -1,0 +1,5 @@
+//! Rows to come.
+
+use super::command::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

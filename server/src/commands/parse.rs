@@ -1,0 +1,41 @@
+//! Arguments as commands read them: integers, floats, and the errors for what is neither.
+
+use larder_protocol::parse_i64;
+
+use crate::error::{Error, NOT_A_FLOAT, NOT_AN_INTEGER, SYNTAX};
+
+/// An integer, or Redis's usual error.
+#[inline]
+pub(crate) fn integer(arg: &[u8]) -> Result<i64, Error> {
+    parse_i64(arg).ok_or(NOT_AN_INTEGER)
+}
+
+/// An integer, or the error given.
+pub(crate) fn integer_or(arg: &[u8], error: Error) -> Result<i64, Error> {
+    parse_i64(arg).ok_or(error)
+}
+
+/// A floating-point number that is not NaN, or Redis's usual error.
+pub(crate) fn float(arg: &[u8]) -> Result<f64, Error> {
+    crate::number::parse_f64(arg).ok_or(NOT_A_FLOAT)
+}
+
+/// Whether an argument is this word, whatever its case. `word` is in capitals.
+#[inline]
+pub(crate) fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// The argument at an index, or a syntax error.
+pub(crate) fn at<'a>(args: larder_protocol::Args<'a>, index: usize) -> Result<&'a [u8], Error> {
+    args.get(index).ok_or(SYNTAX)
+}
+
+/// A range of indexes as GETRANGE and ZRANGE give it, negative ones counted from the end, cut to what is there:
+/// `None` when it is empty.
+pub(crate) fn index_range(start: i64, end: i64, len: usize) -> Option<(usize, usize)> {
+    let len = len as i64;
+    let start = if start < 0 { (start + len).max(0) } else { start };
+    let end = if end < 0 { end + len } else { end.min(len - 1) };
+    (len > 0 && start <= end && start < len && end >= 0).then_some((start as usize, end as usize))
+}

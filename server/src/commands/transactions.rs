@@ -1,0 +1,168 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! EXEC locks once the shards of all queued and all watched keys, looks whether a watched key has changed, and runs
+//! the queue under that lock. So a transaction is atomic, and of two that watch each other's key one fails.
+
+use larder_protocol::{Args, Reply};
+use larder_storage::keyspace::ShardSet;
+
+use super::command::{
+    ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT, NO_MULTI, RO, Run, SKIP_SLOWLOG, STALE, keys,
+};
+use super::table::TABLE;
+use crate::engine::Engine;
+use crate::error::{
+    DISCARD_WITHOUT_MULTI, EXEC_ABORTED, EXEC_WITHOUT_MULTI, NESTED_MULTI, Outcome, WATCH_INSIDE_MULTI,
+};
+use crate::locked::Locked;
+use crate::session::{Queued, Session, Transaction, Watched};
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command::session("MULTI", Arity::exactly(0), multi)
+        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
+        .group(Group::Transactions)
+        .since("1.2.0")
+        .summary("Starts a transaction: the commands that follow are queued.")
+        .examples(&[("MULTI", "OK"), ("SET k v", "QUEUED"), ("EXEC", "1) OK")]),
+    Command::session("EXEC", Arity::exactly(0), exec)
+        .flags(NOSCRIPT | LOADING | STALE | SKIP_SLOWLOG)
+        .group(Group::Transactions)
+        .since("1.2.0")
+        .complexity("Depends on the queued commands")
+        .summary("Runs the queued commands, all at once as others see it.")
+        .examples(&[("MULTI", "OK"), ("INCR n", "QUEUED"), ("INCR n", "QUEUED"), ("EXEC", "1) (integer) 1\n2) (integer) 2")]),
+    Command::session("DISCARD", Arity::exactly(0), discard)
+        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
+        .group(Group::Transactions)
+        .since("2.0.0")
+        .complexity("O(N) for N queued commands")
+        .summary("Forgets the queued commands.")
+        .examples(&[("MULTI", "OK"), ("SET k v", "QUEUED"), ("DISCARD", "OK"), ("GET k", "(nil)")]),
+    Command::session("WATCH", Arity::at_least(1), watch)
+        .keys(&[keys(1, 1, RO)])
+        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NO_MULTI)
+        .group(Group::Transactions)
+        .since("2.2.0")
+        .complexity("O(1) per key")
+        .summary("Makes the next EXEC fail if one of these keys changes before it.")
+        .examples(&[("WATCH k", "OK"), ("MULTI", "OK"), ("EXEC", "(empty array)")]),
+    Command::session("UNWATCH", Arity::exactly(0), unwatch)
+        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
+        .group(Group::Transactions)
+        .since("2.2.0")
+        .summary("Forgets the watched keys.")
+        .examples(&[("UNWATCH", "OK")]),
+];
+
+fn multi(_: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    if session.multi.is_some() {
+        return Err(NESTED_MULTI);
+    }
+    session.multi = Some(Transaction::default());
+    reply.ok();
+    Ok(())
+}
+
+fn discard(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    if session.multi.take().is_none() {
+        return Err(DISCARD_WITHOUT_MULTI);
+    }
+    unwatch_all(engine, session);
+    reply.ok();
+    Ok(())
+}
+
+fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    if session.multi.is_some() {
+        return Err(WATCH_INSIDE_MULTI);
+    }
+    let (now, db) = (engine.clock().now_ms(), session.db);
+    for key in args.from(1).iter() {
+        if session.watched.iter().any(|watched| watched.db == db && watched.key == key) {
+            continue;
+        }
+        let hash = engine.keyspace().hash(key);
+        let mut shards = engine.keyspace().lock(engine.keyspace().set_of(hash));
+        let guarded = shards.of(hash);
+        guarded.extra.watchers.add(db, key, &session.client);
+        let expired = is_expired(&guarded.shard, db, hash, key, now);
+        session.watched.push(Watched { db, key: key.to_vec(), hash, expired });
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn unwatch(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    unwatch_all(engine, session);
+    reply.ok();
+    Ok(())
+}
+
+fn is_expired(shard: &larder_storage::shard::Shard, db: usize, hash: u64, key: &[u8], now: u64) -> bool {
+    let table = shard.table(db);
+    let entry = table.and_then(|table| table.find(hash, key).map(|pos| table.entry(pos)));
+    entry.and_then(|entry| entry.expiry()).is_some_and(|at| at <= now)
+}
+
+/// Forgets the watched keys. Locks their shards, so it must not be called while shards are held, unless nothing is
+/// watched any more (EXEC sees to that before it runs its queue).
+pub(crate) fn unwatch_all(engine: &Engine, session: &mut Session) {
+    for watched in session.watched.drain(..) {
+        let mut shards = engine.keyspace().lock(engine.keyspace().set_of(watched.hash));
+        shards.of(watched.hash).extra.watchers.remove(watched.db, &watched.key, &session.client);
+    }
+    session.client.forget_watch();
+}
+
+fn exec(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    let Some(transaction) = session.multi.take() else {
+        return Err(EXEC_WITHOUT_MULTI);
+    };
+    if transaction.aborted {
+        unwatch_all(engine, session);
+        return Err(EXEC_ABORTED);
+    }
+    let set = shards_of(engine, session, &transaction.queue);
+    let (now, stats) = (engine.clock().now_ms(), session.stats.clone());
+    let mut locked = Locked::new(engine, set, now, &stats);
+    locked.no_touch = session.no_touch;
+    if !still_as_watched(session, &mut locked, now) {
+        reply.null_array();
+        return Ok(());
+    }
+    reply.array(transaction.queue.len());
+    for Queued { row, args } in &transaction.queue {
+        engine.run_queued(session, &mut locked, *row, args.as_args(), reply);
+    }
+    Ok(())
+}
+
+/// The shards of all queued and all watched keys.
+fn shards_of(engine: &Engine, session: &Session, queue: &[Queued]) -> ShardSet {
+    let keyspace = engine.keyspace();
+    let mut set = session.watched.iter().fold(ShardSet::NONE, |set, watched| set | keyspace.set_of(watched.hash));
+    for Queued { row, args } in queue {
+        let command = TABLE.row(*row);
+        if matches!(command.run, Run::All(_)) {
+            return keyspace.all();
+        }
+        let mut own = ShardSet::NONE;
+        // A call whose keys cannot be found answers an error and touches none.
+        if command.each_key(args.as_args(), |_, key, _| own |= keyspace.set_of(keyspace.hash(key))).is_some() {
+            set |= own;
+        }
+    }
+    set
+}
+
+/// Whether no watched key has changed or expired. Forgets what is watched, as EXEC does in any case.
+fn still_as_watched(session: &mut Session, locked: &mut Locked<'_>, now: u64) -> bool {
+    let mut unchanged = !session.client.has_watch_failed();
+    for watched in session.watched.drain(..) {
+        let guarded = locked.shards().of(watched.hash);
+        unchanged &= watched.expired || !is_expired(&guarded.shard, watched.db, watched.hash, &watched.key, now);
+        guarded.extra.watchers.remove(watched.db, &watched.key, &session.client);
+    }
+    session.client.forget_watch();
+    unchanged
+}

@@ -1,0 +1,217 @@
+//! Configuration: one table of options ([`options`]) from which everything about them derives.
+//!
+//! - [`options`]: the table, and [`Settings`], which holds the values.
+//! - `cells`: what a setting is while the server runs, cheap to read from any thread.
+//! - `kind`: how a kind of option reads and prints its value; `value`: numbers, sizes and quoted words as text.
+//! - `file`, [`cli`]: configuration files and the command line; `rewrite`: CONFIG REWRITE; `manual`: docs/options.md.
+//!
+//! A server owns one [`Config`]; nothing here is global, so several servers live in one process. CONFIG SET checks all
+//! its pairs on a draft and only then changes the settings, so it happens as a whole or not at all. What a change must
+//! cause elsewhere is the caller's: it gets the names of the options that changed.
+
+mod cells;
+pub mod cli;
+mod file;
+
+mod kind;
+mod manual;
+pub mod options;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+pub use cells::{
+    Access, Choice, ClientClass, Events, Flag, KeyspaceEvents, LogLevel, MaxmemoryPolicy, Number,
+    OutputLimit, OutputLimits, Selected, Text,
+};
+pub use cli::CommandLine;
+pub use file::{LoadError, Origin};
+pub use manual::options_markdown;
+pub use options::Settings;
+
+use kind::{error_text, path_from};
+use options::{Change, Row, find, rows};
+
+/// The configuration of one server.
+#[derive(Debug, Default)]
+pub struct Config {
+    settings: Settings,
+    /// The configuration file, absolute.
+    file: Option<PathBuf>,
+    /// Held while options change or are written, so that two changes do not mix.
+    changing: Mutex<()>,
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The defaults, changed by the lines of a configuration file.
+    pub fn from_text(text: &str) -> Result<Self, LoadError> {
+        let config = Self::new();
+        file::load_text(&config.settings, &Origin::Text, text.as_bytes())?;
+        Ok(config)
+    }
+
+    /// What a command line asks for; `standard_input` is read to its end if it is to be.
+    pub fn load(line: &CommandLine, standard_input: &mut dyn Read) -> Result<Self, LoadError> {
+        let mut config = Self::new();
+        if let Some(path) = &line.file {
+            let unreadable = |error| LoadError::Unreadable {
+                path: path.clone(),
+                error,
+            };
+            config.file = Some(std::path::absolute(path).map_err(unreadable)?);
+            file::load_file(&config.settings, path)?;
+        }
+        if line.standard_input {
+            let mut text = Vec::new();
+            let unreadable = |error| LoadError::Unreadable {
+                path: PathBuf::from("-"),
+                error,
+            };
+            standard_input.read_to_end(&mut text).map_err(unreadable)?;
+            file::load_text(&config.settings, &Origin::StandardInput, &text)?;
+        }
+        file::load_text(
+            &config.settings,
+            &Origin::CommandLine,
+            line.directives.as_bytes(),
+        )?;
+        Ok(config)
+    }
+
+    /// The values.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The configuration file, absolute; `None` if there is none.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// A path of an option such as `logfile` or `unixsocket`, taken from `dir` if it is relative.
+    pub fn resolve(&self, path: &[u8]) -> PathBuf {
+        path_from(&self.settings.dir.get()).join(path_from(path))
+    }
+
+    /// CONFIG GET: the options that match any of the patterns, each once, in the order of the patterns and then of the
+    /// table. A name without wildcards is answered in the caller's spelling.
+    pub fn get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
+        let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut add = |name: &str, row: &Row| {
+            if !found
+                .iter()
+                .any(|(known, _)| known.eq_ignore_ascii_case(name))
+            {
+                found.push((name.to_owned(), row.kind.print(&self.settings)));
+            }
+        };
+        for pattern in patterns {
+            if pattern.iter().any(|byte| b"[*?".contains(byte)) {
+                for row in rows() {
+                    row.names()
+                        .filter(|name| crate::glob::matches(pattern, name.as_bytes(), true))
+                        .for_each(|name| add(name, row));
+                }
+            } else if let Some((row, _)) = find(pattern) {
+                add(&String::from_utf8_lossy(pattern), row);
+            }
+        }
+        found
+    }
+
+    /// CONFIG SET of several pairs of name and value, all or none. `local` tells whether the client is on this host,
+    /// which protected options may ask for. Returns the options whose value is another now; what that must cause is the
+    /// caller's. The error is the text of the reply, with its `ERR`.
+    pub fn set(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<Vec<&'static str>, String> {
+        let access = self.settings.enable_protected_configs.get();
+        let chosen = choose(pairs, access.allows(local))?;
+        let _changing = self.changing.lock();
+        let draft = Settings::blank();
+        chosen
+            .iter()
+            .for_each(|(row, ..)| row.kind.copy(&self.settings, &draft));
+        for (row, name, value) in &chosen {
+            set_from_argument(row, &draft, value).map_err(|reason| failure(name, &reason))?;
+        }
+        let mut changed = Vec::new();
+        for (row, ..) in &chosen {
+            if row.kind.print(&draft) != row.kind.print(&self.settings) {
+                row.kind.copy(&draft, &self.settings);
+                changed.push(row.name);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// CONFIG REWRITE: brings the configuration file up to date. The error is the text of the reply, with its `ERR`.
+    pub fn rewrite(&self) -> Result<(), String> {
+        let Some(path) = &self.file else {
+            return Err("ERR The server is running without a config file".into());
+        };
+        let _changing = self.changing.lock();
+        rewrite::rewrite(path, &self.settings)
+            .map_err(|error| format!("ERR Rewriting config file: {}", error_text(&error)))
+    }
+}
+
+/// Whether the value of an option must be kept out of logs and of MONITOR.
+pub fn is_secret(name: &[u8]) -> bool {
+    find(name).is_some_and(|(row, _)| row.kind.is_secret())
+}
+
+/// A pair of CONFIG SET: the option, the name it was called by as the table spells it, and the value.
+type Chosen<'a> = (&'static Row, &'static str, &'a [u8]);
+
+/// Finds the options of CONFIG SET and checks that they may be set together. The first pair that is wrong decides.
+fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Chosen<'a>>, String> {
+    let mut chosen: Vec<Chosen<'a>> = Vec::new();
+    for (given, value) in pairs {
+        let spelled = String::from_utf8_lossy(given);
+        let Some((row, name)) = find(given) else {
+            return Err(format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{spelled}'"
+            ));
+        };
+        match row.change {
+            Change::AtStart => return Err(failure(&spelled, "can't set immutable config")),
+            Change::Protected if !may_protected => {
+                return Err(failure(&spelled, "can't set protected config"));
+            }
+            Change::Protected | Change::Live => {}
+        }
+        // Redis takes a name and its alias for different options here.
+        if chosen.iter().any(|(_, known, _)| *known == name) {
+            return Err(failure(&spelled, "duplicate parameter"));
+        }
+        chosen.push((row, name, value));
+    }
+    Ok(chosen)
+}
+
+/// Sets an option from the one argument that CONFIG SET has for it. Words are separated by exactly one space.
+fn set_from_argument(row: &Row, settings: &Settings, value: &[u8]) -> Result<(), String> {
+    if !row.kind.takes_words() {
+        return row.kind.set(settings, &[value]);
+    }
+    let words: Vec<&[u8]> = if value.is_empty() {
+        Vec::new()
+    } else {
+        value.split(|byte| *byte == b' ').collect()
+    };
+    row.kind.set(settings, &words)
+}
+
+fn failure(name: &str, reason: &str) -> String {
+    format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+}

@@ -1,0 +1,272 @@
+//! The table of options. One row declares an option's name and aliases, its cell in [`Settings`], what it accepts, its
+//! default, when it may change, and its manual entry; the configuration file, the command line, CONFIG GET, SET and
+//! REWRITE, `--help` and docs/options.md derive from it. To add an option, add a row and read its cell where it
+//! matters.
+
+use super::cells::{
+    Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, Selected, Text,
+};
+use super::kind::Kind;
+
+/// When an option may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// At any time, by CONFIG SET.
+    Live,
+    /// By CONFIG SET where `enable-protected-configs` allows it.
+    Protected,
+    /// Only before the server starts.
+    AtStart,
+}
+
+/// An option: everything there is to know about it.
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// Other names for the same option.
+    pub aliases: &'static [&'static str],
+    /// Its default, as it would stand in a configuration file.
+    pub default: &'static str,
+    /// When it may change.
+    pub change: Change,
+    /// Its manual entry.
+    pub summary: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// Options that belong together.
+pub struct Section {
+    /// The heading in the manual.
+    pub title: &'static str,
+    /// The options, in the order of the manual.
+    pub rows: &'static [Row],
+}
+
+impl Row {
+    /// The name and then the aliases.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+}
+
+/// Every option, in the order of the manual.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    SECTIONS.iter().flat_map(|section| section.rows)
+}
+
+/// Finds an option by a name or alias, in any case, and gives that name as the table spells it.
+pub(super) fn find(name: &[u8]) -> Option<(&'static Row, &'static str)> {
+    rows()
+        .flat_map(|row| row.names().map(move |known| (row, known)))
+        .find(|(_, known)| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Declares the sections of the table and, from the same rows, [`Settings`]. A row reads
+/// `"name" | "alias" => field: Cell = kind(arguments), "default", Change;` under its manual entry.
+macro_rules! options {
+    ($($title:literal {
+        $(
+            $(#[doc = $doc:literal])+
+            $name:literal $(| $alias:literal)* => $field:ident: $cell:ty = $kind:ident($($argument:expr),*), $default:literal, $change:ident;
+        )+
+    })+) => {
+        /// The value of every option of one server, to be read at any time from any thread.
+        pub struct Settings {
+            $($($(#[doc = $doc])+ pub $field: $cell,)+)+
+        }
+
+        impl Settings {
+            /// Settings in which nothing is set, for values to be put in.
+            pub(super) fn blank() -> Self {
+                Self { $($($field: <$cell>::default(),)+)+ }
+            }
+        }
+
+        /// Every option.
+        pub static SECTIONS: &[Section] = &[$(Section {
+            title: $title,
+            rows: &[$(Row {
+                name: $name,
+                aliases: &[$($alias),*],
+                default: $default,
+                change: Change::$change,
+                summary: concat!($($doc),+).trim_ascii(),
+                kind: Kind::$kind($($argument,)* |settings| &settings.$field),
+            },)+],
+        },)+];
+    };
+}
+
+impl Settings {
+    /// Settings with the defaults of the table.
+    pub fn new() -> Self {
+        let settings = Self::blank();
+        for row in rows() {
+            let words: Vec<&[u8]> = if row.kind.takes_words() && !row.default.is_empty() {
+                row.default.split(' ').map(str::as_bytes).collect()
+            } else {
+                vec![row.default.as_bytes()]
+            };
+            // A test covers every default. Only `dir` can fail here, when the working directory is gone; it stays
+            // empty then, and relative paths fail where they are used.
+            let _ = row.kind.set(&settings, &words);
+        }
+        settings
+    }
+
+    /// How many worker threads to start: the option, or one per core.
+    pub fn worker_threads(&self) -> usize {
+        match self.threads.as_usize() {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = rows().filter(|row| !row.kind.is_secret());
+        let entries = shown.map(|row| {
+            (
+                row.name,
+                String::from_utf8_lossy(&row.kind.print(self)).into_owned(),
+            )
+        });
+        formatter.debug_map().entries(entries).finish()
+    }
+}
+
+/// The largest C int, which bounds many options of Redis.
+const INT_MAX: u64 = i32::MAX as u64;
+/// The largest C long.
+const LONG_MAX: u64 = i64::MAX as u64;
+/// One mebibyte.
+const MIB: u64 = 1 << 20;
+/// Why options that would write files are refused.
+const NO_PERSISTENCE: &str = "persistence is not supported yet";
+
+fn clamp_hz(hz: u64) -> Result<u64, &'static str> {
+    Ok(hz.clamp(1, 500))
+}
+
+fn power_of_two(count: u64) -> Result<u64, &'static str> {
+    if count.is_power_of_two() {
+        Ok(count)
+    } else {
+        Err("argument must be a power of two")
+    }
+}
+
+options! {
+    "Network" {
+        /// Addresses to listen on. A leading `-` lets the server start without that address; `*` is all of IPv4 and
+        /// `::*` all of IPv6. None at all listens on no TCP port.
+        "bind" => bind: Text = addresses(), "127.0.0.1", AtStart;
+        /// TCP port to listen on; 0 listens on none.
+        "port" => port: Number = integer(0, 65535), "6379", AtStart;
+        /// Path of a unix socket to listen on.
+        "unixsocket" => unixsocket: Text = optional_text(), "", AtStart;
+        /// Permission bits of the unix socket; 0 leaves them to the system.
+        "unixsocketperm" => unixsocketperm: Number = octal(0o777), "0", AtStart;
+        /// Whether clients from other hosts are refused while no password is set.
+        "protected-mode" => protected_mode: Flag = flag(), "yes", Live;
+        /// How many connections the system may hold before they are accepted.
+        "tcp-backlog" => tcp_backlog: Number = integer(0, INT_MAX), "511", AtStart;
+        /// Seconds of silence after which the system probes a client's connection; 0 never does.
+        "tcp-keepalive" => tcp_keepalive: Number = integer(0, INT_MAX), "300", Live;
+    }
+
+    "Clients" {
+        /// Seconds after which an idle client is closed; 0 is never.
+        "timeout" => timeout: Number = integer(0, INT_MAX), "0", Live;
+        /// How many clients may be connected at once.
+        "maxclients" => maxclients: Number = integer(1, u32::MAX as u64), "10000", Live;
+        /// Password of the default user; empty is none.
+        "requirepass" => requirepass: Text = secret(), "", Live;
+        /// The longest string that a client may send.
+        "proto-max-bulk-len" => proto_max_bulk_len: Number = memory(MIB, LONG_MAX), "512mb", Live;
+        /// How much of its commands a client may have the server buffer.
+        "client-query-buffer-limit" => client_query_buffer_limit: Number = memory(MIB, LONG_MAX), "1gb", Live;
+        /// For each class of client, the pending replies at which it is closed: at once at the hard limit, after some
+        /// seconds above the soft limit. 0 is no limit.
+        "client-output-buffer-limit" => client_output_buffer_limit: OutputLimits = output_limits(),
+            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", Live;
+    }
+
+    "Server" {
+        /// How many databases there are, to be chosen by SELECT.
+        "databases" => databases: Number = integer(1, INT_MAX), "16", AtStart;
+        /// Threads that serve clients; 0 is one per core.
+        "threads" => threads: Number = integer(0, 1024), "0", AtStart;
+        /// Parts into which the data is cut, each with a lock of its own; a power of two.
+        "shards" => shards: Number = adjusted(1, 64, power_of_two), "64", AtStart;
+        /// How often a second background work runs. Values outside of 1 to 500 are moved there.
+        "hz" => hz: Number = adjusted(0, INT_MAX, clamp_hz), "10", Live;
+        /// Whether background work runs more often while many clients are connected.
+        "dynamic-hz" => dynamic_hz: Flag = flag(), "yes", Live;
+        /// The least severe message to log.
+        "loglevel" => loglevel: Selected<LogLevel> = choice(), "notice", Live;
+        /// File to log to; empty is standard output.
+        "logfile" => logfile: Text = text(), "", AtStart;
+        /// Directory that relative paths start from. The process itself does not change its directory.
+        "dir" => dir: Text = directory(), ".", Protected;
+        /// Whether to run in the background.
+        "daemonize" => daemonize: Flag = only_no("a service manager can run it in the background"), "no", AtStart;
+        /// Classes of events that are published: `K` to keyspace channels, `E` to keyevent channels, and the events as
+        /// letters of their own, of which `A` stands for all but `m` and `n`.
+        "notify-keyspace-events" => notify_keyspace_events: Events = events(), "", Live;
+        /// Who may call DEBUG.
+        "enable-debug-command" => enable_debug_command: Selected<Access> = choice(), "no", AtStart;
+        /// Who may change protected options.
+        "enable-protected-configs" => enable_protected_configs: Selected<Access> = choice(), "no", AtStart;
+    }
+
+    "Memory" {
+        /// How much memory the data may take before keys are evicted; 0 is no limit.
+        "maxmemory" => maxmemory: Number = memory(0, u64::MAX), "0", Live;
+        /// Which keys are evicted.
+        "maxmemory-policy" => maxmemory_policy: Selected<MaxmemoryPolicy> = choice(), "noeviction", Live;
+        /// How many keys are compared to find the next to evict. More is more exact and slower.
+        "maxmemory-samples" => maxmemory_samples: Number = integer(1, 64), "5", Live;
+        /// How long commands may be held up by eviction: 0 the least, 100 until it is done.
+        "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: Number = integer(0, 100), "10", Live;
+        /// How many accesses the counter of a key's use takes to grow. A larger factor tells more of them apart.
+        "lfu-log-factor" => lfu_log_factor: Number = integer(0, INT_MAX), "10", Live;
+        /// Minutes after which the counter of a key's use falls by one; 0 is never.
+        "lfu-decay-time" => lfu_decay_time: Number = integer(0, INT_MAX), "1", Live;
+        /// How much work goes into finding expired keys in the background.
+        "active-expire-effort" => active_expire_effort: Number = integer(1, 10), "1", Live;
+        /// Whether evicted values are freed in the background.
+        "lazyfree-lazy-eviction" => lazyfree_lazy_eviction: Flag = flag(), "no", Live;
+        /// Whether expired values are freed in the background.
+        "lazyfree-lazy-expire" => lazyfree_lazy_expire: Flag = flag(), "no", Live;
+        /// Whether values that a command overwrites are freed in the background.
+        "lazyfree-lazy-server-del" => lazyfree_lazy_server_del: Flag = flag(), "no", Live;
+        /// Whether DEL frees values in the background, as UNLINK does.
+        "lazyfree-lazy-user-del" => lazyfree_lazy_user_del: Flag = flag(), "no", Live;
+        /// Whether FLUSHALL and FLUSHDB free in the background where they do not say.
+        "lazyfree-lazy-user-flush" => lazyfree_lazy_user_flush: Flag = flag(), "no", Live;
+    }
+
+    "Encodings" {
+        /// Sorted sets of at most so many members are kept in one compact piece.
+        "zset-max-listpack-entries" | "zset-max-ziplist-entries" => zset_max_listpack_entries: Number =
+            integer(0, LONG_MAX), "128", Live;
+        /// Sorted sets with a member longer than this are not kept in one compact piece.
+        "zset-max-listpack-value" | "zset-max-ziplist-value" => zset_max_listpack_value: Number =
+            memory(0, LONG_MAX), "64", Live;
+    }
+
+    "Persistence" {
+        /// When to save the data to a file.
+        "save" => save: Text = save(NO_PERSISTENCE), "", Live;
+        /// Whether to log every change to a file.
+        "appendonly" => appendonly: Flag = only_no(NO_PERSISTENCE), "no", Live;
+    }
+}

@@ -1,0 +1,246 @@
+//! Servers inside a program: [`Server::builder`] makes one, with sockets or without.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use larder_protocol::{Batch, Limits, Parser, Reply};
+use larder_storage::clock::Clock;
+use larder_storage::hasher::random_seed;
+
+use crate::config::{Config, LoadError};
+use crate::effects::{Group, Recorder};
+use crate::engine::{Engine, Progress};
+use crate::session::Session;
+use crate::{background, net};
+
+/// Settings of a server to be made; see [`Server::builder`].
+#[derive(Default)]
+pub struct Builder {
+    config: Option<Config>,
+    lines: String,
+    clock: Option<Clock>,
+    seed: Option<u64>,
+    recorder: Option<Recorder>,
+}
+
+impl Builder {
+    /// Sets an option, as a line of a configuration file would: `.option("maxmemory", "64mb")`. Without `port`, a
+    /// free one is chosen.
+    pub fn option(mut self, name: &str, value: &str) -> Self {
+        let quoted: String = value.chars().flat_map(|c| {
+            let escape = matches!(c, '"' | '\\').then_some('\\');
+            escape.into_iter().chain([c])
+        }).collect();
+        // Several words are several arguments, an empty value is one.
+        let plain = !value.is_empty() && !value.contains(['"', '\\', '\'']);
+        self.lines.push_str(&if plain { format!("{name} {value}\n") } else { format!("{name} \"{quoted}\"\n") });
+        self
+    }
+
+    /// Takes a whole configuration, in place of single options.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Uses a clock that stands still until [`Server::advance`]; it starts at `at_ms` milliseconds since 1970.
+    pub fn manual_clock(mut self, at_ms: u64) -> Self {
+        self.clock = Some(Clock::manual(at_ms));
+        self
+    }
+
+    /// Fixes the hash and every random choice: the same seed repeats the same run.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Has every change recorded; see [`Recorder`].
+    pub fn record(mut self, recorder: impl Fn(&Group) + Send + Sync + 'static) -> Self {
+        self.recorder = Some(Arc::new(recorder));
+        self
+    }
+
+    /// Makes a server without sockets and threads.
+    ///
+    /// # Errors
+    /// An option that does not exist, or a value that it does not take.
+    pub fn build(self) -> Result<Server, LoadError> {
+        let mut picks_port = false;
+        let config = match self.config {
+            Some(config) => config,
+            None => {
+                // Port 0 here is "any free one"; in a configuration of its own it is "none".
+                picks_port = !self.lines.lines().any(|line| line.starts_with("port "));
+                Config::from_text(&format!("port 0\n{}", self.lines))?
+            }
+        };
+        let seed = self.seed.unwrap_or_else(random_seed);
+        let engine = Engine::make(config, self.clock.unwrap_or(Clock::System), seed, self.recorder);
+        Ok(Server { engine, picks_port, address: None, threads: Vec::new() })
+    }
+
+    /// Makes a server and starts its threads, listening on a free port unless one is set.
+    ///
+    /// # Errors
+    /// As [`Builder::build`], and an address that cannot be listened on.
+    pub fn start(self) -> io::Result<Server> {
+        let mut server = self.build().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        let listeners = net::Listeners::open(&server.engine, server.picks_port)?;
+        server.address = listeners.address();
+        server.threads = net::start(&server.engine, listeners)?;
+        Ok(server)
+    }
+}
+
+/// A server of this program. It ends when it is dropped.
+pub struct Server {
+    engine: Arc<Engine>,
+    picks_port: bool,
+    address: Option<SocketAddr>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Begins a server; see [`Builder`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The TCP address that it listens on.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// A connection without a socket.
+    pub fn connect(&self) -> Connection {
+        let engine = self.engine.clone();
+        let session = engine.detached_session();
+        Connection { engine, session, reply: Reply::new(), parser: Parser::new(), batch: Batch::default() }
+    }
+
+    /// Moves a manual clock, and does what is due by then: expired keys are gone when this returns.
+    pub fn advance(&self, by: Duration) {
+        self.engine.clock().advance(by);
+        let stats = self.engine.stats().idle_worker();
+        while self.engine.sweeps()
+            && background::sweep(&self.engine, 0..self.engine.keyspace().shards(), &stats, Duration::MAX)
+        {}
+        while self.engine.free_garbage(Duration::MAX) {}
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Waits until somebody asks it to end (SHUTDOWN), then until it has.
+    pub fn wait(mut self) {
+        self.engine.shutdown.wait();
+        self.join();
+    }
+
+    /// Ends it and waits until it has.
+    pub fn stop(mut self) {
+        self.engine.shutdown.ask();
+        self.join();
+    }
+
+    /// What can end it from another thread, for a signal handler.
+    pub fn stopper(&self) -> impl Fn() + Send + 'static {
+        let engine = self.engine.clone();
+        move || engine.shutdown.ask()
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.engine.shutdown.ask();
+        self.join();
+    }
+}
+
+/// A connection without a socket: commands run on the caller's thread.
+pub struct Connection {
+    engine: Arc<Engine>,
+    session: Session,
+    reply: Reply,
+    parser: Parser,
+    batch: Batch,
+}
+
+impl Connection {
+    /// Runs one command and gives its reply.
+    #[cfg(any())]
+    pub fn execute<A: AsRef<[u8]>>(&mut self, command: impl IntoIterator<Item = A>) -> Value {
+        let words: Vec<A> = command.into_iter().collect();
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in &words {
+            let word = word.as_ref();
+            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            request.extend_from_slice(word);
+            request.extend_from_slice(b"\r\n");
+        }
+        let replies = self.run(&request);
+        match Value::read(&replies) {
+            Ok(Some((value, _))) => value,
+            _ => Value::Null,
+        }
+    }
+
+    /// Runs commands as they would come from a socket, whole ones only; gives the bytes of the replies.
+    pub fn run(&mut self, requests: &[u8]) -> Vec<u8> {
+        let mut rest = requests;
+        self.reply.clear();
+        loop {
+            let limits = Limits {
+                max_bulk: self.engine.settings().proto_max_bulk_len.as_usize(),
+                max_inline: 64 << 10,
+                authenticated: self.session.authenticated,
+            };
+            self.batch.clear();
+            let parsed = self.parser.parse(rest, &mut self.batch, 32, &limits);
+            let mut from = 0;
+            while let Progress::NeedsRoom(at) =
+                self.engine.run(&mut self.session, &self.batch, rest, from, &mut self.reply)
+            {
+                from = at;
+            }
+            rest = &rest[self.batch.consumed()..];
+            if let Err(error) = parsed {
+                self.reply.error(&format!("ERR Protocol error: {error}"));
+                break;
+            }
+            if self.batch.len() == 0 || self.session.closing {
+                break;
+            }
+        }
+        let reply = &mut self.reply;
+        self.session.client.take_messages(|message| reply.raw(&message));
+        let mut bytes = Vec::with_capacity(reply.len());
+        while !reply.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let count = reply.slices(&mut slices);
+            let from = bytes.len();
+            slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+            reply.advance(bytes.len() - from);
+        }
+        bytes
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.session.leave(&self.engine);
+    }
+}

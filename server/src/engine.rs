@@ -1,0 +1,517 @@
+//! The engine: everything but sockets. It runs batches of commands of one session at a time, on any thread.
+//!
+//! The way of a command: find its row, [`admit`](crate::admit) or refuse it, queue it inside MULTI, else lock the
+//! shards of its keys, run its function, and record its effects. A batch of several commands is prepared first: rows
+//! are found, keys hashed once, and the memory that they will touch is asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use larder_protocol::{Args, Batch, Reply};
+use larder_storage::clock::Clock;
+use larder_storage::keyspace::{Keyspace, Options, ShardSet};
+use larder_storage::rng::Rng;
+use larder_storage::table::Table;
+use larder_storage::types::Env;
+use larder_storage::value::Object;
+use parking_lot::Mutex;
+
+use crate::admit::{self, Admission};
+use crate::client::{Addresses, Client, Clients};
+use crate::commands::command::{Command, DENYOOM, FAST, Run};
+use crate::commands::table::TABLE;
+use crate::config::{Config, KeyspaceEvents, Settings};
+use crate::effects::{Group, Recorder};
+use crate::error::{self, Error};
+use crate::evict::{Evictor, Room};
+use crate::locked::{Extra, Hashes, Locked};
+use crate::pubsub::Channels;
+use crate::session::{Plan, ReplyMode, Session};
+use crate::stats::{Stats, WorkerStats};
+
+/// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
+const PREPARE_FROM: usize = 3;
+/// Of the keys of one command so many are asked for ahead.
+const KEYS_AHEAD: usize = 8;
+/// One of so many fast commands is timed.
+const TIME_EVERY: u32 = 32;
+
+/// Values and tables that nobody can reach any more, freed in slices.
+pub(crate) enum Garbage {
+    Object(Box<Object>),
+    Table(Box<Table>),
+}
+
+/// What [`Engine::run`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The whole batch ran.
+    Done,
+    /// Commands before this one ran; this one needs room, some of which has been made. Let others run, then go on.
+    NeedsRoom(usize),
+}
+
+/// See the module's page.
+pub struct Engine {
+    keyspace: Keyspace<Extra>,
+    config: Config,
+    clock: Clock,
+    stats: Stats,
+    clients: Clients,
+    channels: Channels,
+    evictor: Evictor,
+    recorder: Option<Recorder>,
+    garbage: Mutex<VecDeque<Garbage>>,
+    garbage_count: AtomicU64,
+    freed_count: AtomicU64,
+    /// Whether the sweep removes expired keys (DEBUG SET-ACTIVE-EXPIRE).
+    sweeps: AtomicBool,
+    pub(crate) identity: Identity,
+    rng: Mutex<Rng>,
+    pub(crate) shutdown: crate::shutdown::Shutdown,
+    /// The highest memory use seen.
+    pub(crate) peak_memory: AtomicU64,
+}
+
+/// What INFO says of the process.
+pub(crate) struct Identity {
+    /// 40 hexadecimal digits, drawn anew by each engine.
+    pub(crate) run_id: String,
+    pub(crate) started: Instant,
+    pub(crate) started_ms: u64,
+    /// The port that is listened on, once it is known.
+    pub(crate) port: AtomicU64,
+}
+
+impl Engine {
+    /// An engine with these options. `seed` fixes the hash and every random choice.
+    pub(crate) fn make(config: Config, clock: Clock, seed: u64, recorder: Option<Recorder>) -> Arc<Self> {
+        let settings = config.settings();
+        let options =
+            Options { shards: settings.shards.as_usize(), databases: settings.databases.as_usize(), seed };
+        let mut rng = Rng::seeded(seed ^ 0x5eed);
+        let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
+        let started_ms = clock.now_ms();
+        Arc::new(Self {
+            keyspace: Keyspace::new(options),
+            clock,
+            stats: Stats::default(),
+            clients: Clients::default(),
+            channels: Channels::default(),
+            evictor: Evictor::new(seed),
+            recorder,
+            garbage: Mutex::default(),
+            garbage_count: AtomicU64::new(0),
+            freed_count: AtomicU64::new(0),
+            sweeps: AtomicBool::new(true),
+            identity: Identity { run_id, started: Instant::now(), started_ms, port: AtomicU64::new(0) },
+            rng: Mutex::new(rng),
+            shutdown: crate::shutdown::Shutdown::default(),
+            peak_memory: AtomicU64::new(0),
+            config,
+        })
+    }
+
+    pub(crate) fn keyspace(&self) -> &Keyspace<Extra> {
+        &self.keyspace
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        self.config.settings()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    pub(crate) fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
+    /// A random number, for what is not repeated elsewhere.
+    pub(crate) fn random(&self) -> u64 {
+        self.rng.lock().next_u64()
+    }
+
+    /// What types need from outside.
+    #[inline]
+    pub(crate) fn env(&self) -> Env<'_> {
+        let settings = self.settings();
+        Env {
+            hasher: self.keyspace.hasher(),
+            regions: self.keyspace.regions(),
+            zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
+            zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
+        }
+    }
+
+    pub(crate) fn needs_password(&self) -> bool {
+        !self.settings().requirepass.is_empty()
+    }
+
+    /// Whether somebody records effects.
+    #[inline]
+    pub(crate) fn records_effects(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    pub(crate) fn deliver(&self, group: &Group) {
+        if let Some(recorder) = &self.recorder {
+            recorder(group);
+        }
+    }
+
+    /// Whether keyspace events have a way to go out.
+    #[inline]
+    pub(crate) fn publishes_events(&self) -> bool {
+        !self.settings().notify_keyspace_events.get().is_empty()
+    }
+
+    /// Publishes a keyspace event, if its class is selected.
+    pub(crate) fn publish_event(&self, db: usize, class: KeyspaceEvents, event: &str, key: &[u8]) {
+        let wanted = self.settings().notify_keyspace_events.get();
+        if !wanted.contains(class) || self.channels.is_silent() {
+            return;
+        }
+        if wanted.contains(KeyspaceEvents::KEYSPACE) {
+            let channel = [format!("__keyspace@{db}__:").as_bytes(), key].concat();
+            self.channels.publish(&channel, event.as_bytes());
+        }
+        if wanted.contains(KeyspaceEvents::KEYEVENT) {
+            self.channels.publish(format!("__keyevent@{db}__:{event}").as_bytes(), key);
+        }
+    }
+
+    /// Whether the sweep removes expired keys.
+    pub(crate) fn sweeps(&self) -> bool {
+        self.sweeps.load(Relaxed)
+    }
+
+    pub(crate) fn set_sweeps(&self, sweeps: bool) {
+        self.sweeps.store(sweeps, Relaxed);
+    }
+
+    /// A new session of a client without a socket.
+    pub(crate) fn detached_session(&self) -> Session {
+        let client = Client::new(self.clients.next_id(), self.clock.now_ms(), Addresses::default());
+        let mut session = Session::new(self, Arc::new(client), self.stats.idle_worker());
+        session.authenticated = true;
+        session
+    }
+
+    /// Runs the commands of a batch from number `from` on; their replies are appended to `reply`.
+    pub(crate) fn run(&self, session: &mut Session, batch: &Batch, buffer: &[u8], from: usize, reply: &mut Reply) -> Progress {
+        let now = self.clock.now_ms();
+        let mut plan = std::mem::take(&mut session.plan);
+        self.prepare(&mut plan, batch, buffer, from);
+        let stats = session.stats.clone();
+        let mut progress = Progress::Done;
+        let mut hashes_from = 0;
+        for (at, &(row, hashes_to)) in plan.commands.iter().enumerate() {
+            let hashes = &plan.hashes[hashes_from..hashes_to as usize];
+            hashes_from = hashes_to as usize;
+            let call = Call { row, args: batch.args(from + at, buffer), hashes, now };
+            if !self.call(session, &stats, call, reply) {
+                progress = Progress::NeedsRoom(from + at);
+                break;
+            }
+            if session.closing {
+                break;
+            }
+        }
+        session.plan = plan;
+        session.note_facts(reply, now);
+        progress
+    }
+
+    /// Finds rows, hashes keys, and asks for the memory that the commands will touch, each step for all of them, so
+    /// that their cache misses overlap.
+    fn prepare(&self, plan: &mut Plan, batch: &Batch, buffer: &[u8], from: usize) {
+        plan.commands.clear();
+        plan.hashes.clear();
+        for at in from..batch.len() {
+            let args = batch.args(at, buffer);
+            let row = TABLE.number(&args[0]).unwrap_or(u16::MAX);
+            if row != u16::MAX {
+                let hashes = &mut plan.hashes;
+                // A call whose keys cannot be found locks nothing; its function says what is wrong with it.
+                let before = hashes.len();
+                let keys = TABLE.row(row).each_key(args, |_, key, _| hashes.push((key.as_ptr() as usize, self.keyspace.hash(key))));
+                if keys.is_none() {
+                    hashes.truncate(before);
+                }
+            }
+            plan.commands.push((row, plan.hashes.len() as u32));
+        }
+        if batch.len() - from >= PREPARE_FROM {
+            self.prefetch(plan);
+        }
+    }
+
+    fn prefetch(&self, plan: &Plan) {
+        let ahead = &plan.hashes[..plan.hashes.len().min(KEYS_AHEAD * plan.commands.len())];
+        let tables = |hash: u64, step: fn(&Table, u64)| {
+            self.keyspace.peek(hash, |shard| {
+                if let Some(table) = shard.table(0) {
+                    step(table, hash);
+                }
+            });
+        };
+        ahead.iter().for_each(|&(_, hash)| tables(hash, Table::prefetch_tags));
+        ahead.iter().for_each(|&(_, hash)| tables(hash, Table::prefetch_words));
+        ahead.iter().for_each(|&(_, hash)| tables(hash, Table::prefetch_entries));
+    }
+
+    /// Runs or queues or refuses one command; false when it needs room first.
+    #[inline]
+    fn call(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
+        let mark = reply.mark();
+        let admission = admit::admit(self, session, call.row, call.args, reply.proto());
+        let outcome = match admission {
+            Ok(Admission::Run(row)) => {
+                let command = TABLE.row(row);
+                if command.has(DENYOOM) || session.multi.is_some() {
+                    match self.make_room(session, row) {
+                        Room::Enough => {}
+                        Room::More => return false,
+                        Room::None => {
+                            self.refuse(session, stats, Some(row), &error::OUT_OF_MEMORY, reply);
+                            self.finish(session, reply, mark);
+                            return true;
+                        }
+                    }
+                }
+                self.execute(session, stats, row, call, reply)
+            }
+            Ok(Admission::Queue(row)) => {
+                admit::queue(session, row, call.args);
+                reply.simple("QUEUED");
+                Ok(())
+            }
+            Err((row, error)) => {
+                self.refuse(session, stats, row, &error, reply);
+                Ok(())
+            }
+        };
+        if let Err(error) = outcome {
+            reply.rewind(mark);
+            self.fail(stats, &error, reply);
+        }
+        self.finish(session, reply, mark);
+        true
+    }
+
+    /// Frees memory for a command that adds data, as far as `maxmemory` asks for it.
+    fn make_room(&self, session: &Session, row: u16) -> Room {
+        let limit = self.settings().maxmemory.get();
+        if limit == 0 || (self.keyspace.used_memory() as u64) <= limit {
+            return Room::Enough;
+        }
+        if !admit::adds_data(session, TABLE.row(row)) {
+            return Room::Enough;
+        }
+        self.evictor.step(self, &session.stats, limit)
+    }
+
+    /// Runs an admitted command and counts it.
+    #[inline]
+    fn execute(&self, session: &mut Session, stats: &WorkerStats, row: u16, call: Call<'_>, reply: &mut Reply) -> Result<(), Error> {
+        let command = TABLE.row(row);
+        let timed = !command.has(FAST) || session.untimed == 0;
+        session.untimed = if session.untimed == 0 { TIME_EVERY - 1 } else { session.untimed - 1 };
+        let started = timed.then(Instant::now);
+        session.client.facts.row.store(row as u32, Relaxed);
+        let outcome = match command.run {
+            Run::Keys(function) => {
+                let set = call.hashes.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.1));
+                self.with_shards(session, stats, set, &call, |locked| function(locked, call.args, reply))
+            }
+            Run::All(function) => {
+                self.with_shards(session, stats, self.keyspace.all(), &call, |locked| function(locked, call.args, reply))
+            }
+            Run::Session(function) => function(self, session, call.args, reply),
+            Run::Container => Err(error::wrong_arity(&command.lower_name())),
+        };
+        stats.counters.commands.add(1);
+        let counters = stats.row(row);
+        counters.calls.add(1);
+        if let Some(started) = started {
+            let weight = if command.has(FAST) { TIME_EVERY as u64 } else { 1 };
+            counters.nanoseconds.add(started.elapsed().as_nanos() as u64 * weight);
+        }
+        if outcome.is_err() {
+            counters.failed.add(1);
+        }
+        outcome
+    }
+
+    #[inline]
+    fn with_shards(
+        &self,
+        session: &Session,
+        stats: &WorkerStats,
+        set: ShardSet,
+        call: &Call<'_>,
+        run: impl FnOnce(&mut Locked<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut locked = Locked::new(self, set, call.now, stats);
+        locked.no_touch = session.no_touch;
+        locked.begin(session.db, Hashes::new(call.hashes));
+        let outcome = run(&mut locked);
+        locked.end(call.args);
+        outcome
+    }
+
+    /// Answers a command that was not run.
+    #[cold]
+    fn refuse(&self, session: &mut Session, stats: &WorkerStats, row: Option<u16>, error: &Error, reply: &mut Reply) {
+        if let Some(transaction) = &mut session.multi {
+            transaction.aborted = true;
+        }
+        if let Some(row) = row {
+            stats.row(row).rejected.add(1);
+        }
+        self.fail(stats, error, reply);
+    }
+
+    /// Answers an error and counts it.
+    #[cold]
+    pub(crate) fn fail(&self, stats: &WorkerStats, error: &Error, reply: &mut Reply) {
+        stats.counters.errors.add(1);
+        self.stats.error(error.code());
+        reply.error(error.text());
+    }
+
+    /// What follows each command: CLIENT REPLY takes the answer back, own messages come after it.
+    #[inline]
+    fn finish(&self, session: &mut Session, reply: &mut Reply, mark: larder_protocol::Mark) {
+        match session.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => reply.rewind(mark),
+            ReplyMode::SkipNext => {
+                reply.rewind(mark);
+                session.reply_mode = ReplyMode::Skip;
+            }
+            ReplyMode::Skip => {
+                reply.rewind(mark);
+                session.reply_mode = ReplyMode::On;
+            }
+        }
+        if !session.subscriptions.is_empty() {
+            session.client.take_messages(|message| reply.raw(&message));
+        }
+    }
+
+    /// Runs one command of a transaction, whose shards are locked.
+    pub(crate) fn run_queued(&self, session: &mut Session, locked: &mut Locked<'_>, row: u16, args: Args<'_>, reply: &mut Reply) {
+        let (command, mark, started) = (TABLE.row(row), reply.mark(), Instant::now());
+        locked.begin(session.db, Hashes::default());
+        let outcome = match command.run {
+            Run::Keys(function) | Run::All(function) => function(locked, args, reply),
+            Run::Session(function) => function(self, session, args, reply),
+            Run::Container => Err(error::wrong_arity(&command.lower_name())),
+        };
+        locked.end(args);
+        let stats = session.stats.clone();
+        stats.counters.commands.add(1);
+        let counters = stats.row(row);
+        counters.calls.add(1);
+        counters.nanoseconds.add(started.elapsed().as_nanos() as u64);
+        if let Err(error) = outcome {
+            counters.failed.add(1);
+            reply.rewind(mark);
+            self.fail(&stats, &error, reply);
+        }
+    }
+
+    /// Takes over values that nobody can reach any more: small ones are dropped here, large ones in slices.
+    pub(crate) fn reclaim(&self, objects: Vec<Box<Object>>) {
+        /// Elements that are dropped at once.
+        const AT_ONCE: usize = 64;
+        for object in objects {
+            if object.weight() > AT_ONCE {
+                self.reclaim_later(Garbage::Object(object));
+            }
+        }
+    }
+
+    /// Puts garbage in line.
+    pub(crate) fn reclaim_later(&self, garbage: Garbage) {
+        self.garbage_count.fetch_add(1, Relaxed);
+        self.garbage.lock().push_back(garbage);
+    }
+
+    /// Garbage that waits, and what has been freed so far.
+    pub(crate) fn garbage_counts(&self) -> (u64, u64) {
+        (self.garbage_count.load(Relaxed), self.freed_count.load(Relaxed))
+    }
+
+    pub(crate) fn reset_freed_count(&self) {
+        self.freed_count.store(0, Relaxed);
+    }
+
+    /// Frees garbage for about `budget`; whether some is left.
+    pub(crate) fn free_garbage(&self, budget: Duration) -> bool {
+        /// Blocks freed between two looks at the clock.
+        const BLOCKS: usize = 8;
+        if self.garbage_count.load(Relaxed) == 0 {
+            return false;
+        }
+        let started = Instant::now();
+        while let Some(mut garbage) = { self.garbage.lock().pop_front() } {
+            loop {
+                let done = match &mut garbage {
+                    Garbage::Object(object) => object.free_step(BLOCKS),
+                    Garbage::Table(table) => table.free_step(BLOCKS),
+                };
+                if done {
+                    self.garbage_count.fetch_sub(1, Relaxed);
+                    self.freed_count.fetch_add(1, Relaxed);
+                    break;
+                }
+                if started.elapsed() > budget {
+                    self.garbage.lock().push_front(garbage);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Checks every invariant of the data; panics with what is wrong. For tests.
+    pub fn validate(&self) {
+        let mut locked = self.keyspace.lock(self.keyspace.all());
+        let bits = self.keyspace.shards();
+        for (number, guarded) in locked.each() {
+            guarded.shard.validate(self.keyspace.hasher(), |hash| hash as usize % bits == number);
+        }
+    }
+}
+
+/// One command to be run.
+struct Call<'a> {
+    /// The number of its row, a container's for a subcommand; `u16::MAX` for none.
+    row: u16,
+    args: Args<'a>,
+    hashes: &'a [(usize, u64)],
+    now: u64,
+}
+
+/// Whether a row's function locks shards.
+pub(crate) fn locks(command: &Command) -> bool {
+    matches!(command.run, Run::Keys(_) | Run::All(_))
+}

@@ -1,0 +1,60 @@
+//! Larder: a cache server that speaks RESP, and the engine inside it.
+//!
+//! # A server in the process
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = larder::Server::builder().option("maxmemory", "64mb").start()?;
+//! println!("any Redis client may connect to {:?}", server.address());
+//! server.stop();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Commands without a socket
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = larder::Server::builder().manual_clock(1_700_000_000_000).build()?;
+//! let mut connection = server.connect();
+//! connection.execute(["SET", "session", "alice", "EX", "60"]);
+//! assert_eq!(connection.execute(["GET", "session"]).to_string(), "\"alice\"");
+//!
+//! // Time stands still until the test moves it.
+//! server.advance(Duration::from_secs(61));
+//! assert_eq!(connection.execute(["GET", "session"]).to_string(), "(nil)");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Several servers live in one process without knowing of each other.
+
+mod admit;
+mod background;
+mod client;
+pub mod commands;
+pub mod config;
+pub mod effects;
+mod embed;
+pub mod engine;
+mod error;
+mod evict;
+mod float_literal;
+mod glob;
+mod lcs;
+mod locked;
+mod long_double;
+mod natural;
+mod net;
+mod number;
+mod pubsub;
+mod session;
+mod shutdown;
+mod stats;
+mod wake;
+
+pub use embed::{Builder, Connection, Server};
+pub use engine::Engine;
+// pub use larder_protocol::Value;

@@ -1,0 +1,488 @@
+//! What a command's function works on: the row's shards, locked, with one database selected.
+//!
+//! Here a look-up notices expiry, notes the access and counts hits, and every change leaves its *effects*: watching
+//! clients are marked, keyspace events published, and the deterministic command recorded that repeats the change
+//! elsewhere. A `Locked` may run several commands (EXEC); their effects form one group.
+//!
+//! Lock order: shards ascending, then the channel table, then outboxes.
+
+use std::sync::atomic::Ordering;
+
+use larder_protocol::{Args, OwnedArgs};
+use larder_storage::entry::Entry;
+use larder_storage::index::Pos;
+use larder_storage::keyspace::{Guarded, ShardSet};
+use larder_storage::table::{Expiry, Table};
+use larder_storage::types::Env;
+use larder_storage::types::zset::{ZSet, ZSetRef};
+use larder_storage::value::{Content, Kind, Object, Value};
+
+use crate::effects::{Effect, Group, Watchers};
+use crate::engine::Engine;
+use crate::error::{Error, WRONG_TYPE};
+use crate::config::KeyspaceEvents as Class;
+use crate::stats::WorkerStats;
+
+/// What the server keeps in each shard beside the keys.
+#[derive(Default)]
+pub struct Extra {
+    pub(crate) watchers: Watchers,
+}
+
+/// Locked shards of the server's keyspace.
+pub(crate) type Shards<'a> = larder_storage::keyspace::Locked<'a, Extra>;
+
+/// Hashes of a command's keys, computed ahead; found again by the keys' addresses, in order.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Hashes<'a> {
+    known: &'a [(usize, u64)],
+    next: usize,
+}
+
+impl<'a> Hashes<'a> {
+    pub(crate) fn new(known: &'a [(usize, u64)]) -> Self {
+        Self { known, next: 0 }
+    }
+}
+
+/// See the module's page.
+pub struct Locked<'a> {
+    engine: &'a Engine,
+    shards: Shards<'a>,
+    hashes: Hashes<'a>,
+    stats: &'a WorkerStats,
+    /// The selected database.
+    pub(crate) db: usize,
+    /// Time of the batch, in milliseconds since 1970: it stands still while a command runs.
+    pub(crate) now: u64,
+    tick: u32,
+    /// Whether accesses leave no trace (CLIENT NO-TOUCH).
+    pub(crate) no_touch: bool,
+    /// Changes of the running command.
+    dirty: u64,
+    rewritten: bool,
+    group: Group,
+    /// Values that were removed, dropped after the shards are released.
+    dropped: Vec<Box<Object>>,
+}
+
+/// A text for a string value, wherever it stands.
+pub(crate) enum Text<'a> {
+    Int(itoa::Buffer, i64),
+    Bytes(&'a [u8]),
+    Shared(&'a bytes::Bytes),
+}
+
+impl Text<'_> {
+    /// The bytes; an integer is printed.
+    pub(crate) fn bytes(&mut self) -> &[u8] {
+        match self {
+            Self::Int(buffer, number) => buffer.format(*number).as_bytes(),
+            Self::Bytes(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// Length of the text in bytes.
+    pub(crate) fn len(&mut self) -> usize {
+        self.bytes().len()
+    }
+}
+
+impl<'a> Locked<'a> {
+    pub(crate) fn new(engine: &'a Engine, set: ShardSet, now: u64, stats: &'a WorkerStats) -> Self {
+        Self {
+            engine,
+            shards: engine.keyspace().lock(set),
+            hashes: Hashes::default(),
+            stats,
+            db: 0,
+            now,
+            tick: engine.keyspace().tick(),
+            no_touch: false,
+            dirty: 0,
+            rewritten: false,
+            group: Group::default(),
+            dropped: Vec::new(),
+        }
+    }
+
+    /// Makes ready for one command.
+    #[inline]
+    pub(crate) fn begin(&mut self, db: usize, hashes: Hashes<'a>) {
+        self.db = db;
+        self.hashes = hashes;
+        self.dirty = 0;
+        self.rewritten = false;
+    }
+
+    /// Ends one command: what it changed is recorded, as the function rewrote it or else as it was called.
+    #[inline]
+    pub(crate) fn end(&mut self, args: Args<'_>) {
+        if self.dirty > 0 && !self.rewritten && self.engine.records_effects() {
+            self.group.push(self.db, args.to_owned());
+        }
+        self.stats.add_dirty(self.dirty);
+    }
+
+    /// Selects a database, for work that no command asked for.
+    pub(crate) fn select(&mut self, db: usize) {
+        self.db = db;
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> &'a Engine {
+        self.engine
+    }
+
+    /// The shards.
+    pub(crate) fn shards(&mut self) -> &mut Shards<'a> {
+        &mut self.shards
+    }
+
+    /// Statistics of this thread.
+    pub(crate) fn stats(&self) -> &'a WorkerStats {
+        self.stats
+    }
+
+    /// How many changes the running command has made.
+    pub(crate) fn dirty(&self) -> u64 {
+        self.dirty
+    }
+
+    /// A key's hash, computed at most once per command.
+    #[inline]
+    pub(crate) fn hash(&mut self, key: &[u8]) -> u64 {
+        let address = key.as_ptr() as usize;
+        let known = self.hashes.known;
+        if let Some((_, hash)) = known.get(self.hashes.next).filter(|known| known.0 == address) {
+            return *hash;
+        }
+        if let Some(at) = known.get(self.hashes.next + 1..).and_then(|rest| rest.iter().take(4).position(|known| known.0 == address)) {
+            self.hashes.next += 1 + at;
+            return known[self.hashes.next].1;
+        }
+        self.engine.keyspace().hash(key)
+    }
+
+    #[inline]
+    fn guarded(&mut self, hash: u64) -> &mut Guarded<Extra> {
+        self.shards.of(hash)
+    }
+
+    /// The selected database's table in the key's shard, and where the key stands, unless it is absent or expired.
+    /// An expired key is removed.
+    #[inline]
+    fn locate(&mut self, key: &[u8]) -> Option<(u64, Pos)> {
+        let (hash, now, db) = (self.hash(key), self.now, self.db);
+        let table = self.shards.of(hash).shard.table_quiet(db)?;
+        let pos = table.find(hash, key)?;
+        if table.word(pos).expires() {
+            let due = table.entry(pos).expiry().is_some_and(|at| at <= now);
+            if due {
+                self.expire(hash, pos);
+                return None;
+            }
+        }
+        Some((hash, pos))
+    }
+
+    /// Removes an expired key.
+    #[cold]
+    pub(crate) fn expire(&mut self, hash: u64, pos: Pos) {
+        let db = self.db;
+        let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
+        let key = table.entry(pos).key().to_vec();
+        let object = table.remove(pos, hash);
+        self.dropped.extend(object);
+        self.stats.expired();
+        self.removed_by_server(hash, &key, Class::EXPIRED, "expired");
+    }
+
+    /// Removes a key for want of memory.
+    pub(crate) fn evict(&mut self, hash: u64, pos: Pos) {
+        let db = self.db;
+        let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
+        let key = table.entry(pos).key().to_vec();
+        let object = table.remove(pos, hash);
+        self.dropped.extend(object);
+        self.stats.evicted();
+        self.removed_by_server(hash, &key, Class::EVICTED, "evicted");
+    }
+
+    fn removed_by_server(&mut self, hash: u64, key: &[u8], class: Class, event: &'static str) {
+        self.guarded(hash);
+        let db = self.db;
+        self.shards.of(hash).extra.watchers.mark(db, key);
+        self.engine.publish_event(db, class, event, key);
+        if self.engine.records_effects() {
+            self.group.push(db, OwnedArgs::from_slices(&[b"DEL", key]));
+        }
+    }
+
+    /// A key's entry, for a command that reads: it counts as a hit or a miss and as an access.
+    #[inline]
+    pub(crate) fn read(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let Some((hash, pos)) = self.locate(key) else {
+            self.stats.miss();
+            self.missed(key);
+            return None;
+        };
+        self.stats.hit();
+        self.touched(hash, pos)
+    }
+
+    #[cold]
+    fn missed(&mut self, key: &[u8]) {
+        let db = self.db;
+        self.engine.publish_event(db, Class::KEY_MISS, "keymiss", key);
+    }
+
+    /// A key's entry, for a command that writes: it counts as an access.
+    #[inline]
+    pub(crate) fn look(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let (hash, pos) = self.locate(key)?;
+        self.touched(hash, pos)
+    }
+
+    #[inline]
+    fn touched(&mut self, hash: u64, pos: Pos) -> Option<Entry<'_>> {
+        let (db, tick, no_touch) = (self.db, self.tick, self.no_touch);
+        let table = self.guarded(hash).shard.table_quiet(db)?;
+        if !no_touch {
+            table.touch(pos, tick);
+        }
+        Some(table.entry(pos))
+    }
+
+    /// A key's entry, leaving no trace.
+    pub(crate) fn peek(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let (hash, pos) = self.locate(key)?;
+        let db = self.db;
+        Some(self.guarded(hash).shard.table(db)?.entry(pos))
+    }
+
+    /// A key's table and position, leaving no trace.
+    pub(crate) fn place(&mut self, key: &[u8]) -> Option<(&mut Table, Pos)> {
+        let (hash, pos) = self.locate(key)?;
+        let db = self.db;
+        Some((self.guarded(hash).shard.table_mut(db)?, pos))
+    }
+
+    /// Whether a key exists, leaving no trace.
+    pub(crate) fn exists(&mut self, key: &[u8]) -> bool {
+        self.locate(key).is_some()
+    }
+
+    /// A string for reading.
+    #[inline]
+    pub(crate) fn read_string(&mut self, key: &[u8]) -> Result<Option<Text<'_>>, Error> {
+        self.read(key).map(|entry| text(entry.value())).transpose()
+    }
+
+    /// A string, for a command that will change it.
+    #[inline]
+    pub(crate) fn look_string(&mut self, key: &[u8]) -> Result<Option<Text<'_>>, Error> {
+        self.look(key).map(|entry| text(entry.value())).transpose()
+    }
+
+    /// A sorted set for reading.
+    pub(crate) fn read_zset(&mut self, key: &[u8]) -> Result<Option<ZSetRef<'_>>, Error> {
+        self.read(key).map(|entry| zset(entry.value())).transpose()
+    }
+
+    /// A sorted set, for a command that will change it.
+    pub(crate) fn look_zset(&mut self, key: &[u8]) -> Result<Option<ZSetRef<'_>>, Error> {
+        self.look(key).map(|entry| zset(entry.value())).transpose()
+    }
+
+    /// What types need from outside.
+    pub(crate) fn env(&self) -> Env<'a> {
+        self.engine.env()
+    }
+
+    /// Stores a value, whatever the key held. Its effects are the caller's to name.
+    #[inline]
+    pub(crate) fn set(&mut self, key: &[u8], content: Content<'_>, expiry: Expiry) -> Result<(), Error> {
+        let (hash, db, tick, no_touch) = (self.hash(key), self.db, self.tick, self.no_touch);
+        let env = self.engine.env();
+        let shard = &mut self.shards.of(hash).shard;
+        if let Some(table) = shard.table_mut(db)
+            && let Some(pos) = table.find(hash, key)
+        {
+            let expiry = match expiry {
+                // An expired key that nobody has met yet is as good as absent.
+                Expiry::Keep if table.entry(pos).expiry().is_some_and(|at| at <= self.now) => Expiry::Set(None),
+                other => other,
+            };
+            let old = table.replace(pos, key, content, expiry)?;
+            if !no_touch {
+                table.touch(pos, tick);
+            }
+            self.dropped.extend(old);
+            return Ok(());
+        }
+        let at = match expiry {
+            Expiry::Set(at) => at,
+            Expiry::Keep => None,
+        };
+        shard.table_for_insert(db, &env).insert(hash, key, content, at, tick)?;
+        self.created(key);
+        Ok(())
+    }
+
+    #[inline]
+    fn created(&mut self, key: &[u8]) {
+        if self.engine.publishes_events() {
+            self.engine.publish_event(self.db, Class::NEW, "new", key);
+        }
+    }
+
+    /// Changes a sorted set, made first if `create` and the key is absent, removed (with its event) if it becomes
+    /// empty. `None` when there is none.
+    pub(crate) fn update_zset<R>(
+        &mut self,
+        key: &[u8],
+        create: bool,
+        change: impl FnOnce(&mut ZSet, &Env<'_>) -> R,
+    ) -> Result<Option<R>, Error> {
+        let env = self.engine.env();
+        if let Some(entry) = self.look(key) {
+            if entry.kind() != Kind::ZSet {
+                return Err(WRONG_TYPE);
+            }
+            return self.update(key, |object| match object {
+                Object::ZSet(zset) => Some(change(zset, &env)),
+                Object::Str(_) => None,
+            });
+        }
+        if !create {
+            return Ok(None);
+        }
+        let mut zset = ZSet::new();
+        let result = change(&mut zset, &env);
+        let object = Box::new(Object::ZSet(zset));
+        if !object.is_empty() {
+            self.set(key, Content::Object(object), Expiry::Set(None))?;
+        }
+        Ok(Some(result))
+    }
+
+    /// Changes a collection that is there; removes the key if it becomes empty. The caller names the event of the
+    /// change, and then calls [`Locked::drop_if_empty`].
+    fn update<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Object) -> Option<R>) -> Result<Option<R>, Error> {
+        let (hash, db) = (self.hash(key), self.db);
+        let Some(table) = self.guarded(hash).shard.table_mut(db) else { return Ok(None) };
+        let Some(pos) = table.find(hash, key) else { return Ok(None) };
+        Ok(table.update(pos, change)?)
+    }
+
+    /// Removes a collection that has become empty, and publishes that it is gone; whether it was so.
+    pub(crate) fn drop_if_empty(&mut self, key: &[u8]) -> bool {
+        let empty = match self.peek(key).map(|entry| entry.value()) {
+            Some(Value::ZSet(zset)) => zset.is_empty(),
+            _ => false,
+        };
+        if empty {
+            self.remove(key);
+            self.note(Class::GENERIC, "del", key);
+        }
+        empty
+    }
+
+    /// Removes a key; whether it was there. Its effects are the caller's to name.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
+        let Some((hash, pos)) = self.locate(key) else { return false };
+        let db = self.db;
+        let object = self.guarded(hash).shard.table_mut(db).and_then(|table| table.remove(pos, hash));
+        self.dropped.extend(object);
+        true
+    }
+
+    /// Sets or removes a key's expiry; false when there is no such key.
+    pub(crate) fn set_expiry(&mut self, key: &[u8], at: Option<u64>) -> Result<bool, Error> {
+        let Some((hash, pos)) = self.locate(key) else { return Ok(false) };
+        let db = self.db;
+        if let Some(table) = self.guarded(hash).shard.table_mut(db) {
+            table.set_expiry(pos, at)?;
+        }
+        Ok(true)
+    }
+
+    /// Names an effect of the running command: the key has changed, and these events tell it.
+    #[inline]
+    pub(crate) fn changed(&mut self, class: Class, event: &'static str, key: &[u8]) {
+        self.dirty += 1;
+        self.note(class, event, key);
+    }
+
+    /// As [`Locked::changed`], for a further event of the same change.
+    #[inline]
+    pub(crate) fn note(&mut self, class: Class, event: &'static str, key: &[u8]) {
+        let (hash, db) = (self.hash(key), self.db);
+        let watchers = &mut self.shards.of(hash).extra.watchers;
+        if !watchers.is_empty() {
+            watchers.mark(db, key);
+        }
+        if self.engine.publishes_events() {
+            self.engine.publish_event(db, class, event, key);
+        }
+    }
+
+    /// Counts a change that has no event of a key (FLUSHALL).
+    pub(crate) fn count_changes(&mut self, changes: u64) {
+        self.dirty += changes;
+    }
+
+    /// Records a command that repeats the running one's change, in place of the command as it was called.
+    /// Several calls record several commands.
+    pub(crate) fn replay(&mut self, command: &[&[u8]]) {
+        self.rewritten = true;
+        if self.engine.records_effects() {
+            self.group.push(self.db, OwnedArgs::from_slices(command));
+        }
+    }
+
+    /// Hands an object over, to be dropped after the shards are released.
+    pub(crate) fn discard(&mut self, object: Box<Object>) {
+        self.dropped.push(object);
+    }
+
+    /// The effects so far, in their order.
+    pub(crate) fn effects(&self) -> &[Effect] {
+        self.group.effects()
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.group.is_empty() {
+            self.engine.deliver(&self.group);
+        }
+        if !self.dropped.is_empty() {
+            self.engine.reclaim(std::mem::take(&mut self.dropped));
+        }
+    }
+}
+
+/// The text of a string value; an error for any other.
+#[inline]
+fn text(value: Value<'_>) -> Result<Text<'_>, Error> {
+    match value {
+        Value::Str { bytes, .. } => Ok(Text::Bytes(bytes)),
+        Value::Int(number) => Ok(Text::Int(itoa::Buffer::new(), number)),
+        Value::Big(string) => Ok(Text::Shared(string.shared())),
+        Value::ZSet(_) => Err(WRONG_TYPE),
+    }
+}
+
+fn zset(value: Value<'_>) -> Result<ZSetRef<'_>, Error> {
+    match value {
+        Value::ZSet(zset) => Ok(zset),
+        _ => Err(WRONG_TYPE),
+    }
+}
+
+/// Orders nothing but counts: statistics may be read a moment late.
+pub(crate) const RELAXED: Ordering = Ordering::Relaxed;

@@ -1,0 +1,298 @@
+//! One connection: read once, run every complete command, write once.
+//!
+//! Read buffers belong to the thread: a connection keeps one only while it holds part of a command, so that idle
+//! connections cost little. While replies wait to be written nothing is read: a client that does not take its
+//! answers is not served further.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use larder_protocol::{Batch, Limits, Parser, Reply};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::socket::Socket;
+use crate::client::Client;
+use crate::config::ClientClass;
+use crate::engine::{Engine, Progress};
+use crate::session::Session;
+use crate::stats::WorkerStats;
+
+/// Bytes of a thread's read buffer.
+const READ_BYTES: usize = 64 << 10;
+/// Commands that are prepared together.
+const BATCH: usize = 32;
+/// Replies of a pipeline are written early when they pass this.
+const WRITE_EARLY: usize = 256 << 10;
+/// What an idle connection keeps of its reply buffer.
+const KEEP_REPLY: usize = 1 << 10;
+/// The most that a read buffer grows by at once, whatever length a client announces.
+const GROW_AT_MOST: usize = 1 << 20;
+/// An inline command must end within this.
+const INLINE_BYTES: usize = 64 << 10;
+
+/// Read buffers of one thread that no connection uses.
+#[derive(Default)]
+pub(super) struct Buffers(RefCell<Vec<BytesMut>>);
+
+impl Buffers {
+    fn take(&self) -> BytesMut {
+        self.0.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(READ_BYTES))
+    }
+
+    fn give(&self, mut buffer: BytesMut) {
+        /// Spare buffers of a thread.
+        const SPARE: usize = 4;
+        buffer.clear();
+        let mut buffers = self.0.borrow_mut();
+        if buffer.capacity() >= READ_BYTES && buffer.capacity() <= 4 * READ_BYTES && buffers.len() < SPARE {
+            buffers.push(buffer);
+        }
+    }
+}
+
+/// What woke a connection.
+enum Event {
+    /// Bytes came; 0 at the end of the stream.
+    Read(usize),
+    Messages,
+    Killed,
+}
+
+struct Connection {
+    engine: Arc<Engine>,
+    socket: Socket,
+    session: Session,
+    reply: Reply,
+    parser: Parser,
+    batch: Batch,
+    /// Holds data only between two reads of one command.
+    buffer: BytesMut,
+    buffers: Rc<Buffers>,
+    /// Since when the output is above its soft limit, in milliseconds; 0 if it is not.
+    over_soft_since: u64,
+}
+
+/// Serves a client until one side ends it.
+pub(super) async fn serve(
+    engine: Arc<Engine>,
+    socket: Socket,
+    client: Arc<Client>,
+    stats: Arc<WorkerStats>,
+    buffers: Rc<Buffers>,
+) {
+    engine.clients().add(client.clone());
+    let session = Session::new(&engine, client, stats);
+    let mut connection = Connection {
+        engine,
+        socket,
+        session,
+        reply: Reply::new(),
+        parser: Parser::new(),
+        batch: Batch::default(),
+        buffer: BytesMut::new(),
+        buffers,
+        over_soft_since: 0,
+    };
+    if let Err(error) = connection.run().await {
+        tracing::debug!(client = connection.session.client.id, %error, "connection lost");
+    }
+    connection.session.leave(&connection.engine);
+    connection.engine.clients().remove(connection.session.client.id);
+    if !connection.session.client.is_killed() {
+        // The peer may be gone already; then there is nobody to tell.
+        let _ = connection.socket.shutdown().await;
+    }
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            match self.event().await? {
+                Event::Read(0) | Event::Killed => return Ok(()),
+                Event::Read(count) => {
+                    self.session.stats.counters.input_bytes.add(count as u64);
+                    self.session.stats.counters.reads.add(1);
+                    let open = self.run_commands().await?;
+                    self.release_buffer();
+                    if !open {
+                        return self.flush().await;
+                    }
+                }
+                Event::Messages => {}
+            }
+            self.take_messages();
+            self.flush().await?;
+        }
+    }
+
+    /// Waits for bytes, for messages of others, or for the wish to close.
+    async fn event(&mut self) -> io::Result<Event> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
+        let client = &self.session.client;
+        client.wake.register(cx.waker());
+        if client.is_killed() {
+            return Poll::Ready(Ok(Event::Killed));
+        }
+        if client.has_messages() {
+            return Poll::Ready(Ok(Event::Messages));
+        }
+        if self.buffer.capacity() == 0 {
+            self.buffer = self.buffers.take();
+        } else if self.buffer.len() == self.buffer.capacity() {
+            let wanted = self.parser.wanted().saturating_sub(self.buffer.len());
+            self.buffer.reserve(wanted.max(self.buffer.len()).clamp(READ_BYTES, GROW_AT_MOST.max(self.buffer.len())));
+        }
+        let read = pin!(self.socket.read_buf(&mut self.buffer)).poll(cx);
+        if read.is_pending() {
+            self.release_buffer();
+        }
+        read.map_ok(Event::Read)
+    }
+
+    /// Gives the read buffer back to the thread unless it holds part of a command.
+    fn release_buffer(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffers.give(std::mem::take(&mut self.buffer));
+        }
+    }
+
+    /// Runs every complete command of the buffer; false when the connection is to be closed.
+    async fn run_commands(&mut self) -> io::Result<bool> {
+        loop {
+            let settings = self.engine.settings();
+            let limits = Limits {
+                max_bulk: settings.proto_max_bulk_len.as_usize(),
+                max_inline: INLINE_BYTES,
+                authenticated: self.session.authenticated,
+            };
+            self.batch.clear();
+            // Before authentication the limits can change with each command.
+            let most = if limits.authenticated { BATCH } else { 1 };
+            let parsed = self.parser.parse(&self.buffer, &mut self.batch, most, &limits);
+            if self.batch.len() > 0 {
+                self.run_batch().await;
+            }
+            bytes::Buf::advance(&mut self.buffer, self.batch.consumed());
+            if self.session.closing || self.session.client.is_killed() {
+                return Ok(false);
+            }
+            if let Err(error) = parsed {
+                let text = format!("ERR Protocol error: {error}");
+                self.reply.error(&text);
+                self.engine.stats().error("ERR");
+                return Ok(false);
+            }
+            if self.batch.len() < most {
+                return Ok(self.within_query_limit());
+            }
+            if self.reply.len() >= WRITE_EARLY {
+                self.flush().await?;
+            }
+        }
+    }
+
+    async fn run_batch(&mut self) {
+        let mut from = 0;
+        loop {
+            match self.engine.run(&mut self.session, &self.batch, &self.buffer, from, &mut self.reply) {
+                Progress::Done => return,
+                Progress::NeedsRoom(at) => from = at,
+            }
+            // Others go on while this client waits for room.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn within_query_limit(&mut self) -> bool {
+        let limit = self.engine.settings().client_query_buffer_limit.as_usize();
+        let (used, facts) = (self.buffer.len(), &self.session.client.facts);
+        facts.query_bytes.store(used, Relaxed);
+        let queued = self.session.multi.as_ref().map_or(0, |multi| multi.bytes);
+        if used + queued > limit {
+            tracing::warn!(client = self.session.client.id, used, "closing a client that reached the query buffer limit");
+            self.session.stats.counters.query_limit_closed.add(1);
+            return false;
+        }
+        true
+    }
+
+    fn take_messages(&mut self) {
+        let reply = &mut self.reply;
+        self.session.client.take_messages(|message| reply.raw(&message));
+    }
+
+    /// Whether the output is within its limits; closes the client if not.
+    fn within_output_limit(&mut self) -> bool {
+        let class = if self.session.subscriptions.is_empty() { ClientClass::Normal } else { ClientClass::Pubsub };
+        let limit = self.engine.settings().client_output_buffer_limit.get(class);
+        let client = &self.session.client;
+        let hard = if limit.hard_bytes == 0 { usize::MAX } else { limit.hard_bytes as usize };
+        client.limit_outbox(hard);
+        let pending = self.reply.len() + client.outbox_bytes();
+        let over_soft = limit.soft_bytes > 0 && pending > limit.soft_bytes as usize;
+        let now = self.engine.clock().now_ms();
+        self.over_soft_since = match (over_soft, self.over_soft_since) {
+            (false, _) => 0,
+            (true, 0) => now,
+            (true, since) => since,
+        };
+        let too_long = over_soft && now.saturating_sub(self.over_soft_since) > limit.soft_seconds * 1000;
+        if pending > hard || too_long {
+            tracing::warn!(client = client.id, pending, "closing a client that passed its output buffer limit");
+            self.session.stats.counters.output_limit_closed.add(1);
+            client.kill();
+            return false;
+        }
+        true
+    }
+
+    /// Writes all replies.
+    async fn flush(&mut self) -> io::Result<()> {
+        while !self.reply.is_empty() {
+            if self.reply.len() > KEEP_REPLY && !self.within_output_limit() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            let written = poll_fn(|cx| self.poll_write(cx)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.session.stats.counters.output_bytes.add(written as u64);
+            self.reply.advance(written);
+        }
+        self.session.stats.counters.writes.add(1);
+        self.reply.clear();
+        self.reply.shrink(KEEP_REPLY);
+        Ok(())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let client = &self.session.client;
+        client.wake.register(cx.waker());
+        if client.is_killed() && !self.session.closing {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let mut slices = [IoSlice::new(&[]); 16];
+        let count = self.reply.slices(&mut slices);
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]);
+        if written.is_pending() {
+            // Messages that come meanwhile count against the limit.
+            let reply = &mut self.reply;
+            let before = reply.len();
+            self.session.client.take_messages(|message| reply.raw(&message));
+            if self.reply.len() > before && !self.within_output_limit() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
+        written
+    }
+}

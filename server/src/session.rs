@@ -1,0 +1,161 @@
+//! One client's state: its database, transaction, subscriptions, and how it wants to be answered.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use larder_protocol::{OwnedArgs, Proto, Reply};
+
+use crate::client::Client;
+use crate::engine::Engine;
+use crate::pubsub::Target;
+use crate::stats::WorkerStats;
+
+/// How CLIENT REPLY wants answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyMode {
+    On,
+    Off,
+    /// The command after this one gets no answer.
+    SkipNext,
+    /// This command gets no answer.
+    Skip,
+}
+
+/// A queued command.
+pub(crate) struct Queued {
+    pub(crate) row: u16,
+    pub(crate) args: OwnedArgs,
+}
+
+/// What MULTI has collected.
+#[derive(Default)]
+pub(crate) struct Transaction {
+    pub(crate) queue: Vec<Queued>,
+    pub(crate) bytes: usize,
+    /// Flags of all queued commands.
+    pub(crate) flags: u32,
+    /// Whether a command was refused, so that EXEC must fail.
+    pub(crate) aborted: bool,
+}
+
+/// A watched key.
+pub(crate) struct Watched {
+    pub(crate) db: usize,
+    pub(crate) key: Vec<u8>,
+    pub(crate) hash: u64,
+    /// Whether it had expired already when it was watched.
+    pub(crate) expired: bool,
+}
+
+/// Names that the client listens to.
+#[derive(Default)]
+pub(crate) struct Subscriptions {
+    pub(crate) channels: BTreeSet<Vec<u8>>,
+    pub(crate) patterns: BTreeSet<Vec<u8>>,
+    pub(crate) shard_channels: BTreeSet<Vec<u8>>,
+}
+
+impl Subscriptions {
+    pub(crate) fn of(&mut self, target: Target) -> &mut BTreeSet<Vec<u8>> {
+        match target {
+            Target::Channel => &mut self.channels,
+            Target::Pattern => &mut self.patterns,
+            Target::Shard => &mut self.shard_channels,
+        }
+    }
+
+    /// How many names of a target's sort are listened to; channels and patterns are counted together.
+    pub(crate) fn count(&self, target: Target) -> usize {
+        match target {
+            Target::Shard => self.shard_channels.len(),
+            _ => self.channels.len() + self.patterns.len(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.patterns.is_empty() && self.shard_channels.is_empty()
+    }
+}
+
+/// See the module's page.
+pub struct Session {
+    pub(crate) client: Arc<Client>,
+    pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) db: usize,
+    pub(crate) authenticated: bool,
+    pub(crate) multi: Option<Transaction>,
+    pub(crate) watched: Vec<Watched>,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) reply_mode: ReplyMode,
+    /// The connection is to be closed when the replies are sent.
+    pub(crate) closing: bool,
+    pub(crate) no_touch: bool,
+    /// Rows and hashes of the batch that runs; kept for its memory.
+    pub(crate) plan: Plan,
+    /// Commands since the last one that was timed.
+    pub(crate) untimed: u32,
+}
+
+/// The rows of a batch and the hashes of its keys, found before the first command runs.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Per command: its row (`u16::MAX` if it has none), and where its keys end in `hashes`.
+    pub(crate) commands: Vec<(u16, u32)>,
+    /// Address and hash of each key.
+    pub(crate) hashes: Vec<(usize, u64)>,
+}
+
+impl Session {
+    pub(crate) fn new(engine: &Engine, client: Arc<Client>, stats: Arc<WorkerStats>) -> Self {
+        Self {
+            client,
+            stats,
+            db: 0,
+            authenticated: !engine.needs_password(),
+            multi: None,
+            watched: Vec::new(),
+            subscriptions: Subscriptions::default(),
+            reply_mode: ReplyMode::On,
+            closing: false,
+            no_touch: false,
+            plan: Plan::default(),
+            untimed: 0,
+        }
+    }
+
+    /// Leaves every channel and every watched key, for RESET and for the end.
+    pub(crate) fn leave(&mut self, engine: &Engine) {
+        crate::commands::transactions::unwatch_all(engine, self);
+        let subscriptions = std::mem::take(&mut self.subscriptions);
+        for (target, names) in [
+            (Target::Channel, subscriptions.channels),
+            (Target::Pattern, subscriptions.patterns),
+            (Target::Shard, subscriptions.shard_channels),
+        ] {
+            names.iter().for_each(|name| drop(engine.channels().unsubscribe(target, name, &self.client)));
+        }
+    }
+
+    /// Whether only commands of publish and subscribe are allowed: RESP2 cannot tell a push from a reply.
+    #[inline]
+    pub(crate) fn only_listens(&self, proto: Proto) -> bool {
+        proto == Proto::Resp2 && !self.subscriptions.is_empty()
+    }
+
+    /// Notes what others may know, after a batch.
+    pub(crate) fn note_facts(&self, reply: &Reply, now_ms: u64) {
+        let facts = &self.client.facts;
+        facts.active_ms.store(now_ms, Relaxed);
+        facts.db.store(self.db, Relaxed);
+        facts.watched.store(self.watched.len(), Relaxed);
+        facts.channels.store(self.subscriptions.channels.len(), Relaxed);
+        facts.patterns.store(self.subscriptions.patterns.len(), Relaxed);
+        facts.shard_channels.store(self.subscriptions.shard_channels.len(), Relaxed);
+        facts.output_bytes.store(reply.len(), Relaxed);
+        let (queued, bytes) = self.multi.as_ref().map_or((u64::MAX, 0), |multi| (multi.queue.len() as u64, multi.bytes));
+        facts.queued.store(queued, Relaxed);
+        facts.queued_bytes.store(bytes, Relaxed);
+    }
+}

@@ -1,0 +1,344 @@
+//! The bytes of an entry: its key, expiry and value (or a pointer to the value) in one slab cell.
+//!
+//! ```text
+//! byte 0      [2:0] kind  [4:3] form (0 inline, 1 integer, 2 object)  [5] has expiry  [6] raw
+//! key length  1 byte up to 253; 254 then a u16; 255 then a pointer to a boxed key (one too long for a cell)
+//! expiry      8 bytes, if any: milliseconds since 1970
+//! value len   inline form only: 1 byte up to 253, or 254 then a u16
+//! key         its bytes, unless boxed
+//! value       inline: the bytes of a string or packed collection; integer: 8 bytes; object: a pointer
+//! ```
+//!
+//! All integers are little-endian. Pointers are owned by the cell: whoever frees or overwrites it takes them out
+//! first with [`take`].
+
+#![expect(unsafe_code, reason = "a cell owns a value through a pointer that it holds as bytes")]
+
+use crate::slab::MAX_CELL;
+use crate::types::zset::ZSetRef;
+use crate::value::{Kind, Object, Value};
+
+const FORM_INLINE: u8 = 0;
+const FORM_INT: u8 = 1;
+const FORM_OBJECT: u8 = 2;
+const HAS_EXPIRY: u8 = 1 << 5;
+const RAW: u8 = 1 << 6;
+const SHORT_AT_MOST: usize = 253;
+const LENGTH_U16: u8 = 254;
+const KEY_BOXED: u8 = 255;
+
+/// Longer keys are boxed, so that every other part fits the largest cell beside them.
+const KEY_INLINE_AT_MOST: usize = MAX_CELL / 2;
+
+/// The value part of an entry to be written.
+pub(crate) enum Payload<'a> {
+    Inline { kind: Kind, bytes: &'a [u8], raw: bool },
+    Int(i64),
+    Object(Box<Object>),
+}
+
+/// An entry to be written.
+pub(crate) struct Parts<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) expiry: Option<u64>,
+    pub(crate) payload: Payload<'a>,
+}
+
+/// Bytes of a length field.
+fn length_bytes(len: usize) -> usize {
+    if len <= SHORT_AT_MOST { 1 } else { 3 }
+}
+
+/// Whether a value of `len` bytes can stand in the cell of this key.
+#[inline]
+pub(crate) fn fits_inline(key: &[u8], len: usize) -> bool {
+    let key = if key.len() <= KEY_INLINE_AT_MOST { key.len() + 3 } else { 9 };
+    1 + key + 8 + 3 + len <= MAX_CELL
+}
+
+impl Parts<'_> {
+    /// Bytes that the entry takes.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        let key = match self.key.len() {
+            len if len <= KEY_INLINE_AT_MOST => length_bytes(len) + len,
+            _ => 9,
+        };
+        let value = match &self.payload {
+            Payload::Inline { bytes, .. } => length_bytes(bytes.len()) + bytes.len(),
+            Payload::Int(_) | Payload::Object(_) => 8,
+        };
+        1 + key + if self.expiry.is_some() { 8 } else { 0 } + value
+    }
+
+    /// Writes the entry into a cell of at least [`Parts::len`] bytes. What the cell held is forgotten.
+    #[inline]
+    pub(crate) fn write(self, cell: &mut [u8]) {
+        let (kind, form, raw) = match &self.payload {
+            Payload::Inline { kind, raw, .. } => (*kind, FORM_INLINE, *raw),
+            Payload::Int(_) => (Kind::String, FORM_INT, false),
+            Payload::Object(object) => (object.kind(), FORM_OBJECT, false),
+        };
+        let expiry = if self.expiry.is_some() { HAS_EXPIRY } else { 0 };
+        cell[0] = kind as u8 | form << 3 | expiry | if raw { RAW } else { 0 };
+        let mut at = 1;
+        let boxed = self.key.len() > KEY_INLINE_AT_MOST;
+        if boxed {
+            cell[1] = KEY_BOXED;
+            let pointer = Box::into_raw(Box::<Box<[u8]>>::new(self.key.into()));
+            put(cell, &mut 2, &(pointer.expose_provenance() as u64).to_le_bytes());
+            at = 10;
+        } else {
+            put_length(cell, &mut at, self.key.len());
+        }
+        if let Some(expiry) = self.expiry {
+            put(cell, &mut at, &expiry.to_le_bytes());
+        }
+        if let Payload::Inline { bytes, .. } = &self.payload {
+            put_length(cell, &mut at, bytes.len());
+        }
+        if !boxed {
+            put(cell, &mut at, self.key);
+        }
+        match self.payload {
+            Payload::Inline { bytes, .. } => put(cell, &mut at, bytes),
+            Payload::Int(number) => put(cell, &mut at, &number.to_le_bytes()),
+            Payload::Object(object) => {
+                let pointer = Box::into_raw(object).expose_provenance() as u64;
+                put(cell, &mut at, &pointer.to_le_bytes());
+            }
+        }
+    }
+}
+
+#[inline]
+fn put(cell: &mut [u8], at: &mut usize, bytes: &[u8]) {
+    cell[*at..*at + bytes.len()].copy_from_slice(bytes);
+    *at += bytes.len();
+}
+
+#[inline]
+fn put_length(cell: &mut [u8], at: &mut usize, len: usize) {
+    if len <= SHORT_AT_MOST {
+        cell[*at] = len as u8;
+        *at += 1;
+    } else {
+        cell[*at] = LENGTH_U16;
+        cell[*at + 1..*at + 3].copy_from_slice(&(len as u16).to_le_bytes());
+        *at += 3;
+    }
+}
+
+#[inline]
+fn length(cell: &[u8], at: &mut usize) -> usize {
+    let first = cell[*at];
+    if first < LENGTH_U16 {
+        *at += 1;
+        return first as usize;
+    }
+    let len = u16::from_le_bytes([cell[*at + 1], cell[*at + 2]]);
+    *at += 3;
+    len as usize
+}
+
+#[inline]
+fn word(cell: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&cell[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
+
+/// An entry as it is read.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    cell: &'a [u8],
+    key: &'a [u8],
+    /// Where the expiry stands, or would stand.
+    expiry_at: usize,
+    value_at: usize,
+    value_len: usize,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads the entry in a live cell of a table's slab.
+    #[inline]
+    pub(crate) fn read(cell: &'a [u8]) -> Self {
+        let flags = cell[0];
+        let mut at = 1;
+        let boxed = cell[1] == KEY_BOXED;
+        let key_len = if boxed { 0 } else { length(cell, &mut at) };
+        if boxed {
+            at = 10;
+        }
+        let expiry_at = at;
+        if flags & HAS_EXPIRY != 0 {
+            at += 8;
+        }
+        let value_len = if flags >> 3 & 3 == FORM_INLINE { length(cell, &mut at) } else { 8 };
+        let key = if boxed { boxed_key(cell) } else { &cell[at..at + key_len] };
+        Self { cell, key, expiry_at, value_at: at + key_len, value_len }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &'a [u8] {
+        self.key
+    }
+
+    /// The time at which it expires, in milliseconds since 1970.
+    #[inline]
+    pub fn expiry(&self) -> Option<u64> {
+        (self.cell[0] & HAS_EXPIRY != 0).then(|| word(self.cell, self.expiry_at))
+    }
+
+    /// The type.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        Kind::from_bits(self.cell[0] & 7)
+    }
+
+    /// The value.
+    #[inline]
+    pub fn value(&self) -> Value<'a> {
+        match self.cell[0] >> 3 & 3 {
+            FORM_INLINE => {
+                let bytes = &self.cell[self.value_at..self.value_at + self.value_len];
+                match self.kind() {
+                    Kind::String => Value::Str { bytes, raw: self.cell[0] & RAW != 0 },
+                    Kind::ZSet => Value::ZSet(ZSetRef::Packed(bytes)),
+                }
+            }
+            FORM_INT => Value::Int(word(self.cell, self.value_at) as i64),
+            _ => self.object_ref().value(),
+        }
+    }
+
+    /// The value that stands in the cell itself: `None` for one with memory of its own.
+    pub(crate) fn inline_payload(&self) -> Option<Payload<'a>> {
+        match self.cell[0] >> 3 & 3 {
+            FORM_INLINE => Some(Payload::Inline {
+                kind: self.kind(),
+                bytes: &self.cell[self.value_at..self.value_at + self.value_len],
+                raw: self.cell[0] & RAW != 0,
+            }),
+            FORM_INT => Some(Payload::Int(word(self.cell, self.value_at) as i64)),
+            _ => None,
+        }
+    }
+
+    /// The value with memory of its own, if it is one.
+    pub fn object(&self) -> Option<&'a Object> {
+        (self.cell[0] >> 3 & 3 == FORM_OBJECT).then(|| self.object_ref())
+    }
+
+    fn object_ref(&self) -> &'a Object {
+        let pointer = std::ptr::with_exposed_provenance::<Object>(word(self.cell, self.value_at) as usize);
+        // SAFETY: the form says that `write` left a pointer from Box::into_raw here; the cell owns it, and the
+        // borrow of the cell lasts as long as the reference.
+        unsafe { &*pointer }
+    }
+
+    fn owns_key(&self) -> bool {
+        self.cell[1] == KEY_BOXED
+    }
+
+    /// Whether the cell owns memory outside itself.
+    pub(crate) fn owns(&self) -> bool {
+        self.owns_key() || self.cell[0] >> 3 & 3 == FORM_OBJECT
+    }
+
+    /// Bytes of a boxed key.
+    pub(crate) fn boxed_key_bytes(&self) -> usize {
+        if self.owns_key() { boxed_key_memory(self.key) } else { 0 }
+    }
+}
+
+/// Bytes that a key takes outside its cell.
+pub(crate) fn boxed_key_memory(key: &[u8]) -> usize {
+    if key.len() > KEY_INLINE_AT_MOST { key.len().next_multiple_of(16) + 32 } else { 0 }
+}
+
+fn boxed_key(cell: &[u8]) -> &[u8] {
+    let pointer = std::ptr::with_exposed_provenance::<Box<[u8]>>(word(cell, 2) as usize);
+    // SAFETY: the marker says that `write` left a pointer from Box::into_raw here, owned by the cell.
+    unsafe { &*pointer }
+}
+
+/// The object of a live cell, to be changed in place.
+pub(crate) fn object_mut(cell: &mut [u8]) -> Option<&mut Object> {
+    let entry = Entry::read(cell);
+    entry.object()?;
+    let pointer = std::ptr::with_exposed_provenance_mut::<Object>(word(cell, entry.value_at) as usize);
+    // SAFETY: as in `object_ref`, and the cell is borrowed exclusively.
+    Some(unsafe { &mut *pointer })
+}
+
+/// Takes what the cell owns out of it: its object, and a boxed key, which is freed. The cell must be freed or
+/// overwritten next; it is marked as a free one, so that nothing can be taken twice.
+pub(crate) fn take(cell: &mut [u8]) -> Option<Box<Object>> {
+    let entry = Entry::read(cell);
+    let (owns_key, has_object, value_at) = (entry.owns_key(), entry.object().is_some(), entry.value_at);
+    if owns_key {
+        let pointer = std::ptr::with_exposed_provenance_mut::<Box<[u8]>>(word(cell, 2) as usize);
+        // SAFETY: the pointer came from Box::into_raw, and byte 0 below ends this cell's ownership.
+        drop(unsafe { Box::from_raw(pointer) });
+    }
+    let object = has_object.then(|| {
+        let pointer = std::ptr::with_exposed_provenance_mut::<Object>(word(cell, value_at) as usize);
+        // SAFETY: as above.
+        unsafe { Box::from_raw(pointer) }
+    });
+    if owns_key || has_object {
+        cell[0] = Kind::String as u8 | FORM_INT << 3;
+        cell[1] = 0;
+    }
+    object
+}
+
+/// Writes another expiry into an entry that has one.
+pub(crate) fn overwrite_expiry(cell: &mut [u8], at: u64) {
+    let entry = Entry::read(cell);
+    if entry.expiry().is_some() {
+        let place = entry.expiry_at;
+        cell[place..place + 8].copy_from_slice(&at.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(key: &[u8], expiry: Option<u64>, bytes: &[u8]) {
+        let parts = Parts { key, expiry, payload: Payload::Inline { kind: Kind::String, bytes, raw: true } };
+        let mut cell = vec![0; parts.len()];
+        parts.write(&mut cell);
+        let entry = Entry::read(&cell);
+        assert_eq!((entry.key(), entry.expiry()), (key, expiry));
+        assert!(matches!(entry.value(), Value::Str { bytes: read, raw: true } if read == bytes));
+        take(&mut cell);
+    }
+
+    #[test]
+    fn every_length_reads_back() {
+        for key in [0, 1, 16, 253, 254, 255, 1000, 1024, 1025, 5000] {
+            for value in [0, 1, 44, 253, 254, 900] {
+                for expiry in [None, Some(0), Some(u64::MAX)] {
+                    let key = vec![b'k'; key];
+                    assert!(fits_inline(&key, value));
+                    round_trip(&key, expiry, &vec![b'v'; value]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_is_owned_once() {
+        let object = Box::new(Object::Str(crate::value::BigStr::new(&[1; 3000])));
+        let parts = Parts { key: b"k", expiry: Some(5), payload: Payload::Object(object) };
+        let mut cell = vec![0; parts.len()];
+        parts.write(&mut cell);
+        assert!(matches!(Entry::read(&cell).value(), Value::Big(string) if string.shared().len() == 3000));
+        assert!(take(&mut cell).is_some());
+        assert!(take(&mut cell).is_none());
+    }
+}

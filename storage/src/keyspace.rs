@@ -1,0 +1,327 @@
+//! All shards behind their locks. [`Keyspace::lock`] is the only place that locks a shard.
+//!
+//! A key's shard is chosen by the low bits of its hash; tag and directory use other bits. Shards are locked in
+//! ascending order, each request's all at once, so that no two requests can wait for each other. After the
+//! shards come, in this order, the effects log, the channel table and the outboxes, all of the server.
+//!
+//! Each shard's mutex also guards an `X` of the server's: what must change together with the keys, such as watched
+//! keys and waiting clients.
+
+use std::ops::{BitOr, BitOrAssign};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+
+use crate::hasher::Hasher;
+use crate::region::Regions;
+use crate::rng::Rng;
+use crate::shard::Shard;
+
+/// The most shards there can be: a set of them is a `u64`.
+pub const MAX_SHARDS: usize = 64;
+
+/// A set of shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardSet(u64);
+
+impl ShardSet {
+    /// No shard.
+    pub const NONE: Self = Self(0);
+
+    /// Just this shard.
+    #[inline]
+    pub fn one(shard: usize) -> Self {
+        Self(1 << shard)
+    }
+
+    /// Whether no shard is in it.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether all shards of `other` are in it.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// How many shards are in it.
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    fn iter(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let shard = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            (shard < MAX_SHARDS).then_some(shard)
+        })
+    }
+}
+
+impl BitOr for ShardSet {
+    type Output = Self;
+    #[inline]
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for ShardSet {
+    #[inline]
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// What one mutex guards.
+pub struct Guarded<X> {
+    /// The keys.
+    pub shard: Shard,
+    /// What the server keeps beside them.
+    pub extra: X,
+}
+
+/// A mutex on cache lines of its own, and when something in it expires next.
+#[repr(align(128))]
+struct Lane<X> {
+    guarded: Mutex<Guarded<X>>,
+    /// A lower bound of the earliest expiry, readable without the lock; `u64::MAX` for none.
+    next_due: AtomicU64,
+}
+
+/// How a keyspace is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Shards: a power of two, at most [`MAX_SHARDS`].
+    pub shards: usize,
+    /// Databases.
+    pub databases: usize,
+    /// Seed of the hash and of every random choice.
+    pub seed: u64,
+}
+
+/// See the module's page.
+pub struct Keyspace<X> {
+    lanes: Box<[Lane<X>]>,
+    databases: usize,
+    hasher: Hasher,
+    regions: Arc<Regions>,
+    /// Live bytes of all shards, as of their last unlocking.
+    used: AtomicI64,
+    /// Counts inserts, 256 per turnover of the cache: the unit of an entry's age.
+    tick: AtomicU32,
+    #[cfg(debug_assertions)]
+    number: u64,
+}
+
+impl<X: Default> Keyspace<X> {
+    /// An empty keyspace.
+    pub fn new(options: Options) -> Self {
+        let shards = options.shards.clamp(1, MAX_SHARDS).next_power_of_two();
+        let lane = |number: usize| Lane {
+            guarded: Mutex::new(Guarded {
+                shard: Shard::new(options.databases, Rng::seeded(options.seed ^ (number as u64 + 1))),
+                extra: X::default(),
+            }),
+            next_due: AtomicU64::new(u64::MAX),
+        };
+        Self {
+            lanes: (0..shards).map(lane).collect(),
+            databases: options.databases,
+            hasher: Hasher::seeded(options.seed),
+            regions: Regions::new(),
+            used: AtomicI64::new(0),
+            tick: AtomicU32::new(0),
+            #[cfg(debug_assertions)]
+            number: {
+                static COUNT: AtomicU64 = AtomicU64::new(0);
+                COUNT.fetch_add(1, Ordering::Relaxed)
+            },
+        }
+    }
+
+    /// The hash of a key; every other method that wants a hash wants this one.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    /// The hasher itself.
+    pub fn hasher(&self) -> Hasher {
+        self.hasher
+    }
+
+    /// Where pages come from.
+    pub fn regions(&self) -> &Arc<Regions> {
+        &self.regions
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// How many databases there are.
+    pub fn databases(&self) -> usize {
+        self.databases
+    }
+
+    /// The number of the shard that a hash falls into.
+    #[inline]
+    pub fn shard_of(&self, hash: u64) -> usize {
+        hash as usize & (self.lanes.len() - 1)
+    }
+
+    /// The set of the one shard that a hash falls into.
+    #[inline]
+    pub fn set_of(&self, hash: u64) -> ShardSet {
+        ShardSet::one(self.shard_of(hash))
+    }
+
+    /// All shards.
+    pub fn all(&self) -> ShardSet {
+        ShardSet(u64::MAX >> (MAX_SHARDS - self.lanes.len()))
+    }
+
+    /// Live bytes: entries rounded to their class, segments, directories and what values own. While shards are
+    /// locked, their changes are not in it yet.
+    #[inline]
+    pub fn used_memory(&self) -> usize {
+        self.used.load(Ordering::Relaxed).max(0) as usize
+    }
+
+    /// The present tick.
+    #[inline]
+    pub fn tick(&self) -> u32 {
+        self.tick.load(Ordering::Relaxed)
+    }
+
+    /// Moves the tick on, as time does at least once a second.
+    pub fn advance_tick(&self) {
+        self.tick.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A lower bound of a shard's earliest expiry, without locking it.
+    #[inline]
+    pub fn next_due(&self, shard: usize) -> u64 {
+        self.lanes[shard].next_due.load(Ordering::Relaxed)
+    }
+
+    /// Locks these shards, in ascending order, until the result is dropped. Nothing may lock while it lives.
+    #[inline]
+    pub fn lock(&self, set: ShardSet) -> Locked<'_, X> {
+        #[cfg(debug_assertions)]
+        nesting::enter(self.number);
+        let guards = set.iter().map(|shard| self.lanes[shard].guarded.lock()).collect();
+        Locked { keyspace: self, set, guards }
+    }
+
+    /// Locks one shard for a step of a batched look-up.
+    #[inline]
+    pub fn peek<R>(&self, hash: u64, step: impl FnOnce(&Shard) -> R) -> R {
+        step(&self.lanes[self.shard_of(hash)].guarded.lock().shard)
+    }
+}
+
+/// Finds a thread that locks while it holds shards, which could wait for ever.
+#[cfg(debug_assertions)]
+mod nesting {
+    use std::cell::RefCell;
+
+    thread_local!(static HELD: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) });
+
+    pub(super) fn enter(number: u64) {
+        HELD.with_borrow_mut(|held| {
+            assert!(!held.contains(&number), "a keyspace is locked while it is held");
+            held.push(number);
+        });
+    }
+
+    pub(super) fn leave(number: u64) {
+        HELD.with_borrow_mut(|held| held.retain(|other| *other != number));
+    }
+}
+
+/// Some shards, held until it is dropped.
+pub struct Locked<'k, X> {
+    keyspace: &'k Keyspace<X>,
+    set: ShardSet,
+    guards: SmallVec<[MutexGuard<'k, Guarded<X>>; 1]>,
+}
+
+impl<'k, X> Locked<'k, X> {
+    /// The keyspace.
+    #[inline]
+    pub fn keyspace(&self) -> &'k Keyspace<X> {
+        self.keyspace
+    }
+
+    /// The shards that are held.
+    #[inline]
+    pub fn set(&self) -> ShardSet {
+        self.set
+    }
+
+    /// The shard (and what the server keeps beside it) that a hash falls into. It must be one of those held.
+    #[inline]
+    pub fn of(&mut self, hash: u64) -> &mut Guarded<X> {
+        let shard = hash & (self.keyspace.lanes.len() - 1) as u64;
+        debug_assert!(self.set.0 >> shard & 1 == 1, "the shard is held");
+        let rank = (self.set.0 & ((1 << shard) - 1)).count_ones();
+        &mut self.guards[rank as usize]
+    }
+
+    /// As [`Locked::of`], for reading.
+    #[inline]
+    pub fn of_ref(&self, hash: u64) -> &Guarded<X> {
+        let shard = hash & (self.keyspace.lanes.len() - 1) as u64;
+        let rank = (self.set.0 & ((1 << shard) - 1)).count_ones();
+        &self.guards[rank as usize]
+    }
+
+    /// The shard that is held, if it is just one.
+    pub fn only(&mut self) -> Option<&mut Guarded<X>> {
+        match &mut self.guards[..] {
+            [guard] => Some(guard),
+            _ => None,
+        }
+    }
+
+    /// The shards that are held, ascending, with their numbers.
+    pub fn each(&mut self) -> impl Iterator<Item = (usize, &mut Guarded<X>)> {
+        self.set.iter().zip(self.guards.iter_mut().map(|guard| &mut **guard))
+    }
+
+    /// As [`Locked::each`], for reading.
+    pub fn each_ref(&self) -> impl Iterator<Item = (usize, &Guarded<X>)> {
+        self.set.iter().zip(self.guards.iter().map(|guard| &**guard))
+    }
+
+    /// Makes the changes so far visible in [`Keyspace::used_memory`] and [`Keyspace::next_due`].
+    #[inline]
+    pub fn publish(&mut self) {
+        for (number, guard) in self.set.iter().zip(self.guards.iter_mut()) {
+            if let Some(change) = guard.shard.take_change() {
+                if change.bytes != 0 {
+                    self.keyspace.used.fetch_add(change.bytes, Ordering::Relaxed);
+                }
+                if change.ticks != 0 {
+                    self.keyspace.tick.fetch_add(change.ticks, Ordering::Relaxed);
+                }
+                self.keyspace.lanes[number].next_due.store(change.next_due, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl<X> Drop for Locked<'_, X> {
+    #[inline]
+    fn drop(&mut self) {
+        self.publish();
+        #[cfg(debug_assertions)]
+        nesting::leave(self.keyspace.number);
+    }
+}

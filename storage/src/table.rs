@@ -1,0 +1,534 @@
+//! One database's slice in one shard: an index of words over entries in a slab.
+//!
+//! `Table` is single-threaded and knows neither time nor policy: whoever calls it decides what is expired and which
+//! entry goes. All memory is accounted in bytes that the same operations always repeat.
+//!
+//! Invariants: each word refers to a live cell that holds a key of its hash; `expires` counts the entries with an
+//! expiry; a segment's deadline is at most the earliest expiry in it; `owned` is the sum over the entries of what
+//! they own outside their cells.
+
+use crate::entry::{self, Entry, Parts, Payload};
+use crate::hasher::Hasher;
+use smallvec::SmallVec;
+
+use crate::cpu::prefetch;
+use crate::index::{Index, NO_DEADLINE, Pos, SLOTS};
+use crate::rng::Rng;
+use crate::slab::{Ref, Slab, cell_size};
+use crate::types::Env;
+use crate::value::{BigStr, Content, Kind, Object};
+use crate::word::Word;
+
+/// What happens to an entry's expiry when its value is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It stays as it is.
+    Keep,
+    /// It becomes this, in milliseconds since 1970; `None` removes it.
+    Set(Option<u64>),
+}
+
+/// A table's cells are used up: 2^21 pages. The write did not take place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// See the module's page.
+pub struct Table {
+    index: Index<u64>,
+    slab: Slab,
+    hasher: Hasher,
+    expires: usize,
+    owned: usize,
+    scratch: Vec<u8>,
+    /// While the table is freed: the next segment to look into, and objects taken out of it.
+    freed: u32,
+    pending: Vec<Box<Object>>,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(env: &Env<'_>) -> Self {
+        Self {
+            index: Index::new(),
+            slab: Slab::new(env.regions.clone()),
+            hasher: env.hasher,
+            expires: 0,
+            owned: 0,
+            scratch: Vec::new(),
+            freed: 0,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Keys stored, expired ones that nobody has met yet included.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Keys with an expiry.
+    pub fn expires(&self) -> usize {
+        self.expires
+    }
+
+    /// Bytes of everything that lives here.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.index.memory() + self.slab.live_bytes() + self.owned
+    }
+
+    /// Bytes of free places in pages that exist.
+    pub fn free_bytes(&self) -> usize {
+        self.slab.free_bytes()
+    }
+
+    /// Bytes of one key with its value and its share of the index.
+    pub fn memory_of(&self, pos: Pos) -> usize {
+        let entry = self.entry(pos);
+        let owned = entry.boxed_key_bytes() + entry.object().map_or(0, Object::memory);
+        self.slab.cell(self.word(pos).cell()).len() + size_of::<u64>() + 1 + owned
+    }
+
+    /// Where a key stands.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Pos> {
+        self.index.find(hash, |bits| {
+            let word = Word::from_bits(bits);
+            word.may_match(hash) && Entry::read(self.slab.cell(word.cell())).key() == key
+        })
+    }
+
+    /// The entry at a position.
+    #[inline]
+    pub fn entry(&self, pos: Pos) -> Entry<'_> {
+        Entry::read(self.slab.cell(self.word(pos).cell()))
+    }
+
+    /// The word at a position.
+    #[inline]
+    pub fn word(&self, pos: Pos) -> Word {
+        Word::from_bits(self.index.get(pos))
+    }
+
+    /// The word at a position that may have become invalid.
+    pub fn checked_word(&self, pos: Pos) -> Option<Word> {
+        let bits = ((pos.segment as usize) < self.index.segments())
+            .then(|| self.index.slots(pos.segment).find(|(at, _)| *at == pos))??;
+        Some(Word::from_bits(bits.1))
+    }
+
+    /// The hash of the key at a position.
+    pub fn hash_at(&self, pos: Pos) -> u64 {
+        self.hasher.hash(self.entry(pos).key())
+    }
+
+    /// Notes an access at `tick`.
+    #[inline]
+    pub fn touch(&mut self, pos: Pos, tick: u32) {
+        let word = self.word(pos);
+        let touched = word.touched(tick);
+        if touched != word {
+            self.index.set(pos, touched.bits());
+        }
+    }
+
+    /// Sets the access history of an entry.
+    pub fn set_history(&mut self, pos: Pos, tick: u32, frequency: u8) {
+        let word = self.word(pos).with_history(tick, frequency);
+        self.index.set(pos, word.bits());
+    }
+
+    /// Stores a key that is known to be absent.
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        mut content: Content<'_>,
+        expiry: Option<u64>,
+        tick: u32,
+    ) -> Result<Pos, Full> {
+        let parts = Parts { key, expiry, payload: payload(key, &mut content) };
+        let owned = owned_by(&parts);
+        let cell = self.slab.alloc(parts.len()).ok_or(Full)?;
+        parts.write(self.slab.cell_mut(cell));
+        let word = Word::new(cell, hash, tick, 0).with_expires(expiry.is_some()).with_owns(owned > 0);
+        let (slab, hasher) = (&self.slab, self.hasher);
+        let pos = self.index.insert(hash, word.bits(), |bits| hash_of(slab, hasher, bits));
+        self.owned += owned;
+        if let Some(at) = expiry {
+            self.expires += 1;
+            self.index.lower_deadline(pos.segment, at.min(NO_DEADLINE - 1));
+        }
+        Ok(pos)
+    }
+
+    /// Replaces the value of `key`, which stands at `pos`; gives the object that it replaced, to be dropped outside
+    /// the lock.
+    pub fn replace(
+        &mut self,
+        pos: Pos,
+        key: &[u8],
+        mut content: Content<'_>,
+        expiry: Expiry,
+    ) -> Result<Option<Box<Object>>, Full> {
+        let word = self.word(pos);
+        let entry = Entry::read(self.slab.cell(word.cell()));
+        let (before, owned_before) = (entry.expiry(), owned_at(&entry));
+        let expiry = match expiry {
+            Expiry::Keep => before,
+            Expiry::Set(at) => at,
+        };
+        let parts = Parts { key, expiry, payload: payload(key, &mut content) };
+        let owned = owned_by(&parts);
+        let (old, cell) = self.rewrite(word.cell(), parts)?;
+        self.owned = self.owned - owned_before + owned;
+        let word = word.with_cell(cell).with_expires(expiry.is_some()).with_owns(owned > 0);
+        self.index.set(pos, word.bits());
+        self.note_expiry(pos, before, expiry);
+        Ok(old)
+    }
+
+    /// Writes an entry over another, in its cell if that has the right size, else in a new one.
+    fn rewrite(&mut self, cell: Ref, parts: Parts<'_>) -> Result<(Option<Box<Object>>, Ref), Full> {
+        let len = parts.len();
+        if cell_size(len) == self.slab.cell(cell).len() {
+            let bytes = self.slab.cell_mut(cell);
+            let old = entry::take(bytes);
+            parts.write(bytes);
+            return Ok((old, cell));
+        }
+        let new = self.slab.alloc(len).ok_or(Full)?;
+        let old = entry::take(self.slab.cell_mut(cell));
+        parts.write(self.slab.cell_mut(new));
+        self.slab.free(cell);
+        Ok((old, new))
+    }
+
+    fn note_expiry(&mut self, pos: Pos, before: Option<u64>, after: Option<u64>) {
+        self.expires = self.expires + after.is_some() as usize - before.is_some() as usize;
+        if let Some(at) = after {
+            self.index.lower_deadline(pos.segment, at.min(NO_DEADLINE - 1));
+        }
+    }
+
+    /// Sets or removes the expiry of an entry.
+    pub fn set_expiry(&mut self, pos: Pos, expiry: Option<u64>) -> Result<(), Full> {
+        let word = self.word(pos);
+        let before = self.entry(pos).expiry();
+        match (before, expiry) {
+            (None, None) => return Ok(()),
+            (Some(_), Some(at)) => entry::overwrite_expiry(self.slab.cell_mut(word.cell()), at),
+            _ => {
+                let cell = self.with_layout(word.cell(), expiry)?;
+                self.index.set(pos, word.with_cell(cell).with_expires(expiry.is_some()).bits());
+            }
+        }
+        self.note_expiry(pos, before, expiry);
+        Ok(())
+    }
+
+    /// Writes an entry once more, with or without the place for an expiry.
+    fn with_layout(&mut self, cell: Ref, expiry: Option<u64>) -> Result<Ref, Full> {
+        let mut copy = std::mem::take(&mut self.scratch);
+        copy.clear();
+        let entry = Entry::read(self.slab.cell(cell));
+        let key_len = entry.key().len();
+        copy.extend_from_slice(entry.key());
+        let (mut packed, mut number) = (None, 0);
+        match entry.inline_payload() {
+            Some(Payload::Inline { kind, bytes, raw }) => {
+                copy.extend_from_slice(bytes);
+                packed = Some((kind, raw));
+            }
+            Some(Payload::Int(value)) => number = value,
+            Some(Payload::Object(_)) | None => {}
+        }
+        let object = entry::take(self.slab.cell_mut(cell));
+        let (key, bytes) = copy.split_at(key_len);
+        let payload = match (object, packed) {
+            (Some(object), _) => Payload::Object(object),
+            (None, Some((kind, raw))) => Payload::Inline { kind, bytes, raw },
+            (None, None) => Payload::Int(number),
+        };
+        let written = self.rewrite(cell, Parts { key, expiry, payload });
+        self.scratch = copy;
+        written.map(|(_, cell)| cell)
+    }
+
+    /// Lets `change` work on a value with structure. A small collection is copied out of its cell and back; a
+    /// large one is changed in place.
+    pub fn update<R>(&mut self, pos: Pos, change: impl FnOnce(&mut Object) -> R) -> Result<R, Full> {
+        let cell = self.word(pos).cell();
+        if let Some(object) = entry::object_mut(self.slab.cell_mut(cell)) {
+            let before = object.memory();
+            let result = change(object);
+            self.owned = self.owned - before + object.memory();
+            return Ok(result);
+        }
+        let entry = Entry::read(self.slab.cell(cell));
+        let key: SmallVec<[u8; 64]> = SmallVec::from_slice(entry.key());
+        let mut packed = std::mem::take(&mut self.scratch);
+        packed.clear();
+        if let Some(Payload::Inline { bytes, .. }) = entry.inline_payload() {
+            packed.extend_from_slice(bytes);
+        }
+        let mut object = Object::from_packed(entry.kind(), packed);
+        let result = change(&mut object);
+        let stored = match object.packed() {
+            Some(bytes) if entry::fits_inline(&key, bytes.len()) => {
+                let kind = object.kind();
+                let stored = self.store_packed(pos, &key, Payload::Inline { kind, bytes, raw: false });
+                self.scratch = object.into_packed();
+                stored
+            }
+            _ => self.replace(pos, &key, Content::Object(Box::new(object)), Expiry::Keep).map(|_| ()),
+        };
+        stored.map(|()| result)
+    }
+
+    fn store_packed(&mut self, pos: Pos, key: &[u8], payload: Payload<'_>) -> Result<(), Full> {
+        let word = self.word(pos);
+        let expiry = self.entry(pos).expiry();
+        let (_, cell) = self.rewrite(word.cell(), Parts { key, expiry, payload })?;
+        self.index.set(pos, word.with_cell(cell).bits());
+        Ok(())
+    }
+
+    /// Takes a key out; gives its object, to be dropped outside the lock.
+    pub fn remove(&mut self, pos: Pos, hash: u64) -> Option<Box<Object>> {
+        let word = self.word(pos);
+        if word.expires() {
+            self.expires -= 1;
+        }
+        let object = if word.owns() {
+            self.owned -= owned_at(&self.entry(pos));
+            entry::take(self.slab.cell_mut(word.cell()))
+        } else {
+            None
+        };
+        self.slab.free(word.cell());
+        self.index.remove(pos, hash);
+        object
+    }
+
+    /// A random key, each as likely as any other.
+    pub fn random(&self, rng: &mut Rng) -> Option<Pos> {
+        if self.is_empty() {
+            return None;
+        }
+        let segments = self.index.segments() as u64;
+        // Places are drawn until one is taken, so that crowded segments are not neglected.
+        for _ in 0..1000 {
+            let (segment, slot) = (rng.below(segments) as u32, rng.below(SLOTS as u64) as u8);
+            if let Some((pos, _)) = self.index.slots(segment).find(|(pos, _)| pos.slot == slot) {
+                return Some(pos);
+            }
+        }
+        let first = rng.below(segments) as u32;
+        let order = (first..segments as u32).chain(0..first);
+        order.flat_map(|segment| self.index.slots(segment)).next().map(|(pos, _)| pos)
+    }
+
+    /// Segment numbers run below this.
+    pub fn segments(&self) -> usize {
+        self.index.segments()
+    }
+
+    /// The words of one segment.
+    pub fn words(&self, segment: u32) -> impl Iterator<Item = (Pos, Word)> {
+        self.index.slots(segment).map(|(pos, bits)| (pos, Word::from_bits(bits)))
+    }
+
+    /// Moves histories older than `limit` ticks up to that age, in one segment: ticks wrap.
+    pub fn rebase(&mut self, segment: u32, now: u32, limit: u32) {
+        self.index.update_slots(segment, |bits| {
+            let word = Word::from_bits(bits);
+            if word.age(now) > limit { word.with_history(now.wrapping_sub(limit), word.frequency()).bits() } else { bits }
+        });
+    }
+
+    /// Shows the entries of one segment to `each`; see [`Index::scan`].
+    pub fn scan(&self, position: u64, mut each: impl FnMut(Entry<'_>)) -> u64 {
+        self.index.scan(position, |bits| each(Entry::read(self.slab.cell(Word::from_bits(bits).cell()))))
+    }
+
+    /// The earliest time at which a key may be due.
+    #[inline]
+    pub fn first_deadline(&self) -> Option<u64> {
+        self.index.first_deadline().map(|(at, _)| at)
+    }
+
+    /// A segment with expiring keys, from a random place on.
+    pub fn segment_with_expiry(&self, rng: &mut Rng) -> Option<u32> {
+        let (first, _) = self.index.first_deadline()?;
+        let last = self.index.last_deadline().map_or(first, |(at, _)| at);
+        let at = first + rng.below(last - first + 1);
+        self.index.deadline_after(at, rng.next_u64() as u32).map(|(_, segment)| segment)
+    }
+
+    /// A key whose expiry is before or at `now`, looking into at most `segments` segments: `Ok(None)` when none is
+    /// due, `Err` when the bound was met.
+    pub fn next_due(&mut self, now: u64, segments: &mut usize) -> Option<Pos> {
+        while let Some((deadline, segment)) = self.index.first_deadline() {
+            if deadline > now || *segments == 0 {
+                return None;
+            }
+            let mut earliest = NO_DEADLINE;
+            for (pos, bits) in self.index.slots(segment) {
+                let word = Word::from_bits(bits);
+                let expiry = word.expires().then(|| Entry::read(self.slab.cell(word.cell())).expiry()).flatten();
+                match expiry {
+                    Some(at) if at <= now => return Some(pos),
+                    Some(at) => earliest = earliest.min(at.min(NO_DEADLINE - 1)),
+                    None => {}
+                }
+            }
+            *segments -= 1;
+            self.index.set_deadline(segment, earliest);
+        }
+        None
+    }
+
+    /// First step of a batched look-up.
+    #[inline]
+    pub fn prefetch_tags(&self, hash: u64) {
+        self.index.prefetch_tags(hash);
+    }
+
+    /// Second step.
+    #[inline]
+    pub fn prefetch_words(&self, hash: u64) {
+        self.index.prefetch_slots(hash);
+    }
+
+    /// Third step.
+    #[inline]
+    pub fn prefetch_entries(&self, hash: u64) {
+        self.index.candidates(hash, |bits| {
+            let word = Word::from_bits(bits);
+            if word.may_match(hash) {
+                let address = self.slab.address(word.cell());
+                prefetch(address);
+                prefetch(address.wrapping_add(64));
+            }
+        });
+    }
+
+    /// Empties one sparse page by moving its entries; false when no page is sparse enough.
+    pub fn compact_step(&mut self) -> bool {
+        let Some(page) = self.slab.sparse_page() else {
+            return false;
+        };
+        let mut cells = Vec::new();
+        self.slab.live_cells(page, &mut cells);
+        for cell in cells {
+            let hash = self.hasher.hash(Entry::read(self.slab.cell(cell)).key());
+            let found = self.index.find(hash, |bits| Word::from_bits(bits).cell() == cell);
+            let (Some(pos), Some(new)) = (found, self.slab.relocate(cell)) else {
+                return false;
+            };
+            let word = self.word(pos).with_cell(new);
+            self.index.set(pos, word.bits());
+        }
+        true
+    }
+
+    /// Frees up to about `chunks` blocks; true when all is freed. The table holds nothing afterwards.
+    pub fn free_step(&mut self, chunks: usize) -> bool {
+        while self.owned > 0 && self.freed < self.index.segments() as u32 {
+            for (pos, bits) in self.index.slots(self.freed) {
+                let word = Word::from_bits(bits);
+                if word.owns() {
+                    self.owned -= owned_at(&Entry::read(self.slab.cell(word.cell())));
+                    self.pending.extend(entry::take(self.slab.cell_mut(word.cell())));
+                }
+                debug_assert_eq!(pos.segment, self.freed);
+            }
+            self.freed += 1;
+            if !self.pending.is_empty() {
+                break;
+            }
+        }
+        if let Some(object) = self.pending.last_mut() {
+            if object.free_step(chunks) {
+                self.pending.pop();
+            }
+            return false;
+        }
+        self.owned == 0 && self.index.free_step(chunks) && self.slab.free_step(chunks)
+    }
+
+    /// Checks every invariant; panics with what is wrong. For tests.
+    pub fn validate(&self) {
+        self.index.validate(|bits| hash_of(&self.slab, self.hasher, bits));
+        self.slab.validate();
+        let (mut expires, mut owned, mut cells) = (0, 0, 0);
+        for segment in 0..self.segments() as u32 {
+            for (pos, word) in self.words(segment) {
+                let entry = self.entry(pos);
+                assert_eq!(word.expires(), entry.expiry().is_some(), "the word knows of the expiry");
+                assert_eq!(word.owns(), entry.owns(), "the word knows of owned memory");
+                assert!(self.find(self.hash_at(pos), entry.key()) == Some(pos), "a key is found");
+                expires += word.expires() as usize;
+                owned += owned_at(&entry);
+                cells += self.slab.cell(word.cell()).len();
+                if let Some(at) = entry.expiry() {
+                    assert!(self.index.deadline(segment) <= at, "a segment's deadline is a lower bound");
+                }
+                if let Some(Object::ZSet(zset)) = entry.object() {
+                    zset.validate();
+                }
+            }
+        }
+        assert_eq!((expires, owned), (self.expires, self.owned), "expiries and owned bytes are counted");
+        assert_eq!(cells, self.slab.live_bytes(), "every live cell has its word");
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        while self.owned > 0 && !self.free_step(usize::MAX) {}
+    }
+}
+
+fn hash_of(slab: &Slab, hasher: Hasher, bits: u64) -> u64 {
+    hasher.hash(Entry::read(slab.cell(Word::from_bits(bits).cell())).key())
+}
+
+/// Decides where a value is kept: in the cell if it fits, else in an object.
+#[inline]
+fn payload<'a>(key: &[u8], content: &'a mut Content<'_>) -> Payload<'a> {
+    if let Content::Object(object) = content {
+        if !object.packed().is_some_and(|bytes| entry::fits_inline(key, bytes.len())) {
+            let Content::Object(object) = std::mem::replace(content, Content::Int(0)) else { unreachable!() };
+            return Payload::Object(object);
+        }
+    }
+    match content {
+        Content::Int(number) => Payload::Int(*number),
+        Content::Str { bytes, raw } if entry::fits_inline(key, bytes.len()) => {
+            Payload::Inline { kind: Kind::String, bytes, raw: *raw }
+        }
+        Content::Str { bytes, .. } => Payload::Object(Box::new(Object::Str(BigStr::new(bytes)))),
+        Content::Object(object) => {
+            Payload::Inline { kind: object.kind(), bytes: object.packed().unwrap_or_default(), raw: false }
+        }
+    }
+}
+
+#[inline]
+fn owned_by(parts: &Parts<'_>) -> usize {
+    let object = match &parts.payload {
+        Payload::Object(object) => object.memory(),
+        _ => 0,
+    };
+    object + entry::boxed_key_memory(parts.key)
+}
+
+#[inline]
+fn owned_at(entry: &Entry<'_>) -> usize {
+    entry.boxed_key_bytes() + entry.object().map_or(0, Object::memory)
+}

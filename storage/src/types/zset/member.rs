@@ -1,0 +1,208 @@
+//! The members of a large sorted set: a record each in the set's own slab.
+//!
+//! Layout of a record: form (1 byte) | score (f64, little endian) | rest, by form
+//!
+//!     1..=250   the member, of form - 1 bytes
+//!     WIDE      length (u16), the member
+//!     APART     number (u32) in `apart`, where members that no cell can hold own a block each
+//!
+//! Invariants: a record in form APART and the block that it names name each other.
+
+use std::sync::Arc;
+
+use super::arena::Arena;
+use crate::region::Regions;
+use crate::slab::{MAX_CELL, Ref, Slab};
+
+/// The longest member whose length stands in the form.
+const SHORT_MAX: usize = 249;
+const WIDE: u8 = 254;
+const APART: u8 = 255;
+
+const SCORE: std::ops::Range<usize> = 1..9;
+/// Where the rest begins.
+const REST: usize = 9;
+/// The longest member that a cell holds, behind its length.
+const WIDE_MAX: usize = MAX_CELL - REST - 2;
+
+/// The records; see the module's page.
+pub(super) struct Members {
+    slab: Slab,
+    apart: Arena<Apart>,
+    apart_bytes: usize,
+}
+
+/// A member in a block of its own, and the record that owns it.
+struct Apart {
+    record: Ref,
+    bytes: Box<[u8]>,
+}
+
+impl Members {
+    pub(super) fn new(regions: &Arc<Regions>) -> Self {
+        Self {
+            slab: Slab::new(Arc::clone(regions)),
+            apart: Arena::new(),
+            apart_bytes: 0,
+        }
+    }
+
+    /// A new record; `None` if the slab has no place left.
+    #[inline]
+    pub(super) fn add(&mut self, member: &[u8], score: f64) -> Option<Ref> {
+        let length = member.len();
+        let (size, form) = if length <= SHORT_MAX {
+            (REST + length, length as u8 + 1)
+        } else if length <= WIDE_MAX {
+            (REST + 2 + length, WIDE)
+        } else {
+            (REST + 4, APART)
+        };
+        let record = self.slab.alloc(size)?;
+        let cell = self.slab.cell_mut(record);
+        cell[0] = form;
+        cell[SCORE].copy_from_slice(&score.to_le_bytes());
+        match form {
+            WIDE => {
+                cell[REST..REST + 2].copy_from_slice(&(length as u16).to_le_bytes());
+                cell[REST + 2..REST + 2 + length].copy_from_slice(member);
+            }
+            APART => self.add_apart(record, member),
+            _ => cell[REST..REST + length].copy_from_slice(member),
+        }
+        Some(record)
+    }
+
+    #[cold]
+    fn add_apart(&mut self, record: Ref, member: &[u8]) {
+        self.apart_bytes += block_size(member.len());
+        let block = Apart {
+            record,
+            bytes: member.into(),
+        };
+        let number = self.apart.push(block);
+        self.name_apart(record, number);
+    }
+
+    fn name_apart(&mut self, record: Ref, number: u32) {
+        self.slab.cell_mut(record)[REST..REST + 4].copy_from_slice(&number.to_le_bytes());
+    }
+
+    /// The number in `apart`, for a record in that form.
+    fn number(&self, record: Ref) -> Option<u32> {
+        let cell = self.slab.cell(record);
+        (cell[0] == APART).then(|| u32::from_le_bytes([cell[9], cell[10], cell[11], cell[12]]))
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self, record: Ref) -> &[u8] {
+        let cell = self.slab.cell(record);
+        match cell[0] {
+            WIDE => {
+                let length = u16::from_le_bytes([cell[REST], cell[REST + 1]]) as usize;
+                &cell[REST + 2..REST + 2 + length]
+            }
+            APART => self.bytes_apart(record),
+            form => &cell[REST..REST + form as usize - 1],
+        }
+    }
+
+    #[cold]
+    fn bytes_apart(&self, record: Ref) -> &[u8] {
+        self.number(record)
+            .map_or(&[], |number| &self.apart.get(number).bytes)
+    }
+
+    #[inline]
+    pub(super) fn score(&self, record: Ref) -> f64 {
+        let cell = self.slab.cell(record);
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&cell[SCORE]);
+        f64::from_le_bytes(bytes)
+    }
+
+    #[inline]
+    pub(super) fn set_score(&mut self, record: Ref, score: f64) {
+        self.slab.cell_mut(record)[SCORE].copy_from_slice(&score.to_le_bytes());
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, record: Ref) {
+        if let Some(number) = self.number(record) {
+            self.remove_apart(number);
+        }
+        self.slab.free(record);
+    }
+
+    #[cold]
+    fn remove_apart(&mut self, number: u32) {
+        if let Some(gone) = self.apart.swap_remove(number) {
+            self.apart_bytes -= block_size(gone.bytes.len());
+        }
+        if (number as usize) < self.apart.len() {
+            let moved = self.apart.get(number).record;
+            self.name_apart(moved, number);
+        }
+    }
+
+    /// Where the record stands, for prefetching.
+    #[inline]
+    pub(super) fn address(&self, record: Ref) -> *const u8 {
+        self.slab.address(record)
+    }
+
+    /// Live bytes: cells rounded to their class, blocks to 16 bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.slab.live_bytes() + self.slab.record_bytes() + self.apart_bytes + self.apart.memory()
+    }
+
+    /// Replaces what is in `records` by those that compaction wants moved, of one page.
+    pub(super) fn sparse(&mut self, records: &mut Vec<Ref>) {
+        records.clear();
+        if let Some(page) = self.slab.sparse_page() {
+            self.slab.live_cells(page, records);
+        }
+    }
+
+    /// Moves a record to a fuller page; its new name.
+    pub(super) fn relocate(&mut self, record: Ref) -> Option<Ref> {
+        let moved = self.slab.relocate(record)?;
+        if let Some(number) = self.number(moved) {
+            self.apart.get_mut(number).record = moved;
+        }
+        Some(moved)
+    }
+
+    /// Frees up to `chunks` pages and as many chunks of blocks; true when nothing is left.
+    pub(super) fn free_step(&mut self, chunks: usize) -> bool {
+        self.apart_bytes = 0;
+        self.apart.free_step(chunks) && self.slab.free_step(chunks)
+    }
+
+    /// Checks the accounting, and each block against `records`, all live ones; panics with what is wrong.
+    pub(super) fn validate(&self, records: impl Iterator<Item = Ref>) {
+        self.slab.validate();
+        self.apart.validate();
+        let (mut apart, mut cells, mut bytes) = (0, 0, 0);
+        for record in records {
+            cells += self.slab.cell(record).len();
+            if let Some(number) = self.number(record) {
+                assert_eq!(
+                    self.apart.get(number).record,
+                    record,
+                    "a block names its record"
+                );
+                apart += 1;
+                bytes += block_size(self.bytes(record).len());
+            }
+        }
+        assert_eq!(cells, self.slab.live_bytes(), "every cell is an element's");
+        assert_eq!(apart, self.apart.len(), "every block is an element's");
+        assert_eq!(bytes, self.apart_bytes, "blocks are counted");
+    }
+}
+
+/// What a block of so many bytes counts for.
+fn block_size(len: usize) -> usize {
+    len.next_multiple_of(16)
+}

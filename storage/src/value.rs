@@ -1,0 +1,264 @@
+//! What a key can hold: types, the form in which a value is kept, and values too large for an entry's cell.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::types::zset::{ZSet, ZSetRef};
+
+/// The type of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A byte string or an integer.
+    String = 1,
+    /// A sorted set.
+    ZSet = 4,
+}
+
+impl Kind {
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        match bits {
+            4 => Self::ZSet,
+            _ => Self::String,
+        }
+    }
+
+    /// The name that TYPE answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::ZSet => "zset",
+        }
+    }
+}
+
+/// A value as it is read.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// A string that is an integer in canonical form.
+    Int(i64),
+    /// A string; `raw` when it was changed in place, which OBJECT ENCODING shows.
+    Str {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// Whether it was changed in place.
+        raw: bool,
+    },
+    /// A string with an allocation of its own.
+    Big(&'a BigStr),
+    /// A sorted set.
+    ZSet(ZSetRef<'a>),
+}
+
+impl Value<'_> {
+    /// The type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Int(_) | Self::Str { .. } | Self::Big(_) => Kind::String,
+            Self::ZSet(_) => Kind::ZSet,
+        }
+    }
+
+    /// The name that OBJECT ENCODING answers.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::Int(_) => "int",
+            Self::Str { bytes, raw: false } if bytes.len() <= EMBEDDED_AT_MOST => "embstr",
+            Self::Str { .. } | Self::Big(_) => "raw",
+            Self::ZSet(zset) => zset.encoding(),
+        }
+    }
+}
+
+/// The longest string that Redis embeds in its object.
+const EMBEDDED_AT_MOST: usize = 44;
+
+/// A value to be stored.
+pub enum Content<'a> {
+    /// A string that is an integer.
+    Int(i64),
+    /// A string, to be kept as it is.
+    Str {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// Whether it was changed in place.
+        raw: bool,
+    },
+    /// A value with memory of its own; a small collection goes into the cell.
+    Object(Box<Object>),
+}
+
+impl<'a> Content<'a> {
+    /// A string as SET stores it: as an integer where it is one in canonical form.
+    #[inline]
+    pub fn string(bytes: &'a [u8]) -> Self {
+        match canonical_i64(bytes) {
+            Some(number) => Self::Int(number),
+            None => Self::Str { bytes, raw: false },
+        }
+    }
+}
+
+/// A string whose bytes are reference-counted, so that a reply can send them without a copy.
+pub struct BigStr {
+    bytes: Bytes,
+    capacity: usize,
+}
+
+impl BigStr {
+    /// Copies `bytes`.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: Bytes::copy_from_slice(bytes), capacity: bytes.len() }
+    }
+
+    /// The bytes, shared.
+    pub fn shared(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Changes the bytes; copies them first only while a reply still holds them.
+    pub fn change(&mut self, change: impl FnOnce(&mut BytesMut)) {
+        let mut bytes = match std::mem::take(&mut self.bytes).try_into_mut() {
+            Ok(own) => own,
+            Err(shared) => BytesMut::from(&shared[..]),
+        };
+        change(&mut bytes);
+        self.capacity = bytes.capacity();
+        self.bytes = bytes.freeze();
+    }
+
+    fn memory(&self) -> usize {
+        self.capacity.next_multiple_of(16)
+    }
+}
+
+/// A value that owns memory outside its entry's cell.
+pub enum Object {
+    /// A long string.
+    Str(BigStr),
+    /// A sorted set.
+    ZSet(ZSet),
+}
+
+impl Object {
+    /// The type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Str(_) => Kind::String,
+            Self::ZSet(_) => Kind::ZSet,
+        }
+    }
+
+    /// Bytes that it owns, itself included; the same for the same operations.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>().next_multiple_of(16)
+            + match self {
+                Self::Str(string) => string.memory(),
+                Self::ZSet(zset) => zset.memory(),
+            }
+    }
+
+    /// The value as it is read.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::Str(string) => Value::Big(string),
+            Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
+        }
+    }
+
+    /// The bytes of a packed collection, which may stand in the cell.
+    pub(crate) fn packed(&self) -> Option<&[u8]> {
+        match self {
+            Self::Str(_) => None,
+            Self::ZSet(ZSet::Packed(bytes)) => Some(bytes),
+            Self::ZSet(ZSet::Tree(_)) => None,
+        }
+    }
+
+    /// The collection whose packed bytes a cell held.
+    pub(crate) fn from_packed(kind: Kind, bytes: Vec<u8>) -> Self {
+        match kind {
+            Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
+            Kind::String => Self::Str(BigStr::new(&bytes)),
+        }
+    }
+
+    /// Takes the packed bytes out again, to use their allocation once more.
+    pub(crate) fn into_packed(self) -> Vec<u8> {
+        match self {
+            Self::ZSet(ZSet::Packed(bytes)) => bytes,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the collection is empty (a string never is in this sense).
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Str(_) => false,
+            Self::ZSet(zset) => zset.as_ref().len() == 0,
+        }
+    }
+
+    /// Elements whose freeing costs one allocation or more each; 1 for a plain block.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Str(_) => 1,
+            Self::ZSet(zset) => zset.as_ref().len(),
+        }
+    }
+
+    /// Frees up to `chunks` blocks; true when nothing large is left.
+    pub fn free_step(&mut self, chunks: usize) -> bool {
+        match self {
+            Self::Str(_) => true,
+            Self::ZSet(zset) => zset.free_step(chunks),
+        }
+    }
+}
+
+/// The integer that `bytes` spells in the one form that printing it gives: no sign but `-`, no leading zero.
+#[inline]
+pub fn canonical_i64(bytes: &[u8]) -> Option<i64> {
+    let (negative, digits) = match bytes {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, bytes),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    let mut number: u64 = 0;
+    for &digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + (digit - b'0') as u64;
+    }
+    if negative { 0i64.checked_sub_unsigned(number) } else { i64::try_from(number).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_printed_form_is_an_integer() {
+        for number in [0, 1, -1, 42, i64::MAX, i64::MIN] {
+            assert_eq!(canonical_i64(number.to_string().as_bytes()), Some(number));
+        }
+        for text in ["", "-", "-0", "+1", "01", " 1", "1 ", "9223372036854775808", "-9223372036854775809", "1e3"] {
+            assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_string_is_copied_only_while_a_reader_holds_it() {
+        let mut string = BigStr::new(&[7; 20_000]);
+        let reader = string.shared().clone();
+        string.change(|bytes| bytes[0] = 1);
+        assert_eq!((reader[0], string.shared()[0]), (7, 1));
+        let before = string.shared().as_ptr();
+        string.change(|bytes| bytes[1] = 2);
+        assert_eq!(string.shared().as_ptr(), before);
+    }
+}
