@@ -403,6 +403,13 @@ fn bulk_length(
 /// line. All else, right or wrong, is for [`line`] to judge.
 #[inline]
 fn short_length(line: &[u8]) -> Option<(u32, usize)> {
+    match line {
+        [ones @ b'0'..=b'9', b'\r', _, ..] => return Some((u32::from(ones - b'0'), 3)),
+        [tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] => {
+            return Some((u32::from(tens - b'0') * 10 + u32::from(ones - b'0'), 4));
+        }
+        _ => {}
+    }
     let mut value = 0_u32;
     for (digits, &byte) in line.iter().enumerate().take(10) {
         let digit = byte.wrapping_sub(b'0');

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use larder_protocol::{Batch, Limits, Parser, Reply};
+use larder_protocol::{Batch, Limits, Parser, Reply, Value};
 use larder_storage::clock::Clock;
 use larder_storage::hasher::random_seed;
 
@@ -181,7 +181,6 @@ pub struct Connection {
 
 impl Connection {
     /// Runs one command and gives its reply.
-    #[cfg(any())]
     pub fn execute<A: AsRef<[u8]>>(&mut self, command: impl IntoIterator<Item = A>) -> Value {
         let words: Vec<A> = command.into_iter().collect();
         let mut request = format!("*{}\r\n", words.len()).into_bytes();

@@ -48,6 +48,16 @@ impl From<larder_storage::table::Full> for Error {
     }
 }
 
+impl From<crate::lcs::LcsError> for Error {
+    fn from(error: crate::lcs::LcsError) -> Self {
+        match error {
+            crate::lcs::LcsError::TooLong => LCS_STRING_TOO_LONG,
+            crate::lcs::LcsError::ExceedsLimit => LCS_EXCEEDS_LIMIT,
+            crate::lcs::LcsError::OutOfMemory => LCS_OUT_OF_MEMORY,
+        }
+    }
+}
+
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$doc])* pub(crate) const $name: Error = Error::fixed($text);)*
@@ -68,6 +78,12 @@ texts! {
     NAN_OR_INFINITY = "ERR increment would produce NaN or Infinity";
     STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
     OFFSET_OUT_OF_RANGE = "ERR offset is out of range";
+    DECREMENT_OVERFLOW = "ERR decrement would overflow";
+    LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
+    LCS_LENGTH_AND_INDEXES = "ERR If you want both the length and indexes, please just use IDX.";
+    LCS_STRING_TOO_LONG = "ERR String too long for LCS";
+    LCS_EXCEEDS_LIMIT = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+    LCS_OUT_OF_MEMORY = "ERR Insufficient memory, failed allocating transient memory for LCS";
     INVALID_CURSOR = "ERR invalid cursor";
     INVALID_DB = "ERR invalid DB index";
     DB_OUT_OF_RANGE = "ERR DB index is out of range";

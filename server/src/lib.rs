@@ -57,4 +57,4 @@ mod wake;
 
 pub use embed::{Builder, Connection, Server};
 pub use engine::Engine;
-// pub use larder_protocol::Value;
+pub use larder_protocol::Value;

@@ -8,6 +8,7 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::BytesMut;
 use larder_protocol::{Args, OwnedArgs};
 use larder_storage::entry::Entry;
 use larder_storage::index::Pos;
@@ -19,7 +20,7 @@ use larder_storage::value::{Content, Kind, Object, Value};
 
 use crate::effects::{Effect, Group, Watchers};
 use crate::engine::Engine;
-use crate::error::{Error, WRONG_TYPE};
+use crate::error::{Error, Outcome, WRONG_TYPE};
 use crate::config::KeyspaceEvents as Class;
 use crate::stats::WorkerStats;
 
@@ -232,6 +233,19 @@ impl<'a> Locked<'a> {
         self.touched(hash, pos)
     }
 
+    /// As [`Locked::read`], but it is no access: EXISTS, TYPE and TTL look at a key without using it.
+    #[inline]
+    pub(crate) fn glance(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let Some((hash, pos)) = self.locate(key) else {
+            self.stats.miss();
+            self.missed(key);
+            return None;
+        };
+        self.stats.hit();
+        let db = self.db;
+        Some(self.guarded(hash).shard.table_quiet(db)?.entry(pos))
+    }
+
     #[cold]
     fn missed(&mut self, key: &[u8]) {
         let db = self.db;
@@ -377,6 +391,17 @@ impl<'a> Locked<'a> {
         Ok(table.update(pos, change)?)
     }
 
+    /// Changes the bytes of a string that has an allocation of its own; others are left as they are.
+    pub(crate) fn update_string(&mut self, key: &[u8], change: impl FnOnce(&mut BytesMut)) -> Outcome {
+        self.update(key, |object| {
+            if let Object::Str(string) = object {
+                string.change(change);
+            }
+            None::<()>
+        })?;
+        Ok(())
+    }
+
     /// Removes a collection that has become empty, and publishes that it is gone; whether it was so.
     pub(crate) fn drop_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key).map(|entry| entry.value()) {
@@ -397,6 +422,40 @@ impl<'a> Locked<'a> {
         let object = self.guarded(hash).shard.table_mut(db).and_then(|table| table.remove(pos, hash));
         self.dropped.extend(object);
         true
+    }
+
+    /// Moves the value and the expiry of a key to another, in database `db`, whatever that held. A value with memory
+    /// of its own is not copied. The effects are the caller's to name; when there is no room, nothing has changed.
+    pub(crate) fn transfer(&mut self, from: &[u8], db: usize, to: &[u8]) -> Outcome {
+        let (env, from_db) = (self.engine.env(), self.db);
+        let mut buffer = Vec::new();
+        let Some((table, pos)) = self.place(from) else { return Ok(()) };
+        let (expiry, owns) = (table.entry(pos).expiry(), table.entry(pos).object().is_some());
+        // An integer's cell is just as large as an object's: it asks for the room before the object is taken out.
+        let content = if owns { Content::Int(0) } else { table.duplicate(pos, env, &mut buffer)? };
+        let replaced = self.in_database(db, |locked| {
+            let replaced = locked.exists(to);
+            locked.set(to, content, Expiry::Set(expiry)).map(|()| replaced)
+        })?;
+        let Some((hash, pos)) = self.locate(from) else { return Ok(()) };
+        let object = self.guarded(hash).shard.table_mut(from_db).and_then(|table| table.remove(pos, hash));
+        self.in_database(db, |locked| {
+            if let Some(object) = object {
+                locked.set(to, Content::Object(object), Expiry::Keep)?;
+            }
+            if replaced {
+                locked.created(to);
+            }
+            Ok(())
+        })
+    }
+
+    /// Does something in another database, for the commands that name one.
+    pub(crate) fn in_database<R>(&mut self, db: usize, run: impl FnOnce(&mut Self) -> R) -> R {
+        let selected = std::mem::replace(&mut self.db, db);
+        let result = run(self);
+        self.db = selected;
+        result
     }
 
     /// Sets or removes a key's expiry; false when there is no such key.

@@ -16,7 +16,8 @@ use crate::index::{Index, NO_DEADLINE, Pos, SLOTS};
 use crate::rng::Rng;
 use crate::slab::{Ref, Slab, cell_size};
 use crate::types::Env;
-use crate::value::{BigStr, Content, Kind, Object};
+use crate::types::zset::{ZSet, ZSetRef};
+use crate::value::{BigStr, Content, Kind, Object, Value};
 use crate::word::Word;
 
 /// What happens to an entry's expiry when its value is replaced.
@@ -295,6 +296,25 @@ impl Table {
         let (_, cell) = self.rewrite(word.cell(), Parts { key, expiry, payload })?;
         self.index.set(pos, word.with_cell(cell).bits());
         Ok(())
+    }
+
+    /// A copy of the value at a position, to be stored under another key. `buffer` lends a short string its place.
+    pub fn duplicate<'b>(&self, pos: Pos, env: Env<'_>, buffer: &'b mut Vec<u8>) -> Result<Content<'b>, Full> {
+        let zset = |zset| Content::Object(Box::new(Object::ZSet(zset)));
+        Ok(match self.entry(pos).value() {
+            Value::Int(number) => Content::Int(number),
+            Value::Str { bytes, raw } => {
+                buffer.extend_from_slice(bytes);
+                Content::Str { bytes: buffer, raw }
+            }
+            Value::Big(string) => Content::Object(Box::new(Object::Str(BigStr::new(string.shared())))),
+            Value::ZSet(ZSetRef::Packed(bytes)) => zset(ZSet::Packed(bytes.to_vec())),
+            Value::ZSet(tree @ ZSetRef::Tree(_)) => {
+                // A copy is in the same form, however few elements are left.
+                let env = Env { zset_max_packed_entries: 0, ..env };
+                zset(ZSet::from_sorted(env, tree.range(0, tree.len())).map_err(|_| Full)?)
+            }
+        })
     }
 
     /// Takes a key out; gives its object, to be dropped outside the lock.

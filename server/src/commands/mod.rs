@@ -15,6 +15,7 @@ mod scan;
 mod server;
 mod strings;
 mod strings_numeric;
+mod strings_ranges;
 pub(crate) mod transactions;
 mod zset;
 
@@ -24,6 +25,7 @@ use command::Command;
 pub(crate) const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     strings_numeric::COMMANDS,
+    strings_ranges::COMMANDS,
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
