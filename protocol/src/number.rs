@@ -27,3 +27,43 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         false => i64::try_from(magnitude).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_integers_are_read() {
+        let extremes = [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX];
+        for value in (-1100..1100).chain(extremes) {
+            assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
+        }
+    }
+
+    #[test]
+    fn any_other_form_is_refused() {
+        for text in [
+            "",
+            "-",
+            "+1",
+            "01",
+            "-0",
+            "00",
+            " 1",
+            "1 ",
+            "1.0",
+            "1e3",
+            "0x10",
+            "--1",
+            "a",
+            "1a",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "99999999999999999999",
+            "10000000000000000000000",
+        ] {
+            assert_eq!(parse_i64(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

@@ -225,30 +225,19 @@ impl Parser {
         batch: &mut Batch,
         limits: &Limits,
     ) -> Result<Step, ProtocolError> {
-        if self.progress.remaining > 0 {
-            return self.resume(buf, start, batch, limits);
-        }
-        let mut progress = self.progress;
-        let first = batch.spans.len();
-        if count(buf, &mut progress, limits)? {
-            if progress.remaining == 0 {
-                self.progress = Progress::default();
-                return Ok(Step::Complete(progress.at));
-            }
-            if arguments(buf, &mut progress, &mut batch.spans, limits)? {
-                self.progress = Progress::default();
+        if self.progress.searched == 0 && limits.authenticated {
+            let first = batch.spans.len();
+            if let Some(end) = whole(buf, &mut batch.spans, limits.max_bulk) {
                 batch.finish(start, false);
-                return Ok(Step::Complete(progress.at));
+                return Ok(Step::Complete(end));
             }
+            batch.spans.truncate(first);
         }
-        self.suspend(buf, progress);
-        self.spans.extend_from_slice(&batch.spans[first..]);
-        batch.spans.truncate(first);
-        Ok(Step::Incomplete)
+        self.resume(buf, start, batch, limits)
     }
 
-    /// Goes on with arguments. Those of earlier calls wait in `self.spans` until the command is
-    /// complete: moved at each call they would cost quadratic time.
+    /// Goes on where the last call ended. The arguments wait in `self.spans` until the command is
+    /// complete: moved to the batch and back at each call they would cost quadratic time.
     #[cold]
     fn resume(
         &mut self,
@@ -257,23 +246,20 @@ impl Parser {
         batch: &mut Batch,
         limits: &Limits,
     ) -> Result<Step, ProtocolError> {
-        let mut progress = self.progress;
-        if !arguments(buf, &mut progress, &mut self.spans, limits)? {
-            self.suspend(buf, progress);
+        let counted = self.progress.at > 0 || self.progress.count(buf, limits)?;
+        if !counted || !self.progress.arguments(buf, &mut self.spans, limits)? {
+            if let Some(len) = self.progress.bulk {
+                self.wanted = self.progress.at + len as usize + 2 - buf.len();
+            }
             return Ok(Step::Incomplete);
         }
-        batch.spans.append(&mut self.spans);
-        self.spans.shrink_to(SPANS_KEPT);
-        self.progress = Progress::default();
-        batch.finish(start, false);
-        Ok(Step::Complete(progress.at))
-    }
-
-    fn suspend(&mut self, buf: &[u8], progress: Progress) {
-        self.progress = progress;
-        if let Some(len) = progress.bulk {
-            self.wanted = progress.at + len as usize + 2 - buf.len();
+        let end = std::mem::take(&mut self.progress).at;
+        if !self.spans.is_empty() {
+            batch.spans.append(&mut self.spans);
+            batch.finish(start, false);
+            self.spans.shrink_to(SPANS_KEPT);
         }
+        Ok(Step::Complete(end))
     }
 
     #[cold]
@@ -306,145 +292,138 @@ impl Parser {
     }
 }
 
-/// Reads the line with the number of arguments; false if it is incomplete.
-#[inline]
-fn count(buf: &[u8], progress: &mut Progress, limits: &Limits) -> Result<bool, ProtocolError> {
-    let (count, len) = match short_length(&buf[1..]) {
-        Some((count, len)) => (i64::from(count), 1 + len),
-        None => match line(buf, progress, limits, ProtocolError::TooBigMultibulkCount)? {
-            None => return Ok(false),
-            Some(end) => match parse_i64(&buf[1..end]) {
-                None => return Err(ProtocolError::InvalidMultibulkLength),
-                Some(count) => (count, end + 2),
-            },
-        },
-    };
-    if count > i64::from(i32::MAX) {
-        return Err(ProtocolError::InvalidMultibulkLength);
-    }
-    if !limits.authenticated && count > i64::from(Limits::UNAUTHENTICATED_ARGUMENTS) {
-        return Err(ProtocolError::UnauthenticatedMultibulkLength);
-    }
-    progress.at = len;
-    progress.remaining = count.max(0) as u32;
-    Ok(true)
-}
-
-/// Reads arguments until all are there; false if bytes are missing.
-#[inline]
-fn arguments(
-    buf: &[u8],
-    progress: &mut Progress,
-    spans: &mut Vec<Span>,
-    limits: &Limits,
-) -> Result<bool, ProtocolError> {
-    while progress.remaining > 0 {
-        let len = match progress.bulk {
-            Some(len) => len,
-            None => match bulk_length(buf, progress, limits)? {
-                None => return Ok(false),
-                Some(len) => len,
-            },
-        };
-        let end = progress.at + len as usize + 2;
-        if end > buf.len() {
-            progress.bulk = Some(len);
+/// Redis's rules, for all that [`whole`] leaves.
+impl Progress {
+    /// Reads the line with the number of arguments; false if it is incomplete.
+    fn count(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
+        let Some(end) = self.line(buf, limits, ProtocolError::TooBigMultibulkCount)? else {
             return Ok(false);
+        };
+        let count = parse_i64(&buf[1..end])
+            .filter(|count| *count <= i64::from(i32::MAX))
+            .ok_or(ProtocolError::InvalidMultibulkLength)?;
+        if !limits.authenticated && count > i64::from(Limits::UNAUTHENTICATED_ARGUMENTS) {
+            return Err(ProtocolError::UnauthenticatedMultibulkLength);
         }
-        spans.push(Span {
-            start: progress.at as u32,
-            len,
-        });
-        progress.at = end;
-        progress.bulk = None;
-        progress.remaining -= 1;
+        self.at = end + 2;
+        self.remaining = count.max(0) as u32;
+        Ok(true)
     }
-    Ok(true)
+
+    /// Reads arguments; false if bytes are missing.
+    fn arguments(
+        &mut self,
+        buf: &[u8],
+        spans: &mut Vec<Span>,
+        limits: &Limits,
+    ) -> Result<bool, ProtocolError> {
+        while self.remaining > 0 {
+            if self.bulk.is_none() {
+                self.bulk = self.bulk_length(buf, limits)?;
+            }
+            let Some(len) = self.bulk else {
+                return Ok(false);
+            };
+            let end = self.at + len as usize + 2;
+            if end > buf.len() {
+                return Ok(false);
+            }
+            spans.push(Span {
+                start: self.at as u32,
+                len,
+            });
+            self.at = end;
+            self.bulk = None;
+            self.remaining -= 1;
+        }
+        Ok(true)
+    }
+
+    /// Reads the line with an argument's length; `None` if it is incomplete.
+    fn bulk_length(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<u32>, ProtocolError> {
+        let Some(end) = self.line(buf, limits, ProtocolError::TooBigBulkCount)? else {
+            return Ok(None);
+        };
+        if buf[self.at] != b'$' {
+            return Err(ProtocolError::ExpectedDollar(buf[self.at]));
+        }
+        let len = parse_i64(&buf[self.at + 1..end]).and_then(|len| u32::try_from(len).ok());
+        self.at = end + 2;
+        // Spans are 32-bit: the argument and what precedes it must end within 4 GiB.
+        let fits = |len: u32| self.at as u64 + u64::from(len) + 2 <= u64::from(u32::MAX);
+        match len {
+            Some(len) if len as usize <= limits.max_bulk && fits(len) => {
+                if !limits.authenticated && len as usize > Limits::UNAUTHENTICATED_BULK {
+                    return Err(ProtocolError::UnauthenticatedBulkLength);
+                }
+                Ok(Some(len))
+            }
+            _ => Err(ProtocolError::InvalidBulkLength),
+        }
+    }
+
+    /// Finds the end of the line that begins at `self.at`: the offset of its `\r`, once the byte
+    /// after that has arrived too.
+    fn line(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+        too_long: ProtocolError,
+    ) -> Result<Option<usize>, ProtocolError> {
+        let (end, found) = match line_end(buf, self.at.max(self.searched), b'\r') {
+            Ok(end) => (end, end + 1 < buf.len()),
+            Err(_) if buf.len() - self.at > limits.max_inline => return Err(too_long),
+            Err(searched) => (searched, false),
+        };
+        if end - self.at > limits.max_inline {
+            return Err(too_long);
+        }
+        self.searched = end;
+        Ok(found.then_some(end))
+    }
 }
 
-/// Reads the line with an argument's length; `None` if it is incomplete.
+/// The common case: a command of small lengths that is complete and within the limits. Returns its
+/// end, or `None` for all others, right or wrong, with spans pushed in vain.
 #[inline]
-fn bulk_length(
-    buf: &[u8],
-    progress: &mut Progress,
-    limits: &Limits,
-) -> Result<Option<u32>, ProtocolError> {
-    let short = match &buf[progress.at..] {
-        [b'$', rest @ ..] => short_length(rest),
-        _ => None,
-    };
-    let (len, after) = match short {
-        Some((len, line)) => (i64::from(len), progress.at + 1 + line),
-        None => match line(buf, progress, limits, ProtocolError::TooBigBulkCount)? {
-            None => return Ok(None),
-            Some(end) => match (buf[progress.at], parse_i64(&buf[progress.at + 1..end])) {
-                (b'$', Some(len)) => (len, end + 2),
-                (b'$', None) => return Err(ProtocolError::InvalidBulkLength),
-                (other, _) => return Err(ProtocolError::ExpectedDollar(other)),
-            },
-        },
-    };
-    let Ok(len) = u32::try_from(len) else {
-        return Err(ProtocolError::InvalidBulkLength);
-    };
-    // Spans are 32-bit: the argument and what precedes it must end within 4 GiB.
-    if len as usize > limits.max_bulk || after as u64 + u64::from(len) + 2 > u64::from(u32::MAX) {
-        return Err(ProtocolError::InvalidBulkLength);
-    }
-    if !limits.authenticated && len as usize > Limits::UNAUTHENTICATED_BULK {
-        return Err(ProtocolError::UnauthenticatedBulkLength);
-    }
-    progress.at = after;
-    progress.searched = after;
-    Ok(Some(len))
-}
-
-/// The common case of a length: up to 9 digits, complete. Returns its value and the bytes of the
-/// line. All else, right or wrong, is for [`line`] to judge.
-#[inline]
-fn short_length(line: &[u8]) -> Option<(u32, usize)> {
-    match line {
-        [ones @ b'0'..=b'9', b'\r', _, ..] => return Some((u32::from(ones - b'0'), 3)),
-        [tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] => {
-            return Some((u32::from(tens - b'0') * 10 + u32::from(ones - b'0'), 4));
-        }
-        _ => {}
-    }
-    let mut value = 0_u32;
-    for (digits, &byte) in line.iter().enumerate().take(10) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            let canonical = byte == b'\r' && (digits == 1 || (digits > 1 && line[0] != b'0'));
-            return (canonical && digits + 1 < line.len()).then_some((value, digits + 2));
-        }
-        if digits == 9 {
+fn whole(buf: &[u8], spans: &mut Vec<Span>, max_bulk: usize) -> Option<usize> {
+    let (count, mut at) = small_length(buf, 0, b'*').filter(|(count, _)| *count > 0)?;
+    for _ in 0..count {
+        let (len, start) = small_length(buf, at, b'$')?;
+        at = start + len + 2;
+        if at > buf.len() || at > u32::MAX as usize || len > max_bulk {
             return None;
         }
-        value = value * 10 + u32::from(digit);
+        spans.push(Span {
+            start: start as u32,
+            len: len as u32,
+        });
     }
-    None
+    Some(at)
 }
 
-/// Finds the end of the line that begins at `progress.at`: the offset of its `\r`, once the byte
-/// after that has arrived too.
-#[cold]
-fn line(
-    buf: &[u8],
-    progress: &mut Progress,
-    limits: &Limits,
-    too_long: ProtocolError,
-) -> Result<Option<usize>, ProtocolError> {
-    let searched = progress.searched.max(progress.at);
-    let (end, found) = match line_end(buf, searched, b'\r') {
-        Ok(end) => (end, end + 1 < buf.len()),
-        Err(_) if buf.len() - progress.at > limits.max_inline => return Err(too_long),
-        Err(searched) => (searched, false),
-    };
-    if end - progress.at > limits.max_inline {
-        return Err(too_long);
+/// Reads a line of `kind` and up to 6 digits; returns their value and the offset after the line.
+#[inline]
+fn small_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match &buf[at..] {
+        [first, ones @ b'0'..=b'9', b'\r', _, ..] if *first == kind => Some((digit(*ones), at + 4)),
+        [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] if *first == kind => {
+            Some((digit(*tens) * 10 + digit(*ones), at + 5))
+        }
+        [first, b'1'..=b'9', ..] if *first == kind => {
+            let digits = buf[at + 1..]
+                .iter()
+                .take(6)
+                .take_while(|byte| byte.is_ascii_digit());
+            let (value, len) = digits.fold((0, 0), |(value, len), byte| {
+                (value * 10 + digit(*byte), len + 1)
+            });
+            let end = at + 1 + len;
+            (buf.get(end) == Some(&b'\r') && end + 1 < buf.len()).then_some((value, end + 2))
+        }
+        _ => None,
     }
-    progress.searched = end;
-    Ok(found.then_some(end))
 }
 
 /// Offset of the first `end` at or after `from`; else, as an error, the offset to search on from

@@ -283,12 +283,19 @@ impl Reply {
     }
 
     fn long_head(&mut self, prefix: u8, len: usize) {
-        self.line(prefix, itoa::Buffer::new().format(len).as_bytes());
+        self.number_line(prefix, itoa::Buffer::new().format(len));
     }
 
     #[cold]
     fn negative(&mut self, value: i64) {
-        self.line(b':', itoa::Buffer::new().format(value).as_bytes());
+        self.number_line(b':', itoa::Buffer::new().format(value));
+    }
+
+    fn number_line(&mut self, prefix: u8, digits: &str) {
+        self.out.reserve(digits.len() + 3);
+        self.out.push(prefix);
+        self.out.extend_from_slice(digits.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
     }
 
     /// Writes a frame of one line; a line end within would break the protocol.

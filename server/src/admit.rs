@@ -2,7 +2,7 @@
 
 use larder_protocol::{Args, OwnedArgs, Proto};
 
-use crate::commands::command::{ADMIN, Command, DENYOOM, NO_AUTH, NO_MULTI, Run};
+use crate::commands::command::{ADMIN, Command, DENYOOM, NO_AUTH, NO_MULTI, SUBCOMMANDS};
 use crate::commands::table::TABLE;
 use crate::config::Access;
 use crate::engine::Engine;
@@ -30,7 +30,7 @@ pub(crate) fn admit(
     }
     let mut row = row;
     let mut command = TABLE.row(row);
-    if matches!(command.run, Run::Container) && args.len() > 1 {
+    if command.has(SUBCOMMANDS) && args.len() > 1 {
         row = TABLE.find(args).map_err(|error| (None, error))?;
         command = TABLE.row(row);
     }

@@ -102,7 +102,7 @@ fn compact(engine: &Engine, shards: impl Iterator<Item = usize>) -> bool {
 
 /// What is due once a second.
 fn every_second(engine: &Engine) {
-    engine.keyspace().advance_tick();
+    engine.advance_tick();
     engine.keyspace().regions().purge();
     engine.peak_memory.fetch_max(engine.keyspace().used_memory() as u64, Relaxed);
     let timeout = engine.settings().timeout.get() * 1000;

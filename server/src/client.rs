@@ -59,6 +59,13 @@ pub(crate) struct Facts {
     pub(crate) commands: AtomicU64,
 }
 
+impl Facts {
+    /// Whether the client was subscribed to anything.
+    pub(crate) fn listens(&self) -> bool {
+        [&self.channels, &self.patterns, &self.shard_channels].iter().any(|names| names.load(Relaxed) > 0)
+    }
+}
+
 /// Messages that others have for a client.
 #[derive(Default)]
 struct Outbox {

@@ -54,6 +54,11 @@ impl Watchers {
         self.0.is_empty()
     }
 
+    /// How many keys are watched.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn add(&mut self, db: usize, key: &[u8], client: &Arc<Client>) {
         self.0.entry((db, key.to_vec())).or_default().push(client.clone());
     }

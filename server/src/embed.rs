@@ -125,6 +125,7 @@ impl Server {
     /// Moves a manual clock, and does what is due by then: expired keys are gone when this returns.
     pub fn advance(&self, by: Duration) {
         self.engine.clock().advance(by);
+        self.engine.advance_tick();
         let stats = self.engine.stats().idle_worker();
         while self.engine.sweeps()
             && background::sweep(&self.engine, 0..self.engine.keyspace().shards(), &stats, Duration::MAX)

@@ -26,10 +26,12 @@ use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::effects::{Group, Recorder};
 use crate::error::{self, Error};
 use crate::evict::{Evictor, Room};
+use crate::info::Rates;
 use crate::locked::{Extra, Hashes, Locked};
 use crate::pubsub::Channels;
 use crate::session::{Plan, ReplyMode, Session};
 use crate::stats::{Stats, WorkerStats};
+use crate::ticks::Ticks;
 
 /// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
 const PREPARE_FROM: usize = 3;
@@ -73,6 +75,8 @@ pub struct Engine {
     pub(crate) shutdown: crate::shutdown::Shutdown,
     /// The highest memory use seen.
     pub(crate) peak_memory: AtomicU64,
+    pub(crate) rates: Rates,
+    ticks: Ticks,
 }
 
 /// What INFO says of the process.
@@ -94,7 +98,11 @@ impl Engine {
         let mut rng = Rng::seeded(seed ^ 0x5eed);
         let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
         let started_ms = clock.now_ms();
+        let ticks = Ticks::default();
+        ticks.note(0, started_ms);
         Arc::new(Self {
+            rates: Rates::default(),
+            ticks,
             keyspace: Keyspace::new(options),
             clock,
             stats: Stats::default(),
@@ -205,6 +213,29 @@ impl Engine {
         self.sweeps.store(sweeps, Relaxed);
     }
 
+    /// Seconds since an access that was `age` ticks ago.
+    pub(crate) fn idle_seconds(&self, age: u32) -> u64 {
+        self.ticks.idle_seconds(age, self.keyspace.tick(), self.clock.now_ms())
+    }
+
+    /// Moves the tick on and notes the time: once a second, and whenever a manual clock is moved.
+    pub(crate) fn advance_tick(&self) {
+        self.keyspace.advance_tick();
+        self.ticks.note(self.keyspace.tick(), self.clock.now_ms());
+    }
+
+    /// What options that have just changed ask for beyond their new value.
+    pub(crate) fn settings_changed(&self, names: &[&str]) {
+        if names.contains(&"maxmemory-policy") {
+            self.evictor.forget_candidates();
+        }
+    }
+
+    /// Who chooses what is evicted.
+    pub(crate) fn evictor(&self) -> &Evictor {
+        &self.evictor
+    }
+
     /// A new session of a client without a socket.
     pub(crate) fn detached_session(&self) -> Session {
         let client = Client::new(self.clients.next_id(), self.clock.now_ms(), Addresses::default());
@@ -245,8 +276,11 @@ impl Engine {
         plan.hashes.clear();
         for at in from..batch.len() {
             let args = batch.args(at, buffer);
-            let row = TABLE.number(&args[0]).unwrap_or(u16::MAX);
+            let mut row = TABLE.number(&args[0]).unwrap_or(u16::MAX);
             if row != u16::MAX {
+                if matches!(TABLE.row(row).run, Run::Container) {
+                    row = TABLE.find(args).unwrap_or(row);
+                }
                 let hashes = &mut plan.hashes;
                 // A call whose keys cannot be found locks nothing; its function says what is wrong with it.
                 let before = hashes.len();

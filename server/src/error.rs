@@ -100,6 +100,30 @@ texts! {
     NO_PROTO = "NOPROTO unsupported protocol version";
     MIN_MAX_NOT_FLOAT = "ERR min or max is not a float";
     MIN_MAX_NOT_STRING = "ERR min or max not valid string range item";
+    INT_OUT_OF_RANGE = "ERR value is out of range, value must between -2147483648 and 2147483647";
+    FIRST_DB_INVALID = "ERR invalid first DB index";
+    SECOND_DB_INVALID = "ERR invalid second DB index";
+    EXPIRE_NX_AND_OTHERS = "ERR NX and XX, GT or LT options at the same time are not compatible";
+    EXPIRE_GT_AND_LT = "ERR GT and LT options at the same time are not compatible";
+    NO_VALUES_ELSEWHERE = "ERR NOVALUES option can only be used in HSCAN";
+    FREQUENCY_NOT_TRACKED = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    IDLE_TIME_NOT_TRACKED = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    PROTO_NOT_INTEGER = "ERR Protocol version is not an integer or out of range";
+    HELLO_NEEDS_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+    CLIENT_NAME = "ERR Client names cannot contain spaces, newlines or special characters.";
+    CLIENT_ID_INVALID = "ERR Invalid client ID";
+    CLIENT_ID_NOT_POSITIVE = "ERR client-id should be greater than 0";
+    MAXAGE_NOT_INTEGER = "ERR maxage is not an integer or out of range";
+    MAXAGE_NOT_POSITIVE = "ERR maxage should be greater than 0";
+    NO_SUCH_CLIENT = "ERR No such client";
+    NOT_A_COMMAND = "ERR Invalid command specified";
+    COMMAND_WITHOUT_KEYS = "ERR The command has no key arguments";
+    COMMAND_ARITY = "ERR Invalid number of arguments specified for command";
+    COMMAND_ARGUMENTS = "ERR Invalid arguments specified for command";
+    NO_SHUTDOWN = "ERR No shutdown in progress.";
+    SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs.";
+    NOT_IN_RESP2 = "ERR RESP2 is not supported by this command";
+    PROTOCOL_TYPE = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
     LOADING = "LOADING Larder is loading the dataset in memory";
 }
 
@@ -131,4 +155,46 @@ pub(crate) fn wrong_arity(name: &str) -> Error {
 /// The answer to an expiry that cannot be.
 pub(crate) fn invalid_expire(name: &str) -> Error {
     Error::made(format!("ERR invalid expire time in '{name}' command"))
+}
+
+/// The answer to an option of EXPIRE and its like that there is not; as in Redis, only its part before a zero byte.
+pub(crate) fn unsupported_option(option: &[u8]) -> Error {
+    let option = option.split(|byte| *byte == 0).next().unwrap_or_default();
+    Error::made(format!("ERR Unsupported option {}", String::from_utf8_lossy(option)))
+}
+
+/// An argument as Redis prints it into a text: up to its first zero byte.
+fn printed(arg: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(arg.split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
+/// The answer to an option that HELLO does not know.
+pub(crate) fn hello_option(option: &[u8]) -> Error {
+    Error::made(format!("ERR Syntax error in HELLO option '{}'", printed(option)))
+}
+
+/// The answer to a class of clients that there is not.
+pub(crate) fn unknown_client_type(name: &[u8]) -> Error {
+    Error::made(format!("ERR Unknown client type '{}'", printed(name)))
+}
+
+/// The answer to a user that there is not.
+pub(crate) fn no_such_user(name: &[u8]) -> Error {
+    Error::made(format!("ERR No such user '{}'", printed(name)))
+}
+
+/// The answer to an attribute that CLIENT SETINFO does not know.
+pub(crate) fn unknown_attribute(name: &[u8]) -> Error {
+    Error::made(format!("ERR Unrecognized option '{}'", printed(name)))
+}
+
+/// The answer to a value that CLIENT LIST could not show.
+pub(crate) fn attribute_characters(name: &[u8]) -> Error {
+    Error::made(format!("ERR {} cannot contain spaces, newlines or special characters.", printed(name)))
+}
+
+/// The answer to a subcommand that is unknown or has a wrong number of arguments, where Redis does not tell which.
+pub(crate) fn subcommand_or_arity(container: &str, name: &[u8]) -> Error {
+    let name = printed(&name[..name.len().min(128)]);
+    Error::made(format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."))
 }

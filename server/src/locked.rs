@@ -171,21 +171,23 @@ impl<'a> Locked<'a> {
         self.shards.of(hash)
     }
 
-    /// The selected database's table in the key's shard, and where the key stands, unless it is absent or expired.
-    /// An expired key is removed.
+    /// Where a key stands in the selected database, unless it is absent or expired. An expired key is removed.
     #[inline]
     fn locate(&mut self, key: &[u8]) -> Option<(u64, Pos)> {
-        let (hash, now, db) = (self.hash(key), self.now, self.db);
+        let hash = self.hash(key);
+        Some((hash, self.find(hash, key)?))
+    }
+
+    #[inline]
+    fn find(&mut self, hash: u64, key: &[u8]) -> Option<Pos> {
+        let (now, db) = (self.now, self.db);
         let table = self.shards.of(hash).shard.table_quiet(db)?;
         let pos = table.find(hash, key)?;
-        if table.word(pos).expires() {
-            let due = table.entry(pos).expiry().is_some_and(|at| at <= now);
-            if due {
-                self.expire(hash, pos);
-                return None;
-            }
+        if table.word(pos).expires() && table.entry(pos).expiry().is_some_and(|at| at <= now) {
+            self.expire(hash, pos);
+            return None;
         }
-        Some((hash, pos))
+        Some(pos)
     }
 
     /// Removes an expired key.
@@ -319,16 +321,11 @@ impl<'a> Locked<'a> {
     #[inline]
     pub(crate) fn set(&mut self, key: &[u8], content: Content<'_>, expiry: Expiry) -> Result<(), Error> {
         let (hash, db, tick, no_touch) = (self.hash(key), self.db, self.tick, self.no_touch);
-        let env = self.engine.env();
+        let found = self.find(hash, key);
         let shard = &mut self.shards.of(hash).shard;
-        if let Some(table) = shard.table_mut(db)
-            && let Some(pos) = table.find(hash, key)
+        if let Some(pos) = found
+            && let Some(table) = shard.table_mut(db)
         {
-            let expiry = match expiry {
-                // An expired key that nobody has met yet is as good as absent.
-                Expiry::Keep if table.entry(pos).expiry().is_some_and(|at| at <= self.now) => Expiry::Set(None),
-                other => other,
-            };
             let old = table.replace(pos, key, content, expiry)?;
             if !no_touch {
                 table.touch(pos, tick);
@@ -340,13 +337,15 @@ impl<'a> Locked<'a> {
             Expiry::Set(at) => at,
             Expiry::Keep => None,
         };
-        shard.table_for_insert(db, &env).insert(hash, key, content, at, tick)?;
+        let table = shard.table_for_insert(db, &self.engine.env());
+        table.insert(hash, key, content, at, tick)?;
         self.created(key);
         Ok(())
     }
 
+    /// Publishes that a key is new.
     #[inline]
-    fn created(&mut self, key: &[u8]) {
+    pub(crate) fn created(&mut self, key: &[u8]) {
         if self.engine.publishes_events() {
             self.engine.publish_event(self.db, Class::NEW, "new", key);
         }

@@ -418,6 +418,8 @@ impl<S: Slot> Index<S> {
             segment.put(gone.tag(slot), gone.slots[slot]);
         }
         self.lower_deadline(low, deadline);
+        // Walks by number must find nothing in it.
+        *self.segment_mut(high) = Segment::new(depth);
         self.free.push(high);
         self.at_depth[depth as usize] -= 2;
         self.at_depth[depth as usize - 1] += 1;

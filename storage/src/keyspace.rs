@@ -132,7 +132,7 @@ impl<X: Default> Keyspace<X> {
             lanes: (0..shards).map(lane).collect(),
             databases: options.databases,
             hasher: Hasher::seeded(options.seed),
-            regions: Regions::new(),
+            regions: Regions::with_huge_pages(),
             used: AtomicI64::new(0),
             tick: AtomicU32::new(0),
             #[cfg(debug_assertions)]

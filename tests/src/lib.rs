@@ -1,1 +1,40 @@
-//! Harness.
+//! Harness of the black-box tests: servers to start, a client that shows raw bytes, and the comparison with a real
+//! redis-server.
+//!
+//! A test sees only sockets, command lines and exit codes; nothing here depends on larder's code, so that a mistake
+//! there cannot hide itself here. The usual ways to begin:
+//!
+//! - [`TestServer::start`]: a larder process on a free port, gone when the value is dropped;
+//! - [`Redis::start`]: a real redis-server likewise, or `None` with a printed note where none is installed;
+//! - [`Both::start`]: one of each, every command sent to both and the replies compared byte for byte;
+//! - [`corpus::run`]: the same for a whole text file of commands.
+//!
+//! Environment variables, all optional:
+//!
+//! - `LARDER_REQUIRE_PEERS=1`: an absent redis-server (or redis-cli) fails the test instead of skipping it;
+//! - `LARDER_SUBJECT=path`: the program to test in larder's place, say a real redis-server, to prove the tests;
+//! - `LARDER_PEER=path`: the redis-server to compare with, instead of the one found in `PATH`. One that is version
+//!   7.4 must be equalled exactly; what an older one answers otherwise is listed in `tests/corpus/differences.txt`;
+//! - `LARDER_SEED=n`: the seed of the random tests, which they print;
+//! - `LARDER_COMMANDS=n`: how many commands a random differential test sends.
+
+pub mod both;
+pub mod client;
+pub mod corpus;
+pub mod frame;
+pub mod grammar;
+pub mod number;
+pub mod process;
+pub mod random;
+
+pub use both::{Both, Compare};
+pub use client::{Failure, RawClient};
+pub use process::{Redis, ServerProcess, TestServer, tool};
+
+/// Splits a command line as redis-cli does: words, `"double quoted"` with `\n \r \t \a \b \\ \" \xHH`, `'single'`.
+///
+/// # Panics
+/// When a quote is not closed.
+pub fn words(line: &str) -> Vec<Vec<u8>> {
+    corpus::split_words(line)
+}

@@ -153,6 +153,8 @@ pub const DANGEROUS: u32 = 1 << 24;
 pub const KEYSPACE: u32 = 1 << 25;
 /// Of the connection: an ACL category.
 pub const CONNECTION: u32 = 1 << 26;
+/// Its second argument, if there is one, names a subcommand, which has a row of its own.
+pub const SUBCOMMANDS: u32 = 1 << 27;
 
 /// The family of a command: its group in COMMAND DOCS and its ACL category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +224,10 @@ pub struct Command {
     pub summary: &'static str,
     /// Time that it takes, in words.
     pub complexity: &'static str,
+    /// Its arguments for people and for COMMAND DOCS, in the notation that `syntax.rs` describes.
+    pub syntax: &'static str,
+    /// The version of Redis that deprecated it, and what to use in its place.
+    pub deprecated: Option<(&'static str, &'static str)>,
     /// Redis's hints for clients that spread requests over nodes.
     pub tips: &'static [&'static str],
     /// Pairs of a command line and its reply as redis-cli prints it; run in order against an empty server.
@@ -240,6 +246,8 @@ impl Command {
             since: "1.0.0",
             summary: "",
             complexity: "O(1)",
+            syntax: "",
+            deprecated: None,
             tips: &[],
             examples: &[],
         }
@@ -285,7 +293,7 @@ impl Command {
 
     /// A container of subcommands.
     pub const fn container(name: &'static str) -> Self {
-        Self::new(name, Arity::at_least(1), Run::Container, 0)
+        Self::new(name, Arity::at_least(1), Run::Container, SUBCOMMANDS)
     }
 
     /// Adds flags.
@@ -318,6 +326,16 @@ impl Command {
         Self { complexity, ..self }
     }
 
+    /// Sets the arguments, in the notation that `syntax.rs` describes.
+    pub const fn syntax(self, syntax: &'static str) -> Self {
+        Self { syntax, ..self }
+    }
+
+    /// Marks it as deprecated since a version of Redis, in favour of something else.
+    pub const fn deprecated(self, since: &'static str, instead: &'static str) -> Self {
+        Self { deprecated: Some((since, instead)), ..self }
+    }
+
     /// Sets Redis's hints.
     pub const fn tips(self, tips: &'static [&'static str]) -> Self {
         Self { tips, ..self }
@@ -332,6 +350,11 @@ impl Command {
     #[inline]
     pub fn has(&self, flags: u32) -> bool {
         self.flags & flags == flags
+    }
+
+    /// Whether this is a subcommand of a container.
+    pub fn is_subcommand(&self) -> bool {
+        self.name.contains('|')
     }
 
     /// The name in small letters, as errors and COMMAND show it.

@@ -1,5 +1,256 @@
-//! Rows to come.
+//! The connection itself: who it is, what it speaks, which database it works on, and its end.
 
-use super::command::Command;
+use std::sync::atomic::Ordering::Relaxed;
 
-pub(super) const COMMANDS: &[Command] = &[];
+use larder_protocol::{Args, Proto, Reply, parse_i64};
+
+use super::client::is_name;
+use super::command::*;
+use super::databases::database;
+use super::parse::is;
+use crate::engine::Engine;
+use crate::error::{
+    AUTH_WITHOUT_PASSWORD, CLIENT_NAME, Error, HELLO_NEEDS_AUTH, NO_PROTO, Outcome, PROTO_NOT_INTEGER, SYNTAX,
+    WRONG_PASSWORD, hello_option, wrong_arity,
+};
+use crate::info::REDIS_VERSION;
+use crate::session::{ReplyMode, Session};
+
+/// What is allowed in any state of the connection and of the server.
+const ALWAYS: u32 = NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY;
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command::session("PING", Arity::at_least(0), ping)
+        .flags(FAST)
+        .group(Group::Connection)
+        .syntax("[message]")
+        .summary("Answers PONG or the message given, so that a client knows the server is there.")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .examples(&[
+            ("PING", "PONG"),
+            ("PING hello", "\"hello\""),
+            ("PING a b", "(error) ERR wrong number of arguments for 'ping' command"),
+        ]),
+    Command::session("ECHO", Arity::exactly(1), echo)
+        .flags(LOADING | STALE | FAST)
+        .group(Group::Connection)
+        .syntax("message")
+        .summary("Answers its argument.")
+        .examples(&[("ECHO hello", "\"hello\"")]),
+    Command::session("AUTH", Arity::at_least(1), auth)
+        .flags(ALWAYS)
+        .group(Group::Connection)
+        .syntax("[username] password")
+        .summary("Lets a client in that knows the password of the user, by default of the user called default.")
+        .complexity("O(N) for a password of N bytes")
+        .examples(&[
+            ("AUTH default any", "OK"),
+            ("AUTH nobody any", "(error) WRONGPASS invalid username-password pair or user is disabled."),
+        ]),
+    Command::session("HELLO", Arity::at_least(0), hello)
+        .flags(ALWAYS)
+        .group(Group::Connection)
+        .since("6.0.0")
+        .syntax("[protover [AUTH username password] [SETNAME clientname]]")
+        .summary("Tells who the server is; chooses the protocol, and lets the client in and names it on request.")
+        .examples(&[
+            ("HELLO 4", "(error) NOPROTO unsupported protocol version"),
+            ("HELLO three", "(error) ERR Protocol version is not an integer or out of range"),
+        ]),
+    Command::session("RESET", Arity::exactly(0), reset)
+        .flags(ALWAYS)
+        .group(Group::Connection)
+        .since("6.2.0")
+        .summary("Brings the connection back to the state of a new one.")
+        .examples(&[("SELECT 3", "OK"), ("RESET", "RESET"), ("CLIENT GETNAME", "(nil)")]),
+    Command::session("QUIT", Arity::at_least(0), quit)
+        .flags(ALWAYS)
+        .group(Group::Connection)
+        .deprecated("7.2.0", "just closing the connection")
+        .summary("Closes the connection when all replies are sent."),
+    Command::session("SELECT", Arity::exactly(1), select)
+        .flags(LOADING | STALE | FAST)
+        .group(Group::Connection)
+        .syntax("index")
+        .summary("Chooses the database that the connection works on.")
+        .examples(&[
+            ("SELECT 1", "OK"),
+            ("SET a 1", "OK"),
+            ("SELECT 0", "OK"),
+            ("GET a", "(nil)"),
+            ("SELECT 16", "(error) ERR DB index is out of range"),
+        ]),
+];
+
+fn ping(_: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    if args.len() > 2 {
+        return Err(wrong_arity("ping"));
+    }
+    let message = args.get(1);
+    if session.only_listens(reply.proto()) {
+        // The client takes whatever comes for a message.
+        reply.array(2);
+        reply.bulk(b"pong");
+        reply.bulk(message.unwrap_or_default());
+    } else {
+        match message {
+            Some(message) => reply.bulk(message),
+            None => reply.simple("PONG"),
+        }
+    }
+    Ok(())
+}
+
+fn echo(_: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    reply.bulk(args.at(1));
+    Ok(())
+}
+
+fn auth(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    let (user, password) = match args.len() {
+        2 if !engine.needs_password() => return Err(AUTH_WITHOUT_PASSWORD),
+        2 => (&b"default"[..], args.at(1)),
+        3 => (args.at(1), args.at(2)),
+        _ => return Err(SYNTAX),
+    };
+    authenticate(engine, session, user, password)?;
+    reply.ok();
+    Ok(())
+}
+
+fn authenticate(engine: &Engine, session: &mut Session, user: &[u8], password: &[u8]) -> Outcome {
+    let wanted = engine.settings().requirepass.get();
+    if user == b"default" && (wanted.is_empty() || is_same_secret(&wanted, password)) {
+        session.authenticated = true;
+        return Ok(());
+    }
+    session.stats.counters.denied_auth.add(1);
+    Err(WRONG_PASSWORD)
+}
+
+/// Whether two texts are the same, in a time that depends on the length of `given` only. `secret` is not empty.
+fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
+    let mut difference = u8::from(secret.len() != given.len());
+    for (byte, other) in given.iter().zip(secret.iter().cycle()) {
+        difference = std::hint::black_box(difference | (byte ^ other));
+    }
+    difference == 0
+}
+
+/// What HELLO asks for, beside the protocol.
+#[derive(Default)]
+struct HelloOptions<'a> {
+    auth: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> HelloOptions<'a> {
+    fn parse(args: Args<'a>) -> Result<Self, Error> {
+        let mut options = Self::default();
+        let mut words = args.iter();
+        while let Some(word) = words.next() {
+            let left = words.len();
+            if is(word, "AUTH") && left >= 2 {
+                options.auth = words.next().zip(words.next());
+            } else if is(word, "SETNAME") && left >= 1 {
+                options.name = words.next();
+                if !options.name.is_some_and(is_name) {
+                    return Err(CLIENT_NAME);
+                }
+            } else {
+                return Err(hello_option(word));
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn hello(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    let proto = match args.get(1).map(|version| parse_i64(version).ok_or(PROTO_NOT_INTEGER)).transpose()? {
+        None => reply.proto(),
+        Some(2) => Proto::Resp2,
+        Some(3) => Proto::Resp3,
+        Some(_) => return Err(NO_PROTO),
+    };
+    let options = HelloOptions::parse(args.from(args.len().min(2)))?;
+    if let Some((user, password)) = options.auth {
+        authenticate(engine, session, user, password)?;
+    }
+    if !session.authenticated {
+        return Err(HELLO_NEEDS_AUTH);
+    }
+    if let Some(name) = options.name {
+        session.client.names.lock().name = name.to_vec();
+    }
+    speak(session, proto, reply);
+    reply.map(7);
+    for (fact, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
+        reply.bulk(fact.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"proto");
+    reply.int(proto_number(proto));
+    reply.bulk(b"id");
+    reply.int(session.client.id as i64);
+    for (fact, value) in [("mode", "standalone"), ("role", "master")] {
+        reply.bulk(fact.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"modules");
+    reply.array(0);
+    Ok(())
+}
+
+fn proto_number(proto: Proto) -> i64 {
+    if proto == Proto::Resp3 { 3 } else { 2 }
+}
+
+/// Changes the protocol, for replies and for what others push.
+fn speak(session: &Session, proto: Proto, reply: &mut Reply) {
+    reply.set_proto(proto);
+    session.client.facts.protocol.store(proto_number(proto) as u8, Relaxed);
+}
+
+fn reset(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    session.multi = None;
+    session.leave(engine);
+    session.db = 0;
+    session.authenticated = !engine.needs_password();
+    session.no_touch = false;
+    if session.reply_mode != ReplyMode::Skip {
+        session.reply_mode = ReplyMode::On;
+    }
+    let facts = &session.client.facts;
+    facts.no_touch.store(false, Relaxed);
+    facts.no_evict.store(false, Relaxed);
+    // What the library said of itself stays: it is still the same library.
+    session.client.names.lock().name.clear();
+    speak(session, Proto::Resp2, reply);
+    reply.simple("RESET");
+    Ok(())
+}
+
+fn quit(_: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    reply.ok();
+    session.closing = true;
+    Ok(())
+}
+
+fn select(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    session.db = database(engine, args.at(1))?;
+    reply.ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_secret;
+
+    #[test]
+    fn secrets_are_the_same_only_as_a_whole() {
+        assert!(is_same_secret(b"pass", b"pass"));
+        for other in [&b""[..], b"p", b"pas", b"passp", b"passpass", b"Pass", b"pasS"] {
+            assert!(!is_same_secret(b"pass", other), "{other:?}");
+        }
+    }
+}

@@ -4,11 +4,13 @@ pub mod command;
 pub(crate) mod table;
 
 mod client;
-mod command_info;
+pub(crate) mod command_info;
 mod config;
 mod connection;
+mod databases;
 mod expire;
 mod keys;
+mod object;
 mod parse;
 mod pubsub;
 mod scan;
@@ -16,6 +18,7 @@ mod server;
 mod strings;
 mod strings_numeric;
 mod strings_ranges;
+mod syntax;
 pub(crate) mod transactions;
 mod zset;
 
@@ -27,6 +30,8 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     strings_numeric::COMMANDS,
     strings_ranges::COMMANDS,
     keys::COMMANDS,
+    databases::COMMANDS,
+    object::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
     zset::COMMANDS,

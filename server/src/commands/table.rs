@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use larder_protocol::Args;
 
-use super::command::{Command, Run};
+use super::command::{Command, SUBCOMMANDS};
 use crate::error::{self, Error};
 
 /// The longest name, in bytes.
@@ -88,7 +88,7 @@ impl Table {
     #[inline]
     pub(crate) fn find(&self, args: Args<'_>) -> Result<u16, Error> {
         let number = self.number(&args[0]).ok_or_else(|| error::unknown_command(args))?;
-        if matches!(self.row(number).run, Run::Container) && args.len() > 1 {
+        if self.row(number).has(SUBCOMMANDS) && args.len() > 1 {
             return self.subcommand(self.row(number), &args[1]);
         }
         Ok(number)

@@ -101,10 +101,11 @@ impl<T> Arena<T> {
 
     /// Drops up to `chunks` chunks; true when none is left.
     pub(super) fn free_step(&mut self, chunks: usize) -> bool {
-        self.chunks
-            .truncate(self.chunks.len().saturating_sub(chunks));
-        self.len = self.chunks.len() * CHUNK;
-        self.capacity = self.chunks.iter().map(Vec::capacity).sum();
+        for _ in 0..chunks {
+            let Some(last) = self.chunks.pop() else { break };
+            self.len -= last.len();
+            self.capacity -= last.capacity();
+        }
         if self.chunks.is_empty() {
             self.chunks = Vec::new();
         }

@@ -412,7 +412,3 @@ fn compare(one: (f64, &[u8]), other: (f64, &[u8])) -> Ordering {
     let scores = one.0.partial_cmp(&other.0).unwrap_or(Ordering::Equal);
     scores.then_with(|| one.1.cmp(other.1))
 }
-
-/*SCRATCH*/
-#[allow(missing_docs)]
-impl ZSet { pub fn describe(&self) -> String { match self { Self::Tree(t) => t.describe(), _ => String::new() } } }

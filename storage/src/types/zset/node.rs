@@ -51,6 +51,10 @@ impl<const N: usize> Keys<N> {
         (0..self.len()).map(|place| self.at(place))
     }
 
+    pub(super) fn members(&self) -> &[Ref] {
+        &self.members[..self.len()]
+    }
+
     pub(super) fn first(&self) -> Option<Key> {
         (self.len > 0).then(|| self.at(0))
     }
@@ -78,7 +82,8 @@ impl<const N: usize> Keys<N> {
     /// Keys whose member is below `bound`, or up to and with it, in keys of equal scores.
     pub(super) fn before_member(&self, members: &Members, bound: &[u8], after: bool) -> usize {
         let before = |member: &[u8]| member < bound || (after && member == bound);
-        self.members[..self.len()].partition_point(|&member| before(members.bytes(member)))
+        self.members()
+            .partition_point(|&member| before(members.bytes(member)))
     }
 
     /// Keys up to and with (`score`, `member`). Members are read only where scores are equal.
@@ -97,8 +102,8 @@ impl<const N: usize> Keys<N> {
     #[inline]
     pub(super) fn place_of(&self, key: Key) -> usize {
         let low = self.before_score(key.score, false);
-        let tail = &self.members[low..self.len()];
-        tail.iter()
+        self.members()[low..]
+            .iter()
             .position(|&member| member == key.member)
             .map_or(self.len(), |tie| low + tie)
     }

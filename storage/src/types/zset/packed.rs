@@ -450,6 +450,26 @@ mod tests {
     }
 
     #[test]
+    fn a_long_set_is_walked_backwards_in_blocks() {
+        let mut bytes = Vec::new();
+        (0..300).for_each(|n| append(&mut bytes, format!("{n:03}").as_bytes(), n as f64));
+        let mut range = Packed(&bytes).range(10, 290);
+        // Every seventh element is taken from the front, so that the blocks meet a front that moves.
+        let (mut front, mut back) = (10, 290);
+        for turn in 0..280 {
+            let (element, rank) = if turn % 7 == 0 {
+                front += 1;
+                (range.next(), front - 1)
+            } else {
+                back -= 1;
+                (range.next_back(), back)
+            };
+            assert_eq!(element.map(|element| element.1), Some(rank as f64));
+        }
+        assert!(range.next_back().is_none());
+    }
+
+    #[test]
     fn memory_follows_the_content() {
         let mut bytes = Vec::new();
         for n in 0..1000 {

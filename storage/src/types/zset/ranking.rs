@@ -202,6 +202,13 @@ impl<const N: usize> Ranking<N> {
         self.leaves.get(cursor.leaf).keys.at(cursor.place as usize)
     }
 
+    /// The members of the cursor's leaf, and the element's place among them.
+    #[inline]
+    pub(super) fn around(&self, cursor: Cursor) -> (&[Ref], usize) {
+        let members = self.leaves.get(cursor.leaf).keys.members();
+        (members, cursor.place as usize)
+    }
+
     /// The element after; the cursor itself at the end.
     #[inline]
     pub(super) fn next(&self, cursor: Cursor) -> Cursor {
@@ -433,7 +440,7 @@ impl<const N: usize> Ranking<N> {
             let child = self.inners.get(parent).children[place];
             N - self.len_of(level, child)
         };
-        let worth = (N / 8).max(2);
+        let worth = (N / 16).max(2);
         if place > 0 && room(place - 1) >= worth {
             self.pour(
                 level,

@@ -10,6 +10,7 @@ use super::member::Members;
 use super::node::Key;
 use super::ranking::{Cursor, Ranking};
 use super::{Full, Inserted};
+use crate::cpu::prefetch;
 use crate::index::{Index, Pos};
 use crate::slab::Ref;
 use crate::types::Env;
@@ -284,11 +285,29 @@ pub(super) struct Range<'a, const N: usize = FAN_OUT> {
     back: Option<Cursor>,
 }
 
+/// Records that are asked for before they are shown, so that their cache misses overlap.
+const AHEAD: usize = 8;
+
 impl<'a, const N: usize> Range<'a, N> {
+    /// Shows the element at the cursor and asks for those that come next in its leaf, all that are near if the cursor
+    /// has just come to the leaf. `step` is 1 forwards and -1 backwards.
     #[inline]
-    fn show(&self, cursor: Cursor) -> (&'a [u8], f64) {
-        let key = self.tree.ranking.at(cursor);
-        (self.tree.members.bytes(key.member), key.score)
+    fn show(&self, cursor: Cursor, is_first: bool, step: isize) -> (&'a [u8], f64) {
+        let Tree {
+            members, ranking, ..
+        } = self.tree;
+        let (leaf, place) = ranking.around(cursor);
+        let entry = if step > 0 { 0 } else { leaf.len() - 1 };
+        let far = self.left.min(AHEAD);
+        let near = if is_first || place == entry { 0 } else { far };
+        for distance in near..=far {
+            let place = place.wrapping_add_signed(distance as isize * step);
+            if let Some(&record) = leaf.get(place) {
+                prefetch(members.address(record));
+            }
+        }
+        let key = ranking.at(cursor);
+        (members.bytes(key.member), key.score)
     }
 }
 
@@ -302,8 +321,8 @@ impl<'a, const N: usize> Iterator for Range<'a, N> {
             Some(cursor) => self.tree.ranking.next(cursor),
             None => self.tree.ranking.seek(self.ends.0),
         };
-        self.front = Some(cursor);
-        Some(self.show(cursor))
+        let is_first = self.front.replace(cursor).is_none();
+        Some(self.show(cursor, is_first, 1))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -319,10 +338,7 @@ impl<const N: usize> DoubleEndedIterator for Range<'_, N> {
             Some(cursor) => self.tree.ranking.previous(cursor),
             None => self.tree.ranking.seek(self.ends.1 - 1),
         };
-        self.back = Some(cursor);
-        Some(self.show(cursor))
+        let is_first = self.back.replace(cursor).is_none();
+        Some(self.show(cursor, is_first, -1))
     }
 }
-
-/*SCRATCH*/
-impl<const N: usize> Tree<N> { pub(super) fn describe(&self) -> String { let n = self.len() as f64; format!("members {:.2} index {:.2} ranking {:.2}", self.members.memory() as f64 / n, self.index.memory() as f64/n, self.ranking.memory() as f64/n) } }

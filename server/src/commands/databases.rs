@@ -1,0 +1,201 @@
+//! Databases as wholes: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB.
+//!
+//! A database is emptied or exchanged by handing its tables around, shard by shard, while all shards are held; what
+//! the tables hold is freed later, in slices.
+
+use larder_protocol::{Args, Reply};
+use larder_storage::keyspace::Guarded;
+use larder_storage::shard::Shard;
+use larder_storage::table::Table;
+
+use super::command::*;
+use super::parse::{integer_or, is};
+use crate::engine::{Engine, Garbage};
+use crate::error::{
+    DB_OUT_OF_RANGE, Error, FIRST_DB_INVALID, INT_OUT_OF_RANGE, NOT_AN_INTEGER, Outcome,
+    SECOND_DB_INVALID, SYNTAX,
+};
+use crate::locked::Locked;
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command::all("DBSIZE", Arity::exactly(0), dbsize)
+        .flags(READONLY | FAST | KEYSPACE)
+        .group(Group::Server)
+        .summary("Counts the keys of the database.")
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
+        .examples(&[("DBSIZE", "(integer) 0"), ("MSET a 1 b 2", "OK"), ("DBSIZE", "(integer) 2")]),
+    Command::all("FLUSHDB", Arity::at_least(0), flushdb)
+        .flags(WRITE | KEYSPACE | DANGEROUS)
+        .group(Group::Server)
+        .syntax("[ASYNC | SYNC]")
+        .summary("Deletes all keys of the database. SYNC and ASYNC are accepted, and alike: memory is freed in slices.")
+        .complexity("O(1); N keys are freed later, in slices")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .examples(&[
+            ("MSET a 1 b 2", "OK"),
+            ("FLUSHDB ASYNC", "OK"),
+            ("DBSIZE", "(integer) 0"),
+            ("FLUSHDB now", "(error) ERR syntax error"),
+        ]),
+    Command::all("FLUSHALL", Arity::at_least(0), flushall)
+        .flags(WRITE | KEYSPACE | DANGEROUS)
+        .group(Group::Server)
+        .syntax("[ASYNC | SYNC]")
+        .summary("Deletes all keys of all databases. SYNC and ASYNC are accepted, and alike: memory is freed in slices.")
+        .complexity("O(1); N keys are freed later, in slices")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .examples(&[
+            ("SET a 1", "OK"),
+            ("COPY a a DB 1", "(integer) 1"),
+            ("FLUSHALL", "OK"),
+            ("COPY a a DB 1", "(integer) 0"),
+        ]),
+    Command::all("SWAPDB", Arity::exactly(2), swapdb)
+        .flags(WRITE | FAST | KEYSPACE | DANGEROUS)
+        .group(Group::Server)
+        .since("4.0.0")
+        .syntax("index1 index2")
+        .summary("Exchanges two databases, for all clients at once.")
+        .complexity("O(N) for N watched keys")
+        .examples(&[
+            ("SET a 1", "OK"),
+            ("SWAPDB 0 1", "OK"),
+            ("GET a", "(nil)"),
+            ("SWAPDB 0 1", "OK"),
+            ("GET a", "\"1\""),
+            ("SWAPDB 0 99", "(error) ERR DB index is out of range"),
+        ]),
+];
+
+/// A database's number, as commands get it.
+pub(super) fn database(engine: &Engine, arg: &[u8]) -> Result<usize, Error> {
+    in_range(engine, int(arg, NOT_AN_INTEGER, INT_OUT_OF_RANGE)?)
+}
+
+/// An integer of 32 bits, or the error for what is none, or for a larger one.
+fn int(arg: &[u8], invalid: Error, too_large: Error) -> Result<i32, Error> {
+    i32::try_from(integer_or(arg, invalid)?).map_err(|_| too_large)
+}
+
+fn in_range(engine: &Engine, number: i32) -> Result<usize, Error> {
+    let number = usize::try_from(number).ok();
+    number
+        .filter(|db| *db < engine.keyspace().databases())
+        .ok_or(DB_OUT_OF_RANGE)
+}
+
+fn dbsize(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    let db = locked.db;
+    let keys = |shard: &Shard| shard.table(db).map_or(0, Table::len);
+    let total: usize = locked
+        .shards()
+        .each_ref()
+        .map(|(_, guarded)| keys(&guarded.shard))
+        .sum();
+    reply.int(total as i64);
+    Ok(())
+}
+
+fn flushdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    flush(locked, args, |locked| locked.db..locked.db + 1, reply)
+}
+
+fn flushall(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    flush(
+        locked,
+        args,
+        |locked| 0..locked.engine().keyspace().databases(),
+        reply,
+    )
+}
+
+fn flush(
+    locked: &mut Locked<'_>,
+    args: Args<'_>,
+    databases: impl FnOnce(&Locked<'_>) -> std::ops::Range<usize>,
+    reply: &mut Reply,
+) -> Outcome {
+    if args.len() > 2
+        || args
+            .get(1)
+            .is_some_and(|mode| !is(mode, "SYNC") && !is(mode, "ASYNC"))
+    {
+        return Err(SYNTAX);
+    }
+    let (databases, engine) = (databases(locked), locked.engine());
+    let mut keys = 0;
+    for (_, Guarded { shard, extra }) in locked.shards().each() {
+        // Only a key that is there changes by being deleted.
+        extra
+            .watchers
+            .mark_all(|db, key| databases.contains(&db) && holds(engine, shard, db, key));
+        for table in databases.clone().filter_map(|db| shard.exchange(db, None)) {
+            keys += table.len();
+            engine.reclaim_later(Garbage::Table(table));
+        }
+    }
+    locked.count_changes(keys as u64);
+    // It is repeated elsewhere even if nothing was left to delete here.
+    locked.replay(&args.iter().collect::<Vec<_>>());
+    reply.ok();
+    Ok(())
+}
+
+fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    let engine = locked.engine();
+    let one = int(args.at(1), FIRST_DB_INVALID, FIRST_DB_INVALID)?;
+    let other = int(args.at(2), SECOND_DB_INVALID, SECOND_DB_INVALID)?;
+    let pair = [in_range(engine, one)?, in_range(engine, other)?];
+    if pair[0] != pair[1] {
+        for (_, Guarded { shard, extra }) in locked.shards().each() {
+            let either = |key: &[u8]| pair.iter().any(|db| holds(engine, shard, *db, key));
+            extra
+                .watchers
+                .mark_all(|db, key| pair.contains(&db) && either(key));
+            let first = shard.exchange(pair[0], None);
+            let second = shard.exchange(pair[1], first);
+            shard.exchange(pair[0], second);
+        }
+    }
+    locked.count_changes(1);
+    reply.ok();
+    Ok(())
+}
+
+/// Whether a key is in a database, an expired one that nobody has met yet included.
+fn holds(engine: &Engine, shard: &Shard, db: usize, key: &[u8]) -> bool {
+    shard
+        .table(db)
+        .is_some_and(|table| table.find(engine.keyspace().hash(key), key).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Server;
+
+    /// Whether a transaction that watches `key` fails when `change` comes in between.
+    fn fails(key: &str, change: &str) -> bool {
+        let server = Server::builder().build().unwrap();
+        let (mut watcher, mut other) = (server.connect(), server.connect());
+        other.execute(["SET", "here", "1"]);
+        other.execute(["SET", "there", "1"]);
+        other.execute(["MOVE", "there", "1"]);
+        watcher.execute(["WATCH", key]);
+        assert_eq!(other.execute(change.split(' ')).to_string(), "OK");
+        watcher.execute(["MULTI"]);
+        watcher.execute(["PING"]);
+        watcher.execute(["EXEC"]).to_string() == "(nil)"
+    }
+
+    #[test]
+    fn a_watched_key_changes_only_if_it_is_in_a_database_concerned() {
+        assert!(fails("here", "FLUSHDB") && fails("here", "FLUSHALL"));
+        assert!(!fails("nowhere", "FLUSHDB") && !fails("there", "FLUSHALL"));
+        assert!(fails("here", "SWAPDB 0 1") && fails("there", "SWAPDB 1 0"));
+        assert!(
+            !fails("nowhere", "SWAPDB 0 1")
+                && !fails("here", "SWAPDB 1 2")
+                && !fails("here", "SWAPDB 0 0")
+        );
+    }
+}

@@ -1,0 +1,196 @@
+//! OBJECT and MEMORY: how a value is kept, how it has been used, what it costs.
+
+use larder_protocol::{Args, Reply};
+use larder_storage::index::Pos;
+use larder_storage::table::Table;
+use larder_storage::value::Value;
+
+use super::command::*;
+use super::command_info::help;
+use super::parse::{integer, is};
+use crate::config::{MaxmemoryPolicy, Settings};
+use crate::error::{FREQUENCY_NOT_TRACKED, IDLE_TIME_NOT_TRACKED, Outcome, SYNTAX};
+use crate::locked::Locked;
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command::container("OBJECT").since("2.2.3").complexity("Depends on the subcommand").summary("Looks into values."),
+    Command::read("OBJECT|ENCODING", Arity::exactly(2), &[key(2, RO)], encoding)
+        .since("2.2.3")
+        .syntax("key")
+        .summary("Names the form in which a value is kept.")
+        .tips(&["nondeterministic_output"])
+        .examples(&[
+            ("MSET a 1 b text", "OK"),
+            ("OBJECT ENCODING a", "\"int\""),
+            ("OBJECT ENCODING b", "\"embstr\""),
+            ("ZADD z 1 one", "(integer) 1"),
+            ("OBJECT ENCODING z", "\"listpack\""),
+            ("OBJECT ENCODING c", "(nil)"),
+        ]),
+    Command::read("OBJECT|FREQ", Arity::exactly(2), &[key(2, RO)], freq)
+        .since("4.0.0")
+        .syntax("key")
+        .summary("Answers how often a key has been used, on a scale from 0 to 255, under an LFU eviction policy.")
+        .tips(&["nondeterministic_output"])
+        .examples(&[
+            ("CONFIG SET maxmemory-policy allkeys-lfu", "OK"),
+            ("OBJECT FREQ a", "(nil)"),
+            ("CONFIG SET maxmemory-policy noeviction", "OK"),
+        ]),
+    Command::read("OBJECT|IDLETIME", Arity::exactly(2), &[key(2, RO)], idletime)
+        .since("2.2.3")
+        .syntax("key")
+        .summary("Answers for how many seconds, about, a key has not been used.")
+        .tips(&["nondeterministic_output"])
+        .examples(&[
+            ("SET a 1", "OK"),
+            ("OBJECT IDLETIME a", "(integer) 0"),
+            ("OBJECT IDLETIME b", "(nil)"),
+        ]),
+    Command::read("OBJECT|REFCOUNT", Arity::exactly(2), &[key(2, RO)], refcount)
+        .since("2.2.3")
+        .syntax("key")
+        .summary("Answers how many keys a value serves: always 1, or what Redis says of a small integer.")
+        .tips(&["nondeterministic_output"])
+        .examples(&[
+            ("MSET a text b 7", "OK"),
+            ("OBJECT REFCOUNT a", "(integer) 1"),
+            ("OBJECT REFCOUNT b", "(integer) 2147483647"),
+        ]),
+    Command::session("OBJECT|HELP", Arity::exactly(1), help)
+        .flags(LOADING | STALE)
+        .since("6.2.0")
+        .summary("Lists the subcommands of OBJECT.")
+        .examples(&[("OBJECT HELP me", "(error) ERR wrong number of arguments for 'object|help' command")]),
+    Command::container("MEMORY")
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("Depends on the subcommand")
+        .summary("Tells what is known of the use of memory."),
+    Command::read("MEMORY|USAGE", Arity::at_least(2), &[key(2, RO)], usage)
+        .group(Group::Server)
+        .since("4.0.0")
+        .syntax("key [SAMPLES count]")
+        .summary("Answers the bytes that a key takes with its value and its share of the index. It is exact, and SAMPLES has no effect.")
+        .examples(&[
+            ("MEMORY USAGE a", "(nil)"),
+            ("MEMORY USAGE a SAMPLES -1", "(error) ERR syntax error"),
+            ("MEMORY USAGE a SAMPLES few", "(error) ERR value is not an integer or out of range"),
+        ]),
+    Command::session("MEMORY|HELP", Arity::exactly(1), help)
+        .flags(LOADING | STALE)
+        .group(Group::Server)
+        .since("4.0.0")
+        .summary("Lists the subcommands of MEMORY.")
+        .examples(&[("MEMORY HELP me", "(error) ERR wrong number of arguments for 'memory|help' command")]),
+];
+
+/// A key's table and place for OBJECT: it counts as a hit or a miss, but is no access and tells no listener.
+fn inspect<'l>(locked: &'l mut Locked<'_>, key: &[u8]) -> Option<(&'l mut Table, Pos)> {
+    let stats = locked.stats();
+    let found = locked.place(key);
+    if found.is_some() {
+        stats.hit()
+    } else {
+        stats.miss()
+    }
+    found
+}
+
+fn encoding(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    match inspect(locked, args.at(2)) {
+        Some((table, pos)) => reply.bulk(table.entry(pos).value().encoding().as_bytes()),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+fn refcount(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    /// What Redis answers for a value that all keys share.
+    const SHARED: i64 = i32::MAX as i64;
+    let shares_integers = shares_integers(locked.engine().settings());
+    match inspect(locked, args.at(2)) {
+        Some((table, pos)) => match table.entry(pos).value() {
+            Value::Int(0..=9999) if shares_integers => reply.int(SHARED),
+            _ => reply.int(1),
+        },
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// Whether Redis would keep one object per small integer: not when each key needs an access history of its own.
+fn shares_integers(settings: &Settings) -> bool {
+    use MaxmemoryPolicy::{AllkeysLru, VolatileLru};
+    let policy = settings.maxmemory_policy.get();
+    settings.maxmemory.get() == 0 || !(matches!(policy, AllkeysLru | VolatileLru) || is_lfu(policy))
+}
+
+fn is_lfu(policy: MaxmemoryPolicy) -> bool {
+    matches!(
+        policy,
+        MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
+    )
+}
+
+fn freq(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    let policy = locked.engine().settings().maxmemory_policy.get();
+    match inspect(locked, args.at(2)) {
+        Some(_) if !is_lfu(policy) => return Err(FREQUENCY_NOT_TRACKED),
+        Some((table, pos)) => reply.int(redis_frequency(table.word(pos).frequency())),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// A frequency (0 to 31) on Redis's scale, where a new key has 5 and the most used ones have 255. The steps are such
+/// that 100 is one of them, and far enough apart that each frequency has a number of its own.
+fn redis_frequency(frequency: u8) -> i64 {
+    5 + frequency as i64 * 95 / 12
+}
+
+fn idletime(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    let engine = locked.engine();
+    match inspect(locked, args.at(2)) {
+        Some(_) if is_lfu(engine.settings().maxmemory_policy.get()) => {
+            return Err(IDLE_TIME_NOT_TRACKED);
+        }
+        Some((table, pos)) => {
+            let age = table.word(pos).age(engine.keyspace().tick());
+            reply.int(engine.idle_seconds(age) as i64);
+        }
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+fn usage(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    let mut options = args.from(3).iter();
+    while let Some(option) = options.next() {
+        let samples = options
+            .next()
+            .filter(|_| is(option, "SAMPLES"))
+            .ok_or(SYNTAX)?;
+        if integer(samples)? < 0 {
+            return Err(SYNTAX);
+        }
+    }
+    match locked.place(args.at(2)) {
+        Some((table, pos)) => reply.int(table.memory_of(pos) as i64),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequencies_rise_on_the_scale_of_redis() {
+        let scale: Vec<i64> = (0..=31).map(redis_frequency).collect();
+        assert!(scale.windows(2).all(|pair| pair[0] < pair[1]), "{scale:?}");
+        assert_eq!((scale[0], scale[31]), (5, 250));
+        assert!(scale.contains(&100));
+    }
+}

@@ -1,0 +1,81 @@
+//! Documents that are generated from the tables of the code.
+
+use std::fmt::Write;
+
+use crate::commands::command::{Command, Group};
+use crate::commands::table::TABLE;
+pub use crate::config::options_markdown;
+
+/// The families, in the order of the manual, with their headings.
+const FAMILIES: &[(Group, &str)] = &[
+    (Group::String, "Strings"),
+    (Group::Generic, "Keys"),
+    (Group::SortedSet, "Sorted sets"),
+    (Group::PubSub, "Publish and subscribe"),
+    (Group::Transactions, "Transactions"),
+    (Group::Connection, "The connection"),
+    (Group::Server, "The server"),
+];
+
+/// The manual of commands as Markdown, for docs/commands.md: by family, each with what its row tells.
+pub fn commands_markdown() -> String {
+    let mut manual = String::from(
+        "# Commands\n\nGenerated from the rows in `server/src/commands/`. Every example is a test.\n\n\
+         In the arguments, a word in capitals stands for itself; `[ ]` may be left out, `|` separates alternatives, and\n\
+         `...` repeats what stands before it.\n",
+    );
+    for (group, heading) in FAMILIES {
+        let rows = TABLE.rows().filter(|row| row.group == *group);
+        // Writing to a string cannot fail.
+        let _ = write!(manual, "\n## {heading}\n");
+        rows.for_each(|row| add_command(row, &mut manual));
+    }
+    manual
+}
+
+fn add_command(row: &Command, manual: &mut String) {
+    let name = row.name.replace('|', " ");
+    let call = format!("{name} {}", row.syntax);
+    let _ = write!(manual, "\n### {name}\n\n`{}`\n\n{}\n\n", call.trim_end(), row.summary);
+    if let Some((since, instead)) = row.deprecated {
+        let _ = write!(manual, "Deprecated since {since}: use {instead}.\n\n");
+    }
+    let flags: Vec<&str> = crate::commands::command_info::flag_names(row).collect();
+    let flags = if flags.is_empty() { "none".to_owned() } else { flags.join(", ") };
+    let _ = writeln!(
+        manual,
+        "Since {}. Arity {}. Time: {}. Flags: {flags}.",
+        row.since,
+        row.arity.number(),
+        row.complexity,
+    );
+    if !row.examples.is_empty() {
+        manual.push_str("\n```text\n");
+        for (command, answer) in row.examples {
+            let _ = writeln!(manual, "> {command}\n{answer}");
+        }
+        manual.push_str("```\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_the_manual_once() {
+        let manual = commands_markdown();
+        for row in TABLE.rows() {
+            let heading = format!("\n### {}\n", row.name.replace('|', " "));
+            assert_eq!(manual.matches(&heading).count(), 1, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_row_says_what_it_does() {
+        for row in TABLE.rows() {
+            assert!(row.summary.ends_with('.'), "{}: {}", row.name, row.summary);
+            assert!(!row.complexity.is_empty() && !row.since.is_empty(), "{}", row.name);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The sections of INFO. A figure that Redis has and that means nothing here is left out, rather than made up.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use larder_storage::rng::Rng;
+use larder_storage::table::Table;
+
+use super::{REDIS_VERSION, Report, process};
+use crate::client::Client;
+use crate::commands::table::TABLE;
+use crate::config::Choice;
+
+pub(super) fn server(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    let (settings, identity) = (engine.settings(), &engine.identity);
+    let uptime = identity.started.elapsed().as_secs();
+    report.fact("redis_version", REDIS_VERSION);
+    report.fact("redis_git_sha1", "00000000");
+    report.fact("redis_git_dirty", 0);
+    report.fact("redis_build_id", "0");
+    report.fact("redis_mode", "standalone");
+    report.fact("larder_version", env!("CARGO_PKG_VERSION"));
+    report.fact("os", process::system());
+    report.fact("arch_bits", usize::BITS);
+    report.fact("multiplexing_api", "tokio");
+    report.fact("process_id", std::process::id());
+    report.fact("process_supervised", "no");
+    report.fact("run_id", &identity.run_id);
+    report.fact("tcp_port", identity.port.load(Relaxed));
+    report.fact("server_time_usec", engine.clock().now_us());
+    report.fact("uptime_in_seconds", uptime);
+    report.fact("uptime_in_days", uptime / (24 * 3600));
+    report.fact("hz", settings.hz.get());
+    report.fact("configured_hz", settings.hz.get());
+    report.fact("lru_clock", (engine.clock().now_ms() / 1000) & 0xff_ffff);
+    report.fact("executable", path(std::env::current_exe().ok().as_deref()));
+    report.fact("config_file", path(engine.config().file()));
+    report.fact("io_threads_active", u8::from(settings.worker_threads() > 1));
+    listeners(report);
+}
+
+fn path(path: Option<&std::path::Path>) -> String {
+    path.map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// A line per way in.
+fn listeners(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    let (settings, port) = (engine.settings(), engine.identity.port.load(Relaxed));
+    let mut ways = Vec::new();
+    if port != 0 {
+        let bind = settings.bind.get();
+        let addresses: String =
+            String::from_utf8_lossy(&bind).split_whitespace().map(|address| format!(",bind={address}")).collect();
+        ways.push(format!("name=tcp{addresses},port={port}"));
+    }
+    let socket = settings.unixsocket.get();
+    if !socket.is_empty() {
+        ways.push(format!("name=unix,bind={}", String::from_utf8_lossy(&socket)));
+    }
+    for (number, way) in ways.iter().enumerate() {
+        report.fact(&format!("listener{number}"), way);
+    }
+}
+
+pub(super) fn clients(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    let clients = engine.clients().all();
+    let largest = |size: fn(&Client) -> usize| clients.iter().map(|client| size(client)).max().unwrap_or(0);
+    let with = |holds: fn(&Client) -> bool| clients.iter().filter(|client| holds(client)).count();
+    let watched: usize = report.locked.shards().each_ref().map(|(_, guarded)| guarded.extra.watchers.len()).sum();
+    report.fact("connected_clients", engine.clients().len());
+    report.fact("cluster_connections", 0);
+    report.fact("maxclients", engine.settings().maxclients.get());
+    report.fact("client_recent_max_input_buffer", largest(|client| client.facts.query_bytes.load(Relaxed)));
+    report.fact("client_recent_max_output_buffer", largest(output_bytes));
+    report.fact("blocked_clients", 0);
+    report.fact("tracking_clients", 0);
+    report.fact("pubsub_clients", with(|client| client.facts.listens()));
+    report.fact("watching_clients", with(|client| client.facts.watched.load(Relaxed) > 0));
+    report.fact("clients_in_timeout_table", 0);
+    report.fact("total_watched_keys", watched);
+    report.fact("total_blocking_keys", 0);
+    report.fact("total_blocking_keys_on_nokey", 0);
+}
+
+fn output_bytes(client: &Client) -> usize {
+    client.facts.output_bytes.load(Relaxed) + client.outbox_bytes()
+}
+
+/// What a client's buffers take.
+fn client_bytes(client: &Client) -> usize {
+    let facts = &client.facts;
+    output_bytes(client) + facts.query_capacity.load(Relaxed) + facts.queued_bytes.load(Relaxed)
+}
+
+pub(super) fn memory(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    // An EXEC may have changed the shards before this.
+    report.locked.shards().publish();
+    let used = engine.keyspace().used_memory() as u64;
+    let peak = engine.peak_memory.fetch_max(used, Relaxed).max(used);
+    report.bytes("used_memory", used);
+    let resident = process::resident_bytes();
+    if let Some(resident) = resident {
+        report.bytes("used_memory_rss", resident);
+    }
+    report.bytes("used_memory_peak", peak);
+    report.fact("used_memory_peak_perc", format_args!("{:.2}%", percent(used, peak)));
+    let free: usize = report.locked.shards().each_ref().map(|(_, guarded)| guarded.shard.free_bytes()).sum();
+    report.fact("allocator_allocated", used);
+    report.fact("allocator_active", used + free as u64);
+    if let Some(machine) = process::machine_bytes() {
+        report.bytes("total_system_memory", machine);
+    }
+    let settings = engine.settings();
+    report.bytes("maxmemory", settings.maxmemory.get());
+    report.fact("maxmemory_policy", settings.maxmemory_policy.get().name());
+    report.fact("allocator_frag_ratio", format_args!("{:.2}", ratio(used + free as u64, used)));
+    report.fact("allocator_frag_bytes", free);
+    if let Some(resident) = resident {
+        report.fact("mem_fragmentation_ratio", format_args!("{:.2}", ratio(resident, used)));
+        report.fact("mem_fragmentation_bytes", resident as i64 - used as i64);
+    }
+    let clients: usize = engine.clients().all().iter().map(|client| client_bytes(client)).sum();
+    report.fact("mem_clients_slaves", 0);
+    report.fact("mem_clients_normal", clients);
+    report.fact("mem_allocator", "larder-slab");
+    let (pending, freed) = engine.garbage_counts();
+    report.fact("lazyfree_pending_objects", pending);
+    report.fact("lazyfreed_objects", freed);
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    100.0 * ratio(part, whole)
+}
+
+/// There is no persistence: nothing is ever loaded or saved, and every change is unsaved.
+pub(super) fn persistence(report: &mut Report<'_, '_>) {
+    report.fact("loading", 0);
+    report.fact("async_loading", 0);
+    report.fact("rdb_changes_since_last_save", report.totals.dirty);
+    report.fact("rdb_bgsave_in_progress", 0);
+    report.fact("rdb_last_save_time", report.locked.engine().identity.started_ms / 1000);
+    report.fact("rdb_last_bgsave_status", "ok");
+    report.fact("aof_enabled", 0);
+    report.fact("aof_rewrite_in_progress", 0);
+    report.fact("aof_rewrite_scheduled", 0);
+    report.fact("aof_last_bgrewrite_status", "ok");
+    report.fact("aof_last_write_status", "ok");
+}
+
+pub(super) fn stats(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    let totals = report.totals.clone();
+    let rates = engine.rates.per_second();
+    let (channels, patterns, shard_channels) = engine.channels().counts();
+    report.fact("total_connections_received", totals.connections);
+    report.fact("total_commands_processed", totals.commands);
+    report.fact("instantaneous_ops_per_sec", rates.commands.round());
+    report.fact("total_net_input_bytes", totals.input_bytes);
+    report.fact("total_net_output_bytes", totals.output_bytes);
+    report.fact("instantaneous_input_kbps", format_args!("{:.2}", rates.input_bytes / 1024.0));
+    report.fact("instantaneous_output_kbps", format_args!("{:.2}", rates.output_bytes / 1024.0));
+    report.fact("rejected_connections", totals.rejected_connections);
+    report.fact("expired_keys", totals.expired);
+    report.fact("evicted_keys", totals.evicted);
+    report.fact("keyspace_hits", totals.hits);
+    report.fact("keyspace_misses", totals.misses);
+    report.fact("pubsub_channels", channels);
+    report.fact("pubsub_patterns", patterns);
+    report.fact("pubsubshard_channels", shard_channels);
+    report.fact("latest_fork_usec", 0);
+    report.fact("total_forks", 0);
+    report.fact("total_error_replies", totals.errors);
+    report.fact("total_reads_processed", totals.reads);
+    report.fact("total_writes_processed", totals.writes);
+    report.fact("client_query_buffer_limit_disconnections", totals.query_limit_closed);
+    report.fact("client_output_buffer_limit_disconnections", totals.output_limit_closed);
+    report.fact("acl_access_denied_auth", totals.denied_auth);
+}
+
+/// There is no replication: this is a master without replicas.
+pub(super) fn replication(report: &mut Report<'_, '_>) {
+    report.fact("role", "master");
+    report.fact("connected_slaves", 0);
+    report.fact("master_failover_state", "no-failover");
+    report.fact("master_replid", &report.locked.engine().identity.run_id);
+    report.fact("master_replid2", "0".repeat(40));
+    report.fact("master_repl_offset", 0);
+    report.fact("second_repl_offset", -1);
+    report.fact("repl_backlog_active", 0);
+    report.fact("repl_backlog_size", 0);
+    report.fact("repl_backlog_first_byte_offset", 0);
+    report.fact("repl_backlog_histlen", 0);
+}
+
+pub(super) fn cpu(report: &mut Report<'_, '_>) {
+    let Some(seconds) = process::cpu_seconds() else { return };
+    report.fact("used_cpu_sys", format_args!("{:.6}", seconds.system));
+    report.fact("used_cpu_user", format_args!("{:.6}", seconds.user));
+    report.fact("used_cpu_sys_children", format_args!("{:.6}", seconds.children_system));
+    report.fact("used_cpu_user_children", format_args!("{:.6}", seconds.children_user));
+}
+
+/// There are no modules.
+pub(super) fn modules(_: &mut Report<'_, '_>) {}
+
+pub(super) fn commandstats(report: &mut Report<'_, '_>) {
+    for (number, row) in TABLE.rows().enumerate() {
+        let counted = report.locked.engine().stats().row(number as u16);
+        if counted.calls == 0 && counted.failed == 0 && counted.rejected == 0 {
+            continue;
+        }
+        let microseconds = counted.nanoseconds / 1000;
+        report.fact(
+            &format!("cmdstat_{}", row.lower_name()),
+            format_args!(
+                "calls={},usec={microseconds},usec_per_call={:.2},rejected_calls={},failed_calls={}",
+                counted.calls,
+                ratio(microseconds, counted.calls),
+                counted.rejected,
+                counted.failed,
+            ),
+        );
+    }
+}
+
+pub(super) fn errorstats(report: &mut Report<'_, '_>) {
+    for (code, count) in report.locked.engine().stats().errors() {
+        // What would end the name or the line stands for itself no longer.
+        let code = code.replace(['#', ':', '\n', '\r'], "_");
+        report.fact(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+pub(super) fn cluster(report: &mut Report<'_, '_>) {
+    report.fact("cluster_enabled", 0);
+}
+
+pub(super) fn keyspace(report: &mut Report<'_, '_>) {
+    let now = report.locked.now;
+    for db in 0..report.locked.engine().keyspace().databases() {
+        let (mut keys, mut expires, mut ttls) = (0, 0, Ttls::default());
+        for (_, guarded) in report.locked.shards().each_ref() {
+            let Some(table) = guarded.shard.table(db) else { continue };
+            keys += table.len();
+            expires += table.expires();
+            ttls.sample(table, now);
+        }
+        if keys > 0 {
+            let average = ttls.average();
+            report.fact(
+                &format!("db{db}"),
+                format_args!("keys={keys},expires={expires},avg_ttl={average},subexpiry=0"),
+            );
+        }
+    }
+}
+
+/// Times to live of some keys, to estimate the average by.
+#[derive(Default)]
+struct Ttls {
+    tables: usize,
+    keys: u64,
+    milliseconds: u64,
+}
+
+impl Ttls {
+    /// Tables of a database that are sampled, one segment each.
+    const TABLES: usize = 8;
+
+    fn sample(&mut self, table: &Table, now: u64) {
+        // The same segments each time: what is shown moves only when the keys do.
+        let Some(segment) = table.segment_with_expiry(&mut Rng::seeded(0)) else { return };
+        if self.tables == Self::TABLES {
+            return;
+        }
+        self.tables += 1;
+        for (pos, _) in table.words(segment).filter(|(_, word)| word.expires()) {
+            self.keys += 1;
+            self.milliseconds += table.entry(pos).expiry().map_or(0, |at| at.saturating_sub(now));
+        }
+    }
+
+    fn average(&self) -> u64 {
+        self.milliseconds.checked_div(self.keys).unwrap_or(0)
+    }
+}

@@ -1,0 +1,300 @@
+//! A grammar of random commands over few keys, with arguments that make trouble.
+//!
+//! Every command is deterministic: no relative expiry, no random member, no time, so that two servers given the same
+//! commands must give the same replies. `~` marks those whose elements may come in any order.
+
+use crate::both::Compare;
+use crate::random::Random;
+
+/// The commands. `<name>` stands for an argument made by [`argument`]; `[a|b|]` for one of the alternatives.
+const TEMPLATES: &[&str] = &[
+    "SET <key> <value> [NX|XX||||] [GET||||] [PXAT <when>|EXAT <second>|KEEPTTL|||||]",
+    "SET <key> <value>",
+    "SET <key> <integer>",
+    "GET <key>",
+    "GET <key>",
+    "GETEX <key> [PXAT <when>|EXAT <second>|PERSIST|]",
+    "GETDEL <key>",
+    "GETSET <key> <value>",
+    "SETNX <key> <value>",
+    "MSET <key> <value> <key> <value> [<key> <value>|]",
+    "MSETNX <key> <value> <key> <value>",
+    "MGET <key> <key> <key>",
+    "APPEND <key> <value>",
+    "STRLEN <key>",
+    "SETRANGE <key> <offset> <value>",
+    "[GETRANGE|SUBSTR] <key> <index> <index>",
+    "[INCR|DECR] <key>",
+    "[INCRBY|DECRBY] <key> <integer>",
+    "INCRBYFLOAT <key> <float>",
+    "LCS <key> <key> [LEN|IDX|IDX WITHMATCHLEN|IDX MINMATCHLEN 2|]",
+    "[DEL|UNLINK] <key> [<key>|]",
+    "[EXISTS|TOUCH] <key> <key>",
+    "TYPE <key>",
+    "OBJECT ENCODING <key>",
+    "[RENAME|RENAMENX] <key> <key>",
+    "COPY <key> <key> [REPLACE|DB 1|DB 1 REPLACE|]",
+    "MOVE <key> [0|1|2]",
+    "SELECT [0|0|0|1]",
+    "SWAPDB 0 1",
+    "DBSIZE",
+    "~ KEYS <pattern>",
+    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE zset|]",
+    "PEXPIREAT <key> <when> [NX|XX|GT|LT||]",
+    "EXPIREAT <key> <second> [NX|XX|GT|LT||]",
+    "[EXPIRE|PEXPIRE] <key> [-1|0|-9223372036854775808|x]",
+    "[PEXPIRETIME|EXPIRETIME|PEXPIRETIME] <key>",
+    "PERSIST <key>",
+    "ZADD <key> <score> <member> [<score> <member>|<score> <member> <score> <member>|]",
+    "ZADD <key> [NX|XX||] [GT|LT||] [CH|] [INCR|||] <score> <member>",
+    "ZADD <key> <score> <member> <score> <member> <score> <member> <score> <member> <score> <member>",
+    "ZADD big <score> <wide> <score> <wide> <score> <wide> <score> <wide> <score> <wide> <score> <wide>",
+    "ZADD big <score> <wide> <score> <wide> <score> <wide> <score> <wide> <score> <wide> <score> <wide>",
+    "ZREM big <wide> <wide> <wide>",
+    "ZRANGE big <index> <index> [REV|] [WITHSCORES|]",
+    "[ZRANK|ZREVRANK|ZSCORE] big <wide>",
+    "ZINCRBY <key> <score> <member>",
+    "ZREM <key> <member> [<member>|]",
+    "ZCARD <key>",
+    "[ZSCORE|ZRANK|ZREVRANK] <key> <member>",
+    "ZMSCORE <key> <member> <member>",
+    "[ZRANGE|ZREVRANGE] <zset> <index> <index> [WITHSCORES|]",
+    "ZRANGE <zset> <bound> <bound> BYSCORE [REV|] [LIMIT <index> <index>|] [WITHSCORES|]",
+    "ZRANGE <zset> <lex> <lex> BYLEX [REV|] [LIMIT <index> <index>|]",
+    "ZRANGESTORE <key> <zset> <index> <index> [REV|]",
+    "ZRANGESTORE <key> <zset> <bound> <bound> BYSCORE [REV|] [LIMIT <index> <index>|]",
+    "[ZRANGEBYSCORE|ZREVRANGEBYSCORE] <zset> <bound> <bound> [WITHSCORES|] [LIMIT <index> <index>|]",
+    "[ZRANGEBYLEX|ZREVRANGEBYLEX] <zset> <lex> <lex> [LIMIT <index> <index>|]",
+    "ZCOUNT <zset> <bound> <bound>",
+    "ZLEXCOUNT <zset> <lex> <lex>",
+    "ZREMRANGEBYRANK <key> <index> <index>",
+    "ZREMRANGEBYSCORE <key> <bound> <bound>",
+    "ZREMRANGEBYLEX <key> <lex> <lex>",
+    "[ZPOPMIN|ZPOPMAX] <zset> [<count>|]",
+    "ZMPOP 2 <key> <key> [MIN|MAX] [COUNT <count>|]",
+    "[ZUNION|ZINTER] 2 <zset> <zset> [WEIGHTS <float> <float>|] [AGGREGATE MIN|AGGREGATE MAX|] WITHSCORES",
+    "[ZUNIONSTORE|ZINTERSTORE] <key> 2 <zset> <zset> [WEIGHTS <float> <float>|] [AGGREGATE MIN|AGGREGATE MAX|]",
+    "ZDIFF 2 <zset> <zset> [WITHSCORES|]",
+    "ZDIFFSTORE <key> 2 <zset> <zset>",
+    "ZINTERCARD 2 <zset> <zset> [LIMIT <count>|]",
+    "~ ZSCAN <key> 0 COUNT 100000",
+    "MULTI",
+    "EXEC",
+    "EXEC",
+    "DISCARD",
+    "WATCH <key> [<key>|]",
+    "UNWATCH",
+    "PUBLISH <key> <value>",
+    "ECHO <value>",
+    "<garbage> <key> <integer>",
+    "[GET|SET|ZADD|ZRANGE|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
+];
+
+const KEYS: &[&str] = &["a", "b", "c", "d", "z1", "z2", "big", "", "key:\0\r\n", "a"];
+const SORTED_SETS: &[&str] = &["z1", "z2", "z1", "z2", "big", "a", "b", "missing"];
+const VALUES: &[&str] = &[
+    "",
+    "v",
+    "hello world",
+    "10",
+    "-1",
+    "3.5",
+    "9223372036854775807",
+    "9223372036854775808",
+    " 1",
+    "1e3",
+    "inf",
+    "\r\n\0",
+    "a value of more than forty-four bytes, too long to be embedded",
+    "0",
+    "00",
+    "abcdefghij",
+];
+const INTEGERS: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "2",
+    "10",
+    "100",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "x",
+    "1.5",
+    "",
+    "4294967296",
+    "-4294967297",
+];
+const FLOATS: &[&str] = &[
+    "0", "1", "-1", "0.5", "2.25", "-3.75", "1e3", "10", "nan", "inf", "-inf", "x", "1e-3", "1e300",
+];
+const SCORES: &[&str] = &[
+    "0",
+    "1",
+    "1",
+    "2",
+    "2",
+    "3",
+    "-1",
+    "-0",
+    "0.5",
+    "1.5",
+    "2.25",
+    "1e10",
+    "-1e10",
+    "inf",
+    "-inf",
+    "nan",
+    "x",
+    "0.1",
+    "1e-7",
+    "1e300",
+    "9007199254740993",
+    "3.14159",
+    "123456789.125",
+];
+const MEMBERS: &[&str] = &[
+    "m1",
+    "m2",
+    "m3",
+    "m4",
+    "m5",
+    "m6",
+    "m7",
+    "m8",
+    "",
+    "\0\u{7f}",
+    "10",
+    "a member of some length",
+];
+const INDEXES: &[&str] = &[
+    "0",
+    "1",
+    "2",
+    "-1",
+    "-2",
+    "5",
+    "-5",
+    "100",
+    "-100",
+    "9223372036854775807",
+    "x",
+    "0",
+    "-1",
+    "3",
+];
+const BOUNDS: &[&str] = &[
+    "-inf", "+inf", "0", "1", "2", "(1", "(2", "1.5", "(0.5", "-1", "1e10", "(inf", "x", "nan",
+    "3", "(-inf",
+];
+const LEXES: &[&str] = &[
+    "-", "+", "[m1", "(m1", "[m3", "(m5", "[m8", "[", "(", "m", "", "[zzz", "(1",
+];
+const PATTERNS: &[&str] = &[
+    "*", "a*", "z?", "[ab]", "[^a]", "?", "", "key:*", "*1", "\\a",
+];
+const OFFSETS: &[&str] = &["0", "1", "5", "40", "100", "-1", "x", "536870912"];
+const COUNTS: &[&str] = &["0", "1", "2", "3", "10", "-1", "x", "1000000"];
+/// Milliseconds: the past, then the far future.
+const TIMES: &[&str] = &[
+    "1",
+    "0",
+    "-1",
+    "99999999999999",
+    "88888888888888",
+    "77777777777777",
+    "99999999999999",
+    "x",
+];
+const SECONDS: &[&str] = &[
+    "1",
+    "0",
+    "-1",
+    "99999999999",
+    "88888888888",
+    "77777777777",
+    "99999999999",
+    "9223372036854775807",
+];
+const GARBAGE: &[&str] = &["", "nosuch", "\0", "get set", "ZZZ", "*3", "$-1", "\r\n"];
+
+/// A random command, and how its replies are to be compared.
+pub fn command(random: &mut Random) -> (Vec<Vec<u8>>, Compare) {
+    let template = random.pick(TEMPLATES);
+    let (compare, template) = match template.strip_prefix("~ ") {
+        Some(rest) => (Compare::Sorted, rest),
+        None => (Compare::Exact, *template),
+    };
+    let mut words = Vec::new();
+    expand(template, random, &mut words);
+    (words, compare)
+}
+
+/// Appends the words of a template.
+fn expand(template: &str, random: &mut Random, words: &mut Vec<Vec<u8>>) {
+    let mut rest = template.trim_start();
+    while !rest.is_empty() {
+        if let Some(inside) = rest.strip_prefix('[') {
+            let (alternatives, after) = inside.split_once(']').unwrap_or((inside, ""));
+            let alternatives: Vec<_> = alternatives.split('|').collect();
+            let choice: &str = random.pick::<&str>(&alternatives);
+            expand(choice, random, words);
+            rest = after.trim_start();
+            continue;
+        }
+        let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+        words.push(
+            match word
+                .strip_prefix('<')
+                .and_then(|name| name.strip_suffix('>'))
+            {
+                Some(name) => argument(name, random),
+                None => word.as_bytes().to_vec(),
+            },
+        );
+        rest = after.trim_start();
+    }
+}
+
+/// A random argument of the kind that a template names.
+fn argument(name: &str, random: &mut Random) -> Vec<u8> {
+    let choices = match name {
+        "key" => KEYS,
+        "zset" => SORTED_SETS,
+        "value" => VALUES,
+        "integer" => INTEGERS,
+        "float" => FLOATS,
+        "score" => SCORES,
+        "member" => MEMBERS,
+        "index" => INDEXES,
+        "bound" => BOUNDS,
+        "lex" => LEXES,
+        "pattern" => PATTERNS,
+        "offset" => OFFSETS,
+        "count" => COUNTS,
+        "when" => TIMES,
+        "second" => SECONDS,
+        "garbage" => GARBAGE,
+        "wide" => return format!("m{}", random.below(500)).into_bytes(),
+        other => panic!("no argument is called {other}"),
+    };
+    random.pick(choices).as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_expands() {
+        let mut random = Random::new(1);
+        for template in TEMPLATES {
+            for _ in 0..50 {
+                let mut words = Vec::new();
+                expand(template.trim_start_matches("~ "), &mut random, &mut words);
+                assert!(!words.is_empty() && words.iter().all(|word| !word.contains(&b'<')));
+            }
+        }
+    }
+}

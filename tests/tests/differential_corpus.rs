@@ -1,0 +1,89 @@
+//! The text files in `corpus/`, each compared with a real redis-server in RESP2 and RESP3.
+
+use larder_tests::corpus;
+
+#[test]
+fn strings() {
+    corpus::run(include_str!("corpus/strings.txt"));
+}
+
+#[test]
+fn counters() {
+    corpus::run(include_str!("corpus/counters.txt"));
+}
+
+#[test]
+fn keys() {
+    corpus::run(include_str!("corpus/keys.txt"));
+}
+
+#[test]
+fn expiry() {
+    corpus::run(include_str!("corpus/expire.txt"));
+}
+
+#[test]
+fn scan() {
+    corpus::run(include_str!("corpus/scan.txt"));
+}
+
+#[test]
+fn sorted_sets_change() {
+    corpus::run(include_str!("corpus/zset_add.txt"));
+}
+
+#[test]
+fn sorted_sets_are_ranged_over() {
+    corpus::run(include_str!("corpus/zset_range.txt"));
+}
+
+#[test]
+fn sorted_sets_are_combined() {
+    corpus::run(include_str!("corpus/zset_algebra.txt"));
+}
+
+#[test]
+fn publish_and_subscribe() {
+    corpus::run(include_str!("corpus/pubsub.txt"));
+}
+
+#[test]
+fn transactions() {
+    corpus::run(include_str!("corpus/transactions.txt"));
+}
+
+#[test]
+fn connections() {
+    corpus::run(include_str!("corpus/connection.txt"));
+}
+
+#[test]
+fn protocol() {
+    corpus::run(include_str!("corpus/protocol.txt"));
+}
+
+#[test]
+fn server() {
+    corpus::run(include_str!("corpus/server.txt"));
+}
+
+#[test]
+fn debug() {
+    corpus::run_with(
+        &["--enable-debug-command", "yes"],
+        include_str!("corpus/debug.txt"),
+    );
+}
+
+#[test]
+fn answers_that_differ() {
+    corpus::run(include_str!("corpus/differences.txt"));
+}
+
+#[test]
+fn password() {
+    corpus::run_with(
+        &["--requirepass", "secret"],
+        include_str!("corpus/auth.txt"),
+    );
+}
