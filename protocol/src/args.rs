@@ -57,28 +57,19 @@ impl<'a> Args<'a> {
     /// The arguments from `first` on; empty if there are not as many.
     #[inline]
     pub fn from(&self, first: usize) -> Args<'a> {
-        Args {
-            bytes: self.bytes,
-            spans: self.spans.get(first..).unwrap_or(&[]),
-        }
+        Args { bytes: self.bytes, spans: self.spans.get(first..).unwrap_or(&[]) }
     }
 
     /// The arguments before `end`; all if there are not as many.
     #[inline]
     pub fn until(&self, end: usize) -> Args<'a> {
-        Args {
-            bytes: self.bytes,
-            spans: self.spans.get(..end).unwrap_or(self.spans),
-        }
+        Args { bytes: self.bytes, spans: self.spans.get(..end).unwrap_or(self.spans) }
     }
 
     /// The arguments in order.
     #[inline]
     pub fn iter(&self) -> Iter<'a> {
-        Iter {
-            bytes: self.bytes,
-            spans: self.spans.iter(),
-        }
+        Iter { bytes: self.bytes, spans: self.spans.iter() }
     }
 
     /// A copy that outlives the buffer.
@@ -122,9 +113,7 @@ impl Eq for Args<'_> {}
 impl fmt::Debug for Args<'_> {
     /// As bytes with escapes: `["GET", "k\xff"]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let escaped = self
-            .iter()
-            .map(|argument| format!("\"{}\"", argument.escape_ascii()));
+        let escaped = self.iter().map(|argument| format!("\"{}\"", argument.escape_ascii()));
         let mut list = f.debug_list();
         for argument in escaped {
             list.entry(&format_args!("{argument}"));
@@ -193,9 +182,7 @@ impl OwnedArgs {
 
     /// A command from its parts, or `None` if they have 4 GiB or more together.
     pub fn try_from_slices(arguments: &[&[u8]]) -> Option<OwnedArgs> {
-        let total = arguments
-            .iter()
-            .try_fold(0_usize, |sum, argument| sum.checked_add(argument.len()))?;
+        let total = arguments.iter().try_fold(0_usize, |sum, argument| sum.checked_add(argument.len()))?;
         u32::try_from(total).ok()?;
         Some(OwnedArgs::collect(arguments.iter().copied()))
     }
@@ -217,16 +204,10 @@ impl OwnedArgs {
         let mut bytes = Vec::with_capacity(total);
         let mut spans = Vec::with_capacity(arguments.len());
         for argument in arguments {
-            spans.push(Span {
-                start: bytes.len() as u32,
-                len: argument.len() as u32,
-            });
+            spans.push(Span { start: bytes.len() as u32, len: argument.len() as u32 });
             bytes.extend_from_slice(argument);
         }
-        OwnedArgs {
-            bytes: bytes.into_boxed_slice(),
-            spans: spans.into_boxed_slice(),
-        }
+        OwnedArgs { bytes: bytes.into_boxed_slice(), spans: spans.into_boxed_slice() }
     }
 }
 
@@ -269,10 +250,7 @@ mod tests {
     fn parts_of_the_arguments_may_be_empty() {
         let owned = three();
         let args = owned.as_args();
-        assert_eq!(
-            args.from(1).iter().collect::<Vec<_>>(),
-            [&b""[..], b"value"]
-        );
+        assert_eq!(args.from(1).iter().collect::<Vec<_>>(), [&b""[..], b"value"]);
         assert!(args.from(3).is_empty());
         assert!(args.from(9).is_empty());
         assert_eq!(args.until(1).iter().collect::<Vec<_>>(), [b"SET"]);

@@ -22,10 +22,7 @@ impl DoubleText {
     pub const MAX_LEN: usize = 31;
 
     fn new() -> DoubleText {
-        DoubleText {
-            bytes: [0; DoubleText::MAX_LEN],
-            len: 0,
-        }
+        DoubleText { bytes: [0; DoubleText::MAX_LEN], len: 0 }
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -80,11 +77,7 @@ pub fn format_double(value: f64) -> DoubleText {
     if value.is_nan() {
         text.push(b"nan");
     } else if value == 0.0 {
-        text.push(if value.is_sign_negative() {
-            b"-0"
-        } else {
-            b"0"
-        });
+        text.push(if value.is_sign_negative() { b"-0" } else { b"0" });
     } else if value.is_infinite() {
         text.push(if value < 0.0 { b"-inf" } else { b"inf" });
     } else if value.abs() <= INTEGERS && (value as i64) as f64 == value {
@@ -118,7 +111,7 @@ impl Decimal {
         if (0..8).contains(&self.exponent) {
             text.push(digits);
             text.push_zeros(self.exponent as usize);
-        } else if self.exponent < 0 && (self.exponent > -7 || leading.abs() < 4) {
+        } else if self.exponent < 0 && (self.exponent > -7 || leading.abs() < 5) {
             if leading < 0 {
                 text.push(b"0.");
                 text.push_zeros((-leading - 1) as usize);
@@ -136,11 +129,7 @@ impl Decimal {
                 text.push(&digits[1..]);
             }
             text.push(if leading < 0 { b"e-" } else { b"e+" });
-            text.push(
-                itoa::Buffer::new()
-                    .format(leading.unsigned_abs())
-                    .as_bytes(),
-            );
+            text.push(itoa::Buffer::new().format(leading.unsigned_abs()).as_bytes());
         }
     }
 
@@ -155,11 +144,7 @@ impl Decimal {
         // A product may be off by one unit; this keeps the interval on the safe side.
         lower.significand += 1;
         upper.significand -= 1;
-        let mut decimal = Decimal {
-            digits: [0; 18],
-            len: 0,
-            exponent: -power_exponent,
-        };
+        let mut decimal = Decimal { digits: [0; 18], len: 0, exponent: -power_exponent };
         decimal.generate(scaled, lower.significand, upper);
         decimal
     }
@@ -240,50 +225,31 @@ impl Float {
         let bits = value.to_bits();
         let fraction = bits & (HIDDEN_BIT - 1);
         match (bits >> 52) as i32 {
-            0 => Float {
-                significand: fraction,
-                exponent: -1074,
-            },
-            biased => Float {
-                significand: fraction | HIDDEN_BIT,
-                exponent: biased - 1075,
-            },
+            0 => Float { significand: fraction, exponent: -1074 },
+            biased => Float { significand: fraction | HIDDEN_BIT, exponent: biased - 1075 },
         }
     }
 
     /// The same value with its highest bit set.
     fn normalized(self) -> Float {
         let shift = self.significand.leading_zeros();
-        Float {
-            significand: self.significand << shift,
-            exponent: self.exponent - shift as i32,
-        }
+        Float { significand: self.significand << shift, exponent: self.exponent - shift as i32 }
     }
 
     /// The middles between this double and its neighbours, with the exponent of the upper one.
     fn boundaries(self) -> (Float, Float) {
-        let upper = Float {
-            significand: (self.significand << 1) + 1,
-            exponent: self.exponent - 1,
-        }
-        .normalized();
+        let upper = Float { significand: (self.significand << 1) + 1, exponent: self.exponent - 1 }.normalized();
         // Below a power of two doubles lie twice as dense.
         let shift = if self.significand == HIDDEN_BIT { 2 } else { 1 };
         let lower = (self.significand << shift) - 1;
-        let lower = Float {
-            significand: lower << (self.exponent - shift - upper.exponent),
-            exponent: upper.exponent,
-        };
+        let lower = Float { significand: lower << (self.exponent - shift - upper.exponent), exponent: upper.exponent };
         (lower, upper)
     }
 
     /// The upper 64 bits of the product, rounded.
     fn times(self, other: Float) -> Float {
         let product = u128::from(self.significand) * u128::from(other.significand);
-        Float {
-            significand: ((product + (1 << 63)) >> 64) as u64,
-            exponent: self.exponent + other.exponent + 64,
-        }
+        Float { significand: ((product + (1 << 63)) >> 64) as u64, exponent: self.exponent + other.exponent + 64 }
     }
 }
 
@@ -297,10 +263,7 @@ fn cached_power(exponent: i32) -> (Float, i32) {
     loop {
         let decimal = FIRST_POWER + index * POWER_STEP;
         // floor(decimal * log2(10)), exact in this range, places the highest bit.
-        let power = Float {
-            significand: POWERS[index as usize],
-            exponent: ((decimal * 1_741_647) >> 19) - 63,
-        };
+        let power = Float { significand: POWERS[index as usize], exponent: ((decimal * 1_741_647) >> 19) - 63 };
         match exponent + power.exponent + 64 {
             ..-60 => index += 1,
             -60..=-32 => return (power, decimal),

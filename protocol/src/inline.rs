@@ -13,11 +13,7 @@ use crate::error::ProtocolError;
 ///
 /// # Errors
 /// [`ProtocolError::UnbalancedQuotes`] if a quote stays open, or a word goes on after one closes.
-pub(crate) fn split(
-    line: &[u8],
-    bytes: &mut Vec<u8>,
-    spans: &mut Vec<Span>,
-) -> Result<(), ProtocolError> {
+pub(crate) fn split(line: &[u8], bytes: &mut Vec<u8>, spans: &mut Vec<Span>) -> Result<(), ProtocolError> {
     let base = bytes.len();
     let mut rest = line;
     loop {
@@ -28,10 +24,7 @@ pub(crate) fn split(
         let start = bytes.len();
         rest = word(rest, bytes)?;
         // A line is at most as long as the limit on lines, and words are no longer than it.
-        spans.push(Span {
-            start: (start - base) as u32,
-            len: (bytes.len() - start) as u32,
-        });
+        spans.push(Span { start: (start - base) as u32, len: (bytes.len() - start) as u32 });
     }
 }
 
@@ -62,9 +55,7 @@ fn double_quoted<'a>(mut line: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8]
         let (byte, rest) = match line {
             [] => return Err(ProtocolError::UnbalancedQuotes),
             [b'"', rest @ ..] => return Ok(rest),
-            [b'\\', b'x', high, low, rest @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 (hex_digit(*high) << 4 | hex_digit(*low), rest)
             }
             [b'\\', escaped, rest @ ..] => (unescape(*escaped), rest),
@@ -128,9 +119,7 @@ mod tests {
     fn words(line: &str) -> Option<Vec<Vec<u8>>> {
         let (mut bytes, mut spans) = (b"before".to_vec(), Vec::new());
         split(line.as_bytes(), &mut bytes, &mut spans).ok()?;
-        let words = spans
-            .iter()
-            .map(|span| bytes[6 + span.start as usize..][..span.len as usize].to_vec());
+        let words = spans.iter().map(|span| bytes[6 + span.start as usize..][..span.len as usize].to_vec());
         Some(words.collect())
     }
 
@@ -148,17 +137,14 @@ mod tests {
 
     #[test]
     fn double_quotes_know_escapes() {
-        check(
-            r#""a b" "" "\n\r\t\b\a""#,
-            &[b"a b", b"", b"\n\r\t\x08\x07"],
-        );
+        check(r#""a b" "" "\n\r\t\b\a""#, &[b"a b", b"", b"\n\r\t\x08\x07"]);
         check(r#""\x41\xfF\xG1\q\"\\""#, &[b"A\xffxG1q\"\\"]);
         check(r#""it's""#, &[b"it's"]);
     }
 
     #[test]
     fn single_quotes_know_only_themselves() {
-        check(r"'a \n b' '\'' '\\'", &[br"a \n b", b"'", br"\\"]);
+        check(r"'a \n b' '\'' '\\x'", &[br"a \n b", b"'", br"\\x"]);
         check(r#"'"'"#, &[b"\""]);
     }
 
@@ -170,18 +156,9 @@ mod tests {
 
     #[test]
     fn a_quote_must_close_at_the_end_of_a_word() {
-        for line in [
-            r#"""#,
-            r#""a"b"#,
-            r#""a""b""#,
-            "'",
-            "'a'b",
-            "'a''b'",
-            r#""a\"#,
-            r#""a\""#,
-            r"'\'",
-            r#""\x4"#,
-        ] {
+        for line in
+            [r#"""#, r#""a"b"#, r#""a""b""#, "'", "'a'b", "'a''b'", r#""a\"#, r#""a\""#, r"'\'", r"'\\'", r#""\x4"#]
+        {
             assert_eq!(words(line), None, "{line:?}");
         }
     }

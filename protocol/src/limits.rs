@@ -23,10 +23,6 @@ impl Limits {
 impl Default for Limits {
     /// Redis's defaults: arguments of 512 MiB, lines of 64 KiB, authenticated.
     fn default() -> Self {
-        Limits {
-            max_bulk: 512 << 20,
-            max_inline: 64 << 10,
-            authenticated: true,
-        }
+        Limits { max_bulk: 512 << 20, max_inline: 64 << 10, authenticated: true }
     }
 }

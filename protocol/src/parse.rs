@@ -78,10 +78,7 @@ impl Batch {
             _ => self.commands[index - 1].spans_end,
         };
         let bytes = if command.inline { &self.unquoted } else { buf };
-        Args::new(
-            &bytes[command.start..],
-            &self.spans[spans_start..command.spans_end],
-        )
+        Args::new(&bytes[command.start..], &self.spans[spans_start..command.spans_end])
     }
 
     /// Forgets the commands, and gives back memory that only a huge one needed.
@@ -109,11 +106,7 @@ impl Batch {
     /// Makes a command of the spans pushed since the last one.
     #[inline]
     fn finish(&mut self, start: usize, inline: bool) {
-        self.commands.push(Command {
-            start,
-            spans_end: self.spans.len(),
-            inline,
-        });
+        self.commands.push(Command { start, spans_end: self.spans.len(), inline });
     }
 
     fn spans_end(&self) -> usize {
@@ -188,7 +181,6 @@ impl Parser {
                 Ok(Step::Incomplete) => break,
                 Err(error) => {
                     self.forget();
-                    batch.spans.truncate(batch.spans_end());
                     if batch.is_empty() {
                         return Err(error);
                     }
@@ -239,13 +231,7 @@ impl Parser {
     /// Goes on where the last call ended. The arguments wait in `self.spans` until the command is
     /// complete: moved to the batch and back at each call they would cost quadratic time.
     #[cold]
-    fn resume(
-        &mut self,
-        buf: &[u8],
-        start: usize,
-        batch: &mut Batch,
-        limits: &Limits,
-    ) -> Result<Step, ProtocolError> {
+    fn resume(&mut self, buf: &[u8], start: usize, batch: &mut Batch, limits: &Limits) -> Result<Step, ProtocolError> {
         let counted = self.progress.at > 0 || self.progress.count(buf, limits)?;
         if !counted || !self.progress.arguments(buf, &mut self.spans, limits)? {
             if let Some(len) = self.progress.bulk {
@@ -263,12 +249,7 @@ impl Parser {
     }
 
     #[cold]
-    fn inline(
-        &mut self,
-        buf: &[u8],
-        batch: &mut Batch,
-        limits: &Limits,
-    ) -> Result<Step, ProtocolError> {
+    fn inline(&mut self, buf: &[u8], batch: &mut Batch, limits: &Limits) -> Result<Step, ProtocolError> {
         let newline = match line_end(buf, self.progress.searched, b'\n') {
             Ok(newline) => newline,
             Err(_) if buf.len() > limits.max_inline => return Err(ProtocolError::TooBigInline),
@@ -311,12 +292,7 @@ impl Progress {
     }
 
     /// Reads arguments; false if bytes are missing.
-    fn arguments(
-        &mut self,
-        buf: &[u8],
-        spans: &mut Vec<Span>,
-        limits: &Limits,
-    ) -> Result<bool, ProtocolError> {
+    fn arguments(&mut self, buf: &[u8], spans: &mut Vec<Span>, limits: &Limits) -> Result<bool, ProtocolError> {
         while self.remaining > 0 {
             if self.bulk.is_none() {
                 self.bulk = self.bulk_length(buf, limits)?;
@@ -328,10 +304,7 @@ impl Progress {
             if end > buf.len() {
                 return Ok(false);
             }
-            spans.push(Span {
-                start: self.at as u32,
-                len,
-            });
+            spans.push(Span { start: self.at as u32, len });
             self.at = end;
             self.bulk = None;
             self.remaining -= 1;
@@ -364,12 +337,7 @@ impl Progress {
 
     /// Finds the end of the line that begins at `self.at`: the offset of its `\r`, once the byte
     /// after that has arrived too.
-    fn line(
-        &mut self,
-        buf: &[u8],
-        limits: &Limits,
-        too_long: ProtocolError,
-    ) -> Result<Option<usize>, ProtocolError> {
+    fn line(&mut self, buf: &[u8], limits: &Limits, too_long: ProtocolError) -> Result<Option<usize>, ProtocolError> {
         let (end, found) = match line_end(buf, self.at.max(self.searched), b'\r') {
             Ok(end) => (end, end + 1 < buf.len()),
             Err(_) if buf.len() - self.at > limits.max_inline => return Err(too_long),
@@ -394,10 +362,7 @@ fn whole(buf: &[u8], spans: &mut Vec<Span>, max_bulk: usize) -> Option<usize> {
         if at > buf.len() || at > u32::MAX as usize || len > max_bulk {
             return None;
         }
-        spans.push(Span {
-            start: start as u32,
-            len: len as u32,
-        });
+        spans.push(Span { start: start as u32, len: len as u32 });
     }
     Some(at)
 }
@@ -412,13 +377,8 @@ fn small_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
             Some((digit(*tens) * 10 + digit(*ones), at + 5))
         }
         [first, b'1'..=b'9', ..] if *first == kind => {
-            let digits = buf[at + 1..]
-                .iter()
-                .take(6)
-                .take_while(|byte| byte.is_ascii_digit());
-            let (value, len) = digits.fold((0, 0), |(value, len), byte| {
-                (value * 10 + digit(*byte), len + 1)
-            });
+            let digits = buf[at + 1..].iter().take(6).take_while(|byte| byte.is_ascii_digit());
+            let (value, len) = digits.fold((0, 0), |(value, len), byte| (value * 10 + digit(*byte), len + 1));
             let end = at + 1 + len;
             (buf.get(end) == Some(&b'\r') && end + 1 < buf.len()).then_some((value, end + 2))
         }
@@ -429,10 +389,7 @@ fn small_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
 /// Offset of the first `end` at or after `from`; else, as an error, the offset to search on from
 /// when more has arrived. A NUL byte stops the search for good, as it stops C's `strchr`.
 fn line_end(buf: &[u8], from: usize, end: u8) -> Result<usize, usize> {
-    let stop = buf[from..]
-        .iter()
-        .position(|&byte| byte == end || byte == 0)
-        .map(|offset| from + offset);
+    let stop = buf[from..].iter().position(|&byte| byte == end || byte == 0).map(|offset| from + offset);
     match stop {
         Some(offset) if buf[offset] == end => Ok(offset),
         Some(nul) => Err(nul),

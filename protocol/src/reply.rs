@@ -275,8 +275,7 @@ impl Reply {
             }
             10..100 => {
                 let (tens, ones) = (b'0' + (len / 10) as u8, b'0' + (len % 10) as u8);
-                self.out
-                    .extend_from_slice(&[prefix, tens, ones, b'\r', b'\n']);
+                self.out.extend_from_slice(&[prefix, tens, ones, b'\r', b'\n']);
             }
             _ => self.long_head(prefix, len),
         }
@@ -337,11 +336,7 @@ impl Reply {
 
     /// Moves a short tail to make room; before a long one the head becomes a chunk of its own.
     fn insert_head(&mut self, Deferred(place): Deferred, write: impl FnOnce(&mut Reply)) {
-        let mut head = Reply {
-            out: Vec::with_capacity(24),
-            proto: self.proto,
-            ..Reply::default()
-        };
+        let mut head = Reply { out: Vec::with_capacity(24), proto: self.proto, ..Reply::default() };
         write(&mut head);
         if self.out.len() - place.out >= SHARED_MIN {
             return self.share(place.shared, place.out, Bytes::from(head.out));
@@ -367,10 +362,7 @@ impl Reply {
 
     /// An empty reply in the given version.
     pub fn with_proto(proto: Proto) -> Reply {
-        Reply {
-            proto,
-            ..Reply::default()
-        }
+        Reply { proto, ..Reply::default() }
     }
 
     /// The version that frames are written in.
@@ -405,10 +397,7 @@ impl Reply {
     /// The end of what is written so far.
     #[inline]
     pub fn mark(&self) -> Mark {
-        Mark {
-            out: self.out.len(),
-            shared: self.shared.len(),
-        }
+        Mark { out: self.out.len(), shared: self.shared.len() }
     }
 
     /// Takes back all that was written since `mark`.
@@ -432,12 +421,9 @@ impl Reply {
         }
         let (from, to) = (other.sent, self.out.len());
         self.out.extend_from_slice(&other.out[from..]);
-        self.shared_len += other.shared_len;
+        self.shared_len += std::mem::take(&mut other.shared_len);
         self.shared
-            .extend(other.shared.drain(..).map(|shared| Shared {
-                at: shared.at - from + to,
-                bytes: shared.bytes,
-            }));
+            .extend(other.shared.drain(..).map(|shared| Shared { at: shared.at - from + to, bytes: shared.bytes }));
         other.clear();
     }
 

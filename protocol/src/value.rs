@@ -198,10 +198,7 @@ impl<'a> Reader<'a> {
     /// The next line, without its end.
     fn line(&mut self) -> Result<&'a [u8], Stop> {
         let rest = &self.bytes[self.at..];
-        let len = rest
-            .iter()
-            .position(|byte| *byte == b'\r')
-            .ok_or(Stop::Incomplete)?;
+        let len = rest.iter().position(|byte| *byte == b'\r').ok_or(Stop::Incomplete)?;
         match rest.get(len + 1) {
             None => return Err(Stop::Incomplete),
             Some(b'\n') => {}
@@ -225,10 +222,9 @@ impl<'a> Reader<'a> {
         Ok(match (kind, text) {
             (b'$', _) => Some(Value::Bulk(text.to_vec())),
             (b'!', _) => Some(Value::BulkError(text.to_vec())),
-            (_, [first, second, third, b':', text @ ..]) => Some(Value::Verbatim {
-                format: [*first, *second, *third],
-                text: text.to_vec(),
-            }),
+            (_, [first, second, third, b':', text @ ..]) => {
+                Some(Value::Verbatim { format: [*first, *second, *third], text: text.to_vec() })
+            }
             _ => None,
         })
     }
@@ -236,10 +232,7 @@ impl<'a> Reader<'a> {
     fn aggregate(&mut self, kind: u8, len: usize, depth: usize) -> Result<Value, Stop> {
         Ok(match kind {
             b'%' => Value::Map(self.pairs(len, depth)?),
-            b'|' => Value::Attribute {
-                pairs: self.pairs(len, depth)?,
-                value: Box::new(self.value(depth + 1)?),
-            },
+            b'|' => Value::Attribute { pairs: self.pairs(len, depth)?, value: Box::new(self.value(depth + 1)?) },
             b'~' => Value::Set(self.elements(len, depth)?),
             b'>' => Value::Push(self.elements(len, depth)?),
             _ => Value::Array(self.elements(len, depth)?),
@@ -267,9 +260,7 @@ impl<'a> Reader<'a> {
 
 fn parse_double(text: &[u8]) -> Option<f64> {
     // The standard library knows these words and takes them in any case and length; RESP3 has three.
-    let letters = text
-        .iter()
-        .any(|byte| byte.is_ascii_alphabetic() && !b"eE".contains(byte));
+    let letters = text.iter().any(|byte| byte.is_ascii_alphabetic() && !b"eE".contains(byte));
     if letters && !matches!(text, b"inf" | b"-inf" | b"nan") {
         return None;
     }
@@ -315,13 +306,11 @@ impl Value {
     /// Whether redis-cli gives the value of a map's pair a line of its own.
     fn takes_lines(&self) -> bool {
         match self {
-            Value::Array(elements) | Value::Set(elements) | Value::Push(elements) => {
-                match &elements[..] {
-                    [] => false,
-                    [only] => only.takes_lines(),
-                    _ => true,
-                }
-            }
+            Value::Array(elements) | Value::Set(elements) | Value::Push(elements) => match &elements[..] {
+                [] => false,
+                [only] => only.takes_lines(),
+                _ => true,
+            },
             Value::Map(pairs) => match &pairs[..] {
                 [] => false,
                 [(_, value)] => value.takes_lines(),
@@ -370,13 +359,7 @@ fn show_pairs(f: &mut fmt::Formatter<'_>, pairs: &[(Value, Value)], indent: usiz
 }
 
 /// Begins an element: on a line of its own, except the first, which goes on its parent's line.
-fn show_index(
-    f: &mut fmt::Formatter<'_>,
-    index: usize,
-    width: usize,
-    indent: usize,
-    separator: char,
-) -> fmt::Result {
+fn show_index(f: &mut fmt::Formatter<'_>, index: usize, width: usize, indent: usize, separator: char) -> fmt::Result {
     if index > 0 {
         write!(f, "\n{:indent$}", "")?;
     }

@@ -28,10 +28,7 @@ fn run(stream: &[u8], piece: usize, max_commands: usize, limits: &Limits) -> Out
             }
             if let Err(error) = outcome {
                 assert!(batch.is_empty());
-                assert_eq!(
-                    parser.parse(&buf, &mut batch, max_commands, limits),
-                    Err(error)
-                );
+                assert_eq!(parser.parse(&buf, &mut batch, max_commands, limits), Err(error));
                 return (commands, Some(error));
             }
             buf.drain(..batch.consumed());
@@ -53,10 +50,8 @@ fn check(stream: impl AsRef<[u8]>, commands: &[&str], error: Option<ProtocolErro
 fn check_with(limits: &Limits, stream: &[u8], commands: &[&str], error: Option<ProtocolError>) {
     for piece in [usize::MAX, 1, 7] {
         let (found, found_error) = run(stream, piece, 32, limits);
-        let found: Vec<_> = found
-            .iter()
-            .map(|command| String::from_utf8_lossy(&command.join(&b' ')).into_owned())
-            .collect();
+        let found: Vec<_> =
+            found.iter().map(|command| String::from_utf8_lossy(&command.join(&b' ')).into_owned()).collect();
         assert_eq!(found, commands, "in pieces of {piece}");
         assert_eq!(found_error, error, "in pieces of {piece}");
     }
@@ -64,20 +59,12 @@ fn check_with(limits: &Limits, stream: &[u8], commands: &[&str], error: Option<P
 
 #[test]
 fn commands_follow_each_other() {
-    check(
-        "*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n",
-        &["PING", "GET "],
-        None,
-    );
+    check("*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n", &["PING", "GET "], None);
 }
 
 #[test]
 fn inline_and_multibulk_mix() {
-    check(
-        "PING\r\n*1\r\n$4\r\nTIME\r\nGET  'a b'\n",
-        &["PING", "TIME", "GET a b"],
-        None,
-    );
+    check("PING\r\n*1\r\n$4\r\nTIME\r\nGET  'a b'\n", &["PING", "TIME", "GET a b"], None);
 }
 
 #[test]
@@ -100,12 +87,29 @@ fn lengths_may_have_many_digits() {
 }
 
 #[test]
+fn a_long_argument_may_follow_short_ones() {
+    let long = "x".repeat(1_234_567);
+    let stream = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1234567\r\n{long}\r\n");
+    check(stream, &[&format!("SET k {long}")], None);
+}
+
+#[test]
+fn a_cut_in_the_first_line_leaves_nothing_behind() {
+    let stream = b"*10\r\n";
+    let arguments = b"$1\r\na\r\n".repeat(10);
+    let stream = [&stream[..], &arguments, b"\nPING\n"].concat();
+    for cut in 1..6 {
+        let (mut parser, mut batch) = (Parser::new(), Batch::new());
+        let limits = Limits::default();
+        assert_eq!(parser.parse(&stream[..cut], &mut batch, 32, &limits), Ok(()));
+        assert_eq!(parser.parse(&stream, &mut batch, 32, &limits), Ok(()));
+        assert_eq!((batch.len(), batch.consumed()), (2, stream.len()), "cut at {cut}");
+    }
+}
+
+#[test]
 fn the_bytes_after_an_argument_are_not_looked_at() {
-    check(
-        "*2\r\n$4\r\nECHO\r\n$2\r\nhixx*1\rx$4\rxPINGzz",
-        &["ECHO hi", "PING"],
-        None,
-    );
+    check("*2\r\n$4\r\nECHO\r\n$2\r\nhixx*1\rx$4\rxPINGzz", &["ECHO hi", "PING"], None);
 }
 
 #[test]
@@ -119,39 +123,16 @@ fn nul_hides_the_end_of_a_line() {
 
 #[test]
 fn a_count_is_a_canonical_integer_below_two_to_the_31() {
-    for count in [
-        "x",
-        "",
-        "01",
-        "+1",
-        "2147483648",
-        "99999999999999999999",
-        " 1",
-        "1 ",
-        "-0",
-    ] {
+    for count in ["x", "", "01", "+1", "2147483648", "99999999999999999999", " 1", "1 ", "-0"] {
         let stream = format!("PING\r\n*{count}\r\n$4\r\nPING\r\n");
-        check(
-            stream,
-            &["PING"],
-            Some(ProtocolError::InvalidMultibulkLength),
-        );
+        check(stream, &["PING"], Some(ProtocolError::InvalidMultibulkLength));
     }
     check("*2147483647\r\n$4\r\nPING\r\n", &[], None);
 }
 
 #[test]
 fn a_length_is_a_canonical_integer_within_the_limit() {
-    for length in [
-        "x",
-        "",
-        "01",
-        "+1",
-        "-1",
-        "536870913",
-        "4294967296",
-        "99999999999999999999",
-    ] {
+    for length in ["x", "", "01", "+1", "-1", "536870913", "4294967296", "99999999999999999999"] {
         let stream = format!("*1\r\n${length}\r\nPING\r\n");
         check(stream, &[], Some(ProtocolError::InvalidBulkLength));
     }
@@ -160,26 +141,15 @@ fn a_length_is_a_canonical_integer_within_the_limit() {
 
 #[test]
 fn a_limit_below_the_length_of_any_argument_holds() {
-    let limits = Limits {
-        max_bulk: 3,
-        ..Limits::default()
-    };
+    let limits = Limits { max_bulk: 3, ..Limits::default() };
     let error = Some(ProtocolError::InvalidBulkLength);
     check_with(&limits, b"*2\r\n$3\r\nGET\r\n$4\r\nabcd\r\n", &[], error);
-    check_with(
-        &limits,
-        b"*2\r\n$3\r\nGET\r\n$3\r\nabc\r\n",
-        &["GET abc"],
-        None,
-    );
+    check_with(&limits, b"*2\r\n$3\r\nGET\r\n$3\r\nabc\r\n", &["GET abc"], None);
 }
 
 #[test]
 fn a_command_of_four_gibibytes_is_refused() {
-    let limits = Limits {
-        max_bulk: usize::MAX,
-        ..Limits::default()
-    };
+    let limits = Limits { max_bulk: usize::MAX, ..Limits::default() };
     let error = Some(ProtocolError::InvalidBulkLength);
     check_with(&limits, b"*2\r\n$3\r\nGET\r\n$4294967270\r\n", &[], error);
     check_with(&limits, b"*2\r\n$3\r\nGET\r\n$4294967260\r\n", &[], None);
@@ -196,11 +166,7 @@ fn an_argument_begins_with_a_dollar() {
 #[test]
 fn quotes_balance() {
     for line in ["ECHO \"a", "ECHO 'a'b", "ECHO \"a\"b"] {
-        check(
-            format!("PING\r\n{line}\r\n"),
-            &["PING"],
-            Some(ProtocolError::UnbalancedQuotes),
-        );
+        check(format!("PING\r\n{line}\r\n"), &["PING"], Some(ProtocolError::UnbalancedQuotes));
     }
 }
 
@@ -221,10 +187,7 @@ fn lines_end_in_time() {
 
 #[test]
 fn before_authentication_less_is_allowed() {
-    let limits = Limits {
-        authenticated: false,
-        ..Limits::default()
-    };
+    let limits = Limits { authenticated: false, ..Limits::default() };
     let ten = format!("*10\r\n{}", "$1\r\na\r\n".repeat(10));
     check_with(&limits, ten.as_bytes(), &[&["a"; 10].join(" ")], None);
     let error = Some(ProtocolError::UnauthenticatedMultibulkLength);
@@ -239,16 +202,10 @@ fn before_authentication_less_is_allowed() {
 fn limits_count_when_the_command_before_has_run() {
     let buf = b"AUTH x\r\n*11\r\n";
     let (mut parser, mut batch) = (Parser::new(), Batch::new());
-    let before = Limits {
-        authenticated: false,
-        ..Limits::default()
-    };
+    let before = Limits { authenticated: false, ..Limits::default() };
     assert_eq!(parser.parse(buf, &mut batch, 32, &before), Ok(()));
     assert_eq!((batch.len(), batch.consumed()), (1, 8));
-    assert_eq!(
-        parser.parse(&buf[8..], &mut batch, 32, &Limits::default()),
-        Ok(())
-    );
+    assert_eq!(parser.parse(&buf[8..], &mut batch, 32, &Limits::default()), Ok(()));
     assert!(batch.is_empty());
 }
 
@@ -259,10 +216,7 @@ fn a_batch_is_bounded_and_the_rest_waits() {
     assert_eq!(parser.parse(buf, &mut batch, 2, &Limits::default()), Ok(()));
     assert_eq!((batch.len(), batch.consumed()), (2, 14));
     assert_eq!(&batch.args(1, buf)[0], b"TIME");
-    assert_eq!(
-        parser.parse(&buf[14..], &mut batch, 2, &Limits::default()),
-        Ok(())
-    );
+    assert_eq!(parser.parse(&buf[14..], &mut batch, 2, &Limits::default()), Ok(()));
     assert_eq!((batch.len(), batch.consumed()), (1, 14));
     assert_eq!(&batch.args(0, &buf[14..])[0], b"QUIT");
 }
@@ -271,10 +225,7 @@ fn a_batch_is_bounded_and_the_rest_waits() {
 fn wanted_tells_what_the_argument_still_needs() {
     let (mut parser, mut batch) = (Parser::new(), Batch::new());
     let mut wanted = |buf: &[u8]| {
-        assert_eq!(
-            parser.parse(buf, &mut batch, 32, &Limits::default()),
-            Ok(())
-        );
+        assert_eq!(parser.parse(buf, &mut batch, 32, &Limits::default()), Ok(()));
         parser.wanted()
     };
     assert_eq!(wanted(b"*2\r\n$3"), 0);
@@ -288,10 +239,7 @@ fn wanted_tells_what_the_argument_still_needs() {
 fn an_announced_length_reserves_nothing() {
     let (mut parser, mut batch) = (Parser::new(), Batch::new());
     let buf = b"*2147483647\r\n$1\r\na\r\n$536870912\r\n";
-    assert_eq!(
-        parser.parse(buf, &mut batch, 32, &Limits::default()),
-        Ok(())
-    );
+    assert_eq!(parser.parse(buf, &mut batch, 32, &Limits::default()), Ok(()));
     assert!(parser.memory() + batch.memory() < 1024);
 }
 
@@ -299,29 +247,14 @@ fn an_announced_length_reserves_nothing() {
 fn errors_are_answered_in_redis_words() {
     for (error, text) in [
         (ProtocolError::TooBigInline, "too big inline request"),
-        (
-            ProtocolError::UnbalancedQuotes,
-            "unbalanced quotes in request",
-        ),
-        (
-            ProtocolError::TooBigMultibulkCount,
-            "too big mbulk count string",
-        ),
-        (
-            ProtocolError::InvalidMultibulkLength,
-            "invalid multibulk length",
-        ),
-        (
-            ProtocolError::UnauthenticatedMultibulkLength,
-            "unauthenticated multibulk length",
-        ),
+        (ProtocolError::UnbalancedQuotes, "unbalanced quotes in request"),
+        (ProtocolError::TooBigMultibulkCount, "too big mbulk count string"),
+        (ProtocolError::InvalidMultibulkLength, "invalid multibulk length"),
+        (ProtocolError::UnauthenticatedMultibulkLength, "unauthenticated multibulk length"),
         (ProtocolError::TooBigBulkCount, "too big bulk count string"),
         (ProtocolError::ExpectedDollar(b'x'), "expected '$', got 'x'"),
         (ProtocolError::InvalidBulkLength, "invalid bulk length"),
-        (
-            ProtocolError::UnauthenticatedBulkLength,
-            "unauthenticated bulk length",
-        ),
+        (ProtocolError::UnauthenticatedBulkLength, "unauthenticated bulk length"),
     ] {
         let mut reply = Reply::new();
         reply.protocol_error(&error);
@@ -384,16 +317,8 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (
-        prop_oneof![Just(512 << 20), 0_usize..30],
-        8_usize..64,
-        any::<bool>(),
-    )
-        .prop_map(|(max_bulk, max_inline, authenticated)| Limits {
-            max_bulk,
-            max_inline,
-            authenticated,
-        })
+    (prop_oneof![Just(512 << 20), 0_usize..30], 8_usize..64, any::<bool>())
+        .prop_map(|(max_bulk, max_inline, authenticated)| Limits { max_bulk, max_inline, authenticated })
 }
 
 proptest! {

@@ -47,6 +47,12 @@ pub(crate) fn admit(
     }
 }
 
+/// Whether a command's name is the beginning of an HTTP request.
+#[cold]
+pub(crate) fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 /// Refusals that only some sessions or commands can meet.
 fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) -> Result<(), Error> {
     if command.name == "DEBUG" || command.name.starts_with("DEBUG|") {

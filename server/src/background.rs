@@ -30,8 +30,12 @@ pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stat
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(TICK).await;
+        if number != 0 {
+            continue;
+        }
+        engine.rates.tick(&engine);
         let second = engine.clock().now_ms() / 1000;
-        if number == 0 && second != last_second {
+        if second != last_second {
             last_second = second;
             every_second(&engine);
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::commands::command::{Command, Group};
+use crate::commands::command::{Command, Group, flag_names};
 use crate::commands::table::TABLE;
 pub use crate::config::options_markdown;
 
@@ -40,7 +40,7 @@ fn add_command(row: &Command, manual: &mut String) {
     if let Some((since, instead)) = row.deprecated {
         let _ = write!(manual, "Deprecated since {since}: use {instead}.\n\n");
     }
-    let flags: Vec<&str> = crate::commands::command_info::flag_names(row).collect();
+    let flags: Vec<&str> = flag_names(row.flags).collect();
     let flags = if flags.is_empty() { "none".to_owned() } else { flags.join(", ") };
     let _ = writeln!(
         manual,

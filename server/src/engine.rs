@@ -22,6 +22,7 @@ use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
 use crate::commands::command::{Command, DENYOOM, FAST, Run};
 use crate::commands::table::TABLE;
+use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::effects::{Group, Recorder};
 use crate::error::{self, Error};
@@ -314,6 +315,11 @@ impl Engine {
     #[inline]
     fn call(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
         let mark = reply.mark();
+        if call.row == u16::MAX && admit::is_http(&call.args[0]) {
+            // A browser was led to send this on behalf of somebody else: it gets no answer.
+            session.closing = true;
+            return true;
+        }
         let admission = admit::admit(self, session, call.row, call.args, reply.proto());
         let outcome = match admission {
             Ok(Admission::Run(row)) => {
@@ -413,11 +419,16 @@ impl Engine {
     /// Answers a command that was not run.
     #[cold]
     fn refuse(&self, session: &mut Session, stats: &WorkerStats, row: Option<u16>, error: &Error, reply: &mut Reply) {
-        if let Some(transaction) = &mut session.multi {
-            transaction.aborted = true;
-        }
         if let Some(row) = row {
             stats.row(row).rejected.add(1);
+            if TABLE.row(row).name == "EXEC" {
+                session.multi = None;
+                unwatch_all(self, session);
+                return self.fail(stats, &error::exec_refused(error), reply);
+            }
+        }
+        if let Some(transaction) = &mut session.multi {
+            transaction.aborted = true;
         }
         self.fail(stats, error, reply);
     }

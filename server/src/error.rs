@@ -120,6 +120,7 @@ texts! {
     COMMAND_WITHOUT_KEYS = "ERR The command has no key arguments";
     COMMAND_ARITY = "ERR Invalid number of arguments specified for command";
     COMMAND_ARGUMENTS = "ERR Invalid arguments specified for command";
+    SSUBSCRIBE_IN_EXEC = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
     NO_SHUTDOWN = "ERR No shutdown in progress.";
     SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs.";
     NOT_IN_RESP2 = "ERR RESP2 is not supported by this command";
@@ -129,7 +130,11 @@ texts! {
 
 /// The answer to an unknown command, with the beginnings of its arguments.
 pub(crate) fn unknown_command(args: larder_protocol::Args<'_>) -> Error {
-    let clip = |bytes: &[u8], most: usize| String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned();
+    // Redis prints arguments as C strings: they end at a zero.
+    let clip = |bytes: &[u8], most: usize| {
+        let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
+    };
     let mut beginning = String::new();
     for arg in args.iter().skip(1) {
         if beginning.len() >= 128 {
@@ -197,4 +202,10 @@ pub(crate) fn attribute_characters(name: &[u8]) -> Error {
 pub(crate) fn subcommand_or_arity(container: &str, name: &[u8]) -> Error {
     let name = printed(&name[..name.len().min(128)]);
     Error::made(format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."))
+}
+
+/// The answer to an EXEC that was itself refused.
+pub(crate) fn exec_refused(reason: &Error) -> Error {
+    let reason = reason.text().strip_prefix("ERR ").unwrap_or(reason.text());
+    Error::made(format!("EXECABORT Transaction discarded because of: {reason}"))
 }

@@ -86,6 +86,8 @@ pub struct Session {
     pub(crate) db: usize,
     pub(crate) authenticated: bool,
     pub(crate) multi: Option<Transaction>,
+    /// Whether EXEC runs its queue.
+    pub(crate) executes: bool,
     pub(crate) watched: Vec<Watched>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) reply_mode: ReplyMode,
@@ -115,6 +117,7 @@ impl Session {
             db: 0,
             authenticated: !engine.needs_password(),
             multi: None,
+            executes: false,
             watched: Vec::new(),
             subscriptions: Subscriptions::default(),
             reply_mode: ReplyMode::On,

@@ -156,6 +156,32 @@ pub const CONNECTION: u32 = 1 << 26;
 /// Its second argument, if there is one, names a subcommand, which has a row of its own.
 pub const SUBCOMMANDS: u32 = 1 << 27;
 
+/// Flags that COMMAND INFO shows, with their names, in its order.
+const FLAG_NAMES: &[(u32, &str)] = &[
+    (WRITE, "write"),
+    (READONLY, "readonly"),
+    (DENYOOM, "denyoom"),
+    (ADMIN, "admin"),
+    (PUBSUB, "pubsub"),
+    (NOSCRIPT, "noscript"),
+    (BLOCKING, "blocking"),
+    (LOADING, "loading"),
+    (STALE, "stale"),
+    (SKIP_MONITOR, "skip_monitor"),
+    (SKIP_SLOWLOG, "skip_slowlog"),
+    (FAST, "fast"),
+    (NO_AUTH, "no_auth"),
+    (NO_ASYNC_LOADING, "no_async_loading"),
+    (NO_MULTI, "no_multi"),
+    (MOVABLE_KEYS, "movablekeys"),
+    (ALLOW_BUSY, "allow_busy"),
+];
+
+/// The names of flags, as COMMAND INFO shows them.
+pub fn flag_names(flags: u32) -> impl Iterator<Item = &'static str> + Clone {
+    FLAG_NAMES.iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| *name)
+}
+
 /// The family of a command: its group in COMMAND DOCS and its ACL category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {

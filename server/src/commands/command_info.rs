@@ -133,7 +133,7 @@ fn write_info(row: &Command, reply: &mut Reply) {
     reply.bulk(row.lower_name().as_bytes());
     reply.int(row.arity.number());
     let movable = if legacy.movable { MOVABLE_KEYS } else { 0 };
-    write_names(FLAGS, row.flags | movable, reply);
+    write_names(flag_names(row.flags | movable), reply);
     reply.int(legacy.first);
     reply.int(legacy.last);
     reply.int(legacy.step);
@@ -153,52 +153,28 @@ fn write_info(row: &Command, reply: &mut Reply) {
     }
 }
 
-/// The names of a row's flags, as COMMAND INFO shows them.
-pub(crate) fn flag_names(row: &Command) -> impl Iterator<Item = &'static str> {
-    let flags = row.flags;
-    FLAGS.iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| *name)
+/// Names of the flags of a key, in the order of COMMAND INFO.
+const KEY_FLAGS: &[(u16, &str)] = &[
+    (RO, "RO"),
+    (RW, "RW"),
+    (OW, "OW"),
+    (RM, "RM"),
+    (ACCESS, "access"),
+    (UPDATE, "update"),
+    (INSERT, "insert"),
+    (DELETE, "delete"),
+    (NOT_KEY, "not_key"),
+    (INCOMPLETE, "incomplete"),
+    (VARIABLE, "variable_flags"),
+];
+
+fn key_flag_names(flags: u16) -> impl Iterator<Item = &'static str> + Clone {
+    KEY_FLAGS.iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| *name)
 }
 
-/// Names of the flags of a row that COMMAND INFO shows, in its order.
-const FLAGS: &[(u32, &str)] = &[
-    (WRITE, "write"),
-    (READONLY, "readonly"),
-    (DENYOOM, "denyoom"),
-    (ADMIN, "admin"),
-    (PUBSUB, "pubsub"),
-    (NOSCRIPT, "noscript"),
-    (BLOCKING, "blocking"),
-    (LOADING, "loading"),
-    (STALE, "stale"),
-    (SKIP_MONITOR, "skip_monitor"),
-    (SKIP_SLOWLOG, "skip_slowlog"),
-    (FAST, "fast"),
-    (NO_AUTH, "no_auth"),
-    (NO_ASYNC_LOADING, "no_async_loading"),
-    (NO_MULTI, "no_multi"),
-    (MOVABLE_KEYS, "movablekeys"),
-    (ALLOW_BUSY, "allow_busy"),
-];
-
-/// Names of the flags of a key, in the order of COMMAND INFO.
-const KEY_FLAGS: &[(u32, &str)] = &[
-    (RO as u32, "RO"),
-    (RW as u32, "RW"),
-    (OW as u32, "OW"),
-    (RM as u32, "RM"),
-    (ACCESS as u32, "access"),
-    (UPDATE as u32, "update"),
-    (INSERT as u32, "insert"),
-    (DELETE as u32, "delete"),
-    (NOT_KEY as u32, "not_key"),
-    (INCOMPLETE as u32, "incomplete"),
-    (VARIABLE as u32, "variable_flags"),
-];
-
-fn write_names(known: &[(u32, &str)], set: u32, reply: &mut Reply) {
-    let names = known.iter().filter(|(flag, _)| set & flag != 0);
+fn write_names(names: impl Iterator<Item = &'static str> + Clone, reply: &mut Reply) {
     reply.set(names.clone().count());
-    names.for_each(|(_, name)| reply.simple(name));
+    names.for_each(|name| reply.simple(name));
 }
 
 /// ACL categories in Redis's order.
@@ -260,7 +236,7 @@ impl LegacyRange {
 fn write_key_spec(spec: &KeySpec, reply: &mut Reply) {
     reply.map(3);
     reply.bulk(b"flags");
-    write_names(KEY_FLAGS, u32::from(spec.flags), reply);
+    write_names(key_flag_names(spec.flags), reply);
     write_search("begin_search", "index", &[("index", i64::from(spec.begin))], reply);
     match spec.find {
         Find::Range { last, step } => {
@@ -452,7 +428,7 @@ fn getkeysandflags(_: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Repl
     for (key, flags) in keys {
         reply.array(2);
         reply.bulk(key);
-        write_names(KEY_FLAGS, u32::from(flags), reply);
+        write_names(key_flag_names(flags), reply);
     }
     Ok(())
 }
@@ -518,13 +494,13 @@ mod tests {
             assert_eq!((range.first, range.last, range.step, range.movable), expected);
         }
         check(&[], (0, 0, 0, false));
-        check(&[key(1, RO)], (1, 1, 1, false));
-        check(&[keys(1, 2, RO)], (1, -1, 2, false));
-        check(&[key(1, RO), key(2, RO)], (1, 2, 1, false));
-        check(&[key(1, RO), keys(2, 1, RO)], (1, -1, 1, false));
-        check(&[counted(1, RO)], (0, 0, 0, true));
-        check(&[key(1, OW), counted(2, RO)], (1, 1, 1, true));
-        check(&[key(1, OW), key(3, RO)], (1, 1, 1, true));
+        check(const { &[key(1, RO)] }, (1, 1, 1, false));
+        check(const { &[keys(1, 2, RO)] }, (1, -1, 2, false));
+        check(const { &[key(1, RO), key(2, RO)] }, (1, 2, 1, false));
+        check(const { &[key(1, RO), keys(2, 1, RO)] }, (1, -1, 1, false));
+        check(const { &[counted(1, RO)] }, (0, 0, 0, true));
+        check(const { &[key(1, OW), counted(2, RO)] }, (1, 1, 1, true));
+        check(const { &[key(1, OW), key(3, RO)] }, (1, 1, 1, true));
     }
 
     #[test]

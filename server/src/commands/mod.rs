@@ -4,7 +4,7 @@ pub mod command;
 pub(crate) mod table;
 
 mod client;
-pub(crate) mod command_info;
+mod command_info;
 mod config;
 mod connection;
 mod databases;
@@ -43,3 +43,36 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     command_info::COMMANDS,
     server::COMMANDS,
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::{Server, Value};
+
+    #[test]
+    fn every_example_is_true() {
+        let mut wrong = Vec::new();
+        for row in super::FAMILIES.iter().flat_map(|family| family.iter()) {
+            let server = Server::builder().option("enable-debug-command", "yes").build().unwrap();
+            let mut connection = server.connect();
+            for (line, expected) in row.examples {
+                let reply = connection.run(format!("{line}\r\n").as_bytes());
+                let shown = match Value::read(&reply) {
+                    Ok(Some((value, _))) => value.to_string(),
+                    other => format!("{other:?}"),
+                };
+                if shown != *expected {
+                    wrong.push(format!("{}: {line}\n{shown}\ninstead of\n{expected}\n", row.name));
+                }
+            }
+            server.engine().validate();
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn every_row_describes_itself() {
+        for row in super::FAMILIES.iter().flat_map(|family| family.iter()) {
+            assert!(!row.summary.is_empty(), "{} has no summary", row.name);
+        }
+    }
+}

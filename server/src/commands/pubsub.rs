@@ -7,7 +7,7 @@ use larder_protocol::{Args, Reply};
 use super::command::*;
 use super::command_info::help;
 use crate::engine::Engine;
-use crate::error::{Outcome, subcommand_or_arity};
+use crate::error::{Outcome, SSUBSCRIBE_IN_EXEC, subcommand_or_arity};
 use crate::pubsub::Target;
 use crate::session::{ReplyMode, Session};
 
@@ -141,6 +141,9 @@ fn psubscribe(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mu
 }
 
 fn ssubscribe(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    if session.executes {
+        return Err(SSUBSCRIBE_IN_EXEC);
+    }
     listen(engine, session, Target::Shard, args, reply)
 }
 

@@ -159,10 +159,13 @@ fn debug(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
     Ok(())
 }
 
-/// The decimal number that a text begins with, 0 if there is none.
+/// The number that a text begins with, 0 if there is none.
 fn leading_number(text: &[u8]) -> f64 {
-    let end = text.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+')).unwrap_or(text.len());
-    str::from_utf8(&text[..end]).ok().and_then(|number| number.parse().ok()).unwrap_or(0.0)
+    /// No number that makes sense here is longer.
+    const LONGEST: usize = 32;
+    let prefixes = (1..=text.len().min(LONGEST)).rev().map(|end| &text[..end]);
+    let mut numbers = prefixes.filter_map(|prefix| str::from_utf8(prefix).ok()?.parse().ok());
+    numbers.next().unwrap_or(0.0)
 }
 
 fn debug_object(locked: &mut Locked<'_>, key: &[u8], reply: &mut Reply) -> Outcome {
@@ -248,10 +251,11 @@ fn debug_protocol(kind: &[u8], reply: &mut Reply) -> Outcome {
             if reply.proto() == Proto::Resp2 {
                 return Err(NOT_IN_RESP2);
             }
+            // Despite what the text says: Redis sends pushes after the reply of the command that causes them.
+            reply.bulk(b"Some real reply following the push reply");
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
             reply.int(42);
-            reply.bulk(b"Some real reply following the push reply");
         }
         b"verbatim" => reply.verbatim("txt", "This is a verbatim\nstring"),
         b"true" => reply.bool(true),
@@ -267,7 +271,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_far_as_they_go() {
-        for (text, number) in [("0.5s", 0.5), ("2", 2.0), ("-1", -1.0), ("x", 0.0), ("", 0.0), ("1.", 1.0)] {
+        for (text, number) in [("0.5s", 0.5), ("2", 2.0), ("-1", -1.0), ("x", 0.0), ("", 0.0), ("1e-1,", 0.1)] {
             assert_eq!(leading_number(text.as_bytes()), number, "{text}");
         }
     }

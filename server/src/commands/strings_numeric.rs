@@ -1,7 +1,7 @@
 //! Strings as numbers: the INCR family.
 //!
-//! Integers stay integers in the entry. A sum of floats is stored as its text, as in Redis, and repeats elsewhere as
-//! that text, so that nobody adds twice what was rounded once.
+//! Integers stay integers in the entry. A sum of floats is stored as its text, as in Redis, and
+//! repeats elsewhere as that text, so that nobody adds twice what was rounded once.
 
 use larder_protocol::{Args, Reply};
 use larder_storage::table::Expiry;
@@ -17,50 +17,95 @@ use crate::locked::{Locked, Text};
 use crate::long_double::LongDouble;
 
 pub(super) const COMMANDS: &[Command] = &[
-    Command::write("INCR", Arity::exactly(1), &[key(1, RW | ACCESS | UPDATE)], incr)
-        .flags(DENYOOM | FAST)
-        .group(Group::String)
-        .summary("Adds one to the integer that a key holds; a key that is not there counts as 0.")
-        .examples(&[
-            ("INCR visits", "(integer) 1"),
-            ("INCR visits", "(integer) 2"),
-            ("SET visits many", "OK"),
-            ("INCR visits", "(error) ERR value is not an integer or out of range"),
-        ]),
-    Command::write("INCRBY", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], incrby)
-        .flags(DENYOOM | FAST)
-        .group(Group::String)
-        .summary("Adds an integer to the integer that a key holds; a key that is not there counts as 0.")
-        .examples(&[
-            ("INCRBY visits 10", "(integer) 10"),
-            ("INCRBY visits -3", "(integer) 7"),
-            ("INCRBY visits 9223372036854775807", "(error) ERR increment or decrement would overflow"),
-        ]),
-    Command::write("DECR", Arity::exactly(1), &[key(1, RW | ACCESS | UPDATE)], decr)
-        .flags(DENYOOM | FAST)
-        .group(Group::String)
-        .summary("Takes one from the integer that a key holds; a key that is not there counts as 0.")
-        .examples(&[("SET seats 10", "OK"), ("DECR seats", "(integer) 9"), ("DECR debt", "(integer) -1")]),
-    Command::write("DECRBY", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], decrby)
-        .flags(DENYOOM | FAST)
-        .group(Group::String)
-        .summary("Takes an integer from the integer that a key holds; a key that is not there counts as 0.")
-        .examples(&[
-            ("SET seats 10", "OK"),
-            ("DECRBY seats 3", "(integer) 7"),
-            ("DECRBY seats -9223372036854775808", "(error) ERR decrement would overflow"),
-        ]),
-    Command::write("INCRBYFLOAT", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], incrbyfloat)
-        .flags(DENYOOM | FAST)
-        .group(Group::String)
-        .since("2.6.0")
-        .summary("Adds a number to the number that a key holds; a key that is not there counts as 0.")
-        .examples(&[
-            ("SET price 10.50", "OK"),
-            ("INCRBYFLOAT price 0.1", "\"10.6\""),
-            ("INCRBYFLOAT price -5e0", "\"5.6\""),
-            ("INCRBYFLOAT price much", "(error) ERR value is not a valid float"),
-        ]),
+    Command::write(
+        "INCR",
+        Arity::exactly(1),
+        &[key(1, RW | ACCESS | UPDATE)],
+        incr,
+    )
+    .flags(DENYOOM | FAST)
+    .group(Group::String)
+    .summary("Adds one to the integer that a key holds; a key that is not there counts as 0.")
+    .examples(&[
+        ("INCR visits", "(integer) 1"),
+        ("INCR visits", "(integer) 2"),
+        ("SET visits many", "OK"),
+        (
+            "INCR visits",
+            "(error) ERR value is not an integer or out of range",
+        ),
+    ]),
+    Command::write(
+        "INCRBY",
+        Arity::exactly(2),
+        &[key(1, RW | ACCESS | UPDATE)],
+        incrby,
+    )
+    .flags(DENYOOM | FAST)
+    .group(Group::String)
+    .summary(
+        "Adds an integer to the integer that a key holds; a key that is not there counts as 0.",
+    )
+    .examples(&[
+        ("INCRBY visits 10", "(integer) 10"),
+        ("INCRBY visits -3", "(integer) 7"),
+        (
+            "INCRBY visits 9223372036854775807",
+            "(error) ERR increment or decrement would overflow",
+        ),
+    ]),
+    Command::write(
+        "DECR",
+        Arity::exactly(1),
+        &[key(1, RW | ACCESS | UPDATE)],
+        decr,
+    )
+    .flags(DENYOOM | FAST)
+    .group(Group::String)
+    .summary("Takes one from the integer that a key holds; a key that is not there counts as 0.")
+    .examples(&[
+        ("SET seats 10", "OK"),
+        ("DECR seats", "(integer) 9"),
+        ("DECR debt", "(integer) -1"),
+    ]),
+    Command::write(
+        "DECRBY",
+        Arity::exactly(2),
+        &[key(1, RW | ACCESS | UPDATE)],
+        decrby,
+    )
+    .flags(DENYOOM | FAST)
+    .group(Group::String)
+    .summary(
+        "Takes an integer from the integer that a key holds; a key that is not there counts as 0.",
+    )
+    .examples(&[
+        ("SET seats 10", "OK"),
+        ("DECRBY seats 3", "(integer) 7"),
+        (
+            "DECRBY seats -9223372036854775808",
+            "(error) ERR decrement would overflow",
+        ),
+    ]),
+    Command::write(
+        "INCRBYFLOAT",
+        Arity::exactly(2),
+        &[key(1, RW | ACCESS | UPDATE)],
+        incrbyfloat,
+    )
+    .flags(DENYOOM | FAST)
+    .group(Group::String)
+    .since("2.6.0")
+    .summary("Adds a number to the number that a key holds; a key that is not there counts as 0.")
+    .examples(&[
+        ("SET price 10.50", "OK"),
+        ("INCRBYFLOAT price 0.1", "\"10.6\""),
+        ("INCRBYFLOAT price -5e0", "\"5.6\""),
+        (
+            "INCRBYFLOAT price much",
+            "(error) ERR value is not a valid float",
+        ),
+    ]),
 ];
 
 fn incr(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -111,7 +156,14 @@ fn incrbyfloat(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Ou
     }
     let mut text = Vec::with_capacity(32);
     sum.write(&mut text);
-    locked.set(key, Content::Str { bytes: &text, raw: false }, Expiry::Keep)?;
+    locked.set(
+        key,
+        Content::Str {
+            bytes: &text,
+            raw: false,
+        },
+        Expiry::Keep,
+    )?;
     locked.changed(Class::STRING, "incrbyfloat", key);
     locked.replay(&[b"SET", key, &text, b"KEEPTTL"]);
     reply.bulk(&text);

@@ -131,9 +131,11 @@ fn exec(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) 
         return Ok(());
     }
     reply.array(transaction.queue.len());
+    session.executes = true;
     for Queued { row, args } in &transaction.queue {
         engine.run_queued(session, &mut locked, *row, args.as_args(), reply);
     }
+    session.executes = false;
     Ok(())
 }
 

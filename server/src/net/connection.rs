@@ -192,7 +192,8 @@ impl Connection {
                 self.engine.stats().error("ERR");
                 return Ok(false);
             }
-            if self.batch.len() < most {
+            // An error in the bytes after the last command shows at the next look at them.
+            if self.batch.is_empty() || self.buffer.is_empty() {
                 return Ok(self.within_query_limit());
             }
             if self.reply.len() >= WRITE_EARLY {

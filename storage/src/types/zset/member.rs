@@ -2,9 +2,11 @@
 //!
 //! Layout of a record: form (1 byte) | score (f64, little endian) | rest, by form
 //!
-//!     1..=250   the member, of form - 1 bytes
-//!     WIDE      length (u16), the member
-//!     APART     number (u32) in `apart`, where members that no cell can hold own a block each
+//! ```text
+//! 1..=250   the member, of form - 1 bytes
+//! WIDE      length (u16), the member
+//! APART     number (u32) in `apart`, where members that no cell can hold own a block each
+//! ```
 //!
 //! Invariants: a record in form APART and the block that it names name each other.
 

@@ -3,11 +3,13 @@
 //! A small set is one packed byte string, a larger one a tree with an index; the limits stand in [`Env`] and are
 //! those of Redis's listpack, so that OBJECT ENCODING answers alike. A set that became a tree stays one.
 //!
-//!     packed.rs    the byte string: layout, linear look-ups, edits in place
-//!     tree.rs      the large form, made of
-//!       member.rs    records of members in a slab
-//!       ranking.rs   the order: a counted B+tree of (score, record), its nodes in node.rs
-//!       arena.rs     a dense array in chunks, where nodes live
+//! ```text
+//! packed.rs    the byte string: layout, linear look-ups, edits in place
+//! tree.rs      the large form, made of
+//!   member.rs    records of members in a slab
+//!   ranking.rs   the order: a counted B+tree of (score, record), its nodes in node.rs
+//!   arena.rs     a dense array in chunks, where nodes live
+//! ```
 //!
 //! Scores are never NaN; that is the caller's duty. 0.0 and -0.0 are equal; a tree keeps which one it was given, a
 //! packed set reads both as 0.0, as in Redis.

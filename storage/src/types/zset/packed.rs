@@ -2,7 +2,9 @@
 //!
 //! Layout: element count (u32, little endian), then per element
 //!
-//!     member length (LEB128) | score | member
+//! ```text
+//! member length (LEB128) | score | member
+//! ```
 //!
 //! A score is one byte `t` if it is an integer from -16 to 223 (`t = score + 16`, below 0xf0); or 0xf0 + n and an
 //! integer of n (1 to 7) little-endian bytes, the fewest that hold it; or 0xf8 and a little-endian f64. As in Redis's

@@ -1,0 +1,24 @@
+//! The generated documents are up to date, and every example of a command's row is true.
+//!
+//! `LARDER_WRITE_DOCS=1 cargo test -p larder-tests --test docs` writes the documents anew.
+
+use std::path::Path;
+
+fn check_document(name: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    if std::env::var_os("LARDER_WRITE_DOCS").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == expected, "docs/{name} is out of date; CONTRIBUTING.md says how to write it anew");
+}
+
+#[test]
+fn commands_are_documented() {
+    check_document("commands.md", &larder::docs::commands_markdown());
+}
+
+#[test]
+fn options_are_documented() {
+    check_document("options.md", &larder::config::options_markdown());
+}
