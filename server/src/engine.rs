@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
-use crate::commands::command::{Command, DENYOOM, FAST, Run};
+use crate::commands::command::{Command, DENYOOM, Run};
 use crate::commands::table::TABLE;
 use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
@@ -28,7 +28,7 @@ use crate::effects::{Group, Recorder};
 use crate::error::{self, Error};
 use crate::evict::{Evictor, Room};
 use crate::info::Rates;
-use crate::locked::{Extra, Hashes, Locked};
+use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::pubsub::Channels;
 use crate::session::{Plan, ReplyMode, Session};
 use crate::stats::{Stats, WorkerStats};
@@ -38,7 +38,7 @@ use crate::ticks::Ticks;
 const PREPARE_FROM: usize = 3;
 /// Of the keys of one command so many are asked for ahead.
 const KEYS_AHEAD: usize = 8;
-/// One of so many fast commands is timed.
+/// One of so many quick commands is timed.
 const TIME_EVERY: u32 = 32;
 
 /// Values and tables that nobody can reach any more, freed in slices.
@@ -285,7 +285,7 @@ impl Engine {
                 let hashes = &mut plan.hashes;
                 // A call whose keys cannot be found locks nothing; its function says what is wrong with it.
                 let before = hashes.len();
-                let keys = TABLE.row(row).each_key(args, |_, key, _| hashes.push((key.as_ptr() as usize, self.keyspace.hash(key))));
+                let keys = TABLE.row(row).each_key(args, |_, key, _| hashes.push(KnownHash::new(key, self.keyspace.hash(key))));
                 if keys.is_none() {
                     hashes.truncate(before);
                 }
@@ -306,9 +306,8 @@ impl Engine {
                 }
             });
         };
-        ahead.iter().for_each(|&(_, hash)| tables(hash, Table::prefetch_tags));
-        ahead.iter().for_each(|&(_, hash)| tables(hash, Table::prefetch_words));
-        ahead.iter().for_each(|&(_, hash)| tables(hash, Table::prefetch_entries));
+        ahead.iter().for_each(|known| tables(known.hash, Table::prefetch_index));
+        ahead.iter().for_each(|known| tables(known.hash, Table::prefetch_entries));
     }
 
     /// Runs or queues or refuses one command; false when it needs room first.
@@ -371,13 +370,13 @@ impl Engine {
     #[inline]
     fn execute(&self, session: &mut Session, stats: &WorkerStats, row: u16, call: Call<'_>, reply: &mut Reply) -> Result<(), Error> {
         let command = TABLE.row(row);
-        let timed = !command.has(FAST) || session.untimed == 0;
+        let timed = !TABLE.is_quick(row) || session.untimed == 0;
         session.untimed = if session.untimed == 0 { TIME_EVERY - 1 } else { session.untimed - 1 };
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
         let outcome = match command.run {
             Run::Keys(function) => {
-                let set = call.hashes.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.1));
+                let set = call.hashes.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.hash));
                 self.with_shards(session, stats, set, &call, |locked| function(locked, call.args, reply))
             }
             Run::All(function) => {
@@ -390,7 +389,7 @@ impl Engine {
         let counters = stats.row(row);
         counters.calls.add(1);
         if let Some(started) = started {
-            let weight = if command.has(FAST) { TIME_EVERY as u64 } else { 1 };
+            let weight = if TABLE.is_quick(row) { TIME_EVERY as u64 } else { 1 };
             counters.nanoseconds.add(started.elapsed().as_nanos() as u64 * weight);
         }
         if outcome.is_err() {
@@ -552,7 +551,7 @@ struct Call<'a> {
     /// The number of its row, a container's for a subcommand; `u16::MAX` for none.
     row: u16,
     args: Args<'a>,
-    hashes: &'a [(usize, u64)],
+    hashes: &'a [KnownHash],
     now: u64,
 }
 

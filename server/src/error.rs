@@ -48,6 +48,12 @@ impl From<larder_storage::table::Full> for Error {
     }
 }
 
+impl From<larder_storage::types::zset::Full> for Error {
+    fn from(_: larder_storage::types::zset::Full) -> Self {
+        OUT_OF_MEMORY
+    }
+}
+
 impl From<crate::lcs::LcsError> for Error {
     fn from(error: crate::lcs::LcsError) -> Self {
         match error {
@@ -125,6 +131,17 @@ texts! {
     SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs.";
     NOT_IN_RESP2 = "ERR RESP2 is not supported by this command";
     PROTOCOL_TYPE = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
+    ZADD_NX_AND_XX = "ERR XX and NX options at the same time are not compatible";
+    ZADD_GT_LT_AND_NX = "ERR GT, LT, and/or NX options at the same time are not compatible";
+    ZADD_INCR_OF_MANY = "ERR INCR option supports a single increment-element pair";
+    SCORE_NOT_A_NUMBER = "ERR resulting score is not a number (NaN)";
+    LIMIT_WITHOUT_BOUNDS = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
+    SCORES_WITH_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
+    WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
+    LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
+    NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
+    COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
+    LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
     LOADING = "LOADING Larder is loading the dataset in memory";
 }
 
@@ -155,6 +172,11 @@ pub(crate) fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
 /// The answer to a wrong number of arguments; `name` is `get` or `config|get`.
 pub(crate) fn wrong_arity(name: &str) -> Error {
     Error::made(format!("ERR wrong number of arguments for '{name}' command"))
+}
+
+/// The answer to a combination of no sorted sets.
+pub(crate) fn no_input_keys(name: &str) -> Error {
+    Error::made(format!("ERR at least 1 input key is needed for '{name}' command"))
 }
 
 /// The answer to an expiry that cannot be.

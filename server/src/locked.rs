@@ -33,15 +33,36 @@ pub struct Extra {
 /// Locked shards of the server's keyspace.
 pub(crate) type Shards<'a> = larder_storage::keyspace::Locked<'a, Extra>;
 
-/// Hashes of a command's keys, computed ahead; found again by the keys' addresses, in order.
+/// A key's hash, computed ahead. The key is known again by where it stands, so nothing is compared.
+#[derive(Clone, Copy)]
+pub(crate) struct KnownHash {
+    address: usize,
+    len: usize,
+    pub(crate) hash: u64,
+}
+
+impl KnownHash {
+    #[inline]
+    pub(crate) fn new(key: &[u8], hash: u64) -> Self {
+        Self { address: key.as_ptr() as usize, len: key.len(), hash }
+    }
+
+    /// Empty keys may stand where another argument begins, so the length counts, too.
+    #[inline]
+    fn is_of(&self, key: &[u8]) -> bool {
+        self.address == key.as_ptr() as usize && self.len == key.len()
+    }
+}
+
+/// Hashes of a command's keys, in their order.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Hashes<'a> {
-    known: &'a [(usize, u64)],
+    known: &'a [KnownHash],
     next: usize,
 }
 
 impl<'a> Hashes<'a> {
-    pub(crate) fn new(known: &'a [(usize, u64)]) -> Self {
+    pub(crate) fn new(known: &'a [KnownHash]) -> Self {
         Self { known, next: 0 }
     }
 }
@@ -154,14 +175,15 @@ impl<'a> Locked<'a> {
     /// A key's hash, computed at most once per command.
     #[inline]
     pub(crate) fn hash(&mut self, key: &[u8]) -> u64 {
-        let address = key.as_ptr() as usize;
         let known = self.hashes.known;
-        if let Some((_, hash)) = known.get(self.hashes.next).filter(|known| known.0 == address) {
-            return *hash;
+        if let Some(found) = known.get(self.hashes.next).filter(|known| known.is_of(key)) {
+            return found.hash;
         }
-        if let Some(at) = known.get(self.hashes.next + 1..).and_then(|rest| rest.iter().take(4).position(|known| known.0 == address)) {
+        // Commands take their keys in order, with a value or two between them at most.
+        let rest = known.get(self.hashes.next + 1..).unwrap_or_default();
+        if let Some(at) = rest.iter().take(4).position(|known| known.is_of(key)) {
             self.hashes.next += 1 + at;
-            return known[self.hashes.next].1;
+            return rest[at].hash;
         }
         self.engine.keyspace().hash(key)
     }

@@ -8,6 +8,7 @@ use larder_protocol::{OwnedArgs, Proto, Reply};
 
 use crate::client::Client;
 use crate::engine::Engine;
+use crate::locked::KnownHash;
 use crate::pubsub::Target;
 use crate::stats::WorkerStats;
 
@@ -105,8 +106,8 @@ pub struct Session {
 pub(crate) struct Plan {
     /// Per command: its row (`u16::MAX` if it has none), and where its keys end in `hashes`.
     pub(crate) commands: Vec<(u16, u32)>,
-    /// Address and hash of each key.
-    pub(crate) hashes: Vec<(usize, u64)>,
+    /// The hash of each key.
+    pub(crate) hashes: Vec<KnownHash>,
 }
 
 impl Session {

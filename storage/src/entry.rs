@@ -161,7 +161,7 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Reads the entry in a live cell of a table's slab.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(cell: &'a [u8]) -> Self {
         let flags = cell[0];
         let mut at = 1;

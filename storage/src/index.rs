@@ -113,14 +113,16 @@ impl<S: Slot> Segment<S> {
         self.occupied().count_ones() as usize
     }
 
-    /// Stores in a free slot, if there is one.
+    /// Stores in a free slot, if there is one: the first from `home` on, so that a look-up can ask for the line of
+    /// the slot before it knows the slot.
     #[inline]
-    fn put(&mut self, tag: u8, slot: S) -> Option<u8> {
+    fn put(&mut self, home: usize, tag: u8, slot: S) -> Option<u8> {
         let free = self.matching(0);
         if free == 0 {
             return None;
         }
-        let place = free.trailing_zeros() as usize;
+        let from_home = free >> home << home;
+        let place = if from_home != 0 { from_home } else { free }.trailing_zeros() as usize;
         self.set_tag(place, tag);
         self.slots[place] = slot;
         Some(place as u8)
@@ -131,6 +133,12 @@ impl<S: Slot> Segment<S> {
 #[inline]
 fn tag_of(hash: u64) -> u8 {
     ((hash >> 8) as u8).max(1)
+}
+
+/// The slot from which on an element is stored: the first of one of the segment's seven lines.
+#[inline]
+fn home_of(hash: u64) -> usize {
+    (hash >> 17 & 0xff) as usize * 7 >> 8 << 3
 }
 
 /// An extendible hash index; see the module's page.
@@ -237,8 +245,9 @@ impl<S: Slot> Index<S> {
         self.segment_mut(pos.segment).slots[pos.slot as usize] = slot;
     }
 
-    /// Stores an element that is known to be absent. `rehash` gives the hash of a stored slot (for a split).
-    pub fn insert(&mut self, hash: u64, slot: S, rehash: impl Fn(S) -> u64) -> Pos {
+    /// Stores an element that is known to be absent. A split asks `rehash` for the hash of each element of the
+    /// segment, having shown all of them to `ahead`, which may prefetch what `rehash` reads.
+    pub fn insert(&mut self, hash: u64, slot: S, rehash: impl Fn(S) -> u64, ahead: impl Fn(S)) -> Pos {
         if self.directory.is_empty() {
             let id = self.new_segment(0);
             self.directory.push(id);
@@ -246,7 +255,7 @@ impl<S: Slot> Index<S> {
         self.len += 1;
         loop {
             let id = self.directory[self.place(hash)];
-            if let Some(place) = self.segment_mut(id).put(tag_of(hash), slot) {
+            if let Some(place) = self.segment_mut(id).put(home_of(hash), tag_of(hash), slot) {
                 return Pos {
                     segment: id,
                     slot: place,
@@ -255,7 +264,7 @@ impl<S: Slot> Index<S> {
             if self.segment(id).chained() || !self.may_split(id) {
                 return self.insert_in_chain(id, hash, slot);
             }
-            self.split(id, hash, &rehash);
+            self.split(id, hash, &rehash, &ahead);
         }
     }
 
@@ -272,7 +281,7 @@ impl<S: Slot> Index<S> {
         let tag = tag_of(hash);
         let found = chain.iter().find_map(|&segment| {
             self.segment_mut(segment)
-                .put(tag, slot)
+                .put(0, tag, slot)
                 .map(|slot| Pos { segment, slot })
         });
         let pos = found.unwrap_or_else(|| {
@@ -280,7 +289,7 @@ impl<S: Slot> Index<S> {
             let segment = self.new_segment(depth);
             self.at_depth[depth as usize] -= 1;
             chain.push(segment);
-            self.segment_mut(segment).put(tag, slot);
+            self.segment_mut(segment).put(0, tag, slot);
             Pos { segment, slot: 0 }
         });
         self.overflow.insert(id, chain);
@@ -307,7 +316,7 @@ impl<S: Slot> Index<S> {
         (number * CHUNK + chunk.len() - 1) as u32
     }
 
-    fn split(&mut self, id: u32, hash: u64, rehash: &impl Fn(S) -> u64) {
+    fn split(&mut self, id: u32, hash: u64, rehash: &impl Fn(S) -> u64, ahead: &impl Fn(S)) {
         let depth = self.segment(id).depth();
         if depth == self.depth {
             self.directory = self.directory.iter().flat_map(|&id| [id, id]).collect();
@@ -320,15 +329,16 @@ impl<S: Slot> Index<S> {
 
         let mut upper = Segment::new(depth + 1);
         let segment = self.segment_mut(id);
-        let (mut left, mut filled) = (segment.occupied(), 0);
+        let occupied = segment.occupied();
+        (0..SLOTS).filter(|slot| occupied >> slot & 1 == 1).for_each(|slot| ahead(segment.slots[slot]));
+        let mut left = occupied;
         while left != 0 {
             let slot = left.trailing_zeros() as usize;
             left &= left - 1;
             if rehash(segment.slots[slot]) << depth >> 63 == 1 {
-                upper.set_tag(filled, segment.tag(slot));
-                upper.slots[filled] = segment.slots[slot];
+                upper.set_tag(slot, segment.tag(slot));
+                upper.slots[slot] = segment.slots[slot];
                 segment.set_tag(slot, 0);
-                filled += 1;
             }
         }
         let deadline = segment.deadline();
@@ -415,7 +425,8 @@ impl<S: Slot> Index<S> {
         while left != 0 {
             let slot = left.trailing_zeros() as usize;
             left &= left - 1;
-            segment.put(gone.tag(slot), gone.slots[slot]);
+            // Its own place is near its home.
+            segment.put(slot, gone.tag(slot), gone.slots[slot]);
         }
         self.lower_deadline(low, deadline);
         // Walks by number must find nothing in it.
@@ -485,28 +496,18 @@ impl<S: Slot> Index<S> {
         }
     }
 
-    /// First step of a batched look-up: asks for the tags of the hash's segment.
+    /// First step of a batched look-up: asks for the tags of the hash's segment, and for the line of slots where the
+    /// element most likely is.
     #[inline]
-    pub fn prefetch_tags(&self, hash: u64) {
-        if self.len != 0 {
-            prefetch(&raw const self.segment(self.directory[self.place(hash)]).head);
-        }
-    }
-
-    /// Second step: asks for the slots whose tags match.
-    #[inline]
-    pub fn prefetch_slots(&self, hash: u64) {
+    pub fn prefetch(&self, hash: u64) {
         if self.len != 0 {
             let segment = self.segment(self.directory[self.place(hash)]);
-            let mut left = segment.matching(tag_of(hash));
-            while left != 0 {
-                prefetch(&raw const segment.slots[left.trailing_zeros() as usize]);
-                left &= left - 1;
-            }
+            prefetch(&raw const segment.head);
+            prefetch(&raw const segment.slots[home_of(hash)]);
         }
     }
 
-    /// Third step: shows the slots whose tags match.
+    /// Second step: shows the slots whose tags match.
     #[inline]
     pub fn candidates(&self, hash: u64, mut each: impl FnMut(S)) {
         if self.len != 0 {
@@ -678,7 +679,7 @@ mod tests {
             assert_eq!(found.is_some(), model.contains(&number));
             match found {
                 None if insert => {
-                    let pos = index.insert(hash(number), number, hash);
+                    let pos = index.insert(hash(number), number, hash, |_| {});
                     assert_eq!(index.get(pos), number);
                     index.lower_deadline(pos.segment, number as u64);
                     model.insert(number);
@@ -723,7 +724,7 @@ mod tests {
     fn a_scan_shows_what_stays_while_the_index_grows_and_shrinks() {
         let mut index = Index::<u32>::new();
         for number in 0..3000 {
-            index.insert(spread(number), number, spread);
+            index.insert(spread(number), number, spread, |_| {});
         }
         let (mut seen, mut position, mut step) = (BTreeSet::new(), 0, 0);
         loop {
@@ -738,7 +739,7 @@ mod tests {
                 if let Some(pos) = index.find(spread(number), |slot| slot == number) {
                     index.remove(pos, spread(number));
                 } else if step > 20 {
-                    index.insert(spread(number), number, spread);
+                    index.insert(spread(number), number, spread, |_| {});
                 }
             }
             step += 1;
@@ -750,7 +751,7 @@ mod tests {
     fn shrinks_to_nothing() {
         let mut index = Index::<u32>::new();
         for number in 0..10_000 {
-            index.insert(spread(number), number, spread);
+            index.insert(spread(number), number, spread, |_| {});
         }
         let full = index.memory();
         for number in 0..9_900 {
@@ -770,7 +771,7 @@ mod tests {
     fn deadlines_follow_their_elements_through_splits_and_merges() {
         let mut index = Index::<u32>::new();
         for number in 0..2000 {
-            let pos = index.insert(spread(number), number, spread);
+            let pos = index.insert(spread(number), number, spread, |_| {});
             index.lower_deadline(pos.segment, 10_000 - number as u64);
         }
         index.validate(spread);

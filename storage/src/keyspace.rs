@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use smallvec::SmallVec;
 
 use crate::hasher::Hasher;
 use crate::region::Regions;
@@ -215,8 +214,10 @@ impl<X: Default> Keyspace<X> {
     pub fn lock(&self, set: ShardSet) -> Locked<'_, X> {
         #[cfg(debug_assertions)]
         nesting::enter(self.number);
-        let guards = set.iter().map(|shard| self.lanes[shard].guarded.lock()).collect();
-        Locked { keyspace: self, set, guards }
+        let mut shards = set.iter();
+        let first = shards.next().map(|shard| self.lanes[shard].guarded.lock());
+        let rest = shards.map(|shard| self.lanes[shard].guarded.lock()).collect();
+        Locked { keyspace: self, set, first, rest }
     }
 
     /// Locks one shard for a step of a batched look-up.
@@ -249,7 +250,9 @@ mod nesting {
 pub struct Locked<'k, X> {
     keyspace: &'k Keyspace<X>,
     set: ShardSet,
-    guards: SmallVec<[MutexGuard<'k, Guarded<X>>; 1]>,
+    /// Most commands have one key, hence one shard, and need no list.
+    first: Option<MutexGuard<'k, Guarded<X>>>,
+    rest: Vec<MutexGuard<'k, Guarded<X>>>,
 }
 
 impl<'k, X> Locked<'k, X> {
@@ -269,41 +272,44 @@ impl<'k, X> Locked<'k, X> {
     #[inline]
     pub fn of(&mut self, hash: u64) -> &mut Guarded<X> {
         let shard = hash & (self.keyspace.lanes.len() - 1) as u64;
-        debug_assert!(self.set.0 >> shard & 1 == 1, "the shard is held");
-        let rank = (self.set.0 & ((1 << shard) - 1)).count_ones();
-        &mut self.guards[rank as usize]
+        assert!(self.set.0 >> shard & 1 == 1, "the shard is held");
+        let rank = (self.set.0 & ((1 << shard) - 1)).count_ones() as usize;
+        match &mut self.first {
+            Some(first) if rank == 0 => first,
+            _ => &mut self.rest[rank - 1],
+        }
     }
 
     /// As [`Locked::of`], for reading.
     #[inline]
     pub fn of_ref(&self, hash: u64) -> &Guarded<X> {
         let shard = hash & (self.keyspace.lanes.len() - 1) as u64;
-        let rank = (self.set.0 & ((1 << shard) - 1)).count_ones();
-        &self.guards[rank as usize]
+        let rank = (self.set.0 & ((1 << shard) - 1)).count_ones() as usize;
+        match &self.first {
+            Some(first) if rank == 0 => first,
+            _ => &self.rest[rank - 1],
+        }
     }
 
     /// The shard that is held, if it is just one.
     pub fn only(&mut self) -> Option<&mut Guarded<X>> {
-        match &mut self.guards[..] {
-            [guard] => Some(guard),
-            _ => None,
-        }
+        if self.rest.is_empty() { self.first.as_deref_mut() } else { None }
     }
 
     /// The shards that are held, ascending, with their numbers.
     pub fn each(&mut self) -> impl Iterator<Item = (usize, &mut Guarded<X>)> {
-        self.set.iter().zip(self.guards.iter_mut().map(|guard| &mut **guard))
+        self.set.iter().zip(self.first.iter_mut().chain(&mut self.rest).map(|guard| &mut **guard))
     }
 
     /// As [`Locked::each`], for reading.
     pub fn each_ref(&self) -> impl Iterator<Item = (usize, &Guarded<X>)> {
-        self.set.iter().zip(self.guards.iter().map(|guard| &**guard))
+        self.set.iter().zip(self.first.iter().chain(&self.rest).map(|guard| &**guard))
     }
 
     /// Makes the changes so far visible in [`Keyspace::used_memory`] and [`Keyspace::next_due`].
     #[inline]
     pub fn publish(&mut self) {
-        for (number, guard) in self.set.iter().zip(self.guards.iter_mut()) {
+        for (number, guard) in self.set.iter().zip(self.first.iter_mut().chain(&mut self.rest)) {
             if let Some(change) = guard.shard.take_change() {
                 if change.bytes != 0 {
                     self.keyspace.used.fetch_add(change.bytes, Ordering::Relaxed);

@@ -157,7 +157,8 @@ impl Table {
         parts.write(self.slab.cell_mut(cell));
         let word = Word::new(cell, hash, tick, 0).with_expires(expiry.is_some()).with_owns(owned > 0);
         let (slab, hasher) = (&self.slab, self.hasher);
-        let pos = self.index.insert(hash, word.bits(), |bits| hash_of(slab, hasher, bits));
+        let rehash = |bits| hash_of(slab, hasher, bits);
+        let pos = self.index.insert(hash, word.bits(), rehash, |bits| prefetch(slab.address(Word::from_bits(bits).cell())));
         self.owned += owned;
         if let Some(at) = expiry {
             self.expires += 1;
@@ -412,19 +413,13 @@ impl Table {
         None
     }
 
-    /// First step of a batched look-up.
+    /// First step of a batched look-up: asks for the index's part of the way.
     #[inline]
-    pub fn prefetch_tags(&self, hash: u64) {
-        self.index.prefetch_tags(hash);
+    pub fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
     }
 
-    /// Second step.
-    #[inline]
-    pub fn prefetch_words(&self, hash: u64) {
-        self.index.prefetch_slots(hash);
-    }
-
-    /// Third step.
+    /// Second step: asks for the entry.
     #[inline]
     pub fn prefetch_entries(&self, hash: u64) {
         self.index.candidates(hash, |bits| {

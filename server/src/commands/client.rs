@@ -270,7 +270,11 @@ fn flags(client: &Client) -> String {
 
 fn getname(_: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
     let names = session.client.names.lock();
-    if names.name.is_empty() { reply.null() } else { reply.bulk(&names.name) }
+    if names.name.is_empty() {
+        reply.null()
+    } else {
+        reply.bulk(&names.name)
+    }
     Ok(())
 }
 
@@ -352,7 +356,13 @@ impl<'a> Filter<'a> {
                 return Err(no_such_user(value));
             }
         } else if is(option, "SKIPME") {
-            self.skips_me = if is(value, "YES") { true } else if is(value, "NO") { false } else { return Err(SYNTAX) };
+            self.skips_me = if is(value, "YES") {
+                true
+            } else if is(value, "NO") {
+                false
+            } else {
+                return Err(SYNTAX);
+            };
         } else {
             return Err(SYNTAX);
         }

@@ -52,7 +52,7 @@ mod tests {
     fn every_example_is_true() {
         let mut wrong = Vec::new();
         for row in super::FAMILIES.iter().flat_map(|family| family.iter()) {
-            let server = Server::builder().option("enable-debug-command", "yes").build().unwrap();
+            let server = Server::builder().build().unwrap();
             let mut connection = server.connect();
             for (line, expected) in row.examples {
                 let reply = connection.run(format!("{line}\r\n").as_bytes());

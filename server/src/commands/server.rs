@@ -9,8 +9,7 @@ use super::command::*;
 use super::parse::is;
 use crate::engine::Engine;
 use crate::error::{
-    Error, NO_SHUTDOWN, NO_SUCH_KEY, NOT_IN_RESP2, Outcome, PROTOCOL_TYPE, SHUTDOWN_FAILED, SYNTAX,
-    subcommand_or_arity,
+    Error, NO_SHUTDOWN, NO_SUCH_KEY, NOT_IN_RESP2, Outcome, PROTOCOL_TYPE, SHUTDOWN_FAILED, SYNTAX, subcommand_or_arity,
 };
 use crate::info;
 use crate::locked::Locked;

@@ -27,6 +27,10 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM)
     .group(Group::String)
+    .syntax(
+        "key value [NX | XX] [GET] \
+         [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+    )
     .summary("Stores a string, whatever the key held, with conditions and an expiry on request.")
     .examples(&[
         ("SET city Oslo", "OK"),
@@ -42,6 +46,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("GET", Arity::exactly(1), &[key(1, RO | ACCESS)], get)
         .flags(FAST)
         .group(Group::String)
+        .syntax("key")
         .summary("Answers the string that a key holds.")
         .examples(&[
             ("SET city Oslo", "OK"),
@@ -56,6 +61,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(FAST)
     .group(Group::String)
+    .syntax("key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]")
     .since("6.2.0")
     .summary("Answers the string that a key holds, and sets or removes the key's expiry.")
     .examples(&[
@@ -73,6 +79,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(FAST)
     .group(Group::String)
+    .syntax("key")
     .since("6.2.0")
     .summary("Answers the string that a key holds, and deletes the key.")
     .examples(&[
@@ -88,6 +95,8 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM | FAST)
     .group(Group::String)
+    .syntax("key value")
+    .deprecated("6.2.0", "SET with GET")
     .summary("Stores a string under a key, and answers the one that it held before.")
     .examples(&[
         ("GETSET city Oslo", "(nil)"),
@@ -97,6 +106,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write("SETEX", Arity::exactly(3), &[key(1, OW | UPDATE)], setex)
         .flags(DENYOOM)
         .group(Group::String)
+        .syntax("key seconds value")
+        .deprecated("2.6.12", "SET with EX")
         .since("2.0.0")
         .summary("Stores a string under a key that expires after some seconds.")
         .examples(&[
@@ -110,6 +121,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write("PSETEX", Arity::exactly(3), &[key(1, OW | UPDATE)], psetex)
         .flags(DENYOOM)
         .group(Group::String)
+        .syntax("key milliseconds value")
+        .deprecated("2.6.12", "SET with PX")
         .since("2.6.0")
         .summary("Stores a string under a key that expires after some milliseconds.")
         .examples(&[
@@ -123,6 +136,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write("SETNX", Arity::exactly(2), &[key(1, OW | INSERT)], setnx)
         .flags(DENYOOM | FAST)
         .group(Group::String)
+        .syntax("key value")
+        .deprecated("2.6.12", "SET with NX")
         .summary("Stores a string under a key, unless the key exists.")
         .examples(&[
             ("SETNX city Oslo", "(integer) 1"),
@@ -132,6 +147,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write("MSET", Arity::at_least(2), &[keys(1, 2, OW | UPDATE)], mset)
         .flags(DENYOOM)
         .group(Group::String)
+        .syntax("(key value)...")
         .since("1.0.1")
         .summary("Stores strings under several keys at once.")
         .complexity("O(N) where N is the number of keys")
@@ -155,6 +171,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM)
     .group(Group::String)
+    .syntax("(key value)...")
     .since("1.0.1")
     .summary("Stores strings under several keys at once, or none if one of the keys exists.")
     .complexity("O(N) where N is the number of keys")
@@ -166,6 +183,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("MGET", Arity::at_least(1), &[keys(1, 1, RO | ACCESS)], mget)
         .flags(FAST)
         .group(Group::String)
+        .syntax("key...")
         .summary("Answers the strings that several keys hold, with null for each that holds none.")
         .complexity("O(N) where N is the number of keys")
         .tips(&["request_policy:multi_shard"])

@@ -25,6 +25,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM | FAST)
     .group(Group::String)
+    .syntax("key")
     .summary("Adds one to the integer that a key holds; a key that is not there counts as 0.")
     .examples(&[
         ("INCR visits", "(integer) 1"),
@@ -43,6 +44,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM | FAST)
     .group(Group::String)
+    .syntax("key increment")
     .summary(
         "Adds an integer to the integer that a key holds; a key that is not there counts as 0.",
     )
@@ -62,6 +64,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM | FAST)
     .group(Group::String)
+    .syntax("key")
     .summary("Takes one from the integer that a key holds; a key that is not there counts as 0.")
     .examples(&[
         ("SET seats 10", "OK"),
@@ -76,6 +79,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM | FAST)
     .group(Group::String)
+    .syntax("key decrement")
     .summary(
         "Takes an integer from the integer that a key holds; a key that is not there counts as 0.",
     )
@@ -95,6 +99,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM | FAST)
     .group(Group::String)
+    .syntax("key increment")
     .since("2.6.0")
     .summary("Adds a number to the number that a key holds; a key that is not there counts as 0.")
     .examples(&[

@@ -25,6 +25,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write("APPEND", Arity::exactly(2), &[key(1, RW | INSERT)], append)
         .flags(DENYOOM | FAST)
         .group(Group::String)
+        .syntax("key value")
         .since("2.0.0")
         .summary("Adds bytes to the end of a string, made if need be, and answers its new length.")
         .complexity("O(N) where N is the number of bytes added, on average over many calls")
@@ -36,6 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("STRLEN", Arity::exactly(1), &[key(1, RO)], strlen)
         .flags(FAST)
         .group(Group::String)
+        .syntax("key")
         .since("2.2.0")
         .summary("Answers the length of a string in bytes, 0 if it is not there.")
         .examples(&[
@@ -51,6 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .flags(DENYOOM)
     .group(Group::String)
+    .syntax("key offset value")
     .since("2.2.0")
     .summary("Overwrites a string from an offset on, after zeros if it is shorter.")
     .complexity("O(N) where N is the number of bytes written, zeros included")
@@ -69,6 +72,7 @@ pub(super) const COMMANDS: &[Command] = &[
         getrange,
     )
     .group(Group::String)
+    .syntax("key start end")
     .since("2.4.0")
     .summary("Answers a part of a string; both offsets belong to it, and -1 is the last byte.")
     .complexity("O(N) where N is the length of the answer")
@@ -86,11 +90,14 @@ pub(super) const COMMANDS: &[Command] = &[
         getrange,
     )
     .group(Group::String)
+    .syntax("key start end")
+    .deprecated("2.0.0", "GETRANGE")
     .summary("Answers a part of a string: the old name of GETRANGE.")
     .complexity("O(N) where N is the length of the answer")
     .examples(&[("SET city Bergen", "OK"), ("SUBSTR city 1 3", "\"erg\"")]),
     Command::read("LCS", Arity::at_least(2), LCS_KEYS, lcs)
         .group(Group::String)
+        .syntax("key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]")
         .since("7.0.0")
         .summary("Answers a longest common subsequence of two strings, its length or its places.")
         .complexity("O(N*M) where N and M are the lengths of the strings")

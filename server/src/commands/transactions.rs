@@ -7,7 +7,7 @@ use larder_protocol::{Args, Reply};
 use larder_storage::keyspace::ShardSet;
 
 use super::command::{
-    ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT, NO_MULTI, RO, Run, SKIP_SLOWLOG, STALE, keys,
+    ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT, RO, Run, SKIP_SLOWLOG, STALE, keys,
 };
 use super::table::TABLE;
 use crate::engine::Engine;
@@ -40,9 +40,10 @@ pub(super) const COMMANDS: &[Command] = &[
         .examples(&[("MULTI", "OK"), ("SET k v", "QUEUED"), ("DISCARD", "OK"), ("GET k", "(nil)")]),
     Command::session("WATCH", Arity::at_least(1), watch)
         .keys(&[keys(1, 1, RO)])
-        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NO_MULTI)
+        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
         .group(Group::Transactions)
         .since("2.2.0")
+        .syntax("key...")
         .complexity("O(1) per key")
         .summary("Makes the next EXEC fail if one of these keys changes before it.")
         .examples(&[("WATCH k", "OK"), ("MULTI", "OK"), ("EXEC", "(empty array)")]),

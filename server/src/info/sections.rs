@@ -254,10 +254,8 @@ pub(super) fn keyspace(report: &mut Report<'_, '_>) {
         }
         if keys > 0 {
             let average = ttls.average();
-            report.fact(
-                &format!("db{db}"),
-                format_args!("keys={keys},expires={expires},avg_ttl={average},subexpiry=0"),
-            );
+            report
+                .fact(&format!("db{db}"), format_args!("keys={keys},expires={expires},avg_ttl={average},subexpiry=0"));
         }
     }
 }

@@ -123,9 +123,8 @@ impl<const N: usize> Tree<N> {
     fn add(&mut self, env: Env, hash: u64, member: &[u8], score: f64) -> Result<Key, Full> {
         let record = self.members.add(member, score).ok_or(Full)?;
         let members = &self.members;
-        self.index.insert(hash, record.bits(), |slot| {
-            env.hasher.hash(members.bytes(Ref::from_bits(slot)))
-        });
+        let rehash = |slot| env.hasher.hash(members.bytes(Ref::from_bits(slot)));
+        self.index.insert(hash, record.bits(), rehash, |slot| prefetch(members.address(Ref::from_bits(slot))));
         Ok(Key {
             score,
             member: record,

@@ -1,5 +1,0 @@
-//! Rows to come.
-
-use super::command::Command;
-
-pub(super) const COMMANDS: &[Command] = &[];

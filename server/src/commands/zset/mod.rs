@@ -1,0 +1,156 @@
+//! Sorted sets. Each command's row stands above its function, in the file of its theme:
+//!
+//! ```text
+//! write.rs      one member at a time: ZADD, ZINCRBY, ZREM
+//! lookup.rs     what is known of a member: ZSCORE, ZRANK, ...
+//! range.rs      parts of a set, by rank, score or member: read, stored, counted, removed
+//! combine.rs    several sets made one: ZUNION, ZINTER, ZDIFF
+//! pop.rs        taken from either end
+//! random.rs     ZRANDMEMBER
+//! scan.rs       ZSCAN
+//! ```
+//!
+//! A set that becomes empty is no key any more: who removes elements calls [`removed`] afterwards.
+
+use larder_protocol::{Proto, Reply, parse_i64};
+use larder_storage::table::Expiry;
+use larder_storage::types::zset::ZSet;
+use larder_storage::value::{Content, Object};
+
+use super::command::Command;
+use crate::config::KeyspaceEvents as Class;
+use crate::error::{Error, Outcome};
+use crate::locked::Locked;
+
+mod combine;
+mod lookup;
+mod pop;
+mod random;
+mod range;
+mod scan;
+mod write;
+
+pub(super) const COMMANDS: &[Command] = &[
+    write::ZADD,
+    write::ZINCRBY,
+    write::ZREM,
+    lookup::ZCARD,
+    lookup::ZSCORE,
+    lookup::ZMSCORE,
+    lookup::ZRANK,
+    lookup::ZREVRANK,
+    range::ZRANGE,
+    range::ZRANGESTORE,
+    range::ZREVRANGE,
+    range::ZRANGEBYSCORE,
+    range::ZREVRANGEBYSCORE,
+    range::ZRANGEBYLEX,
+    range::ZREVRANGEBYLEX,
+    range::ZCOUNT,
+    range::ZLEXCOUNT,
+    range::ZREMRANGEBYRANK,
+    range::ZREMRANGEBYSCORE,
+    range::ZREMRANGEBYLEX,
+    combine::ZUNION,
+    combine::ZUNIONSTORE,
+    combine::ZINTER,
+    combine::ZINTERSTORE,
+    combine::ZINTERCARD,
+    combine::ZDIFF,
+    combine::ZDIFFSTORE,
+    pop::ZPOPMIN,
+    pop::ZPOPMAX,
+    pop::ZMPOP,
+    random::ZRANDMEMBER,
+    scan::ZSCAN,
+];
+
+/// An integer from 0 on, or the error given.
+fn natural(arg: &[u8], error: Error) -> Result<usize, Error> {
+    parse_i64(arg).and_then(|number| usize::try_from(number).ok()).ok_or(error)
+}
+
+/// How members stand beside their scores in a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// No scores.
+    Members,
+    /// Member, score, member, score.
+    Flat,
+    /// An array of two for each.
+    Pairs,
+}
+
+impl Layout {
+    /// The usual one: clients of RESP3 get pairs.
+    fn usual(with_scores: bool, proto: Proto) -> Self {
+        match (with_scores, proto) {
+            (false, _) => Self::Members,
+            (true, Proto::Resp2) => Self::Flat,
+            (true, Proto::Resp3) => Self::Pairs,
+        }
+    }
+
+    /// Announces so many elements.
+    #[inline]
+    fn begin(self, reply: &mut Reply, elements: usize) {
+        reply.array(if self == Self::Flat { elements * 2 } else { elements });
+    }
+
+    #[inline]
+    fn element(self, reply: &mut Reply, member: &[u8], score: f64) {
+        if self == Self::Pairs {
+            reply.array(2);
+        }
+        reply.bulk(member);
+        if self != Self::Members {
+            reply.double(score);
+        }
+    }
+
+    /// Answers elements in the order in which they come.
+    #[inline]
+    fn answer<'a>(self, reply: &mut Reply, elements: impl ExactSizeIterator<Item = (&'a [u8], f64)>) {
+        self.begin(reply, elements.len());
+        elements.for_each(|(member, score)| self.element(reply, member, score));
+    }
+}
+
+/// Stores a set under a key, whatever that held, and answers its size. An empty one removes the key.
+fn store(locked: &mut Locked<'_>, key: &[u8], zset: ZSet, event: &'static str, reply: &mut Reply) -> Outcome {
+    let len = zset.as_ref().len();
+    if len > 0 {
+        locked.set(key, Content::Object(Box::new(Object::ZSet(zset))), Expiry::Set(None))?;
+        locked.changed(Class::ZSET, event, key);
+    } else if locked.remove(key) {
+        locked.changed(Class::GENERIC, "del", key);
+    }
+    reply.int(len as i64);
+    Ok(())
+}
+
+/// What a removal of elements has done to a set.
+struct Removal {
+    /// How many are gone.
+    count: usize,
+    /// Whether no other is left.
+    all: bool,
+}
+
+impl Removal {
+    fn new(zset: &ZSet, count: usize) -> Self {
+        Self { count, all: zset.as_ref().is_empty() }
+    }
+}
+
+/// Tells that elements were removed, if any were; removes the key if none is left.
+fn removed(locked: &mut Locked<'_>, key: &[u8], event: &'static str, removal: &Removal) {
+    if removal.count == 0 {
+        return;
+    }
+    locked.changed(Class::ZSET, event, key);
+    locked.count_changes(removal.count as u64 - 1);
+    if removal.all {
+        locked.drop_if_empty(key);
+    }
+}
