@@ -382,11 +382,11 @@ impl<'a> Locked<'a> {
         change: impl FnOnce(&mut ZSet, &Env<'_>) -> R,
     ) -> Result<Option<R>, Error> {
         let env = self.engine.env();
-        if let Some(entry) = self.look(key) {
-            if entry.kind() != Kind::ZSet {
+        if let Some((hash, pos)) = self.locate(key) {
+            if self.touched(hash, pos).is_none_or(|entry| entry.kind() != Kind::ZSet) {
                 return Err(WRONG_TYPE);
             }
-            return self.update(key, |object| match object {
+            return self.update(hash, pos, |object| match object {
                 Object::ZSet(zset) => Some(change(zset, &env)),
                 Object::Str(_) => None,
             });
@@ -405,16 +405,21 @@ impl<'a> Locked<'a> {
 
     /// Changes a collection that is there; removes the key if it becomes empty. The caller names the event of the
     /// change, and then calls [`Locked::drop_if_empty`].
-    fn update<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Object) -> Option<R>) -> Result<Option<R>, Error> {
-        let (hash, db) = (self.hash(key), self.db);
+    fn update<R>(
+        &mut self,
+        hash: u64,
+        pos: Pos,
+        change: impl FnOnce(&mut Object) -> Option<R>,
+    ) -> Result<Option<R>, Error> {
+        let db = self.db;
         let Some(table) = self.guarded(hash).shard.table_mut(db) else { return Ok(None) };
-        let Some(pos) = table.find(hash, key) else { return Ok(None) };
         Ok(table.update(pos, change)?)
     }
 
     /// Changes the bytes of a string that has an allocation of its own; others are left as they are.
     pub(crate) fn update_string(&mut self, key: &[u8], change: impl FnOnce(&mut BytesMut)) -> Outcome {
-        self.update(key, |object| {
+        let Some((hash, pos)) = self.locate(key) else { return Ok(()) };
+        self.update(hash, pos, |object| {
             if let Object::Str(string) = object {
                 string.change(change);
             }
