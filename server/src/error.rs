@@ -165,6 +165,7 @@ pub(crate) fn unknown_command(args: larder_protocol::Args<'_>) -> Error {
 
 /// The answer to an unknown subcommand of a container command.
 pub(crate) fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
     Error::made(format!("ERR unknown subcommand '{name}'. Try {} HELP.", container.to_uppercase()))
 }

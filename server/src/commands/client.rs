@@ -289,7 +289,8 @@ fn setname(_: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply)
 
 /// Whether a text may stand in a field of CLIENT LIST: printable, and without a space.
 pub(super) fn is_name(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_graphic)
+    // Redis reads the text as a C string, which ends at a zero.
+    text.iter().take_while(|byte| **byte != 0).all(u8::is_ascii_graphic)
 }
 
 fn setinfo(_: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {

@@ -57,6 +57,8 @@ pub struct KeySpec {
     pub find: Find,
     /// [`RO`], [`RW`], [`OW`] or [`RM`], with [`ACCESS`] and the like.
     pub flags: u16,
+    /// Redis's remark on the flags, if it has one.
+    pub notes: &'static str,
 }
 
 /// How keys are found from the beginning of a [`KeySpec`].
@@ -98,17 +100,24 @@ pub const VARIABLE: u16 = 1 << 10;
 
 /// The key at index `begin`.
 pub const fn key(begin: u8, flags: u16) -> KeySpec {
-    KeySpec { begin, find: Find::Range { last: 0, step: 1 }, flags }
+    KeySpec { begin, find: Find::Range { last: 0, step: 1 }, flags, notes: "" }
+}
+
+impl KeySpec {
+    /// Adds Redis's remark on the flags.
+    pub const fn notes(self, notes: &'static str) -> Self {
+        Self { notes, ..self }
+    }
 }
 
 /// The keys from index `begin` to the end, every `step`-th argument.
 pub const fn keys(begin: u8, step: u8, flags: u16) -> KeySpec {
-    KeySpec { begin, find: Find::Range { last: -1, step }, flags }
+    KeySpec { begin, find: Find::Range { last: -1, step }, flags, notes: "" }
 }
 
 /// A count at index `begin`, then that many keys.
 pub const fn counted(begin: u8, flags: u16) -> KeySpec {
-    KeySpec { begin, find: Find::Counted, flags }
+    KeySpec { begin, find: Find::Counted, flags, notes: "" }
 }
 
 /// Changes data.

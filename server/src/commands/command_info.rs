@@ -253,7 +253,11 @@ impl LegacyRange {
 }
 
 fn write_key_spec(spec: &KeySpec, reply: &mut Reply) {
-    reply.map(3);
+    reply.map(if spec.notes.is_empty() { 3 } else { 4 });
+    if !spec.notes.is_empty() {
+        reply.bulk(b"notes");
+        reply.bulk(spec.notes.as_bytes());
+    }
     reply.bulk(b"flags");
     write_names(key_flag_names(spec.flags), reply);
     write_search("begin_search", "index", &[("index", i64::from(spec.begin))], reply);

@@ -22,7 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write(
         "SET",
         Arity::at_least(2),
-        &[key(1, RW | ACCESS | UPDATE | VARIABLE)],
+        &[key(1, RW | ACCESS | UPDATE | VARIABLE).notes("RW and ACCESS due to the optional `GET` argument")],
         set,
     )
     .flags(DENYOOM)
@@ -56,7 +56,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write(
         "GETEX",
         Arity::at_least(1),
-        &[key(1, RW | ACCESS | UPDATE)],
+        &[key(1, RW | ACCESS | UPDATE).notes("RW and UPDATE because it changes the TTL")],
         getex,
     )
     .flags(FAST)

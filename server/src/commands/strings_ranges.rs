@@ -113,6 +113,7 @@ const LCS_KEYS: &[KeySpec] = &[KeySpec {
     begin: 1,
     find: Find::Range { last: 1, step: 1 },
     flags: RO | ACCESS,
+    notes: "",
 }];
 
 const LCS_INDEXES: &str = r#"1) "matches"

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use larder_protocol::{Args, Reply};
 use larder_storage::types::Env;
-use larder_storage::types::zset::{ZSet, ZSetRef};
+use larder_storage::types::zset::{Full, ZSet, ZSetRef};
 use larder_storage::value::Value;
 
 use super::super::command::*;
@@ -222,8 +222,7 @@ impl<'a> Call<'a> {
     fn store(self, locked: &mut Locked<'_>, key: &[u8], event: &'static str, reply: &mut Reply) -> Outcome {
         let (env, operation) = (locked.env(), self.operation);
         let (inputs, options) = self.inputs(locked)?;
-        let zset = ZSet::from_sorted(env, combined(env, operation, &inputs, options.aggregate))?;
-        drop(inputs);
+        let zset = built(env, combined(env, operation, &inputs, options.aggregate))?;
         store(locked, key, zset, event, reply)
     }
 }
@@ -379,6 +378,15 @@ fn combined<'a>(
         scores.then_with(|| one.0.cmp(other.0))
     });
     elements
+}
+
+/// A set of elements in order. One that will not be packed never is, even in part: that would make a -0 of its scores
+/// a 0.
+fn built(env: Env<'_>, elements: Vec<(&[u8], f64)>) -> Result<ZSet, Full> {
+    let is_large = elements.len() > env.zset_max_packed_entries
+        || elements.iter().any(|(member, _)| member.len() > env.zset_max_packed_value);
+    let zset_max_packed_entries = if is_large { 0 } else { env.zset_max_packed_entries };
+    ZSet::from_sorted(Env { zset_max_packed_entries, ..env }, elements)
 }
 
 fn union<'a>(inputs: &[Input<'a>], aggregate: Aggregate) -> Vec<(&'a [u8], f64)> {

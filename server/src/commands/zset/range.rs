@@ -336,10 +336,38 @@ impl<'a> Ends<'a> {
             Self::Score((low, without_low), (high, without_high)) => {
                 (zset.rank_of_score(low, without_low), zset.rank_of_score(high, !without_high))
             }
-            Self::Member(low, high) => (rank_of_bound(zset, low, false), rank_of_bound(zset, high, true)),
+            Self::Member(low, high) => lex_ranks(zset, low, high),
         };
         start..end.max(start)
     }
+}
+
+/// The ranks of a lexical range. Among different scores such a range has no meaning; then this answers what Redis
+/// answers for a packed set: nothing unless the ends fit, else what follows the first member that is high enough.
+fn lex_ranks(zset: ZSetRef<'_>, low: LexBound<'_>, high: LexBound<'_>) -> (usize, usize) {
+    let member_at = |rank: usize| zset.range(rank, rank + 1).next().map(|(member, _)| member);
+    let (Some(first), Some(last)) = (member_at(0), member_at(zset.len().saturating_sub(1))) else { return (0, 0) };
+    let above_low = |member: &[u8]| match low {
+        LexBound::Lowest => true,
+        LexBound::Highest => false,
+        LexBound::Inclusive(bound) => member >= bound,
+        LexBound::Exclusive(bound) => member > bound,
+    };
+    let below_high = |member: &[u8]| match high {
+        LexBound::Lowest => false,
+        LexBound::Highest => true,
+        LexBound::Inclusive(bound) => member <= bound,
+        LexBound::Exclusive(bound) => member < bound,
+    };
+    if !above_low(last) || !below_high(first) {
+        return (0, 0);
+    }
+    if let ZSetRef::Packed(_) = zset {
+        let members = || zset.range(0, zset.len()).map(|(member, _)| member);
+        let start = members().take_while(|member| !above_low(member)).count();
+        return (start, start + members().skip(start).take_while(|member| below_high(member)).count());
+    }
+    (rank_of_bound(zset, low, false), rank_of_bound(zset, high, true))
 }
 
 /// How many members stand before a bound; an inclusive one counts itself if it ends the range.
