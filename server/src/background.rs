@@ -47,6 +47,9 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
     let mut more = engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, SLICE);
     if number == 0 {
         more |= engine.free_garbage(SLICE);
+        more |= engine.evictor().relieve(engine, stats);
+        more |= engine.evictor().rebase_step(engine);
+        engine.rates.tick(engine);
     }
     more | compact(engine, (number..engine.keyspace().shards()).step_by(threads))
 }

@@ -225,13 +225,6 @@ impl Engine {
         self.ticks.note(self.keyspace.tick(), self.clock.now_ms());
     }
 
-    /// What options that have just changed ask for beyond their new value.
-    pub(crate) fn settings_changed(&self, names: &[&str]) {
-        if names.contains(&"maxmemory-policy") {
-            self.evictor.forget_candidates();
-        }
-    }
-
     /// Who chooses what is evicted.
     pub(crate) fn evictor(&self) -> &Evictor {
         &self.evictor

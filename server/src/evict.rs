@@ -1,7 +1,24 @@
-//! Eviction under `maxmemory`.
+//! Eviction under `maxmemory`: whoever needs room makes it, in small steps, before its value is stored.
+//!
+//! The search for victims is storage's ([`larder_storage::evict`]); here victims are removed through [`Locked`], so
+//! that the change has its effects, and the policy follows the option. One thread evicts at a time; the lock is taken
+//! before shards and never while one is held.
 
+use larder_storage::evict::{Choice, Chooser, Rebase, Rule, Selection};
+use larder_storage::keyspace::ShardSet;
+use parking_lot::Mutex;
+
+use crate::config::MaxmemoryPolicy;
 use crate::engine::Engine;
+use crate::locked::Locked;
 use crate::stats::WorkerStats;
+
+/// Victims of one step.
+const VICTIMS: usize = 64;
+/// Searches of one step: not each finds a victim that still stands.
+const SEARCHES: usize = 256;
+/// Segments whose histories one step brings up to date.
+const REBASED: u32 = 64;
 
 /// Whether a command may add data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,17 +31,161 @@ pub(crate) enum Room {
     None,
 }
 
-/// Chooses what goes.
-pub(crate) struct Evictor {}
+/// See the module's page.
+pub(crate) struct Evictor {
+    chooser: Mutex<Chooser>,
+    rebase: Mutex<Rebase>,
+}
 
 impl Evictor {
-    pub(crate) fn new(_seed: u64) -> Self {
-        Self {}
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { chooser: Mutex::new(Chooser::new(seed)), rebase: Mutex::new(Rebase::new(0)) }
     }
 
-    pub(crate) fn forget_candidates(&self) {}
+    /// Evicts until `limit` bytes are used, 64 keys at most. Must not be called while shards are held.
+    pub(crate) fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
+        let mut chooser = self.chooser.lock();
+        chooser.select(engine.keyspace(), selection(engine));
+        let mut victims = 0;
+        for _ in 0..SEARCHES {
+            if engine.keyspace().used_memory() as u64 <= limit {
+                return Room::Enough;
+            }
+            if victims == VICTIMS {
+                return Room::More;
+            }
+            match chooser.next(engine.keyspace()) {
+                Choice::Victim(victim) => {
+                    let set = ShardSet::one(victim.shard);
+                    let mut locked = Locked::new(engine, set, engine.clock().now_ms(), stats);
+                    locked.select(victim.database);
+                    let stands = locked.shards().only().and_then(|guarded| victim.stands(&guarded.shard));
+                    if let Some(hash) = stands {
+                        locked.evict(hash, victim.pos);
+                        victims += 1;
+                    }
+                }
+                Choice::Later => {}
+                Choice::Nothing => return Room::None,
+            }
+        }
+        Room::More
+    }
 
-    pub(crate) fn step(&self, _engine: &Engine, _stats: &WorkerStats, _limit: u64) -> Room {
-        Room::None
+    /// Makes room in the background when the limit was lowered; whether more is to be done.
+    pub(crate) fn relieve(&self, engine: &Engine, stats: &WorkerStats) -> bool {
+        let limit = engine.settings().maxmemory.get();
+        limit > 0
+            && engine.keyspace().used_memory() as u64 > limit
+            && selection(engine).is_some()
+            && self.step(engine, stats, limit) == Room::More
+    }
+
+    /// A step of the pass that keeps old histories old though ticks wrap; whether the pass goes on.
+    pub(crate) fn rebase_step(&self, engine: &Engine) -> bool {
+        self.rebase.lock().step(engine.keyspace(), REBASED)
+    }
+}
+
+fn selection(engine: &Engine) -> Option<Selection> {
+    let (rule, volatile) = match engine.settings().maxmemory_policy.get() {
+        MaxmemoryPolicy::Noeviction => return None,
+        MaxmemoryPolicy::AllkeysLru => (Rule::Lru, false),
+        MaxmemoryPolicy::VolatileLru => (Rule::Lru, true),
+        MaxmemoryPolicy::AllkeysLfu => (Rule::Lfu, false),
+        MaxmemoryPolicy::VolatileLfu => (Rule::Lfu, true),
+        MaxmemoryPolicy::AllkeysRandom => (Rule::Random, false),
+        MaxmemoryPolicy::VolatileRandom => (Rule::Random, true),
+        MaxmemoryPolicy::VolatileTtl => (Rule::Ttl, true),
+    };
+    Some(Selection { rule, volatile })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Connection, Server, Value};
+
+    const LIMIT: usize = 6 << 20;
+
+    fn fill(policy: &str, expiring: bool) -> (Server, Connection) {
+        let limit = LIMIT.to_string();
+        let server = Server::builder().seed(7).option("maxmemory", &limit).option("maxmemory-policy", policy).build().unwrap();
+        let mut connection = server.connect();
+        for number in 0..40_000usize {
+            let (key, value) = (format!("key:{number}"), vec![b'v'; number * 7919 % 700]);
+            let mut command = vec![b"SET".to_vec(), key.into_bytes(), value];
+            if expiring {
+                command.extend([b"EX".to_vec(), (1000 + number * 31 % 5000).to_string().into_bytes()]);
+            }
+            let reply = connection.execute(command);
+            assert!(matches!(reply, Value::Simple(_)), "{policy}: {reply}");
+            let used = server.engine().keyspace().used_memory();
+            assert!(used <= LIMIT + 2048 + 4096, "{policy}: {used} bytes are used after {number}");
+        }
+        server.engine().validate();
+        (server, connection)
+    }
+
+    #[test]
+    fn memory_stays_within_its_limit_under_every_policy() {
+        for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
+            fill(policy, false);
+        }
+        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+            fill(policy, true);
+        }
+    }
+
+    #[test]
+    fn keys_without_an_expiry_are_spared() {
+        let limit = LIMIT.to_string();
+        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+            let server =
+                Server::builder().option("maxmemory", &limit).option("maxmemory-policy", policy).build().unwrap();
+            let mut connection = server.connect();
+            for number in 0..2000 {
+                connection.execute(["SET", &format!("kept:{number}"), "value"]);
+            }
+            for number in 0..60_000 {
+                connection.execute(["SET", &format!("expiring:{number}"), &"v".repeat(100), "EX", "1000"]);
+            }
+            for number in 0..2000 {
+                assert_eq!(connection.execute(["EXISTS", &format!("kept:{number}")]).to_string(), "(integer) 1", "{policy}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_victims_the_answer_is_out_of_memory() {
+        for policy in ["noeviction", "volatile-lru"] {
+            let server =
+                Server::builder().option("maxmemory", "1mb").option("maxmemory-policy", policy).build().unwrap();
+            let mut connection = server.connect();
+            let full = (0..20_000).any(|number| {
+                let reply = connection.execute(["SET", &format!("key:{number}"), &"v".repeat(200)]).to_string();
+                reply == "(error) OOM command not allowed when used memory > 'maxmemory'."
+            });
+            assert!(full, "{policy}");
+            assert_eq!(connection.execute(["GET", "key:0"]).to_string().len(), 202, "{policy}: reads go on");
+            assert_eq!(connection.execute(["DEL", "key:0"]).to_string(), "(integer) 1", "{policy}: deletes go on");
+        }
+    }
+
+    #[test]
+    fn recently_used_keys_stay() {
+        let limit = LIMIT.to_string();
+        let server =
+            Server::builder().option("maxmemory", &limit).option("maxmemory-policy", "allkeys-lru").build().unwrap();
+        let mut connection = server.connect();
+        for number in 0..100_000 {
+            connection.execute(["SET", &format!("key:{number}"), &"v".repeat(100)]);
+            if number % 50 == 0 {
+                for hot in 0..100 {
+                    connection.execute(["GET", &format!("key:{hot}")]);
+                }
+            }
+        }
+        let kept = (0..100).filter(|hot| connection.execute(["GET", &format!("key:{hot}")]) != Value::Null).count();
+        assert!(kept >= 99, "{kept} of 100 hot keys stayed");
     }
 }

@@ -13,6 +13,7 @@ use larder_protocol::{Args, OwnedArgs};
 use larder_storage::entry::Entry;
 use larder_storage::index::Pos;
 use larder_storage::keyspace::{Guarded, ShardSet};
+use larder_storage::shard::NewEntry;
 use larder_storage::table::{Expiry, Table};
 use larder_storage::types::Env;
 use larder_storage::types::zset::{ZSet, ZSetRef};
@@ -229,14 +230,13 @@ impl<'a> Locked<'a> {
         let db = self.db;
         let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
         let key = table.entry(pos).key().to_vec();
-        let object = table.remove(pos, hash);
+        let object = self.guarded(hash).shard.evict(db, hash, pos);
         self.dropped.extend(object);
         self.stats.evicted();
         self.removed_by_server(hash, &key, Class::EVICTED, "evicted");
     }
 
     fn removed_by_server(&mut self, hash: u64, key: &[u8], class: Class, event: &'static str) {
-        self.guarded(hash);
         let db = self.db;
         self.shards.of(hash).extra.watchers.mark(db, key);
         self.engine.publish_event(db, class, event, key);
@@ -359,8 +359,7 @@ impl<'a> Locked<'a> {
             Expiry::Set(at) => at,
             Expiry::Keep => None,
         };
-        let table = shard.table_for_insert(db, &self.engine.env());
-        table.insert(hash, key, content, at, tick)?;
+        shard.insert(db, NewEntry { hash, key, content, expiry: at, tick }, &self.engine.env())?;
         self.created(key);
         Ok(())
     }

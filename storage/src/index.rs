@@ -10,11 +10,11 @@
 //! different bits of the hash.
 //!
 //! Segments also keep a lower bound of their elements' deadlines, ordered in a set, so that a sweep visits only
-//! segments in which something is due.
+//! segments in which something is due, and marked in a bit map, so that each of them can be drawn alike.
 //!
 //! Invariants: every segment of depth `d` is reached by exactly `2^(depth - d)` directory places; an element is in
 //! the segment (or its overflow chain) that its hash addresses; a segment with a deadline stands in `deadlines`
-//! under just that deadline.
+//! under just that deadline and is marked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,6 +153,8 @@ pub struct Index<S> {
     /// Overflow segments of a segment that may not split any more (only under colliding hashes).
     overflow: BTreeMap<u32, Vec<u32>>,
     deadlines: BTreeSet<(u64, u32)>,
+    /// A bit per segment: whether it stands in `deadlines`.
+    marks: Vec<u64>,
 }
 
 impl<S: Slot> Default for Index<S> {
@@ -173,6 +175,7 @@ impl<S: Slot> Index<S> {
             at_depth: [0; 65],
             overflow: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            marks: Vec::new(),
         }
     }
 
@@ -237,6 +240,13 @@ impl<S: Slot> Index<S> {
     #[inline]
     pub fn get(&self, pos: Pos) -> S {
         self.segment(pos.segment).slots[pos.slot as usize]
+    }
+
+    /// The slot at a position that may have become invalid, if an element stands there.
+    #[inline]
+    pub fn occupant(&self, pos: Pos) -> Option<S> {
+        let segment = self.chunks.get(pos.segment as usize / CHUNK)?.get(pos.segment as usize % CHUNK)?;
+        (segment.tag(pos.slot as usize) != 0).then(|| segment.slots[pos.slot as usize])
     }
 
     /// Replaces the slot at a position.
@@ -345,6 +355,7 @@ impl<S: Slot> Index<S> {
         if deadline != NO_DEADLINE {
             upper.set_deadline(deadline);
             self.deadlines.insert((deadline, new));
+            self.mark(new);
         }
         *self.segment_mut(new) = upper;
 
@@ -417,7 +428,8 @@ impl<S: Slot> Index<S> {
     fn absorb(&mut self, low: u32, high: u32) {
         let deadline = self.segment(high).deadline();
         self.drop_deadline(high);
-        let gone = self.segment(high).clone();
+        // Nothing may be found in a segment that is not in use.
+        let gone = std::mem::replace(self.segment_mut(high), Segment::new(0));
         let depth = gone.depth();
         let segment = self.segment_mut(low);
         segment.set_depth(depth - 1);
@@ -429,8 +441,6 @@ impl<S: Slot> Index<S> {
             segment.put(slot, gone.tag(slot), gone.slots[slot]);
         }
         self.lower_deadline(low, deadline);
-        // Walks by number must find nothing in it.
-        *self.segment_mut(high) = Segment::new(depth);
         self.free.push(high);
         self.at_depth[depth as usize] -= 2;
         self.at_depth[depth as usize - 1] += 1;
@@ -535,6 +545,7 @@ impl<S: Slot> Index<S> {
         if at < NO_DEADLINE {
             self.segment_mut(segment).set_deadline(at);
             self.deadlines.insert((at, segment));
+            self.mark(segment);
         }
     }
 
@@ -542,8 +553,17 @@ impl<S: Slot> Index<S> {
         let before = self.segment(segment).deadline();
         if before != NO_DEADLINE {
             self.deadlines.remove(&(before, segment));
+            self.marks[segment as usize / 64] &= !(1 << (segment % 64));
             self.segment_mut(segment).set_deadline(NO_DEADLINE);
         }
+    }
+
+    fn mark(&mut self, segment: u32) {
+        let word = segment as usize / 64;
+        if word >= self.marks.len() {
+            self.marks.resize(word + 1, 0);
+        }
+        self.marks[word] |= 1 << (segment % 64);
     }
 
     /// The earliest deadline of all segments, and that segment.
@@ -552,23 +572,28 @@ impl<S: Slot> Index<S> {
         self.deadlines.first().copied()
     }
 
-    /// The latest deadline of all segments, and that segment.
-    pub fn last_deadline(&self) -> Option<(u64, u32)> {
-        self.deadlines.last().copied()
-    }
-
     /// The deadline of a segment, [`NO_DEADLINE`] for none.
     pub fn deadline(&self, segment: u32) -> u64 {
         self.segment(segment).deadline()
     }
 
-    /// A segment that holds a deadline: the first at or after `(at, segment)`, else the first of all.
-    pub fn deadline_after(&self, at: u64, segment: u32) -> Option<(u64, u32)> {
-        self.deadlines
-            .range((at, segment)..)
-            .next()
-            .or_else(|| self.deadlines.first())
-            .copied()
+    /// How many segments have a deadline.
+    pub fn with_deadline(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// The segment number `nth` of those with a deadline, in the order of their numbers: 0 is the first.
+    pub fn nth_with_deadline(&self, nth: usize) -> Option<u32> {
+        let mut left = nth as u32;
+        for (at, &marks) in self.marks.iter().enumerate() {
+            let here = marks.count_ones();
+            if left < here {
+                let rest = (0..left).fold(marks, |marks, _| marks & (marks - 1));
+                return Some(at as u32 * 64 + rest.trailing_zeros());
+            }
+            left -= here;
+        }
+        None
     }
 
     /// Frees up to `chunks` blocks of memory; true when all is freed. For dropping in slices; the index holds
@@ -577,6 +602,7 @@ impl<S: Slot> Index<S> {
         self.len = 0;
         self.directory = Vec::new();
         self.deadlines.clear();
+        self.marks = Vec::new();
         self.chunks
             .truncate(self.chunks.len().saturating_sub(chunks));
         if self.chunks.is_empty() {
@@ -630,9 +656,13 @@ impl<S: Slot> Index<S> {
                 let deadline = self.segment(member).deadline();
                 let listed = self.deadlines.contains(&(deadline, member));
                 assert_eq!(listed, deadline != NO_DEADLINE, "deadlines are listed");
+                let marked = self.marks.get(member as usize / 64).is_some_and(|marks| marks >> (member % 64) & 1 == 1);
+                assert_eq!(listed, marked, "segments with a deadline are marked");
             }
             place += width;
         }
+        let marked: u32 = self.marks.iter().map(|marks| marks.count_ones()).sum();
+        assert_eq!(marked as usize, self.deadlines.len(), "only segments with a deadline are marked");
         assert_eq!(seen, self.len, "every element is counted");
         assert_eq!(depths, self.at_depth, "depths are counted");
         assert!(
@@ -780,5 +810,20 @@ mod tests {
             assert!(index.segment(pos.segment).deadline() <= 10_000 - number as u64);
         }
         assert_eq!(index.first_deadline().unwrap().0, 10_000 - 1999);
+    }
+
+    #[test]
+    fn segments_with_a_deadline_are_found_by_their_number() {
+        let mut index = Index::<u32>::new();
+        let positions: Vec<Pos> = (0..9000).map(|number| index.insert(spread(number), number, spread)).collect();
+        assert_eq!((index.with_deadline(), index.nth_with_deadline(0)), (0, None));
+        let mut expected: Vec<u32> = positions.iter().map(|pos| pos.segment).filter(|segment| segment % 7 == 3).collect();
+        expected.sort_unstable();
+        expected.dedup();
+        expected.iter().for_each(|&segment| index.set_deadline(segment, 5));
+        let found: Vec<u32> = (0..index.with_deadline()).filter_map(|nth| index.nth_with_deadline(nth)).collect();
+        assert!(found.len() > 20);
+        assert_eq!(found, expected);
+        assert_eq!(index.nth_with_deadline(found.len()), None);
     }
 }

@@ -122,7 +122,7 @@ impl<X: Default> Keyspace<X> {
         let shards = options.shards.clamp(1, MAX_SHARDS).next_power_of_two();
         let lane = |number: usize| Lane {
             guarded: Mutex::new(Guarded {
-                shard: Shard::new(options.databases, Rng::seeded(options.seed ^ (number as u64 + 1))),
+                shard: Shard::new(options.databases, shards, Rng::seeded(options.seed ^ (number as u64 + 1))),
                 extra: X::default(),
             }),
             next_due: AtomicU64::new(u64::MAX),

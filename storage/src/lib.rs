@@ -7,6 +7,7 @@
 pub mod clock;
 mod cpu;
 pub mod entry;
+pub mod evict;
 pub mod hasher;
 pub mod index;
 pub mod keyspace;

@@ -1,12 +1,15 @@
 //! One shard's slice of all databases, each made at its first key.
 
+use crate::evict::ghost::Ghost;
 use crate::hasher::Hasher;
+use crate::index::Pos;
 use crate::rng::Rng;
-use crate::table::Table;
+use crate::table::{Full, Table};
 use crate::types::Env;
+use crate::value::{Content, Object};
 
-/// Inserts of one turnover of a shard that move the tick.
-const TICKS_PER_SHARD: usize = 4;
+/// Ticks in the time in which as many keys are inserted as there are.
+const TICKS_PER_TURNOVER: usize = 256;
 
 /// See the module's page.
 pub struct Shard {
@@ -15,7 +18,26 @@ pub struct Shard {
     pub rng: Rng,
     changed: bool,
     published: i64,
+    /// Inserts that have not moved the tick yet.
     inserts: usize,
+    /// One of how many shards this is.
+    shards: usize,
+    /// Keys evicted of late, while the eviction policy asks for it.
+    ghost: Option<Ghost>,
+}
+
+/// A key to be stored.
+pub struct NewEntry<'a> {
+    /// The key's hash.
+    pub hash: u64,
+    /// The key.
+    pub key: &'a [u8],
+    /// The value.
+    pub content: Content<'a>,
+    /// When it expires, in milliseconds since 1970.
+    pub expiry: Option<u64>,
+    /// The present tick.
+    pub tick: u32,
 }
 
 /// What has changed since it was last asked.
@@ -26,9 +48,9 @@ pub(crate) struct Change {
 }
 
 impl Shard {
-    pub(crate) fn new(databases: usize, rng: Rng) -> Self {
+    pub(crate) fn new(databases: usize, shards: usize, rng: Rng) -> Self {
         let tables = (0..databases).map(|_| None).collect();
-        Self { tables, rng, changed: false, published: 0, inserts: 0 }
+        Self { tables, rng, changed: false, published: 0, inserts: 0, shards, ghost: None }
     }
 
     /// A database's table, if it has keys here.
@@ -50,12 +72,37 @@ impl Shard {
         self.tables[database].as_deref_mut()
     }
 
-    /// A database's table, made if it is not there, for an insert.
+    /// Stores a key that is known to be absent from a database, whose table is made if it is not there. The key's
+    /// history begins with what is remembered of it.
     #[inline]
-    pub fn table_for_insert(&mut self, database: usize, env: &Env<'_>) -> &mut Table {
+    pub fn insert(&mut self, database: usize, entry: NewEntry<'_>, env: &Env<'_>) -> Result<Pos, Full> {
         self.changed = true;
         self.inserts += 1;
-        self.tables[database].get_or_insert_with(|| Box::new(Table::new(env)))
+        let NewEntry { hash, key, content, expiry, tick } = entry;
+        let table = self.tables[database].get_or_insert_with(|| Box::new(Table::new(env)));
+        let pos = table.insert(hash, key, content, expiry, tick)?;
+        if let Some(ghost) = &mut self.ghost {
+            table.set_history(pos, tick, ghost.welcome(hash, &mut self.rng));
+        }
+        Ok(pos)
+    }
+
+    /// Takes a key out for want of memory, and remembers it if the policy asks for it; gives its object, to be
+    /// dropped outside the lock.
+    pub fn evict(&mut self, database: usize, hash: u64, pos: Pos) -> Option<Box<Object>> {
+        self.changed = true;
+        let residents = self.len();
+        let table = self.tables[database].as_deref_mut()?;
+        if let Some(ghost) = &mut self.ghost {
+            ghost.put(hash, table.word(pos).frequency(), residents);
+        }
+        table.remove(pos, hash)
+    }
+
+    /// Begins to remember evicted keys, or forgets them all.
+    pub(crate) fn remember(&mut self, remember: bool) {
+        self.changed = true;
+        self.ghost = remember.then(|| self.ghost.take().unwrap_or_default());
     }
 
     /// Takes a database's table out, or puts another in; gives what was there.
@@ -81,7 +128,11 @@ impl Shard {
 
     /// Live bytes.
     pub fn memory(&self) -> usize {
-        self.tables.iter().flatten().map(|table| table.memory()).sum()
+        self.tables.iter().flatten().map(|table| table.memory()).sum::<usize>() + self.ghost_memory()
+    }
+
+    fn ghost_memory(&self) -> usize {
+        self.ghost.as_ref().map_or(0, Ghost::memory)
     }
 
     /// Bytes of free places in pages that exist.
@@ -90,13 +141,8 @@ impl Shard {
     }
 
     /// A random key of a database.
-    pub fn random(&mut self, database: usize) -> Option<crate::index::Pos> {
+    pub fn random(&mut self, database: usize) -> Option<Pos> {
         self.tables[database].as_deref()?.random(&mut self.rng)
-    }
-
-    /// A random segment of a database that holds keys with an expiry.
-    pub fn segment_with_expiry(&mut self, database: usize) -> Option<u32> {
-        self.tables[database].as_deref()?.segment_with_expiry(&mut self.rng)
     }
 
     /// Moves entries out of one sparse page; false when there is none.
@@ -109,7 +155,7 @@ impl Shard {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let (mut bytes, mut next_due, mut keys) = (0, u64::MAX, 0);
+        let (mut bytes, mut next_due, mut keys) = (self.ghost_memory() as i64, u64::MAX, 0);
         for table in self.tables.iter_mut() {
             if let Some(own) = table {
                 if own.is_empty() {
@@ -121,13 +167,23 @@ impl Shard {
                 }
             }
         }
-        let ticks = self.inserts / (keys / TICKS_PER_SHARD).max(1);
-        if ticks > 0 {
-            self.inserts = 0;
-        }
-        let change = Change { bytes: bytes - self.published, ticks: ticks as u32, next_due };
+        let ticks = self.take_ticks(keys);
+        let change = Change { bytes: bytes - self.published, ticks, next_due };
         self.published = bytes;
         Some(change)
+    }
+
+    /// How far the inserts move the tick of all shards. A shard counts only its own, which are as many for its size
+    /// as the others'; one of so few keys that it should move more than a tick per insert moves one.
+    #[inline]
+    fn take_ticks(&mut self, keys: usize) -> u32 {
+        let per_tick = (keys * self.shards / TICKS_PER_TURNOVER).max(1);
+        if self.inserts < per_tick {
+            return 0;
+        }
+        let ticks = self.inserts / per_tick;
+        self.inserts %= per_tick;
+        ticks as u32
     }
 
     /// Checks every invariant; panics with what is wrong. For tests.

@@ -114,11 +114,10 @@ impl Table {
         Word::from_bits(self.index.get(pos))
     }
 
-    /// The word at a position that may have become invalid.
+    /// The word at a position that may have become invalid, if an entry stands there.
+    #[inline]
     pub fn checked_word(&self, pos: Pos) -> Option<Word> {
-        let bits = ((pos.segment as usize) < self.index.segments())
-            .then(|| self.index.slots(pos.segment).find(|(at, _)| *at == pos))??;
-        Some(Word::from_bits(bits.1))
+        self.index.occupant(pos).map(Word::from_bits)
     }
 
     /// The hash of the key at a position.
@@ -382,12 +381,33 @@ impl Table {
         self.index.first_deadline().map(|(at, _)| at)
     }
 
-    /// A segment with expiring keys, from a random place on.
-    pub fn segment_with_expiry(&self, rng: &mut Rng) -> Option<u32> {
-        let (first, _) = self.index.first_deadline()?;
-        let last = self.index.last_deadline().map_or(first, |(at, _)| at);
-        let at = first + rng.below(last - first + 1);
-        self.index.deadline_after(at, rng.next_u64() as u32).map(|(_, segment)| segment)
+    /// How many segments may hold keys with an expiry: all that hold some are among them.
+    pub fn segments_with_expiry(&self) -> usize {
+        self.index.with_deadline()
+    }
+
+    /// One of the segments that may hold keys with an expiry, by its number among them from 0 on.
+    pub fn nth_segment_with_expiry(&self, nth: usize) -> Option<u32> {
+        self.index.nth_with_deadline(nth)
+    }
+
+    /// The segment that may hold the key that expires soonest.
+    pub fn soonest_segment(&self) -> Option<u32> {
+        self.index.first_deadline().map(|(_, segment)| segment)
+    }
+
+    /// Makes the lower bound of a segment's expiries exact; whether it changed.
+    pub fn refresh_deadline(&mut self, segment: u32) -> bool {
+        let expiries = self.index.slots(segment).filter_map(|(_, bits)| {
+            let word = Word::from_bits(bits);
+            word.expires().then(|| Entry::read(self.slab.cell(word.cell())).expiry()).flatten()
+        });
+        let earliest = expiries.min().map_or(NO_DEADLINE, |at| at.min(NO_DEADLINE - 1));
+        let changed = earliest != self.index.deadline(segment);
+        if changed {
+            self.index.set_deadline(segment, earliest);
+        }
+        changed
     }
 
     /// A key whose expiry is before or at `now`, looking into at most `segments` segments: `Ok(None)` when none is

@@ -81,8 +81,7 @@ fn set(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply
     let (pairs, []) = words.as_chunks::<2>() else { return Err(SYNTAX) };
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let addresses = &session.client.addresses;
-    let changed = engine.config().set(&pairs, addresses.loopback || addresses.unix).map_err(Error::made)?;
-    engine.settings_changed(&changed);
+    engine.config().set(&pairs, addresses.loopback || addresses.unix).map_err(Error::made)?;
     reply.ok();
     Ok(())
 }

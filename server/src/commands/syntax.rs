@@ -118,7 +118,7 @@ impl Reader {
     fn sequence(&mut self) -> Vec<Argument> {
         let mut sequence = Vec::new();
         while let Some(mut argument) = self.argument() {
-            argument.multiple = self.take(|token| token == "...").is_some();
+            argument.multiple |= self.take(|token| token == "...").is_some();
             sequence.push(argument);
         }
         sequence

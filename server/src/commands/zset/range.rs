@@ -324,8 +324,8 @@ impl<'a> Ends<'a> {
         })
     }
 
-    /// The ranks between the ends, none if they are the wrong way round. `reverse` says that given ranks begin at
-    /// the highest score; those that are answered always begin at the lowest.
+    /// The ranks between the ends, none if they are the wrong way round. `reverse` says that the range is read from
+    /// the highest score on, and that given ranks begin there; those that are answered always begin at the lowest.
     fn ranks(&self, zset: ZSetRef<'_>, reverse: bool) -> Range<usize> {
         let (start, end) = match *self {
             Self::Rank(first, last) => match index_range(first, last, zset.len()) {
@@ -336,17 +336,18 @@ impl<'a> Ends<'a> {
             Self::Score((low, without_low), (high, without_high)) => {
                 (zset.rank_of_score(low, without_low), zset.rank_of_score(high, !without_high))
             }
-            Self::Member(low, high) => lex_ranks(zset, low, high),
+            Self::Member(low, high) => lex_ranks(zset, low, high, reverse),
         };
         start..end.max(start)
     }
 }
 
 /// The ranks of a lexical range. Among different scores such a range has no meaning; then this answers what Redis
-/// answers for a packed set: nothing unless the ends fit, else what follows the first member that is high enough.
-fn lex_ranks(zset: ZSetRef<'_>, low: LexBound<'_>, high: LexBound<'_>) -> (usize, usize) {
-    let member_at = |rank: usize| zset.range(rank, rank + 1).next().map(|(member, _)| member);
-    let (Some(first), Some(last)) = (member_at(0), member_at(zset.len().saturating_sub(1))) else { return (0, 0) };
+/// answers for a packed set: nothing unless the ends fit, else what follows the first member, in the direction asked
+/// for, that is within the nearer end.
+fn lex_ranks(zset: ZSetRef<'_>, low: LexBound<'_>, high: LexBound<'_>, reverse: bool) -> (usize, usize) {
+    let len = zset.len();
+    let members = || zset.range(0, len).map(|(member, _)| member);
     let above_low = |member: &[u8]| match low {
         LexBound::Lowest => true,
         LexBound::Highest => false,
@@ -359,15 +360,39 @@ fn lex_ranks(zset: ZSetRef<'_>, low: LexBound<'_>, high: LexBound<'_>) -> (usize
         LexBound::Inclusive(bound) => member <= bound,
         LexBound::Exclusive(bound) => member < bound,
     };
-    if !above_low(last) || !below_high(first) {
+    if !members().next_back().is_some_and(above_low) || !members().next().is_some_and(below_high) {
         return (0, 0);
     }
-    if let ZSetRef::Packed(_) = zset {
-        let members = || zset.range(0, zset.len()).map(|(member, _)| member);
-        let start = members().take_while(|member| !above_low(member)).count();
-        return (start, start + members().skip(start).take_while(|member| below_high(member)).count());
+    match zset {
+        ZSetRef::Tree(_) => (rank_of_bound(zset, low, false), rank_of_bound(zset, high, true)),
+        ZSetRef::Packed(_) if reverse => {
+            let (after, within) = run_of_members(members().rev(), below_high, above_low);
+            (len - after - within, len - after)
+        }
+        ZSetRef::Packed(_) => {
+            let (before, within) = run_of_members(members(), above_low, below_high);
+            (before, before + within)
+        }
     }
-    (rank_of_bound(zset, low, false), rank_of_bound(zset, high, true))
+}
+
+/// How many members come before the first for which `enters` holds, and for how many from there on `stays` does.
+fn run_of_members<'a>(
+    members: impl Iterator<Item = &'a [u8]>,
+    enters: impl Fn(&[u8]) -> bool,
+    stays: impl Fn(&[u8]) -> bool,
+) -> (usize, usize) {
+    let (mut before, mut within) = (0, 0);
+    for member in members {
+        if within == 0 && !enters(member) {
+            before += 1;
+        } else if stays(member) {
+            within += 1;
+        } else {
+            break;
+        }
+    }
+    (before, within)
 }
 
 /// How many members stand before a bound; an inclusive one counts itself if it ends the range.

@@ -1,0 +1,283 @@
+//! Which entry goes when memory is short.
+//!
+//! No list of entries is kept, and nothing is written on the way of a request but an entry's own history. To find a
+//! victim, a [`Chooser`] looks at whole segments of a random shard (and of the next ones, until it has seen
+//! [`SAMPLE`] entries) and offers the best [`OFFERED`] to a small pool that spans all shards. The pool's best is the
+//! victim, if it is then still as it was seen; the caller removes it. One shard is locked at a time.
+//!
+//! A [`Policy`] tells which of two entries goes first; there is one per file. To add one, write its file, give it a
+//! [`Rule`], and name it in [`Chooser::next`].
+//!
+//! Sampling with a pool that carries good candidates over is Redis's idea ("Random notes on improving the Redis LRU
+//! algorithm", 2016). As histories stand side by side in a segment, a sample costs one stretch of memory, not a cache
+//! miss per entry.
+
+pub mod ghost;
+mod lfu;
+mod lru;
+mod pool;
+mod random;
+mod rebase;
+mod ttl;
+
+pub use pool::Candidate;
+pub use rebase::Rebase;
+
+use crate::index::Pos;
+use crate::keyspace::{Keyspace, ShardSet};
+use crate::rng::Rng;
+use crate::shard::Shard;
+use crate::table::Table;
+use crate::word::Word;
+use pool::Pool;
+use smallvec::SmallVec;
+
+/// Entries seen per sample.
+const SAMPLE: usize = 28;
+/// Of them, so many are offered to the pool.
+const OFFERED: usize = 2;
+/// Segments that one look into a shard may visit, and those of a whole sample: where only few entries have an expiry
+/// there is no end of segments that hold hardly one.
+const SEGMENTS_PER_SHARD: usize = 16;
+const SEGMENTS: usize = 64;
+
+/// What is seen of an entry in a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its word in the index.
+    pub word: Word,
+    /// What [`Policy::note`] gave.
+    pub note: u64,
+}
+
+/// Which of two entries goes first.
+pub trait Policy {
+    /// Whether keys are remembered for a while after they were evicted; see [`ghost`].
+    const REMEMBERS: bool = false;
+    /// Whether to look at the segment of a table's next expiry, rather than at random ones.
+    const SOONEST: bool = false;
+
+    /// What of an entry decides that its word does not tell.
+    #[inline]
+    fn note(&self, table: &Table, pos: Pos, rng: &mut Rng) -> u64 {
+        let _ = (table, pos, rng);
+        0
+    }
+
+    /// How early an entry goes that was seen so, at this tick: the highest rank goes first.
+    fn rank(&self, seen: Seen, tick: u32) -> u64;
+}
+
+/// A policy by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The least recently used goes first.
+    Lru,
+    /// The least frequently used goes first, age considered.
+    Lfu,
+    /// Any.
+    Random,
+    /// The one that expires soonest goes first. Only for keys with an expiry.
+    Ttl,
+}
+
+/// A policy and the keys that it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The policy.
+    pub rule: Rule,
+    /// Whether it spares keys without an expiry.
+    pub volatile: bool,
+}
+
+impl Selection {
+    fn remembers(self) -> bool {
+        match self.rule {
+            Rule::Lru => lru::Lru::REMEMBERS,
+            Rule::Lfu => lfu::Lfu::REMEMBERS,
+            Rule::Random => random::Random::REMEMBERS,
+            Rule::Ttl => ttl::Ttl::REMEMBERS,
+        }
+    }
+}
+
+/// What a [`Chooser`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This one.
+    Victim(Candidate),
+    /// Nothing yet, within the bound of one search: ask again.
+    Later,
+    /// There is nothing that the policy may take.
+    Nothing,
+}
+
+/// Finds victims for one keyspace. The same calls with the same seed find the same ones.
+pub struct Chooser {
+    selection: Option<Selection>,
+    pool: Pool,
+    rng: Rng,
+}
+
+impl Chooser {
+    /// One that evicts nothing yet.
+    pub fn new(seed: u64) -> Self {
+        Self { selection: None, pool: Pool::default(), rng: Rng::seeded(seed) }
+    }
+
+    /// Follows the policy from now on; `None` for no eviction. Locks every shard, one after the other, when evicted
+    /// keys shall be remembered that were not before, or the other way.
+    pub fn select<X: Default>(&mut self, keyspace: &Keyspace<X>, selection: Option<Selection>) {
+        if selection == self.selection {
+            return;
+        }
+        let remembered = self.selection.is_some_and(Selection::remembers);
+        let remembers = selection.is_some_and(Selection::remembers);
+        self.selection = selection;
+        self.pool.clear();
+        if remembers != remembered {
+            for shard in 0..keyspace.shards() {
+                if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
+                    guarded.shard.remember(remembers);
+                }
+            }
+        }
+    }
+
+    /// Finds a victim. It locks one shard after the other and holds none when it returns, so the caller has to lock
+    /// the victim's shard and see whether it [still stands](Candidate::stands) there.
+    pub fn next<X: Default>(&mut self, keyspace: &Keyspace<X>) -> Choice {
+        match self.selection {
+            None => Choice::Nothing,
+            Some(Selection { rule: Rule::Lru, volatile }) => self.choose(&lru::Lru, keyspace, volatile),
+            Some(Selection { rule: Rule::Lfu, volatile }) => self.choose(&lfu::Lfu, keyspace, volatile),
+            Some(Selection { rule: Rule::Random, volatile }) => self.choose(&random::Random, keyspace, volatile),
+            Some(Selection { rule: Rule::Ttl, .. }) => self.choose(&ttl::Ttl, keyspace, true),
+        }
+    }
+
+    fn choose<X: Default>(&mut self, policy: &impl Policy, keyspace: &Keyspace<X>, volatile: bool) -> Choice {
+        let tick = keyspace.tick();
+        let mut sample = Sample { policy, volatile, tick, rng: &mut self.rng, seen: 0, segments: 0, best: SmallVec::new() };
+        let mut any = false;
+        let shards = keyspace.shards();
+        let first = sample.rng.index(shards);
+        for shard in (first..shards).chain(0..first) {
+            if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
+                any |= sample.look_into(&mut guarded.shard, shard);
+            }
+            if sample.seen >= SAMPLE || sample.segments >= SEGMENTS {
+                break;
+            }
+        }
+        let best = sample.best;
+        self.pool.at_tick(policy, tick);
+        best.into_iter().for_each(|candidate| self.pool.offer(candidate));
+        match self.pool.pop() {
+            Some(victim) => Choice::Victim(victim),
+            None if any => Choice::Later,
+            None => Choice::Nothing,
+        }
+    }
+}
+
+/// One sample in the making.
+struct Sample<'a, P> {
+    policy: &'a P,
+    volatile: bool,
+    tick: u32,
+    rng: &'a mut Rng,
+    /// Entries seen that may go, and segments visited.
+    seen: usize,
+    segments: usize,
+    /// The best, in falling order.
+    best: SmallVec<[Candidate; OFFERED + 1]>,
+}
+
+impl<P: Policy> Sample<'_, P> {
+    /// Looks into one database of a shard; whether the shard holds anything that may go.
+    fn look_into(&mut self, shard: &mut Shard, number: usize) -> bool {
+        let Some(database) = self.choose_database(shard) else { return false };
+        if let Some(table) = shard.table_quiet(database) {
+            let place = (number, database);
+            match (P::SOONEST, self.volatile) {
+                (true, _) => self.soonest_segments(table, place),
+                (false, true) => self.segments_with_expiry(table, place),
+                (false, false) => self.any_segments(table, place),
+            }
+        }
+        true
+    }
+
+    /// A database, as likely as it has many keys that may go.
+    fn choose_database(&mut self, shard: &Shard) -> Option<usize> {
+        let volatile = self.volatile;
+        let keys = |table: &Table| if volatile { table.expires() } else { table.len() };
+        let total: usize = shard.databases().map(|(_, table)| keys(table)).sum();
+        let mut drawn = self.rng.index(total);
+        let chosen = shard.databases().find(|(_, table)| {
+            let here = drawn < keys(table);
+            drawn = drawn.wrapping_sub(keys(table));
+            here
+        });
+        chosen.map(|(database, _)| database)
+    }
+
+    fn any_segments(&mut self, table: &Table, place: (usize, usize)) {
+        let segments = table.segments() as u32;
+        let first = self.rng.index(segments as usize) as u32;
+        for segment in (first..segments).chain(0..first) {
+            self.look_at(table, segment, place);
+            if self.seen >= SAMPLE {
+                break;
+            }
+        }
+    }
+
+    fn segments_with_expiry(&mut self, table: &mut Table, place: (usize, usize)) {
+        let segments = table.segments_with_expiry();
+        let first = self.rng.index(segments);
+        for nth in (first..segments).chain(0..first).take(SEGMENTS_PER_SHARD) {
+            // Fewer have an expiry once a bound was found to be void.
+            let Some(segment) = table.nth_segment_with_expiry(nth) else { continue };
+            if self.look_at(table, segment, place) == 0 {
+                table.refresh_deadline(segment);
+            }
+            if self.seen >= SAMPLE {
+                break;
+            }
+        }
+    }
+
+    fn soonest_segments(&mut self, table: &mut Table, place: (usize, usize)) {
+        for _ in 0..SEGMENTS_PER_SHARD {
+            let Some(segment) = table.soonest_segment() else { break };
+            self.look_at(table, segment, place);
+            // If the bound was too low, the next expiry may be elsewhere.
+            if !table.refresh_deadline(segment) {
+                break;
+            }
+        }
+    }
+
+    /// Looks at one segment; how many of its entries may go.
+    #[inline]
+    fn look_at(&mut self, table: &Table, segment: u32, (shard, database): (usize, usize)) -> usize {
+        let before = self.seen;
+        for (pos, word) in table.words(segment) {
+            if self.volatile && !word.expires() {
+                continue;
+            }
+            self.seen += 1;
+            let seen = Seen { word, note: self.policy.note(table, pos, self.rng) };
+            let rank = self.policy.rank(seen, self.tick);
+            if self.best.len() < OFFERED || self.best[OFFERED - 1].rank < rank {
+                let at = self.best.partition_point(|better| better.rank >= rank);
+                self.best.insert(at, Candidate { shard, database, pos, seen, rank });
+                self.best.truncate(OFFERED);
+            }
+        }
+        self.segments += 1;
+        self.seen - before
+    }
+}

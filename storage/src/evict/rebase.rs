@@ -1,0 +1,61 @@
+//! Ticks are counted modulo [`TICKS`], so that an entry that nobody uses would one day look young. A small cache with
+//! many inserts comes round in a minute. Therefore a pass over all entries, in slices, makes those older than a
+//! quarter of the range just that old; then the next one is due when the tick has moved by an eighth.
+//!
+//! Invariant: while each pass ends before the tick has moved by another quarter, no entry's age passes three quarters
+//! of the range. (An entry may be younger than a quarter when the pass comes by, or move to a segment behind it; then
+//! it is met in the next pass.)
+
+use crate::keyspace::{Keyspace, ShardSet};
+use crate::word::TICKS;
+
+/// Older histories are made this old.
+const OLDEST: u32 = TICKS / 4;
+/// A pass is due when the tick has moved so far since the last began.
+const EVERY: u32 = TICKS / 8;
+
+/// The pass, and where it is.
+#[derive(Debug, Default)]
+pub struct Rebase {
+    /// The tick at which the last pass began.
+    began: u32,
+    /// The next segment to visit, while a pass is on its way.
+    next: Option<(usize, usize, u32)>,
+}
+
+impl Rebase {
+    /// One that begins at this tick.
+    pub fn new(tick: u32) -> Self {
+        Self { began: tick, next: None }
+    }
+
+    /// Visits up to so many segments, all under the lock of one shard; whether the pass has to go on.
+    pub fn step<X: Default>(&mut self, keyspace: &Keyspace<X>, segments: u32) -> bool {
+        let tick = keyspace.tick();
+        if self.next.is_none() && tick.wrapping_sub(self.began) >= EVERY {
+            self.began = tick;
+            self.next = Some((0, 0, 0));
+        }
+        let Some((shard, mut database, mut first)) = self.next else { return false };
+        let mut left = segments;
+        let mut locked = keyspace.lock(ShardSet::one(shard));
+        let Some(guarded) = locked.only() else { return false };
+        while left > 0 && database < keyspace.databases() {
+            let Some(table) = guarded.shard.table_quiet(database).filter(|table| (first as usize) < table.segments())
+            else {
+                (database, first) = (database + 1, 0);
+                continue;
+            };
+            let last = first.saturating_add(left).min(table.segments() as u32);
+            (first..last).for_each(|segment| table.rebase(segment, tick, OLDEST));
+            left -= last - first;
+            first = last;
+        }
+        self.next = if database < keyspace.databases() {
+            Some((shard, database, first))
+        } else {
+            Some((shard + 1, 0, 0)).filter(|_| shard + 1 < keyspace.shards())
+        };
+        self.next.is_some()
+    }
+}
