@@ -91,7 +91,15 @@ fn runs_inside_multi(command: &Command) -> bool {
 fn runs_while_listening(command: &Command) -> bool {
     matches!(
         command.name,
-        "PING" | "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" | "QUIT" | "RESET"
+        "PING"
+            | "SUBSCRIBE"
+            | "PSUBSCRIBE"
+            | "SSUBSCRIBE"
+            | "UNSUBSCRIBE"
+            | "PUNSUBSCRIBE"
+            | "SUNSUBSCRIBE"
+            | "QUIT"
+            | "RESET"
     )
 }
 

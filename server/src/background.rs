@@ -44,7 +44,8 @@ pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stat
 
 /// One slice of work; whether more is at hand.
 fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) -> bool {
-    let mut more = engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, SLICE);
+    let mut more =
+        engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, SLICE);
     if number == 0 {
         more |= engine.free_garbage(SLICE);
         more |= engine.evictor().relieve(engine, stats);
@@ -119,7 +120,8 @@ fn every_second(engine: &Engine) {
     let now = engine.clock().now_ms();
     for client in engine.clients().all() {
         let facts = &client.facts;
-        let listens = facts.channels.load(Relaxed) + facts.patterns.load(Relaxed) + facts.shard_channels.load(Relaxed) > 0;
+        let listens =
+            facts.channels.load(Relaxed) + facts.patterns.load(Relaxed) + facts.shard_channels.load(Relaxed) > 0;
         if !listens && now.saturating_sub(facts.active_ms.load(Relaxed)) > timeout {
             client.kill();
         }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::wake::Wake;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use crate::wake::Wake;
 
 /// Where a client comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,6 @@ pub(crate) struct Facts {
     pub(crate) protocol: AtomicU8,
     pub(crate) no_evict: AtomicBool,
     pub(crate) no_touch: AtomicBool,
-    pub(crate) commands: AtomicU64,
 }
 
 impl Facts {
@@ -190,8 +189,6 @@ pub(crate) struct Clients {
     next: AtomicU64,
     connected: Mutex<BTreeMap<u64, Arc<Client>>>,
     count: AtomicUsize,
-    /// How many connections were subscribed to something at their last batch.
-    pub(crate) subscribers: AtomicUsize,
 }
 
 impl Clients {

@@ -30,10 +30,13 @@ impl Builder {
     /// Sets an option, as a line of a configuration file would: `.option("maxmemory", "64mb")`. Without `port`, a
     /// free one is chosen.
     pub fn option(mut self, name: &str, value: &str) -> Self {
-        let quoted: String = value.chars().flat_map(|c| {
-            let escape = matches!(c, '"' | '\\').then_some('\\');
-            escape.into_iter().chain([c])
-        }).collect();
+        let quoted: String = value
+            .chars()
+            .flat_map(|c| {
+                let escape = matches!(c, '"' | '\\').then_some('\\');
+                escape.into_iter().chain([c])
+            })
+            .collect();
         // Several words are several arguments, an empty value is one.
         let plain = !value.is_empty() && !value.contains(['"', '\\', '\'']);
         self.lines.push_str(&if plain { format!("{name} {value}\n") } else { format!("{name} \"{quoted}\"\n") });
@@ -88,7 +91,8 @@ impl Builder {
     /// # Errors
     /// As [`Builder::build`], and an address that cannot be listened on.
     pub fn start(self) -> io::Result<Server> {
-        let mut server = self.build().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        let mut server =
+            self.build().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let listeners = net::Listeners::open(&server.engine, server.picks_port)?;
         server.address = listeners.address();
         server.threads = net::start(&server.engine, listeners)?;
@@ -218,10 +222,10 @@ impl Connection {
             }
             rest = &rest[self.batch.consumed()..];
             if let Err(error) = parsed {
-                self.reply.error(&format!("ERR Protocol error: {error}"));
+                self.reply.protocol_error(&error);
                 break;
             }
-            if self.batch.len() == 0 || self.session.closing {
+            if self.batch.is_empty() || self.session.closing {
                 break;
             }
         }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
-use crate::commands::command::{Command, DENYOOM, Run};
+use crate::commands::command::{DENYOOM, Run};
 use crate::commands::table::TABLE;
 use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
@@ -94,8 +94,7 @@ impl Engine {
     /// An engine with these options. `seed` fixes the hash and every random choice.
     pub(crate) fn make(config: Config, clock: Clock, seed: u64, recorder: Option<Recorder>) -> Arc<Self> {
         let settings = config.settings();
-        let options =
-            Options { shards: settings.shards.as_usize(), databases: settings.databases.as_usize(), seed };
+        let options = Options { shards: settings.shards.as_usize(), databases: settings.databases.as_usize(), seed };
         let mut rng = Rng::seeded(seed ^ 0x5eed);
         let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
         let started_ms = clock.now_ms();
@@ -239,7 +238,14 @@ impl Engine {
     }
 
     /// Runs the commands of a batch from number `from` on; their replies are appended to `reply`.
-    pub(crate) fn run(&self, session: &mut Session, batch: &Batch, buffer: &[u8], from: usize, reply: &mut Reply) -> Progress {
+    pub(crate) fn run(
+        &self,
+        session: &mut Session,
+        batch: &Batch,
+        buffer: &[u8],
+        from: usize,
+        reply: &mut Reply,
+    ) -> Progress {
         let now = self.clock.now_ms();
         let mut plan = std::mem::take(&mut session.plan);
         self.prepare(&mut plan, batch, buffer, from);
@@ -278,7 +284,9 @@ impl Engine {
                 let hashes = &mut plan.hashes;
                 // A call whose keys cannot be found locks nothing; its function says what is wrong with it.
                 let before = hashes.len();
-                let keys = TABLE.row(row).each_key(args, |_, key, _| hashes.push(KnownHash::new(key, self.keyspace.hash(key))));
+                let keys = TABLE
+                    .row(row)
+                    .each_key(args, |_, key, _| hashes.push(KnownHash::new(key, self.keyspace.hash(key))));
                 if keys.is_none() {
                     hashes.truncate(before);
                 }
@@ -361,7 +369,14 @@ impl Engine {
 
     /// Runs an admitted command and counts it.
     #[inline]
-    fn execute(&self, session: &mut Session, stats: &WorkerStats, row: u16, call: Call<'_>, reply: &mut Reply) -> Result<(), Error> {
+    fn execute(
+        &self,
+        session: &mut Session,
+        stats: &WorkerStats,
+        row: u16,
+        call: Call<'_>,
+        reply: &mut Reply,
+    ) -> Result<(), Error> {
         let command = TABLE.row(row);
         let timed = !TABLE.is_quick(row) || session.untimed == 0;
         session.untimed = if session.untimed == 0 { TIME_EVERY - 1 } else { session.untimed - 1 };
@@ -372,9 +387,8 @@ impl Engine {
                 let set = call.hashes.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.hash));
                 self.with_shards(session, stats, set, &call, |locked| function(locked, call.args, reply))
             }
-            Run::All(function) => {
-                self.with_shards(session, stats, self.keyspace.all(), &call, |locked| function(locked, call.args, reply))
-            }
+            Run::All(function) => self
+                .with_shards(session, stats, self.keyspace.all(), &call, |locked| function(locked, call.args, reply)),
             Run::Session(function) => function(self, session, call.args, reply),
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
@@ -454,7 +468,14 @@ impl Engine {
     }
 
     /// Runs one command of a transaction, whose shards are locked.
-    pub(crate) fn run_queued(&self, session: &mut Session, locked: &mut Locked<'_>, row: u16, args: Args<'_>, reply: &mut Reply) {
+    pub(crate) fn run_queued(
+        &self,
+        session: &mut Session,
+        locked: &mut Locked<'_>,
+        row: u16,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) {
         let (command, mark, started) = (TABLE.row(row), reply.mark(), Instant::now());
         locked.begin(session.db, Hashes::default());
         let outcome = match command.run {
@@ -546,9 +567,4 @@ struct Call<'a> {
     args: Args<'a>,
     hashes: &'a [KnownHash],
     now: u64,
-}
-
-/// Whether a row's function locks shards.
-pub(crate) fn locks(command: &Command) -> bool {
-    matches!(command.run, Run::Keys(_) | Run::All(_))
 }

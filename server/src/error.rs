@@ -79,7 +79,6 @@ texts! {
     NOT_A_FLOAT = "ERR value is not a valid float";
     NO_SUCH_KEY = "ERR no such key";
     SAME_OBJECT = "ERR source and destination objects are the same";
-    INDEX_OUT_OF_RANGE = "ERR index out of range";
     OVERFLOW = "ERR increment or decrement would overflow";
     NAN_OR_INFINITY = "ERR increment would produce NaN or Infinity";
     STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
@@ -91,7 +90,6 @@ texts! {
     LCS_EXCEEDS_LIMIT = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
     LCS_OUT_OF_MEMORY = "ERR Insufficient memory, failed allocating transient memory for LCS";
     INVALID_CURSOR = "ERR invalid cursor";
-    INVALID_DB = "ERR invalid DB index";
     DB_OUT_OF_RANGE = "ERR DB index is out of range";
     OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'.";
     NO_AUTH = "NOAUTH Authentication required.";
@@ -142,7 +140,6 @@ texts! {
     NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
     COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
     LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-    LOADING = "LOADING Larder is loading the dataset in memory";
 }
 
 /// The answer to an unknown command, with the beginnings of its arguments.

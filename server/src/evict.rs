@@ -109,7 +109,8 @@ mod tests {
 
     fn fill(policy: &str, expiring: bool) -> (Server, Connection) {
         let limit = LIMIT.to_string();
-        let server = Server::builder().seed(7).option("maxmemory", &limit).option("maxmemory-policy", policy).build().unwrap();
+        let server =
+            Server::builder().seed(7).option("maxmemory", &limit).option("maxmemory-policy", policy).build().unwrap();
         let mut connection = server.connect();
         for number in 0..40_000usize {
             let (key, value) = (format!("key:{number}"), vec![b'v'; number * 7919 % 700]);
@@ -150,7 +151,11 @@ mod tests {
                 connection.execute(["SET", &format!("expiring:{number}"), &"v".repeat(100), "EX", "1000"]);
             }
             for number in 0..2000 {
-                assert_eq!(connection.execute(["EXISTS", &format!("kept:{number}")]).to_string(), "(integer) 1", "{policy}");
+                assert_eq!(
+                    connection.execute(["EXISTS", &format!("kept:{number}")]).to_string(),
+                    "(integer) 1",
+                    "{policy}"
+                );
             }
         }
     }

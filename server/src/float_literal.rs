@@ -55,12 +55,7 @@ impl Format {
     /// have more bits than the precision.
     pub(crate) fn round(self, top: u128, exponent: i64, sticky: bool) -> Rounded {
         if top == 0 {
-            return Rounded {
-                mantissa: 0,
-                exponent: self.min_exponent,
-                inexact: false,
-                overflow: false,
-            };
+            return Rounded { mantissa: 0, exponent: self.min_exponent, inexact: false, overflow: false };
         }
         let bits = i64::from(u128::BITS - top.leading_zeros());
         let precision = i64::from(self.precision);
@@ -81,17 +76,8 @@ impl Format {
             last += 1;
         }
         let overflow = mantissa != 0 && last + precision - 1 > i64::from(self.max_exponent);
-        let exponent = if overflow {
-            self.max_exponent
-        } else {
-            last as i32
-        };
-        Rounded {
-            mantissa: mantissa as u64,
-            exponent,
-            inexact: inexact || overflow,
-            overflow,
-        }
+        let exponent = if overflow { self.max_exponent } else { last as i32 };
+        Rounded { mantissa: mantissa as u64, exponent, inexact: inexact || overflow, overflow }
     }
 }
 
@@ -132,19 +118,13 @@ impl<'a> Literal<'a> {
         let (negative, rest) = split_sign(text);
         let magnitude = match rest {
             [b'i' | b'I', ..] => {
-                let infinite =
-                    rest.eq_ignore_ascii_case(b"inf") || rest.eq_ignore_ascii_case(b"infinity");
+                let infinite = rest.eq_ignore_ascii_case(b"inf") || rest.eq_ignore_ascii_case(b"infinity");
                 infinite.then_some(Magnitude::Infinity)?
             }
-            [b'0', b'x' | b'X', rest @ ..] => {
-                Magnitude::Hexadecimal(Digits::parse_hexadecimal(rest)?)
-            }
+            [b'0', b'x' | b'X', rest @ ..] => Magnitude::Hexadecimal(Digits::parse_hexadecimal(rest)?),
             _ => Magnitude::Decimal(Digits::parse_decimal(rest)?),
         };
-        Some(Literal {
-            negative,
-            magnitude,
-        })
+        Some(Literal { negative, magnitude })
     }
 
     /// The nearest value of `format` to the magnitude; `None` of an infinity.
@@ -166,10 +146,7 @@ impl<'a> Digits<'a> {
             [b'e' | b'E', rest @ ..] => parse_exponent(rest)?,
             _ => return None,
         };
-        Some(Digits {
-            exponent: exponent + digits.exponent,
-            ..digits
-        })
+        Some(Digits { exponent: exponent + digits.exponent, ..digits })
     }
 
     fn parse_hexadecimal(text: &'a [u8]) -> Option<Digits<'a>> {
@@ -179,10 +156,7 @@ impl<'a> Digits<'a> {
             [b'p' | b'P', rest @ ..] => parse_exponent(rest)?,
             _ => return None,
         };
-        Some(Digits {
-            exponent: exponent + digits.exponent * 4,
-            ..digits
-        })
+        Some(Digits { exponent: exponent + digits.exponent * 4, ..digits })
     }
 
     /// Splits off the longest run of digits with at most one point; there must be a digit. The
@@ -226,19 +200,11 @@ impl<'a> Digits<'a> {
     /// The integer of the digits and its decimal exponent, if it is sure to fit.
     fn small(&self) -> Option<(u128, i64)> {
         if self.count <= 19 {
-            let integer = self
-                .values()
-                .fold(0, |sum, digit| sum * 10 + u64::from(digit));
+            let integer = self.values().fold(0, |sum, digit| sum * 10 + u64::from(digit));
             return Some((u128::from(integer), self.exponent));
         }
         let fits = self.count <= 38;
-        fits.then(|| {
-            (
-                self.values()
-                    .fold(0, |sum, digit| sum * 10 + u128::from(digit)),
-                self.exponent,
-            )
-        })
+        fits.then(|| (self.values().fold(0, |sum, digit| sum * 10 + u128::from(digit)), self.exponent))
     }
 
     /// Whether all digits are 0.
@@ -255,9 +221,7 @@ impl<'a> Digits<'a> {
         if magnitude.abs() > MAX_MAGNITUDE {
             return (1, magnitude.signum() * MAX_EXPONENT, false);
         }
-        let small = self
-            .small()
-            .and_then(|(integer, exponent)| scale_small(integer, exponent));
+        let small = self.small().and_then(|(integer, exponent)| scale_small(integer, exponent));
         small.unwrap_or_else(|| self.scale_big())
     }
 
@@ -309,11 +273,7 @@ fn scale_small(integer: u128, exponent: i64) -> Option<(u128, i64, bool)> {
     // Below 2^63, so the quotient keeps at least 65 bits.
     let shift = integer.leading_zeros();
     let dividend = integer << shift;
-    Some((
-        dividend / factor,
-        exponent - i64::from(shift),
-        !dividend.is_multiple_of(factor),
-    ))
+    Some((dividend / factor, exponent - i64::from(shift), !dividend.is_multiple_of(factor)))
 }
 
 /// The leading bits (at least 70) of `dividend / divisor`, neither of them 0; the exponent of the
@@ -365,24 +325,11 @@ mod tests {
     use proptest::prelude::*;
 
     /// Four bits of mantissa: values from 2^-6 (in steps of 2^-6) to 15 * 2^4.
-    const TINY: Format = Format {
-        precision: 4,
-        min_exponent: -6,
-        max_exponent: 7,
-    };
+    const TINY: Format = Format { precision: 4, min_exponent: -6, max_exponent: 7 };
 
     fn check(text: &str, mantissa: u64, exponent: i32, inexact: bool) {
-        let expected = Rounded {
-            mantissa,
-            exponent,
-            inexact,
-            overflow: false,
-        };
-        assert_eq!(
-            Literal::parse(text.as_bytes()).unwrap().round(TINY),
-            Some(expected),
-            "{text}"
-        );
+        let expected = Rounded { mantissa, exponent, inexact, overflow: false };
+        assert_eq!(Literal::parse(text.as_bytes()).unwrap().round(TINY), Some(expected), "{text}");
     }
 
     #[test]
@@ -390,22 +337,12 @@ mod tests {
         check("10", 10, 0, false);
         check("16.9", 8, 1, true);
         check("17", 8, 1, true);
-        check(
-            "17.00000000000000000000000000000000000000000001",
-            9,
-            1,
-            true,
-        );
+        check("17.00000000000000000000000000000000000000000001", 9, 1, true);
         check("18", 9, 1, false);
         check("19", 10, 1, true);
         check("0x1.3p4", 10, 1, true);
         check("0x1.2fffffffffffffffffffffffffffffffffffffffp4", 9, 1, true);
-        check(
-            "0x1.30000000000000000000000000000000000000001p4",
-            10,
-            1,
-            true,
-        );
+        check("0x1.30000000000000000000000000000000000000001p4", 10, 1, true);
     }
 
     #[test]
@@ -428,17 +365,8 @@ mod tests {
 
     #[test]
     fn great_values_overflow() {
-        for text in [
-            "248",
-            "1e4999",
-            "1e99999999999999999999",
-            "0x1p8",
-            "0x1p99999999999999999999",
-        ] {
-            let rounded = Literal::parse(text.as_bytes())
-                .unwrap()
-                .round(TINY)
-                .unwrap();
+        for text in ["248", "1e4999", "1e99999999999999999999", "0x1p8", "0x1p99999999999999999999"] {
+            let rounded = Literal::parse(text.as_bytes()).unwrap().round(TINY).unwrap();
             assert!(rounded.overflow && rounded.inexact, "{text}");
         }
         assert_eq!(Literal::parse(b"-inf").unwrap().round(TINY), None);
@@ -447,15 +375,8 @@ mod tests {
     #[test]
     fn digits_without_number_take_bounded_time() {
         let text = "7".repeat(20 << 20);
-        for text in [
-            format!("0.{text}"),
-            format!("{text}e-{}", text.len()),
-            format!("0x.{text}"),
-        ] {
-            let rounded = Literal::parse(text.as_bytes())
-                .unwrap()
-                .round(TINY)
-                .unwrap();
+        for text in [format!("0.{text}"), format!("{text}e-{}", text.len()), format!("0x.{text}")] {
+            let rounded = Literal::parse(text.as_bytes()).unwrap().round(TINY).unwrap();
             let expected = if text.starts_with("0x") { 15 } else { 12 };
             assert_eq!(rounded.mantissa, expected);
         }

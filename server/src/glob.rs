@@ -99,11 +99,7 @@ fn match_class(pattern: &[u8], mut at: usize, byte: u8, nocase: bool) -> (usize,
 /// The ends are put in order before their case is folded, so `[Z-a]` is empty where case is ignored.
 fn in_range(from: u8, to: u8, byte: u8, nocase: bool) -> bool {
     let value = if nocase { folded } else { signed };
-    let (low, high) = if signed(from) > signed(to) {
-        (to, from)
-    } else {
-        (from, to)
-    };
+    let (low, high) = if signed(from) > signed(to) { (to, from) } else { (from, to) };
     (value(low)..=value(high)).contains(&value(byte))
 }
 
@@ -133,16 +129,10 @@ mod tests {
     /// `pattern` against texts that it must match and texts that it must not.
     fn check(pattern: &str, fits: &[&str], others: &[&str]) {
         for text in fits {
-            assert!(
-                matches(pattern.as_bytes(), text.as_bytes(), false),
-                "{pattern} {text}"
-            );
+            assert!(matches(pattern.as_bytes(), text.as_bytes(), false), "{pattern} {text}");
         }
         for text in others {
-            assert!(
-                !matches(pattern.as_bytes(), text.as_bytes(), false),
-                "{pattern} {text}"
-            );
+            assert!(!matches(pattern.as_bytes(), text.as_bytes(), false), "{pattern} {text}");
         }
     }
 
@@ -275,8 +265,7 @@ mod tests {
                 Element::Run | Element::Any => true,
                 Element::Byte(literal) => *literal == byte,
                 Element::Class(negated, ranges) => {
-                    let inside =
-                        |&(from, to): &(u8, u8)| from.min(to) <= byte && byte <= from.max(to);
+                    let inside = |&(from, to): &(u8, u8)| from.min(to) <= byte && byte <= from.max(to);
                     ranges.iter().any(inside) != *negated
                 }
             }

@@ -69,8 +69,7 @@ pub(crate) fn matches(a: &[u8], b: &[u8], limit: u64) -> Result<Matches, LcsErro
     let mut row = allocate(masks.words, u64::MAX)?;
     let mut rows = Vec::new();
     let size = a.len().saturating_mul(masks.words);
-    rows.try_reserve_exact(size)
-        .map_err(|_| LcsError::OutOfMemory)?;
+    rows.try_reserve_exact(size).map_err(|_| LcsError::OutOfMemory)?;
     for &byte in a {
         advance(&mut row, masks.of(byte));
         rows.extend_from_slice(&row);
@@ -98,10 +97,7 @@ fn walk_back(a: &[u8], b: &[u8], words: usize, rows: &[u64]) -> Matches {
         if a[i - 1] == b[j - 1] {
             (i, j) = (i - 1, j - 1);
             found.common.push(a[i]);
-            let run = run.get_or_insert(Match {
-                a: (i, i),
-                b: (j, j),
-            });
+            let run = run.get_or_insert(Match { a: (i, i), b: (j, j) });
             (run.a.0, run.b.0) = (i, j);
         } else {
             found.runs.extend(run.take());
@@ -140,15 +136,10 @@ impl Masks {
         let mut masks = allocate(count * words, 0)?;
         for (column, &byte) in b.iter().enumerate() {
             if present[usize::from(byte)] {
-                masks[usize::from(index[usize::from(byte)]) * words + column / 64] |=
-                    1 << (column % 64);
+                masks[usize::from(index[usize::from(byte)]) * words + column / 64] |= 1 << (column % 64);
             }
         }
-        Ok(Masks {
-            words,
-            index,
-            masks,
-        })
+        Ok(Masks { words, index, masks })
     }
 
     /// The mask of a byte of the first string.
@@ -173,19 +164,13 @@ fn length_of(row: &[u64], columns: usize) -> usize {
     let zeros: usize = row.iter().map(|word| word.count_zeros() as usize).sum();
     let behind = row.len() * 64 - columns;
     let last = row.last().copied().unwrap_or(0);
-    let excess = if behind == 0 {
-        0
-    } else {
-        (!last >> (64 - behind)).count_ones() as usize
-    };
+    let excess = if behind == 0 { 0 } else { (!last >> (64 - behind)).count_ones() as usize };
     zeros - excess
 }
 
 fn allocate(words: usize, value: u64) -> Result<Vec<u64>, LcsError> {
     let mut memory = Vec::new();
-    memory
-        .try_reserve_exact(words)
-        .map_err(|_| LcsError::OutOfMemory)?;
+    memory.try_reserve_exact(words).map_err(|_| LcsError::OutOfMemory)?;
     memory.resize(words, value);
     Ok(memory)
 }
@@ -210,24 +195,9 @@ mod tests {
 
     #[test]
     fn the_one_that_redis_chooses() {
-        check(
-            "ohmytext",
-            "mynewtext",
-            "mytext",
-            &[((4, 7), (5, 8)), ((2, 3), (0, 1))],
-        );
-        check(
-            "ABCBDAB",
-            "BDCABA",
-            "BDAB",
-            &[((5, 6), (3, 4)), ((3, 4), (0, 1))],
-        );
-        check(
-            "aXbXc",
-            "abc",
-            "abc",
-            &[((4, 4), (2, 2)), ((2, 2), (1, 1)), ((0, 0), (0, 0))],
-        );
+        check("ohmytext", "mynewtext", "mytext", &[((4, 7), (5, 8)), ((2, 3), (0, 1))]);
+        check("ABCBDAB", "BDCABA", "BDAB", &[((5, 6), (3, 4)), ((3, 4), (0, 1))]);
+        check("aXbXc", "abc", "abc", &[((4, 4), (2, 2)), ((2, 2), (1, 1)), ((0, 0), (0, 0))]);
         check("aaaa", "aa", "aa", &[((2, 3), (0, 1))]);
         check("abab", "baba", "bab", &[((1, 3), (0, 2))]);
     }
@@ -268,10 +238,7 @@ mod tests {
         assert_eq!(super::check(long, 0, u64::MAX), Err(LcsError::TooLong));
         assert_eq!(super::check(0, long, u64::MAX), Err(LcsError::TooLong));
         assert_eq!(super::check(long - 1, 0, u64::MAX), Ok(()));
-        assert_eq!(
-            super::check(long - 1, long - 1, u64::MAX),
-            Err(LcsError::OutOfMemory)
-        );
+        assert_eq!(super::check(long - 1, long - 1, u64::MAX), Err(LcsError::OutOfMemory));
     }
 
     /// The table of lengths, and the way back through it.
@@ -279,11 +246,8 @@ mod tests {
         let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
         for i in 1..=a.len() {
             for j in 1..=b.len() {
-                table[i][j] = if a[i - 1] == b[j - 1] {
-                    table[i - 1][j - 1] + 1
-                } else {
-                    table[i - 1][j].max(table[i][j - 1])
-                };
+                table[i][j] =
+                    if a[i - 1] == b[j - 1] { table[i - 1][j - 1] + 1 } else { table[i - 1][j].max(table[i][j - 1]) };
             }
         }
         let (mut i, mut j) = (a.len(), b.len());
@@ -301,15 +265,9 @@ mod tests {
         let runs = pairs.chunk_by(|later, earlier| (later.0 - 1, later.1 - 1) == *earlier);
         let run = |run: &[(usize, usize)]| {
             let (first, last) = (run[run.len() - 1], run[0]);
-            Match {
-                a: (first.0, last.0),
-                b: (first.1, last.1),
-            }
+            Match { a: (first.0, last.0), b: (first.1, last.1) }
         };
-        Matches {
-            runs: runs.map(run).collect(),
-            common: pairs.iter().rev().map(|&(i, _)| a[i]).collect(),
-        }
+        Matches { runs: runs.map(run).collect(), common: pairs.iter().rev().map(|&(i, _)| a[i]).collect() }
     }
 
     proptest! {

@@ -6,8 +6,6 @@
 //!
 //! Lock order: shards ascending, then the channel table, then outboxes.
 
-use std::sync::atomic::Ordering;
-
 use bytes::BytesMut;
 use larder_protocol::{Args, OwnedArgs};
 use larder_storage::entry::Entry;
@@ -19,10 +17,10 @@ use larder_storage::types::Env;
 use larder_storage::types::zset::{ZSet, ZSetRef};
 use larder_storage::value::{Content, Kind, Object, Value};
 
-use crate::effects::{Effect, Group, Watchers};
+use crate::config::KeyspaceEvents as Class;
+use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
 use crate::error::{Error, Outcome, WRONG_TYPE};
-use crate::config::KeyspaceEvents as Class;
 use crate::stats::WorkerStats;
 
 /// What the server keeps in each shard beside the keys.
@@ -166,11 +164,6 @@ impl<'a> Locked<'a> {
     /// Statistics of this thread.
     pub(crate) fn stats(&self) -> &'a WorkerStats {
         self.stats
-    }
-
-    /// How many changes the running command has made.
-    pub(crate) fn dirty(&self) -> u64 {
-        self.dirty
     }
 
     /// A key's hash, computed at most once per command.
@@ -526,16 +519,6 @@ impl<'a> Locked<'a> {
             self.group.push(self.db, OwnedArgs::from_slices(command));
         }
     }
-
-    /// Hands an object over, to be dropped after the shards are released.
-    pub(crate) fn discard(&mut self, object: Box<Object>) {
-        self.dropped.push(object);
-    }
-
-    /// The effects so far, in their order.
-    pub(crate) fn effects(&self) -> &[Effect] {
-        self.group.effects()
-    }
 }
 
 impl Drop for Locked<'_> {
@@ -567,6 +550,3 @@ fn zset(value: Value<'_>) -> Result<ZSetRef<'_>, Error> {
         _ => Err(WRONG_TYPE),
     }
 }
-
-/// Orders nothing but counts: statistics may be read a moment late.
-pub(crate) const RELAXED: Ordering = Ordering::Relaxed;

@@ -13,11 +13,7 @@ use crate::float_literal::{Format, Literal, Rounded};
 use crate::natural::{Natural, TENS};
 use std::ops::Add;
 
-const EXTENDED: Format = Format {
-    precision: 64,
-    min_exponent: -16_445,
-    max_exponent: 16_383,
-};
+const EXTENDED: Format = Format { precision: 64, min_exponent: -16_445, max_exponent: 16_383 };
 
 /// Texts of this many bytes or more are refused (MAX_LONG_DOUBLE_CHARS of Redis).
 const MAX_TEXT: usize = 5 * 1024;
@@ -57,14 +53,7 @@ impl LongDouble {
         let negative = literal.negative;
         match literal.round(EXTENDED) {
             None => Some(LongDouble::Infinite { negative }),
-            Some(
-                Rounded { overflow: true, .. }
-                | Rounded {
-                    mantissa: 0,
-                    inexact: true,
-                    ..
-                },
-            ) => None,
+            Some(Rounded { overflow: true, .. } | Rounded { mantissa: 0, inexact: true, .. }) => None,
             Some(rounded) => Some(LongDouble::from_rounded(negative, rounded)),
         }
     }
@@ -78,43 +67,20 @@ impl LongDouble {
     /// `inf`, `-inf` and `nan` for the others. At most 4934 bytes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match *self {
-            LongDouble::Finite {
-                negative,
-                mantissa,
-                exponent,
-            } if exponent > 0 => {
+            LongDouble::Finite { negative, mantissa, exponent } if exponent > 0 => {
                 write_integer(negative, mantissa, exponent as u32, out);
             }
-            LongDouble::Finite {
-                negative,
-                mantissa,
-                exponent,
-            } => {
+            LongDouble::Finite { negative, mantissa, exponent } => {
                 write_decimal(negative, mantissa, exponent.unsigned_abs(), out);
             }
-            LongDouble::Infinite { negative } => {
-                out.extend_from_slice(if negative { b"-inf" } else { b"inf" })
-            }
+            LongDouble::Infinite { negative } => out.extend_from_slice(if negative { b"-inf" } else { b"inf" }),
             LongDouble::NotANumber => out.extend_from_slice(b"nan"),
         }
     }
 
     fn from_rounded(negative: bool, rounded: Rounded) -> LongDouble {
-        let Rounded {
-            mantissa,
-            exponent,
-            overflow,
-            ..
-        } = rounded;
-        if overflow {
-            LongDouble::Infinite { negative }
-        } else {
-            LongDouble::Finite {
-                negative,
-                mantissa,
-                exponent,
-            }
-        }
+        let Rounded { mantissa, exponent, overflow, .. } = rounded;
+        if overflow { LongDouble::Infinite { negative } } else { LongDouble::Finite { negative, mantissa, exponent } }
     }
 }
 
@@ -133,16 +99,9 @@ impl From<f64> for LongDouble {
         } else if value.is_infinite() {
             return LongDouble::Infinite { negative };
         }
-        let (biased, fraction) = (
-            value.to_bits() >> 52 & 0x7ff,
-            value.to_bits() & ((1 << 52) - 1),
-        );
+        let (biased, fraction) = (value.to_bits() >> 52 & 0x7ff, value.to_bits() & ((1 << 52) - 1));
         let hidden = u64::from(biased != 0) << 52;
-        let rounded = EXTENDED.round(
-            u128::from(fraction | hidden),
-            biased.max(1) as i64 - 1075,
-            false,
-        );
+        let rounded = EXTENDED.round(u128::from(fraction | hidden), biased.max(1) as i64 - 1075, false);
         LongDouble::from_rounded(negative, rounded)
     }
 }
@@ -157,16 +116,8 @@ impl Add for LongDouble {
             (Infinite { negative: a }, Infinite { negative: b }) if a != b => NotANumber,
             (Infinite { negative }, _) | (_, Infinite { negative }) => Infinite { negative },
             (
-                Finite {
-                    negative: a,
-                    mantissa: left,
-                    exponent: upper,
-                },
-                Finite {
-                    negative: b,
-                    mantissa: right,
-                    exponent: lower,
-                },
+                Finite { negative: a, mantissa: left, exponent: upper },
+                Finite { negative: b, mantissa: right, exponent: lower },
             ) => {
                 if (upper, left) >= (lower, right) {
                     add_finite((a, left, upper), (b, right, lower))
@@ -229,10 +180,7 @@ fn write_decimal(negative: bool, mantissa: u64, bits: u32, out: &mut Vec<u8>) {
     if bits > 0 && (rest > half || (rest == half && decimals & 1 == 1)) {
         decimals += 1;
     }
-    let (integer, decimals) = (
-        integer + (decimals / DECIMALS.1) as u64,
-        (decimals % DECIMALS.1) as u64,
-    );
+    let (integer, decimals) = (integer + (decimals / DECIMALS.1) as u64, (decimals % DECIMALS.1) as u64);
     out.extend((negative && (integer, decimals) != (0, 0)).then_some(b'-'));
     write_digits(integer, 1, out);
     if decimals != 0 {
@@ -296,11 +244,7 @@ mod tests {
         ("1e22", "-1e22", "0"),
         ("1e30", "1", "1000000000000000000024696061952"),
         ("1e40", "-1e22", "9999999999999999989748657316172260179968"),
-        (
-            "123456789012345678901234567890",
-            "0",
-            "123456789012345678899921813504",
-        ),
+        ("123456789012345678901234567890", "0", "123456789012345678899921813504"),
         ("0x1p-1", "0x1.8p1", "3.5"),
         ("0X.8P4", "1e0", "9"),
         ("3.6451995318824746025e-4951", "0", "0"),
@@ -321,11 +265,7 @@ mod tests {
     #[test]
     fn sums_are_those_of_redis() {
         for (value, increment, expected) in SUMS {
-            assert_eq!(
-                &print(parse(value) + parse(increment)),
-                expected,
-                "{value} {increment}"
-            );
+            assert_eq!(&print(parse(value) + parse(increment)), expected, "{value} {increment}");
         }
     }
 
@@ -362,33 +302,19 @@ mod tests {
             assert_eq!(LongDouble::parse(text.as_bytes()), None, "{text}");
         }
         let long = "0".repeat(MAX_TEXT - 1);
-        assert_eq!(
-            LongDouble::parse(long.as_bytes()),
-            Some(LongDouble::from(0))
-        );
+        assert_eq!(LongDouble::parse(long.as_bytes()), Some(LongDouble::from(0)));
         assert_eq!(LongDouble::parse(format!("0{long}").as_bytes()), None);
     }
 
     #[test]
     fn the_smallest_values_are_kept() {
-        let least = LongDouble::Finite {
-            negative: false,
-            mantissa: 1,
-            exponent: -16_445,
-        };
+        let least = LongDouble::Finite { negative: false, mantissa: 1, exponent: -16_445 };
         assert_eq!(parse("0x1p-16445"), least);
         assert_eq!(parse("1.8225997659412373013e-4951"), least);
-        let twice = LongDouble::Finite {
-            negative: false,
-            mantissa: 2,
-            exponent: -16_445,
-        };
+        let twice = LongDouble::Finite { negative: false, mantissa: 2, exponent: -16_445 };
         assert_eq!(least + least, twice);
         assert_eq!(twice + parse("-0x1p-16445"), least);
-        assert_eq!(
-            parse("0x1p-16382") + parse("-0x1p-16445"),
-            parse("0x0.fffffffffffffffep-16382")
-        );
+        assert_eq!(parse("0x1p-16382") + parse("-0x1p-16445"), parse("0x0.fffffffffffffffep-16382"));
     }
 
     #[test]
@@ -417,15 +343,9 @@ mod tests {
         // Spacing here is 2; the lost part decides between 2^64 and its neighbours.
         let base = parse("0x1p64");
         assert_eq!(base + parse("1"), base);
-        assert_eq!(
-            base + parse("0x1.0000000000000002p0"),
-            parse("0x1.0000000000000002p64")
-        );
+        assert_eq!(base + parse("0x1.0000000000000002p0"), parse("0x1.0000000000000002p64"));
         assert_eq!(base + parse("-0.5"), base);
-        assert_eq!(
-            base + parse("-0x1.0000000000000002p-1"),
-            parse("0x0.ffffffffffffffffp64")
-        );
+        assert_eq!(base + parse("-0x1.0000000000000002p-1"), parse("0x0.ffffffffffffffffp64"));
         assert_eq!(base + parse("-0x1p-16000"), base);
         assert_eq!(base + parse("-1"), parse("0x0.ffffffffffffffffp64"));
     }

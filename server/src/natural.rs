@@ -96,9 +96,7 @@ impl Natural {
 
     /// The number of bits, without leading zeros; 0 of 0.
     pub(crate) fn bits(&self) -> u32 {
-        self.0
-            .last()
-            .map_or(0, |top| self.0.len() as u32 * 64 - top.leading_zeros())
+        self.0.last().map_or(0, |top| self.0.len() as u32 * 64 - top.leading_zeros())
     }
 
     /// The leading bits (at least 65 of a number that has as many), how many bits follow them, and
@@ -106,10 +104,7 @@ impl Natural {
     pub(crate) fn leading(&self) -> (u128, u32, bool) {
         let kept = self.0.len().saturating_sub(2);
         let (rest, top) = self.0.split_at(kept);
-        let top = top
-            .iter()
-            .rev()
-            .fold(0, |top, &limb| top << 64 | u128::from(limb));
+        let top = top.iter().rev().fold(0, |top, &limb| top << 64 | u128::from(limb));
         (top, kept as u32 * 64, rest.iter().any(|&limb| limb != 0))
     }
 

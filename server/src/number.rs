@@ -7,11 +7,8 @@
 
 use crate::float_literal::{Format, Literal, Rounded};
 
-const BINARY64: Format = Format {
-    precision: f64::MANTISSA_DIGITS,
-    min_exponent: -1074,
-    max_exponent: f64::MAX_EXP - 1,
-};
+const BINARY64: Format =
+    Format { precision: f64::MANTISSA_DIGITS, min_exponent: -1074, max_exponent: f64::MAX_EXP - 1 };
 
 /// Up to here std parses decimals exactly; it stops counting exponents at 65,536.
 const MAX_FAST: usize = 1024;
@@ -19,10 +16,7 @@ const MAX_FAST: usize = 1024;
 /// Parses a float argument: decimal, hexadecimal (`0x1p3`) or `inf`. Refuses NaN, spaces, anything
 /// trailing, values that overflow, and values other than 0 that round to 0.
 pub(crate) fn parse_f64(text: &[u8]) -> Option<f64> {
-    let Strtod {
-        value,
-        out_of_range,
-    } = parse_whole(text)?;
+    let Strtod { value, out_of_range } = parse_whole(text)?;
     let lost = out_of_range && (value.is_infinite() || value == 0.0);
     (!lost).then_some(value)
 }
@@ -41,10 +35,7 @@ pub(crate) struct Strtod {
 pub(crate) fn strtod(text: &[u8]) -> Option<Strtod> {
     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     if text.is_empty() {
-        return Some(Strtod {
-            value: 0.0,
-            out_of_range: false,
-        });
+        return Some(Strtod { value: 0.0, out_of_range: false });
     }
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let start = text.iter().position(|byte| !is_space(byte))?;
@@ -89,23 +80,13 @@ pub(crate) fn parse_lex_bound(text: &[u8]) -> Option<LexBound<'_>> {
 /// Parses all of `text`, without C's habits about its ends.
 fn parse_whole(text: &[u8]) -> Option<Strtod> {
     if let Some(value) = parse_usual(text) {
-        return Some(Strtod {
-            value,
-            out_of_range: false,
-        });
+        return Some(Strtod { value, out_of_range: false });
     }
     let literal = Literal::parse(text)?;
     let rounded = literal.round(BINARY64);
     let (magnitude, out_of_range) = rounded.map_or((f64::INFINITY, false), assemble);
-    let value = if literal.negative {
-        -magnitude
-    } else {
-        magnitude
-    };
-    Some(Strtod {
-        value,
-        out_of_range,
-    })
+    let value = if literal.negative { -magnitude } else { magnitude };
+    Some(Strtod { value, out_of_range })
 }
 
 /// Leaves the usual numbers to std: its grammar of decimals is that of C, it rounds as C does, and it
@@ -121,12 +102,7 @@ fn parse_usual(text: &[u8]) -> Option<f64> {
 /// The double, and whether C reports ERANGE.
 fn assemble(rounded: Rounded) -> (f64, bool) {
     const HIDDEN: u64 = 1 << (f64::MANTISSA_DIGITS - 1);
-    let Rounded {
-        mantissa,
-        exponent,
-        inexact,
-        overflow,
-    } = rounded;
+    let Rounded { mantissa, exponent, inexact, overflow } = rounded;
     if overflow {
         (f64::INFINITY, true)
     } else if mantissa < HIDDEN {
@@ -166,14 +142,8 @@ mod tests {
         check("0.1", 0.1);
         check("3.14159265358979323846", std::f64::consts::PI);
         check("9007199254740993", 9_007_199_254_740_992.0);
-        check(
-            "9007199254740993.00000000000000000000000001",
-            9_007_199_254_740_994.0,
-        );
-        check(
-            "123456789012345678901234567890123456789012345678901234567890",
-            1.2345678901234568e59,
-        );
+        check("9007199254740993.00000000000000000000000001", 9_007_199_254_740_994.0);
+        check("123456789012345678901234567890123456789012345678901234567890", 1.2345678901234568e59);
         check("1.7976931348623157e308", f64::MAX);
         check("1.7976931348623158079e308", f64::MAX);
         check("2.2250738585072014e-308", f64::MIN_POSITIVE);
@@ -202,41 +172,15 @@ mod tests {
 
     #[test]
     fn what_is_no_number() {
-        refuse(&[
-            "", " 1", "1 ", "\t1", "1\0", "a", "1a", "+", "-", ".", "+-1", "--1", "1..2", "1.2.3",
-        ]);
-        refuse(&[
-            "e5", ".e5", "1e", "1e+", "1e1.5", "1_000", "1,5", "0x", "0x.", "0xg", "0x1p", "0x1p-",
-            "x1",
-        ]);
-        refuse(&[
-            "nan",
-            "-nan",
-            "NaN(1)",
-            "in",
-            "infi",
-            "infinit",
-            "infinityy",
-            "inf ",
-            "i",
-        ]);
+        refuse(&["", " 1", "1 ", "\t1", "1\0", "a", "1a", "+", "-", ".", "+-1", "--1", "1..2", "1.2.3"]);
+        refuse(&["e5", ".e5", "1e", "1e+", "1e1.5", "1_000", "1,5", "0x", "0x.", "0xg", "0x1p", "0x1p-", "x1"]);
+        refuse(&["nan", "-nan", "NaN(1)", "in", "infi", "infinit", "infinityy", "inf ", "i"]);
     }
 
     #[test]
     fn what_does_not_fit() {
-        refuse(&[
-            "1e309",
-            "-1e309",
-            "1.7976931348623159e308",
-            "1e99999999999999999999",
-            "0x1p1024",
-        ]);
-        refuse(&[
-            "1e-400",
-            "2.4703282292062327e-324",
-            "0x1p-1075",
-            "-1e-99999999999999999999",
-        ]);
+        refuse(&["1e309", "-1e309", "1.7976931348623159e308", "1e99999999999999999999", "0x1p1024"]);
+        refuse(&["1e-400", "2.4703282292062327e-324", "0x1p-1075", "-1e-99999999999999999999"]);
     }
 
     #[test]
@@ -248,14 +192,8 @@ mod tests {
         refuse(&[&format!("1{zeros}e-1003000")]);
         check(&format!("1.{zeros}1"), 1.0);
         // Just above halfway between 1 and the next double, by the very last digit.
-        check(
-            &format!("1.00000000000000011102230246251565404236316680908203125{zeros}1"),
-            1.0000000000000002,
-        );
-        check(
-            &format!("1.00000000000000011102230246251565404236316680908203125{zeros}0"),
-            1.0,
-        );
+        check(&format!("1.00000000000000011102230246251565404236316680908203125{zeros}1"), 1.0000000000000002);
+        check(&format!("1.00000000000000011102230246251565404236316680908203125{zeros}0"), 1.0);
     }
 
     #[test]
@@ -281,10 +219,7 @@ mod tests {
         assert_eq!(parse_score_bound(b"(1.5"), Some((1.5, true)));
         assert_eq!(parse_score_bound(b"(-inf"), Some((f64::NEG_INFINITY, true)));
         assert_eq!(parse_score_bound(b"+inf"), Some((f64::INFINITY, false)));
-        assert_eq!(
-            parse_score_bound(b"-1e400"),
-            Some((f64::NEG_INFINITY, false))
-        );
+        assert_eq!(parse_score_bound(b"-1e400"), Some((f64::NEG_INFINITY, false)));
         assert_eq!(parse_score_bound(b""), Some((0.0, false)));
         assert_eq!(parse_score_bound(b"("), Some((0.0, true)));
         assert_eq!(parse_score_bound(b"( 7"), Some((7.0, true)));
@@ -298,10 +233,7 @@ mod tests {
         assert_eq!(parse_lex_bound(b"-"), Some(LexBound::Lowest));
         assert_eq!(parse_lex_bound(b"+"), Some(LexBound::Highest));
         assert_eq!(parse_lex_bound(b"+\0x"), Some(LexBound::Highest));
-        assert_eq!(
-            parse_lex_bound(b"[a\0b"),
-            Some(LexBound::Inclusive(b"a\0b"))
-        );
+        assert_eq!(parse_lex_bound(b"[a\0b"), Some(LexBound::Inclusive(b"a\0b")));
         assert_eq!(parse_lex_bound(b"("), Some(LexBound::Exclusive(b"")));
         for text in [&b""[..], b"a", b"+a", b"-a", b"1"] {
             assert_eq!(parse_lex_bound(text), None);
@@ -358,15 +290,8 @@ mod tests {
             return format!("{value}");
         }
         let sign = if value.is_sign_negative() { "-" } else { "" };
-        let (exponent, fraction) = (
-            value.to_bits() >> 52 & 0x7ff,
-            value.to_bits() & ((1 << 52) - 1),
-        );
-        let (first, exponent) = if exponent == 0 {
-            (0, -1022)
-        } else {
-            (1, exponent as i32 - 1023)
-        };
+        let (exponent, fraction) = (value.to_bits() >> 52 & 0x7ff, value.to_bits() & ((1 << 52) - 1));
+        let (first, exponent) = if exponent == 0 { (0, -1022) } else { (1, exponent as i32 - 1023) };
         format!("{sign}0x{first}.{fraction:013x}p{exponent}")
     }
 }

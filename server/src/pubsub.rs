@@ -135,7 +135,10 @@ impl Channels {
             return 0;
         }
         let names = self.names.read();
-        names.shard_channels.get(channel).map_or(0, |listeners| send(listeners, Message::new("smessage", &[channel, message])))
+        names
+            .shard_channels
+            .get(channel)
+            .map_or(0, |listeners| send(listeners, Message::new("smessage", &[channel, message])))
     }
 
     /// Channels (or shard channels) with listeners that match, in no order.

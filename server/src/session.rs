@@ -138,7 +138,9 @@ impl Session {
             (Target::Pattern, subscriptions.patterns),
             (Target::Shard, subscriptions.shard_channels),
         ] {
-            names.iter().for_each(|name| drop(engine.channels().unsubscribe(target, name, &self.client)));
+            for name in &names {
+                engine.channels().unsubscribe(target, name, &self.client);
+            }
         }
     }
 
@@ -158,7 +160,8 @@ impl Session {
         facts.patterns.store(self.subscriptions.patterns.len(), Relaxed);
         facts.shard_channels.store(self.subscriptions.shard_channels.len(), Relaxed);
         facts.output_bytes.store(reply.len(), Relaxed);
-        let (queued, bytes) = self.multi.as_ref().map_or((u64::MAX, 0), |multi| (multi.queue.len() as u64, multi.bytes));
+        let (queued, bytes) =
+            self.multi.as_ref().map_or((u64::MAX, 0), |multi| (multi.queue.len() as u64, multi.bytes));
         facts.queued.store(queued, Relaxed);
         facts.queued_bytes.store(bytes, Relaxed);
     }

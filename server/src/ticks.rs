@@ -26,16 +26,10 @@ impl Ticks {
     /// Notes that `tick` begins now. To be called about once a second, and first when the engine is made.
     pub(crate) fn note(&self, tick: u32, now_ms: u64) {
         let mut notes = self.0.lock();
-        if notes
-            .last()
-            .is_some_and(|last| last.tick == tick || last.at_ms > now_ms)
-        {
+        if notes.last().is_some_and(|last| last.tick == tick || last.at_ms > now_ms) {
             return;
         }
-        notes.push(Note {
-            tick,
-            at_ms: now_ms,
-        });
+        notes.push(Note { tick, at_ms: now_ms });
         if notes.len() > NOTES
             && let Some(least) = least_telling(&notes, now_ms)
         {
@@ -49,17 +43,14 @@ impl Ticks {
         let age_of = |note: &Note| tick.wrapping_sub(note.tick);
         // The notes from here on are younger; ages fall along the notes.
         let younger = notes.partition_point(|note| age_of(note) >= age);
-        let after = notes
-            .get(younger)
-            .map_or((0, now_ms), |note| (age_of(note), note.at_ms));
+        let after = notes.get(younger).map_or((0, now_ms), |note| (age_of(note), note.at_ms));
         let Some(before) = younger.checked_sub(1).map(|at| notes[at]) else {
             return now_ms.saturating_sub(after.1) / 1000;
         };
         let span_ms = after.1.saturating_sub(before.at_ms);
         let ticks = u64::from(age_of(&before) - after.0).max(1);
         let passed = u64::from(age_of(&before) - age);
-        let began_ms =
-            before.at_ms + (u128::from(span_ms) * u128::from(passed) / u128::from(ticks)) as u64;
+        let began_ms = before.at_ms + (u128::from(span_ms) * u128::from(passed) / u128::from(ticks)) as u64;
         now_ms.saturating_sub(began_ms) / 1000
     }
 }
@@ -70,8 +61,7 @@ fn least_telling(notes: &[Note], now_ms: u64) -> Option<usize> {
         let gap = notes[at + 1].at_ms - notes[at - 1].at_ms;
         gap as f64 / now_ms.saturating_sub(notes[at].at_ms).max(1) as f64
     };
-    (1..notes.len().checked_sub(1)?)
-        .min_by(|one, other| gap_by_age(*one).total_cmp(&gap_by_age(*other)))
+    (1..notes.len().checked_sub(1)?).min_by(|one, other| gap_by_age(*one).total_cmp(&gap_by_age(*other)))
 }
 
 #[cfg(test)]
@@ -118,29 +108,20 @@ mod tests {
         let mut last = 0;
         // Every 20 seconds, to keep the test short.
         for second in (0..SECONDS).step_by(20) {
-            ticks.note(
-                first.wrapping_add(second * RATE),
-                START_MS + u64::from(second) * 1000,
-            );
+            ticks.note(first.wrapping_add(second * RATE), START_MS + u64::from(second) * 1000);
             last = second;
         }
         assert!(ticks.0.lock().len() <= NOTES);
-        let (tick, now) = (
-            first.wrapping_add(last * RATE),
-            START_MS + u64::from(last) * 1000,
-        );
+        let (tick, now) = (first.wrapping_add(last * RATE), START_MS + u64::from(last) * 1000);
         for age_seconds in [0, 20, 60, 600, 3600, 86_400, 20 * 86_400] {
             let idle = ticks.idle_seconds(age_seconds * RATE, tick, now) as f64;
             let error = (idle - f64::from(age_seconds)).abs();
             assert!(error <= 1.0, "{idle} for {age_seconds}");
         }
         let notes = ticks.0.lock();
-        let widest = notes.windows(2).map(|pair| {
-            (pair[1].at_ms - pair[0].at_ms) as f64 / (now - pair[0].at_ms).max(1_000_000) as f64
-        });
-        assert!(
-            widest.fold(0.0, f64::max) < 0.05,
-            "gaps are small for their age"
-        );
+        let widest = notes
+            .windows(2)
+            .map(|pair| (pair[1].at_ms - pair[0].at_ms) as f64 / (now - pair[0].at_ms).max(1_000_000) as f64);
+        assert!(widest.fold(0.0, f64::max) < 0.05, "gaps are small for their age");
     }
 }

@@ -17,15 +17,8 @@ pub struct Hasher {
 impl Hasher {
     /// A hasher whose key is derived from `seed`: the same seed repeats the same layout.
     pub fn seeded(seed: u64) -> Self {
-        let spread = |n: u64| {
-            (seed ^ n)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .rotate_left(31)
-                ^ n
-        };
-        Self {
-            state: SipHasher13::new_with_keys(spread(seed), spread(!seed)),
-        }
+        let spread = |n: u64| (seed ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) ^ n;
+        Self { state: SipHasher13::new_with_keys(spread(seed), spread(!seed)) }
     }
 
     /// The 64-bit hash of `bytes`.

@@ -57,10 +57,7 @@ impl<S: Slot> Segment<S> {
     fn new(depth: u8) -> Self {
         let mut head = [0; 8];
         head[7] = NO_DEADLINE | (depth as u64) << 48;
-        Self {
-            head,
-            slots: [S::default(); SLOTS],
-        }
+        Self { head, slots: [S::default(); SLOTS] }
     }
 
     #[inline]
@@ -222,18 +219,15 @@ impl<S: Slot> Index<S> {
         if let Some(slot) = find_in(segment, hash, &mut eq) {
             return Some(Pos { segment: id, slot });
         }
-        if segment.chained() {
-            self.find_in_chain(id, hash, &mut eq)
-        } else {
-            None
-        }
+        if segment.chained() { self.find_in_chain(id, hash, &mut eq) } else { None }
     }
 
     #[cold]
     fn find_in_chain(&self, id: u32, hash: u64, eq: &mut impl FnMut(S) -> bool) -> Option<Pos> {
-        self.overflow.get(&id)?.iter().find_map(|&segment| {
-            find_in(self.segment(segment), hash, eq).map(|slot| Pos { segment, slot })
-        })
+        self.overflow
+            .get(&id)?
+            .iter()
+            .find_map(|&segment| find_in(self.segment(segment), hash, eq).map(|slot| Pos { segment, slot }))
     }
 
     /// The slot at a position.
@@ -266,10 +260,7 @@ impl<S: Slot> Index<S> {
         loop {
             let id = self.directory[self.place(hash)];
             if let Some(place) = self.segment_mut(id).put(home_of(hash), tag_of(hash), slot) {
-                return Pos {
-                    segment: id,
-                    slot: place,
-                };
+                return Pos { segment: id, slot: place };
             }
             if self.segment(id).chained() || !self.may_split(id) {
                 return self.insert_in_chain(id, hash, slot);
@@ -289,11 +280,9 @@ impl<S: Slot> Index<S> {
         let mut chain = self.overflow.remove(&id).unwrap_or_default();
         self.segment_mut(id).head[7] |= CHAINED;
         let tag = tag_of(hash);
-        let found = chain.iter().find_map(|&segment| {
-            self.segment_mut(segment)
-                .put(0, tag, slot)
-                .map(|slot| Pos { segment, slot })
-        });
+        let found = chain
+            .iter()
+            .find_map(|&segment| self.segment_mut(segment).put(0, tag, slot).map(|slot| Pos { segment, slot }));
         let pos = found.unwrap_or_else(|| {
             let depth = self.segment(id).depth();
             let segment = self.new_segment(depth);
@@ -465,9 +454,7 @@ impl<S: Slot> Index<S> {
             self.slots(member).for_each(|(_, slot)| out(slot));
         }
         let shift = 64 - depth as u32;
-        (position.checked_shr(shift).unwrap_or(0) + 1)
-            .checked_shl(shift)
-            .unwrap_or(0)
+        (position.checked_shr(shift).unwrap_or(0) + 1).checked_shl(shift).unwrap_or(0)
     }
 
     fn chain(&self, id: u32) -> impl Iterator<Item = u32> {
@@ -476,9 +463,7 @@ impl<S: Slot> Index<S> {
 
     /// Segment numbers run below this; some of them may be unused and hold no element.
     pub fn segments(&self) -> usize {
-        self.chunks
-            .last()
-            .map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
     /// The elements of one segment.
@@ -603,8 +588,7 @@ impl<S: Slot> Index<S> {
         self.directory = Vec::new();
         self.deadlines.clear();
         self.marks = Vec::new();
-        self.chunks
-            .truncate(self.chunks.len().saturating_sub(chunks));
+        self.chunks.truncate(self.chunks.len().saturating_sub(chunks));
         if self.chunks.is_empty() {
             *self = Self::new();
         }
@@ -614,43 +598,23 @@ impl<S: Slot> Index<S> {
     /// Checks every invariant; panics with what is wrong. For tests.
     pub fn validate(&self, rehash: impl Fn(S) -> u64) {
         if self.len == 0 {
-            assert!(
-                self.directory.is_empty() && self.deadlines.is_empty(),
-                "an empty index holds nothing"
-            );
+            assert!(self.directory.is_empty() && self.deadlines.is_empty(), "an empty index holds nothing");
             return;
         }
-        assert_eq!(
-            self.directory.len(),
-            1 << self.depth,
-            "the directory has 2^depth places"
-        );
+        assert_eq!(self.directory.len(), 1 << self.depth, "the directory has 2^depth places");
         let (mut seen, mut place, mut depths) = (0, 0, [0; 65]);
         while place < self.directory.len() {
             let id = self.directory[place];
             let depth = self.segment(id).depth();
             let width = 1 << (self.depth - depth);
-            assert!(
-                self.directory[place..place + width]
-                    .iter()
-                    .all(|&other| other == id),
-                "one run per segment"
-            );
+            assert!(self.directory[place..place + width].iter().all(|&other| other == id), "one run per segment");
             assert_eq!(place % width, 0, "runs are aligned");
             depths[depth as usize] += 1;
             for member in self.chain(id) {
                 for (pos, slot) in self.slots(member) {
                     let hash = rehash(slot);
-                    assert_eq!(
-                        self.directory[self.place(hash)],
-                        id,
-                        "an element is where its hash says"
-                    );
-                    assert_eq!(
-                        self.segment(member).tag(pos.slot as usize),
-                        tag_of(hash),
-                        "tags match"
-                    );
+                    assert_eq!(self.directory[self.place(hash)], id, "an element is where its hash says");
+                    assert_eq!(self.segment(member).tag(pos.slot as usize), tag_of(hash), "tags match");
                     seen += 1;
                 }
                 let deadline = self.segment(member).deadline();
@@ -665,10 +629,7 @@ impl<S: Slot> Index<S> {
         assert_eq!(marked as usize, self.deadlines.len(), "only segments with a deadline are marked");
         assert_eq!(seen, self.len, "every element is counted");
         assert_eq!(depths, self.at_depth, "depths are counted");
-        assert!(
-            self.depth == 0 || self.at_depth[self.depth as usize] > 0,
-            "the directory is as small as can be"
-        );
+        assert!(self.depth == 0 || self.at_depth[self.depth as usize] > 0, "the directory is as small as can be");
     }
 }
 
@@ -815,9 +776,11 @@ mod tests {
     #[test]
     fn segments_with_a_deadline_are_found_by_their_number() {
         let mut index = Index::<u32>::new();
-        let positions: Vec<Pos> = (0..9000).map(|number| index.insert(spread(number), number, spread)).collect();
+        let positions: Vec<Pos> =
+            (0..9000).map(|number| index.insert(spread(number), number, spread, |_| {})).collect();
         assert_eq!((index.with_deadline(), index.nth_with_deadline(0)), (0, None));
-        let mut expected: Vec<u32> = positions.iter().map(|pos| pos.segment).filter(|segment| segment % 7 == 3).collect();
+        let mut expected: Vec<u32> =
+            positions.iter().map(|pos| pos.segment).filter(|segment| segment % 7 == 3).collect();
         expected.sort_unstable();
         expected.dedup();
         expected.iter().for_each(|&segment| index.set_deadline(segment, 5));

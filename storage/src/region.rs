@@ -11,10 +11,7 @@
 //! Invariants: a region's dirty pages are a subset of its free ones; `open` and `soiled` name exactly the regions that
 //! have a free and a dirty page; which page comes next depends on the order of calls, never on an address.
 
-#![expect(
-    unsafe_code,
-    reason = "hands out raw pages of a map and advises the system about them"
-)]
+#![expect(unsafe_code, reason = "hands out raw pages of a map and advises the system about them")]
 
 use memmap2::{MmapMut, MmapRaw};
 use parking_lot::Mutex;
@@ -59,10 +56,7 @@ impl Regions {
     }
 
     fn with(huge_pages: bool) -> Regions {
-        Regions {
-            inner: Mutex::new(Inner::default()),
-            huge_pages,
-        }
+        Regions { inner: Mutex::new(Inner::default()), huge_pages }
     }
 
     /// Hands out [`PAGE`] bytes aligned to [`PAGE`], all initialized: zero if the page is fresh, else what was last
@@ -178,12 +172,7 @@ impl Inner {
             // A kernel built without huge pages refuses, and then small ones serve.
             let _ = map.advise_range(memmap2::Advice::HugePage, lead, REGION);
         }
-        let region = Region {
-            map: Arc::new(map),
-            lead,
-            free: PageSet::ALL,
-            dirty: PageSet::NONE,
-        };
+        let region = Region { map: Arc::new(map), lead, free: PageSet::ALL, dirty: PageSet::NONE };
         let id = match self.regions.iter().position(Option::is_none) {
             Some(id) => {
                 self.regions[id] = Some(region);
@@ -236,10 +225,7 @@ impl Inner {
         let Some(Some(region)) = self.regions.get_mut(id) else {
             panic!("a page that is not of these regions");
         };
-        assert!(
-            index < PAGES_PER_REGION && !region.free.contains(index),
-            "a page given back twice"
-        );
+        assert!(index < PAGES_PER_REGION && !region.free.contains(index), "a page given back twice");
         if region.free.is_empty() {
             self.open.insert(id);
         }
@@ -275,12 +261,7 @@ impl Inner {
             self.open.remove(&id);
         }
         self.dirty -= pages.len();
-        Some(Departure {
-            id,
-            map: region.map.clone(),
-            lead: region.lead,
-            pages,
-        })
+        Some(Departure { id, map: region.map.clone(), lead: region.lead, pages })
     }
 
     /// Marks pages that were given back to the system free and clean. Returns the region if it is to be unmapped.
@@ -308,8 +289,7 @@ impl Inner {
 
     fn forget(&mut self, id: usize) -> Option<Region> {
         let region = self.regions.get_mut(id)?.take()?;
-        self.by_address
-            .remove(&(region.map.as_ptr().addr() + region.lead));
+        self.by_address.remove(&(region.map.as_ptr().addr() + region.lead));
         self.open.remove(&id);
         self.soiled.remove(&id);
         self.empty.remove(&id);
@@ -326,10 +306,7 @@ impl Departure {
             // SAFETY: the pages are free and `depart` took them out of what is handed out, so nobody refers to them.
             // A refusal (of locked memory, for one) leaves them backed, which costs memory and breaks nothing.
             #[cfg(unix)]
-            let _ = unsafe {
-                self.map
-                    .unchecked_advise_range(DONT_NEED, offset, run.len() * PAGE)
-            };
+            let _ = unsafe { self.map.unchecked_advise_range(DONT_NEED, offset, run.len() * PAGE) };
             #[cfg(not(unix))]
             let _ = (&self.map, offset);
         }
@@ -542,9 +519,7 @@ mod tests {
     #[test]
     fn runs_are_the_adjacent_pages() {
         let mut set = PageSet::NONE;
-        [0, 1, 2, 63, 64, 65, 200, 255]
-            .iter()
-            .for_each(|&page| set.insert(page));
+        [0, 1, 2, 63, 64, 65, 200, 255].iter().for_each(|&page| set.insert(page));
         let runs: Vec<_> = set.runs().collect();
         assert_eq!(runs, [0..3, 63..66, 200..201, 255..256]);
         let last: Vec<_> = set.last_pages(4).runs().collect();

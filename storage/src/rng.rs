@@ -82,18 +82,10 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_the_reference_implementation() {
-        let mut rng = Rng {
-            state: [1, 2, 3, 4],
-        };
+        let mut rng = Rng { state: [1, 2, 3, 4] };
         let numbers: [u64; 6] = std::array::from_fn(|_| rng.next_u64());
-        let expected = [
-            11520,
-            0,
-            1_509_978_240,
-            1_215_971_899_390_074_240,
-            1_216_172_134_540_287_360,
-            607_988_272_756_665_600,
-        ];
+        let expected =
+            [11520, 0, 1_509_978_240, 1_215_971_899_390_074_240, 1_216_172_134_540_287_360, 607_988_272_756_665_600];
         assert_eq!(numbers, expected);
     }
 
@@ -127,10 +119,7 @@ mod tests {
             counts[rng.index(6)] += 1;
         }
         // Five standard deviations of 91 each.
-        assert!(
-            counts.iter().all(|count| (9_544..=10_456).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (9_544..=10_456).contains(count)), "{counts:?}");
     }
 
     #[test]
@@ -144,10 +133,7 @@ mod tests {
             assert!(number < BOUND);
             thirds[(number % 3) as usize] += 1;
         }
-        assert!(
-            thirds.iter().all(|count| (9_592..=10_408).contains(count)),
-            "{thirds:?}"
-        );
+        assert!(thirds.iter().all(|count| (9_592..=10_408).contains(count)), "{thirds:?}");
     }
 
     #[test]
@@ -166,10 +152,7 @@ mod tests {
             *counts.entry(items).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 24);
-        assert!(
-            counts.values().all(|count| (845..=1155).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.values().all(|count| (845..=1155).contains(count)), "{counts:?}");
         rng.shuffle::<u8>(&mut []);
     }
 }

@@ -17,10 +17,7 @@
 //! page, and every access to a cell checks that it ends at or below `bump`: with that, no [`Ref`], however stale or
 //! invented, reaches memory outside the slab. The same calls give the same refs: nothing depends on an address.
 
-#![expect(
-    unsafe_code,
-    reason = "cells are cut from raw pages that the slab owns"
-)]
+#![expect(unsafe_code, reason = "cells are cut from raw pages that the slab owns")]
 
 use crate::region::{PAGE, Regions};
 use class::{CLASS_UNITS, CLASSES, MAX_UNITS, PAGE_UNITS, UNIT, class_of, class_units};
@@ -234,9 +231,7 @@ impl Slab {
     pub fn address(&self, cell: Ref) -> *const u8 {
         let offset = usize::from(cell.unit()) * UNIT;
         let page = self.pages.get(cell.page() as usize);
-        page.map_or(std::ptr::null(), |page| {
-            page.base.as_ptr().wrapping_add(offset)
-        })
+        page.map_or(std::ptr::null(), |page| page.base.as_ptr().wrapping_add(offset))
     }
 
     /// Bytes of the live cells, each rounded to its class.
@@ -309,10 +304,7 @@ impl Slab {
         let from = self.pages[page as usize].cell(cell.unit());
         let to = self.pages[target as usize].cell(new.unit());
         // SAFETY: both are cells of one class, so equally long, of different pages, and `&mut self` is the only access.
-        unsafe {
-            to.cast::<u8>()
-                .copy_from_nonoverlapping(from.cast(), from.len())
-        };
+        unsafe { to.cast::<u8>().copy_from_nonoverlapping(from.cast(), from.len()) };
         self.free(cell);
         Some(new)
     }
@@ -496,20 +488,9 @@ impl Slab {
             // SAFETY: the length is not 0. The bytes must be initialized, since cells are handed out as slices.
             NonNull::new(unsafe { alloc_zeroed(layout(length)) })?
         };
-        let page = Page {
-            base,
-            units,
-            free_head: EMPTY_LIST,
-            bump: 0,
-            live: 0,
-        };
-        let place = Place {
-            next: NO_PAGE,
-            previous: NO_PAGE,
-            length: length as u16,
-            slot: slot as u8,
-            bucket: UNLISTED,
-        };
+        let page = Page { base, units, free_head: EMPTY_LIST, bump: 0, live: 0 };
+        let place =
+            Place { next: NO_PAGE, previous: NO_PAGE, length: length as u16, slot: slot as u8, bucket: UNLISTED };
         let number = match self.vacant {
             NO_PAGE => {
                 if self.pages.len() == self.pages.capacity() {
@@ -675,13 +656,7 @@ impl Slab {
 
 impl Page {
     /// A record without a page: no cell fits below its `bump`.
-    const VACANT: Page = Page {
-        base: NonNull::dangling(),
-        units: MAX_UNITS as u16,
-        free_head: FULL,
-        bump: 0,
-        live: 0,
-    };
+    const VACANT: Page = Page { base: NonNull::dangling(), units: MAX_UNITS as u16, free_head: FULL, bump: 0, live: 0 };
 
     /// The cell at a unit. Panics unless it ends at or below `bump`, hence in the page.
     #[inline]

@@ -157,7 +157,8 @@ impl Table {
         let word = Word::new(cell, hash, tick, 0).with_expires(expiry.is_some()).with_owns(owned > 0);
         let (slab, hasher) = (&self.slab, self.hasher);
         let rehash = |bits| hash_of(slab, hasher, bits);
-        let pos = self.index.insert(hash, word.bits(), rehash, |bits| prefetch(slab.address(Word::from_bits(bits).cell())));
+        let pos =
+            self.index.insert(hash, word.bits(), rehash, |bits| prefetch(slab.address(Word::from_bits(bits).cell())));
         self.owned += owned;
         if let Some(at) = expiry {
             self.expires += 1;
@@ -366,7 +367,11 @@ impl Table {
     pub fn rebase(&mut self, segment: u32, now: u32, limit: u32) {
         self.index.update_slots(segment, |bits| {
             let word = Word::from_bits(bits);
-            if word.age(now) > limit { word.with_history(now.wrapping_sub(limit), word.frequency()).bits() } else { bits }
+            if word.age(now) > limit {
+                word.with_history(now.wrapping_sub(limit), word.frequency()).bits()
+            } else {
+                bits
+            }
         });
     }
 
@@ -536,11 +541,11 @@ fn hash_of(slab: &Slab, hasher: Hasher, bits: u64) -> u64 {
 /// Decides where a value is kept: in the cell if it fits, else in an object.
 #[inline]
 fn payload<'a>(key: &[u8], content: &'a mut Content<'_>) -> Payload<'a> {
-    if let Content::Object(object) = content {
-        if !object.packed().is_some_and(|bytes| entry::fits_inline(key, bytes.len())) {
-            let Content::Object(object) = std::mem::replace(content, Content::Int(0)) else { unreachable!() };
-            return Payload::Object(object);
-        }
+    if let Content::Object(object) = content
+        && !object.packed().is_some_and(|bytes| entry::fits_inline(key, bytes.len()))
+        && let Content::Object(object) = std::mem::replace(content, Content::Int(0))
+    {
+        return Payload::Object(object);
     }
     match content {
         Content::Int(number) => Payload::Int(*number),

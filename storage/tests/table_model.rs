@@ -1,5 +1,7 @@
 //! Random operations on one table, compared with a map after every step, with every invariant checked.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is a panic")]
+
 use std::collections::BTreeMap;
 
 use larder_storage::hasher::Hasher;
@@ -139,9 +141,9 @@ impl Both {
                 Value::Int(number) => Model::Int(number),
                 Value::Str { bytes, .. } => Model::Str(bytes.to_vec()),
                 Value::Big(string) => Model::Str(string.shared().to_vec()),
-                Value::ZSet(zset) => {
-                    Model::ZSet(zset.range(0, zset.len()).map(|(member, score)| (member.to_vec(), score as i64)).collect())
-                }
+                Value::ZSet(zset) => Model::ZSet(
+                    zset.range(0, zset.len()).map(|(member, score)| (member.to_vec(), score as i64)).collect(),
+                ),
             };
             assert_eq!(&read, value);
         }

@@ -63,10 +63,8 @@ impl Both {
         let peer = Redis::with(options)?;
         let subject = TestServer::with(options);
         let is_exact = peer.version().starts_with("7.4");
-        let password = options
-            .iter()
-            .position(|option| *option == "--requirepass")
-            .map(|at| options[at + 1].to_string());
+        let password =
+            options.iter().position(|option| *option == "--requirepass").map(|at| options[at + 1].to_string());
         let (connections, history) = (BTreeMap::new(), Vec::new());
         let current = "a".to_string();
         Some(Both {
@@ -211,19 +209,12 @@ impl Both {
     pub fn receive_unordered(&mut self, count: usize) -> Result<(), String> {
         let (subject, peer) = self.connection();
         let read = |client: &mut RawClient| {
-            let mut frames = (0..count)
-                .map(|_| client.reply())
-                .collect::<Result<Vec<_>, _>>()?;
+            let mut frames = (0..count).map(|_| client.reply()).collect::<Result<Vec<_>, _>>()?;
             frames.sort();
             Ok(frames.concat())
         };
         let answers = (read(subject), read(peer));
-        self.compare(
-            "(frames in any order)",
-            Compare::Exact,
-            answers.0,
-            answers.1,
-        )
+        self.compare("(frames in any order)", Compare::Exact, answers.0, answers.1)
     }
 
     /// Reads until both have closed the connection, and compares all of it.
@@ -234,12 +225,7 @@ impl Both {
         let (subject, peer) = self.connection();
         let answers = (subject.rest(), peer.rest());
         self.connections.remove(&self.current);
-        self.compare(
-            "(until the connection closes)",
-            Compare::Exact,
-            answers.0,
-            answers.1,
-        )
+        self.compare("(until the connection closes)", Compare::Exact, answers.0, answers.1)
     }
 
     /// Ends all connections with QUIT, comparing what they still hold, then empties both servers.
@@ -279,11 +265,7 @@ impl Both {
     pub fn report(&self, difference: &str) -> String {
         const SHOWN: usize = 40;
         let from = self.history.len().saturating_sub(SHOWN);
-        format!(
-            "\n(RESP{})\n    {}\n{difference}",
-            self.protocol,
-            self.history[from..].join("\n    ")
-        )
+        format!("\n(RESP{})\n    {}\n{difference}", self.protocol, self.history[from..].join("\n    "))
     }
 
     fn connection(&mut self) -> &mut (RawClient, RawClient) {
@@ -300,34 +282,20 @@ impl Both {
         self.connections.get_mut(&self.current).unwrap()
     }
 
-    fn compare(
-        &mut self,
-        command: &str,
-        how: Compare,
-        subject: Answer,
-        peer: Answer,
-    ) -> Result<(), String> {
+    fn compare(&mut self, command: &str, how: Compare, subject: Answer, peer: Answer) -> Result<(), String> {
         self.compared += 1;
         let shown = |answer: &Answer| match answer {
             Ok(bytes) => frame::show(bytes),
             Err(failure) => failure.to_string(),
         };
         let (left, right) = (shown(&subject), shown(&peer));
-        self.history
-            .push(format!("{}> {command}  ->  {right}", self.current));
+        self.history.push(format!("{}> {command}  ->  {right}", self.current));
         if let Some(expected) = self.expected.take() {
-            let gives = |answer: &Answer| {
-                answer
-                    .as_ref()
-                    .is_ok_and(|bytes| text_of(bytes, how) == expected)
-            };
+            let gives = |answer: &Answer| answer.as_ref().is_ok_and(|bytes| text_of(bytes, how) == expected);
             if gives(&subject) && (gives(&peer) || !self.is_exact || !self.is_expected_of_peer) {
                 return Ok(());
             }
-            return Err(format!(
-                "{}> {command}\n     got {left}\n    want {expected}",
-                self.current
-            ));
+            return Err(format!("{}> {command}\n     got {left}\n    want {expected}", self.current));
         }
         let is_same = match (&subject, &peer) {
             (Ok(subject), Ok(peer)) => equal(how, subject, peer, self.is_exact),
@@ -337,15 +305,8 @@ impl Both {
         if is_same {
             return Ok(());
         }
-        let name = if how == Compare::Exact {
-            String::new()
-        } else {
-            format!(" ({how:?})")
-        };
-        Err(format!(
-            "{}> {command}{name}\n     got {left}\n    want {right}",
-            self.current
-        ))
+        let name = if how == Compare::Exact { String::new() } else { format!(" ({how:?})") };
+        Err(format!("{}> {command}{name}\n     got {left}\n    want {right}", self.current))
     }
 }
 
@@ -404,12 +365,7 @@ fn with_modern_scores(new: &Frame, mut old: Frame) -> Frame {
     if new.kind != old.kind || new.items.len() != old.items.len() {
         return old;
     }
-    old.items = new
-        .items
-        .iter()
-        .zip(old.items)
-        .map(|(new, old)| with_modern_scores(new, old))
-        .collect();
+    old.items = new.items.iter().zip(old.items).map(|(new, old)| with_modern_scores(new, old)).collect();
     if matches!(old.kind, b'$' | b',') && !old.null && new.text != old.text {
         let value = |frame: &Frame| String::from_utf8_lossy(&frame.text).parse::<f64>().ok();
         if let (Some(left), Some(right)) = (value(new), value(&old))
@@ -417,11 +373,8 @@ fn with_modern_scores(new: &Frame, mut old: Frame) -> Frame {
             && old.text == number::seventeen_digits(right).as_bytes()
         {
             let text = String::from_utf8_lossy(&new.text);
-            old.text = if number::is_shortest(&text, right) {
-                new.text.clone()
-            } else {
-                number::shortest(right).into_bytes()
-            };
+            old.text =
+                if number::is_shortest(&text, right) { new.text.clone() } else { number::shortest(right).into_bytes() };
         }
     }
     old
@@ -429,8 +382,5 @@ fn with_modern_scores(new: &Frame, mut old: Frame) -> Frame {
 
 /// The bytes as one frame; `None` when they are not exactly one.
 fn whole(bytes: &[u8]) -> Option<Frame> {
-    frame::read(bytes)
-        .ok()?
-        .filter(|(_, length)| *length == bytes.len())
-        .map(|(frame, _)| frame)
+    frame::read(bytes).ok()?.filter(|(_, length)| *length == bytes.len()).map(|(frame, _)| frame)
 }

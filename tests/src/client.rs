@@ -60,12 +60,7 @@ impl RawClient {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        Ok(RawClient {
-            stream,
-            received: Vec::new(),
-            start: 0,
-            timeout: TIMEOUT,
-        })
+        Ok(RawClient { stream, received: Vec::new(), start: 0, timeout: TIMEOUT })
     }
 
     /// The time to wait for replies from now on.
@@ -125,8 +120,7 @@ impl RawClient {
         if let Err(error) = self.send(args) {
             panic!("cannot send {}: {error}", line(args));
         }
-        self.reply()
-            .unwrap_or_else(|failure| panic!("{}: {failure}", line(args)))
+        self.reply().unwrap_or_else(|failure| panic!("{}: {failure}", line(args)))
     }
 
     /// Sends a command line and returns the next frame, parsed.
@@ -145,11 +139,7 @@ impl RawClient {
     #[track_caller]
     pub fn check(&mut self, line: &str, reply: &str) {
         let got = self.call(&crate::words(line));
-        assert_eq!(
-            frame::show(&got),
-            frame::show(reply.as_bytes()),
-            "reply to {line}"
-        );
+        assert_eq!(frame::show(&got), frame::show(reply.as_bytes()), "reply to {line}");
     }
 
     /// Everything until the server closes the connection.
@@ -201,10 +191,7 @@ impl RawClient {
                 Ok(())
             }
             Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) =>
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
             {
                 Ok(())
             }
@@ -229,10 +216,7 @@ pub fn line<A: AsRef<[u8]>>(args: &[A]) -> String {
     let word = |arg: &A| {
         let arg = arg.as_ref();
         let shown = frame::show(arg);
-        let plain = !arg.is_empty()
-            && arg
-                .iter()
-                .all(|byte| byte.is_ascii_graphic() && !b"\"'".contains(byte));
+        let plain = !arg.is_empty() && arg.iter().all(|byte| byte.is_ascii_graphic() && !b"\"'".contains(byte));
         if plain { shown } else { format!("\"{shown}\"") }
     };
     args.iter().map(word).collect::<Vec<_>>().join(" ")

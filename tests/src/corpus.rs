@@ -67,17 +67,8 @@ pub fn run_with(options: &[&str], text: &str) {
         }
     }
     println!("{} replies compared", both.compared);
-    let shown = failures
-        .iter()
-        .take(SHOWN)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join("\n");
-    assert!(
-        failures.is_empty(),
-        "{} differences\n{shown}",
-        failures.len()
-    );
+    let shown = failures.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} differences\n{shown}", failures.len());
 }
 
 struct Section<'a> {
@@ -86,20 +77,10 @@ struct Section<'a> {
 }
 
 fn sections(text: &str) -> Vec<Section<'_>> {
-    let mut sections = vec![Section {
-        title: "beginning",
-        lines: Vec::new(),
-    }];
-    for line in text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    let mut sections = vec![Section { title: "beginning", lines: Vec::new() }];
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         match line.strip_prefix("@ ") {
-            Some(title) => sections.push(Section {
-                title,
-                lines: Vec::new(),
-            }),
+            Some(title) => sections.push(Section { title, lines: Vec::new() }),
             None => sections.last_mut().unwrap().lines.push(line),
         }
     }
@@ -123,29 +104,17 @@ impl Section<'_> {
                 continue;
             }
             let is_answered = line.contains(ANSWER);
-            for case in if is_answered {
-                vec![line.to_string()]
-            } else {
-                combinations(line)
-            } {
-                let mut steps = if is_answered {
-                    vec![case]
-                } else {
-                    split_steps(&case)
-                };
+            for case in if is_answered { vec![line.to_string()] } else { combinations(line) } {
+                let mut steps = if is_answered { vec![case] } else { split_steps(&case) };
                 if let Some(preparation) = &given {
                     let flush = ["! FLUSHALL".to_string()];
                     steps.splice(0..0, flush.iter().chain(preparation).cloned());
                 }
                 for step in steps.iter().filter(|step| !step.is_empty()) {
                     if let Err(difference) = take_step(both, step) {
-                        is_broken |= difference.contains("(no reply")
-                            || difference.contains("(connection closed");
-                        let context = if given.is_some() {
-                            format!("in {}\n  ", steps[1..].join(" ; "))
-                        } else {
-                            String::new()
-                        };
+                        is_broken |= difference.contains("(no reply") || difference.contains("(connection closed");
+                        let context =
+                            if given.is_some() { format!("in {}\n  ", steps[1..].join(" ; ")) } else { String::new() };
                         failures.push(format!("{context}{difference}"));
                     }
                 }
@@ -169,9 +138,7 @@ impl Section<'_> {
 
 fn take_step(both: &mut Both, step: &str) -> Result<(), String> {
     let (name, step) = match step.split_once("> ") {
-        Some((name, step)) if name.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            (name, step.trim())
-        }
+        Some((name, step)) if name.bytes().all(|byte| byte.is_ascii_alphanumeric()) => (name, step.trim()),
         _ => ("a", step),
     };
     both.on(name);
@@ -210,10 +177,7 @@ fn take_step(both: &mut Both, step: &str) -> Result<(), String> {
 
 /// Parts between `;` words outside quotes.
 fn split_steps(line: &str) -> Vec<String> {
-    outside_quotes(line, " ; ")
-        .into_iter()
-        .map(|part| part.trim().to_string())
-        .collect()
+    outside_quotes(line, " ; ").into_iter().map(|part| part.trim().to_string()).collect()
 }
 
 /// Splits at `separator` where it is not inside quotes.
@@ -245,18 +209,12 @@ fn combinations(line: &str) -> Vec<String> {
     let before = pieces[0];
     let rest = &line[before.len() + 1..];
     let inside = outside_quotes(rest, "}")[0];
-    let after = rest
-        .get(inside.len() + 1..)
-        .unwrap_or_else(|| panic!("no closing brace: {line}"));
+    let after = rest.get(inside.len() + 1..).unwrap_or_else(|| panic!("no closing brace: {line}"));
     let endings = combinations(after);
     let alternatives = outside_quotes(inside, "|");
     alternatives
         .iter()
-        .flat_map(|choice| {
-            endings
-                .iter()
-                .map(move |ending| format!("{before}{choice}{ending}"))
-        })
+        .flat_map(|choice| endings.iter().map(move |ending| format!("{before}{choice}{ending}")))
         .collect()
 }
 
@@ -276,13 +234,9 @@ pub fn split_words(line: &str) -> Vec<Vec<u8>> {
         while at < bytes.len() && bytes[at] != b' ' {
             match bytes[at] {
                 quote @ (b'"' | b'\'') => {
-                    at = quoted(bytes, at + 1, quote, &mut word)
-                        .unwrap_or_else(|| panic!("open quote: {line}"));
+                    at = quoted(bytes, at + 1, quote, &mut word).unwrap_or_else(|| panic!("open quote: {line}"));
                     if bytes.get(at) == Some(&b'*') {
-                        let count: String = line[at + 1..]
-                            .chars()
-                            .take_while(char::is_ascii_digit)
-                            .collect();
+                        let count: String = line[at + 1..].chars().take_while(char::is_ascii_digit).collect();
                         at += 1 + count.len();
                         word = word.repeat(count.parse().unwrap());
                     }
@@ -336,17 +290,11 @@ mod tests {
     #[test]
     fn words_are_quoted_as_in_redis_cli() {
         let words = split_words(r#"SET "a b\x00" 'c"' "" "ab"*3 d*2"#);
-        assert_eq!(
-            words,
-            [&b"SET"[..], b"a b\0", b"c\"", b"", b"ababab", b"d*2"]
-        );
+        assert_eq!(words, [&b"SET"[..], b"a b\0", b"c\"", b"", b"ababab", b"d*2"]);
     }
 
     #[test]
     fn braces_stand_for_all_combinations() {
-        assert_eq!(
-            combinations("a {b|} {c|\"{\"} d"),
-            ["a b c d", "a b \"{\" d", "a  c d", "a  \"{\" d"]
-        );
+        assert_eq!(combinations("a {b|} {c|\"{\"} d"), ["a b c d", "a b \"{\" d", "a  c d", "a  \"{\" d"]);
     }
 }

@@ -44,9 +44,7 @@ impl Scanner {
             };
             let (mut length, mut parts) = (head, 0);
             match frame.kind {
-                b'$' | b'=' => {
-                    length += usize::try_from(count_of(&frame)?).map_or(0, |count| count + 2)
-                }
+                b'$' | b'=' => length += usize::try_from(count_of(&frame)?).map_or(0, |count| count + 2),
                 b'*' | b'~' | b'>' => parts = usize::try_from(count_of(&frame)?).unwrap_or(0),
                 b'%' | b'|' => parts = 2 * usize::try_from(count_of(&frame)?).unwrap_or(0),
                 _ => {}
@@ -82,20 +80,12 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Frame, usize)>, String> {
         return Ok(None);
     };
     if !b"+-:$*_,#(=%~>|".contains(&kind) {
-        return Err(format!(
-            "no frame begins with {}",
-            show(&bytes[..bytes.len().min(40)])
-        ));
+        return Err(format!("no frame begins with {}", show(&bytes[..bytes.len().min(40)])));
     }
     let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else {
         return Ok(None);
     };
-    let frame = Frame {
-        kind,
-        text: bytes[1..end].to_vec(),
-        items: Vec::new(),
-        null: false,
-    };
+    let frame = Frame { kind, text: bytes[1..end].to_vec(), items: Vec::new(), null: false };
     Ok(Some((frame, end + 2)))
 }
 
@@ -123,21 +113,14 @@ fn read_bulk(bytes: &[u8], at: &mut usize, frame: &mut Frame) -> Result<bool, St
         return Ok(false);
     };
     if &body[length..] != b"\r\n" {
-        return Err(format!(
-            "a bulk string of {length} bytes does not end with CR LF"
-        ));
+        return Err(format!("a bulk string of {length} bytes does not end with CR LF"));
     }
     frame.text = body[..length].to_vec();
     *at += length + 2;
     Ok(true)
 }
 
-fn read_items(
-    bytes: &[u8],
-    at: &mut usize,
-    frame: &mut Frame,
-    depth: usize,
-) -> Result<bool, String> {
+fn read_items(bytes: &[u8], at: &mut usize, frame: &mut Frame, depth: usize) -> Result<bool, String> {
     let count = count_of(frame)?;
     if count < 0 {
         frame.null = true;
@@ -146,11 +129,7 @@ fn read_items(
     if depth == 0 {
         return Err(format!("nested deeper than {MAX_DEPTH}"));
     }
-    let pairs = if matches!(frame.kind, b'%' | b'|') {
-        2
-    } else {
-        1
-    };
+    let pairs = if matches!(frame.kind, b'%' | b'|') { 2 } else { 1 };
     for _ in 0..count as usize * pairs {
         let Some(item) = read_at(bytes, at, depth - 1)? else {
             return Ok(false);
@@ -161,13 +140,9 @@ fn read_items(
 }
 
 fn count_of(frame: &Frame) -> Result<i64, String> {
-    String::from_utf8_lossy(&frame.text).parse().map_err(|_| {
-        format!(
-            "{:?} is not a length: {}",
-            frame.kind as char,
-            show(&frame.text)
-        )
-    })
+    String::from_utf8_lossy(&frame.text)
+        .parse()
+        .map_err(|_| format!("{:?} is not a length: {}", frame.kind as char, show(&frame.text)))
 }
 
 impl Frame {
@@ -209,13 +184,7 @@ impl Frame {
     /// What stays when values do not matter: types, nulls, error codes, and which different shapes an aggregate holds.
     pub fn shape(&self) -> String {
         match self.kind {
-            b'-' => format!(
-                "-{}",
-                String::from_utf8_lossy(&self.text)
-                    .split(' ')
-                    .next()
-                    .unwrap_or_default()
-            ),
+            b'-' => format!("-{}", String::from_utf8_lossy(&self.text).split(' ').next().unwrap_or_default()),
             b'+' => format!("+{}", String::from_utf8_lossy(&self.text)),
             kind if self.null => format!("{}null", kind as char),
             kind if self.items.is_empty() => (kind as char).to_string(),
@@ -234,11 +203,7 @@ impl Frame {
         String::from_utf8_lossy(&self.text[prefix..])
             .split([' ', '\n', '\r'])
             .filter(|word| !word.is_empty())
-            .map(|word| {
-                word.split_once(['=', ':'])
-                    .map_or(word, |(name, _)| name)
-                    .to_string()
-            })
+            .map(|word| word.split_once(['=', ':']).map_or(word, |(name, _)| name).to_string())
             .collect()
     }
 
@@ -254,12 +219,8 @@ impl Frame {
 /// Raw bytes for people: printable ASCII as it is, the rest escaped, long ones cut.
 pub fn show(bytes: &[u8]) -> String {
     const LIMIT: usize = 1500;
-    let mut text: String = bytes
-        .iter()
-        .take(LIMIT)
-        .flat_map(|byte| std::ascii::escape_default(*byte))
-        .map(char::from)
-        .collect();
+    let mut text: String =
+        bytes.iter().take(LIMIT).flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect();
     if bytes.len() > LIMIT {
         text.push_str(&format!("... ({} bytes)", bytes.len()));
     }

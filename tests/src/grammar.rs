@@ -126,9 +126,8 @@ const INTEGERS: &[&str] = &[
     "4294967296",
     "-4294967297",
 ];
-const FLOATS: &[&str] = &[
-    "0", "1", "-1", "0.5", "2.25", "-3.75", "1e3", "10", "nan", "inf", "-inf", "x", "1e-3", "1e300",
-];
+const FLOATS: &[&str] =
+    &["0", "1", "-1", "0.5", "2.25", "-3.75", "1e3", "10", "nan", "inf", "-inf", "x", "1e-3", "1e300"];
 const SCORES: &[&str] = &[
     "0",
     "1",
@@ -154,69 +153,20 @@ const SCORES: &[&str] = &[
     "3.14159",
     "123456789.125",
 ];
-const MEMBERS: &[&str] = &[
-    "m1",
-    "m2",
-    "m3",
-    "m4",
-    "m5",
-    "m6",
-    "m7",
-    "m8",
-    "",
-    "\0\u{7f}",
-    "10",
-    "a member of some length",
-];
-const INDEXES: &[&str] = &[
-    "0",
-    "1",
-    "2",
-    "-1",
-    "-2",
-    "5",
-    "-5",
-    "100",
-    "-100",
-    "9223372036854775807",
-    "x",
-    "0",
-    "-1",
-    "3",
-];
-const BOUNDS: &[&str] = &[
-    "-inf", "+inf", "0", "1", "2", "(1", "(2", "1.5", "(0.5", "-1", "1e10", "(inf", "x", "nan",
-    "3", "(-inf",
-];
-const LEXES: &[&str] = &[
-    "-", "+", "[m1", "(m1", "[m3", "(m5", "[m8", "[", "(", "m", "", "[zzz", "(1",
-];
-const PATTERNS: &[&str] = &[
-    "*", "a*", "z?", "[ab]", "[^a]", "?", "", "key:*", "*1", "\\a",
-];
+const MEMBERS: &[&str] =
+    &["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "", "\0\u{7f}", "10", "a member of some length"];
+const INDEXES: &[&str] =
+    &["0", "1", "2", "-1", "-2", "5", "-5", "100", "-100", "9223372036854775807", "x", "0", "-1", "3"];
+const BOUNDS: &[&str] =
+    &["-inf", "+inf", "0", "1", "2", "(1", "(2", "1.5", "(0.5", "-1", "1e10", "(inf", "x", "nan", "3", "(-inf"];
+const LEXES: &[&str] = &["-", "+", "[m1", "(m1", "[m3", "(m5", "[m8", "[", "(", "m", "", "[zzz", "(1"];
+const PATTERNS: &[&str] = &["*", "a*", "z?", "[ab]", "[^a]", "?", "", "key:*", "*1", "\\a"];
 const OFFSETS: &[&str] = &["0", "1", "5", "40", "100", "-1", "x", "536870912"];
 const COUNTS: &[&str] = &["0", "1", "2", "3", "10", "-1", "x", "1000000"];
 /// Milliseconds: the past, then the far future.
-const TIMES: &[&str] = &[
-    "1",
-    "0",
-    "-1",
-    "99999999999999",
-    "88888888888888",
-    "77777777777777",
-    "99999999999999",
-    "x",
-];
-const SECONDS: &[&str] = &[
-    "1",
-    "0",
-    "-1",
-    "99999999999",
-    "88888888888",
-    "77777777777",
-    "99999999999",
-    "9223372036854775807",
-];
+const TIMES: &[&str] = &["1", "0", "-1", "99999999999999", "88888888888888", "77777777777777", "99999999999999", "x"];
+const SECONDS: &[&str] =
+    &["1", "0", "-1", "99999999999", "88888888888", "77777777777", "99999999999", "9223372036854775807"];
 const GARBAGE: &[&str] = &["", "nosuch", "\0", "get set", "ZZZ", "*3", "$-1", "\r\n"];
 
 /// A random command, and how its replies are to be compared.
@@ -244,15 +194,10 @@ fn expand(template: &str, random: &mut Random, words: &mut Vec<Vec<u8>>) {
             continue;
         }
         let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
-        words.push(
-            match word
-                .strip_prefix('<')
-                .and_then(|name| name.strip_suffix('>'))
-            {
-                Some(name) => argument(name, random),
-                None => word.as_bytes().to_vec(),
-            },
-        );
+        words.push(match word.strip_prefix('<').and_then(|name| name.strip_suffix('>')) {
+            Some(name) => argument(name, random),
+            None => word.as_bytes().to_vec(),
+        });
         rest = after.trim_start();
     }
 }

@@ -36,10 +36,7 @@ pub fn shortest(value: f64) -> String {
 pub fn is_shortest(text: &str, value: f64) -> bool {
     let wanted = shortest(value);
     text == wanted
-        || text.len() == wanted.len()
-            && text
-                .parse::<f64>()
-                .is_ok_and(|read| read.to_bits() == value.to_bits())
+        || text.len() == wanted.len() && text.parse::<f64>().is_ok_and(|read| read.to_bits() == value.to_bits())
 }
 
 /// `digits` with the point after the first one, times ten to `exponent`, as fpconv writes it.
@@ -53,18 +50,10 @@ fn lay_out(digits: &str, exponent: i32) -> String {
         let point = count + scale;
         return match point {
             ..=0 => format!("0.{}{digits}", "0".repeat(-point as usize)),
-            _ => format!(
-                "{}.{}",
-                &digits[..point as usize],
-                &digits[point as usize..]
-            ),
+            _ => format!("{}.{}", &digits[..point as usize], &digits[point as usize..]),
         };
     }
-    let fraction = if count > 1 {
-        format!(".{}", &digits[1..])
-    } else {
-        String::new()
-    };
+    let fraction = if count > 1 { format!(".{}", &digits[1..]) } else { String::new() };
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{}{fraction}e{sign}{}", &digits[..1], exponent.abs())
 }
@@ -78,11 +67,7 @@ fn special(value: f64) -> String {
 }
 
 fn trimmed(text: &str) -> &str {
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        text
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 #[cfg(test)]
@@ -95,11 +80,7 @@ mod tests {
             (0.1, "0.10000000000000001", "0.1"),
             (-1.5, "-1.5", "-1.5"),
             (1e21, "1e+21", "1e+21"),
-            (
-                1.7976931348623157e308,
-                "1.7976931348623157e+308",
-                "1.7976931348623157e+308",
-            ),
+            (1.7976931348623157e308, "1.7976931348623157e+308", "1.7976931348623157e+308"),
             (5e-324, "4.9406564584124654e-324", "5e-324"),
             (3.0, "3", "3"),
             (0.0001, "0.0001", "0.0001"),
@@ -108,10 +89,7 @@ mod tests {
             (1e21, "1e+21", "1e+21"),
         ];
         for (value, old, new) in table {
-            assert_eq!(
-                (seventeen_digits(value).as_str(), shortest(value).as_str()),
-                (old, new)
-            );
+            assert_eq!((seventeen_digits(value).as_str(), shortest(value).as_str()), (old, new));
         }
     }
 }

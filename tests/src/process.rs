@@ -94,16 +94,7 @@ impl ServerProcess {
     /// When the program cannot be run at all.
     pub fn spawn(program: &Path, port: u16, options: &[&str]) -> ServerProcess {
         let port_text = port.to_string();
-        let usual = [
-            "--port",
-            &port_text,
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ];
+        let usual = ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         ServerProcess::spawn_bare(program, port, &[&usual, options].concat())
     }
 
@@ -122,12 +113,7 @@ impl ServerProcess {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
-        ServerProcess {
-            program: program.to_path_buf(),
-            child,
-            port,
-            directory,
-        }
+        ServerProcess { program: program.to_path_buf(), child, port, directory }
     }
 
     /// Waits until the server answers; false when it ends instead.
@@ -155,16 +141,9 @@ impl ServerProcess {
     /// # Panics
     /// When it says nothing.
     pub fn version(&self) -> String {
-        let output = Command::new(&self.program)
-            .arg("--version")
-            .output()
-            .unwrap();
+        let output = Command::new(&self.program).arg("--version").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.split_whitespace()
-            .find_map(|word| word.strip_prefix("v="))
-            .unwrap_or(&text)
-            .trim()
-            .to_string()
+        text.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap_or(&text).trim().to_string()
     }
 
     /// The process id.
@@ -187,8 +166,7 @@ impl ServerProcess {
 
     /// What the server has printed.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.directory.join("output")).unwrap_or_default())
-            .into_owned()
+        String::from_utf8_lossy(&fs::read(self.directory.join("output")).unwrap_or_default()).into_owned()
     }
 
     /// Whether the process still runs and answers.
@@ -202,11 +180,7 @@ impl ServerProcess {
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        line.split_whitespace()
-            .nth(1)?
-            .parse::<u64>()
-            .ok()
-            .map(|kib| kib * 1024)
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
     }
 
     /// Sends a signal by the name that kill(1) knows, as `TERM`.
@@ -215,10 +189,7 @@ impl ServerProcess {
     /// When kill(1) fails.
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.pid().to_string()])
-            .status()
-            .unwrap();
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
         assert!(status.success(), "kill -{name}");
     }
 
@@ -232,11 +203,7 @@ impl ServerProcess {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(
-                Instant::now() < until,
-                "the server has not ended after {time:?}:\n{}",
-                self.log()
-            );
+            assert!(Instant::now() < until, "the server has not ended after {time:?}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -281,25 +248,11 @@ fn build_larder() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "larder",
-            "--bin",
-            "larder",
-            "--profile",
-            profile,
-            "--target-dir",
-        ])
+        .args(["build", "--quiet", "--package", "larder", "--bin", "larder", "--profile", profile, "--target-dir"])
         .arg(profile_directory.parent().unwrap())
         .output()
         .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "larder does not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "larder does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     profile_directory.join(format!("larder{}", std::env::consts::EXE_SUFFIX))
 }
 
@@ -309,16 +262,10 @@ fn build_larder() -> PathBuf {
 /// When it is absent although `LARDER_REQUIRE_PEERS` is set.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|file| file.is_file());
+    let found = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file());
     if found.is_none() {
-        let required = std::env::var_os("LARDER_REQUIRE_PEERS")
-            .is_some_and(|value| !value.is_empty() && value != "0");
-        assert!(
-            !required,
-            "{name} is not installed, and LARDER_REQUIRE_PEERS is set"
-        );
+        let required = std::env::var_os("LARDER_REQUIRE_PEERS").is_some_and(|value| !value.is_empty() && value != "0");
+        assert!(!required, "{name} is not installed, and LARDER_REQUIRE_PEERS is set");
         println!("note: {name} is not installed; this test checks nothing");
     }
     found
@@ -336,11 +283,8 @@ pub fn free_port() -> u16 {
 }
 
 fn temporary_directory() -> PathBuf {
-    let directory = std::env::temp_dir().join(format!(
-        "larder-test-{}-{:08x}",
-        std::process::id(),
-        random_bits() as u32
-    ));
+    let directory =
+        std::env::temp_dir().join(format!("larder-test-{}-{:08x}", std::process::id(), random_bits() as u32));
     fs::create_dir_all(&directory).unwrap();
     directory
 }

@@ -7,18 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Runs a program against the server with this input, for at most `time`, and returns what it printed.
-fn run(
-    program: &Path,
-    server: &ServerProcess,
-    args: &[&str],
-    input: &[u8],
-    time: Duration,
-) -> String {
+fn run(program: &Path, server: &ServerProcess, args: &[&str], input: &[u8], time: Duration) -> String {
     let port = server.port().to_string();
     // A file and not a pipe: nothing has to read while the program runs.
-    let path = server
-        .directory()
-        .join(format!("output-{}", larder_tests::process::random_bits()));
+    let path = server.directory().join(format!("output-{}", larder_tests::process::random_bits()));
     let output = std::fs::File::create(&path).unwrap();
     let mut child = Command::new(program)
         .args(["-p", &port])
@@ -43,13 +35,7 @@ fn run(
 
 /// What redis-cli prints; `None` where it is not installed.
 fn cli(server: &ServerProcess, args: &[&str], input: &str) -> Option<String> {
-    Some(run(
-        &tool("redis-cli")?,
-        server,
-        args,
-        input.as_bytes(),
-        Duration::from_secs(20),
-    ))
+    Some(run(&tool("redis-cli")?, server, args, input.as_bytes(), Duration::from_secs(20)))
 }
 
 /// A server with a few keys of each type.
@@ -76,25 +62,13 @@ fn commands_as_arguments() {
             &["--no-raw", "ZRANGE", "scores", "0", "-1", "WITHSCORES"],
             "1) \"a\"\n2) \"1\"\n3) \"b\"\n4) \"2.5\"\n5) \"c\"\n6) \"3\"\n",
         ),
-        (
-            &["-3", "--no-raw", "ZSCORE", "scores", "b"],
-            "(double) 2.5\n",
-        ),
-        (
-            &["-3", "--no-raw", "CONFIG", "GET", "maxmemory"],
-            "1# \"maxmemory\" => \"0\"\n",
-        ),
-        (
-            &["-3", "--no-raw", "ZRANGE", "scores", "0", "0", "WITHSCORES"],
-            "1) 1) \"a\"\n   2) (double) 1\n",
-        ),
+        (&["-3", "--no-raw", "ZSCORE", "scores", "b"], "(double) 2.5\n"),
+        (&["-3", "--no-raw", "CONFIG", "GET", "maxmemory"], "1# \"maxmemory\" => \"0\"\n"),
+        (&["-3", "--no-raw", "ZRANGE", "scores", "0", "0", "WITHSCORES"], "1) 1) \"a\"\n   2) (double) 1\n"),
         (&["--csv", "MGET", "k", "nothing"], "\"v\",NULL\n"),
         (&["-n", "3", "DBSIZE"], "0\n"),
         (&["-r", "3", "INCR", "repeated"], "1\n2\n3\n"),
-        (
-            &["-e", "NOSUCH"],
-            "ERR unknown command 'NOSUCH', with args beginning with: \n",
-        ),
+        (&["-e", "NOSUCH"], "ERR unknown command 'NOSUCH', with args beginning with: \n"),
     ];
     for (args, wanted) in table {
         let Some(got) = cli(&server, args, "") else {
@@ -102,11 +76,7 @@ fn commands_as_arguments() {
         };
         assert_eq!(&got, wanted, "{args:?}");
     }
-    assert!(
-        cli(&server, &["INFO"], "")
-            .unwrap()
-            .contains("redis_version:7.4")
-    );
+    assert!(cli(&server, &["INFO"], "").unwrap().contains("redis_version:7.4"));
 }
 
 #[test]
@@ -117,16 +87,11 @@ fn commands_from_standard_input() {
         return;
     };
     assert!(
-        got.starts_with(
-            "OK\n\"a b\"\nOK\n(integer) 0\nOK\nQUEUED\n1) (integer) 1\n1# \"server\" => \"redis\""
-        ),
+        got.starts_with("OK\n\"a b\"\nOK\n(integer) 0\nOK\nQUEUED\n1) (integer) 1\n1# \"server\" => \"redis\""),
         "{got}"
     );
     assert!(got.contains("unknown command 'NOSUCH'"), "{got}");
-    assert_eq!(
-        cli(&server, &["-x", "SET", "whole"], "line\nline").unwrap(),
-        "OK\n"
-    );
+    assert_eq!(cli(&server, &["-x", "SET", "whole"], "line\nline").unwrap(), "OK\n");
     assert_eq!(cli(&server, &["GET", "whole"], "").unwrap(), "line\nline\n");
 }
 
@@ -146,12 +111,7 @@ fn a_terminal() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"SET k v\nINCR n\nGET nothing\nMULTI\nexit\n")
-        .unwrap();
+    child.stdin.take().unwrap().write_all(b"SET k v\nINCR n\nGET nothing\nMULTI\nexit\n").unwrap();
     let got = String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned();
     for text in ["OK", "(integer) 1", "(nil)", "(TX)>"] {
         assert!(got.contains(text), "{text}: {got}");
@@ -165,25 +125,9 @@ fn password_and_user() {
         return;
     };
     assert_eq!(got, "NOAUTH Authentication required.\n\n");
+    assert_eq!(cli(&server, &["--no-auth-warning", "-a", "secret", "PING"], "").unwrap(), "PONG\n");
     assert_eq!(
-        cli(&server, &["--no-auth-warning", "-a", "secret", "PING"], "").unwrap(),
-        "PONG\n"
-    );
-    assert_eq!(
-        cli(
-            &server,
-            &[
-                "--no-auth-warning",
-                "--user",
-                "default",
-                "-a",
-                "secret",
-                "-3",
-                "PING"
-            ],
-            ""
-        )
-        .unwrap(),
+        cli(&server, &["--no-auth-warning", "--user", "default", "-a", "secret", "-3", "PING"], "").unwrap(),
         "PONG\n"
     );
 }
@@ -207,19 +151,10 @@ fn bigkeys_and_memkeys() {
         return;
     };
     assert!(got.contains("Sampled 52 keys in the keyspace!"), "{got}");
-    assert!(
-        got.contains("Biggest string found '\"large\"' has 10000 bytes"),
-        "{got}"
-    );
-    assert!(
-        got.contains("Biggest   zset found '\"scores\"' has 3 members"),
-        "{got}"
-    );
+    assert!(got.contains("Biggest string found '\"large\"' has 10000 bytes"), "{got}");
+    assert!(got.contains("Biggest   zset found '\"scores\"' has 3 members"), "{got}");
     let got = cli(&server, &["--memkeys"], "").unwrap();
-    assert!(
-        got.contains("Biggest string found '\"large\"' has"),
-        "{got}"
-    );
+    assert!(got.contains("Biggest string found '\"large\"' has"), "{got}");
 }
 
 #[test]
@@ -230,29 +165,15 @@ fn stat() {
     };
     // It flushes what it has printed only when the server has gone.
     let got = std::thread::scope(|scope| {
-        let stat = scope.spawn(|| {
-            run(
-                &program,
-                &server,
-                &["--stat", "-i", "0.1"],
-                b"",
-                Duration::from_millis(1500),
-            )
-        });
+        let stat = scope.spawn(|| run(&program, &server, &["--stat", "-i", "0.1"], b"", Duration::from_millis(1500)));
         std::thread::sleep(Duration::from_millis(700));
         server.client().send(&["SHUTDOWN", "NOSAVE"]).unwrap();
         stat.join().unwrap()
     });
-    let line = got
-        .lines()
-        .find(|line| line.starts_with("52 "))
-        .unwrap_or_else(|| panic!("{got}"));
+    let line = got.lines().find(|line| line.starts_with("52 ")).unwrap_or_else(|| panic!("{got}"));
     let columns: Vec<_> = line.split_whitespace().collect();
     // Keys, memory, clients, blocked, requests, connections.
-    assert!(
-        columns.len() >= 6 && columns[1] != "0" && columns[2] == "1" && columns[3] == "0",
-        "{line}"
-    );
+    assert!(columns.len() >= 6 && columns[1] != "0" && columns[2] == "1" && columns[3] == "0", "{line}");
 }
 
 #[test]
@@ -261,14 +182,8 @@ fn latency() {
     let Some(got) = cli(&server, &["--raw", "--latency", "-i", "1"], "") else {
         return;
     };
-    let numbers: Vec<f64> = got
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    assert!(
-        numbers.len() >= 4 && numbers[3] > 10.0,
-        "minimum, maximum, average, samples: {got}"
-    );
+    let numbers: Vec<f64> = got.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(numbers.len() >= 4 && numbers[3] > 10.0, "minimum, maximum, average, samples: {got}");
 }
 
 #[test]
@@ -282,13 +197,7 @@ fn pipe() {
     let Some(program) = tool("redis-cli") else {
         return;
     };
-    let got = run(
-        &program,
-        &server,
-        &["--pipe"],
-        &input,
-        Duration::from_secs(20),
-    );
+    let got = run(&program, &server, &["--pipe"], &input, Duration::from_secs(20));
     assert!(got.contains("errors: 1, replies: 20001"), "{got}");
     server.client().check("DBSIZE", ":20052\r\n");
 }
@@ -300,15 +209,8 @@ fn subscribe() {
         return;
     };
     let got = std::thread::scope(|scope| {
-        let listener = scope.spawn(|| {
-            run(
-                &program,
-                &server,
-                &["--csv", "SUBSCRIBE", "news"],
-                b"",
-                Duration::from_millis(800),
-            )
-        });
+        let listener =
+            scope.spawn(|| run(&program, &server, &["--csv", "SUBSCRIBE", "news"], b"", Duration::from_millis(800)));
         let mut publisher = server.client();
         let until = Instant::now() + Duration::from_millis(600);
         while Instant::now() < until && publisher.call(&["PUBLISH", "news", "hello"]) == b":0\r\n" {
@@ -326,11 +228,7 @@ fn benchmark() {
         return;
     };
     let tests = "ping_inline,ping_mbulk,set,get,incr,mset,zadd,zpopmin";
-    for options in [
-        &[][..],
-        &["-P", "16", "--threads", "2"],
-        &["-3", "-r", "1000"],
-    ] {
+    for options in [&[][..], &["-P", "16", "--threads", "2"], &["-3", "-r", "1000"]] {
         let args = [&["-q", "-n", "2000", "-c", "20", "-t", tests], options].concat();
         let got = run(&program, &server, &args, b"", Duration::from_secs(60));
         let finished = got.matches("requests per second").count();

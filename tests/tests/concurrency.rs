@@ -48,11 +48,7 @@ fn observe(
 
 fn texts(reply: &[u8]) -> Vec<String> {
     let frame = frame::read(reply).unwrap().unwrap().0;
-    frame
-        .items
-        .iter()
-        .map(|item| String::from_utf8_lossy(&item.text).into_owned())
-        .collect()
+    frame.items.iter().map(|item| String::from_utf8_lossy(&item.text).into_owned()).collect()
 }
 
 #[test]
@@ -84,15 +80,10 @@ fn incr_returns_each_number_once() {
     let numbers: Vec<Vec<u8>> = thread::scope(|scope| {
         let work = || {
             let mut client = server.client();
-            (0..1000)
-                .map(|_| client.call(&["INCR", "n"]))
-                .collect::<Vec<_>>()
+            (0..1000).map(|_| client.call(&["INCR", "n"])).collect::<Vec<_>>()
         };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(numbers.into_iter().collect::<BTreeSet<_>>().len(), 8000);
 }
@@ -101,14 +92,11 @@ fn incr_returns_each_number_once() {
 fn mset_is_seen_whole() {
     let server = TestServer::start();
     let keys: Vec<String> = (0..8).map(|number| format!("key:{number}")).collect();
-    let mget: Vec<&str> = std::iter::once("MGET")
-        .chain(keys.iter().map(String::as_str))
-        .collect();
+    let mget: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
     let set = |client: &mut RawClient, number: usize, round: u64| {
         let value = format!("{number}-{round}");
         let mut args = vec!["MSET"];
-        keys.iter()
-            .for_each(|key| args.extend([key.as_str(), value.as_str()]));
+        keys.iter().for_each(|key| args.extend([key.as_str(), value.as_str()]));
         client.call(&args);
     };
     observe(&server, 3, set, |client| {
@@ -122,21 +110,12 @@ fn a_transaction_is_seen_whole() {
     let server = TestServer::start();
     server.client().check("MSET a 1000 b 1000", "+OK\r\n");
     let transfer = |client: &mut RawClient, number: usize, _| {
-        let (from, to) = if number.is_multiple_of(2) {
-            ("a", "b")
-        } else {
-            ("b", "a")
-        };
-        client
-            .raw(format!("MULTI\r\nDECRBY {from} 3\r\nINCRBY {to} 3\r\nEXEC\r\n").as_bytes())
-            .unwrap();
+        let (from, to) = if number.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
+        client.raw(format!("MULTI\r\nDECRBY {from} 3\r\nINCRBY {to} 3\r\nEXEC\r\n").as_bytes()).unwrap();
         (0..4).for_each(|_| drop(client.reply().unwrap()));
     };
     observe(&server, 4, transfer, |client| {
-        let sum: i64 = texts(&client.call(&["MGET", "a", "b"]))
-            .iter()
-            .map(|text| text.parse::<i64>().unwrap())
-            .sum();
+        let sum: i64 = texts(&client.call(&["MGET", "a", "b"])).iter().map(|text| text.parse::<i64>().unwrap()).sum();
         assert_eq!(sum, 2000);
     });
 }
@@ -159,11 +138,7 @@ fn watchers_of_each_others_key_never_both_win() {
         both += u32::from(wins == [true, true]);
         neither += u32::from(wins == [false, false]);
     }
-    assert_eq!(
-        (both, neither),
-        (0, 0),
-        "rounds in which both won, and in which nobody did"
-    );
+    assert_eq!((both, neither), (0, 0), "rounds in which both won, and in which nobody did");
 }
 
 #[test]
@@ -177,9 +152,7 @@ fn optimistic_increments_lose_nothing() {
                 let mut done = 0;
                 while done < 100 {
                     client.call(&["WATCH", "n"]);
-                    let value: u64 = String::from_utf8_lossy(&client.ask("GET n").text)
-                        .parse()
-                        .unwrap();
+                    let value: u64 = String::from_utf8_lossy(&client.ask("GET n").text).parse().unwrap();
                     client.call(&["MULTI"]);
                     client.call(&["SET", "n", &(value + 1).to_string()]);
                     done += usize::from(client.call(&["EXEC"]) != b"*-1\r\n");
@@ -197,11 +170,7 @@ fn keys_and_dbsize_are_exact_during_renames() {
     let mut client = server.client();
     (0..COUNT).for_each(|number| drop(client.call(&["SET", &format!("here:{number}"), "x"])));
     let rename = |client: &mut RawClient, number: usize, round: u64| {
-        let (from, to) = if round.is_multiple_of(2) {
-            ("here", "there")
-        } else {
-            ("there", "here")
-        };
+        let (from, to) = if round.is_multiple_of(2) { ("here", "there") } else { ("there", "here") };
         for key in (0..COUNT).filter(|key| key % 4 == number) {
             client.call(&["RENAME", &format!("{from}:{key}"), &format!("{to}:{key}")]);
         }
@@ -209,10 +178,7 @@ fn keys_and_dbsize_are_exact_during_renames() {
     observe(&server, 4, rename, |client| {
         client.check("DBSIZE", &format!(":{COUNT}\r\n"));
         let keys = texts(&client.call(&["KEYS", "*"]));
-        let numbers: BTreeSet<_> = keys
-            .iter()
-            .map(|key| key.split_once(':').unwrap().1.to_string())
-            .collect();
+        let numbers: BTreeSet<_> = keys.iter().map(|key| key.split_once(':').unwrap().1.to_string()).collect();
         assert_eq!((keys.len(), numbers.len()), (COUNT, COUNT));
     });
 }
@@ -225,14 +191,7 @@ fn scan_returns_all_that_stays() {
     (0..STAYING).for_each(|number| drop(client.call(&["SET", &format!("stay:{number}"), "x"])));
     // The table grows and shrinks by thousands meanwhile.
     let churn = |client: &mut RawClient, number: usize, round: u64| {
-        let mut args = vec![
-            if round.is_multiple_of(2) {
-                "MSET"
-            } else {
-                "DEL"
-            }
-            .to_string(),
-        ];
+        let mut args = vec![if round.is_multiple_of(2) { "MSET" } else { "DEL" }.to_string()];
         for key in 0..1000 {
             args.push(format!("go:{number}:{key}"));
             args.extend(round.is_multiple_of(2).then(|| "x".to_string()));
@@ -243,10 +202,7 @@ fn scan_returns_all_that_stays() {
         let (mut seen, mut cursor) = (BTreeSet::new(), "0".to_string());
         loop {
             let reply = client.ask(&format!("SCAN {cursor} COUNT 50"));
-            let keys = reply.items[1]
-                .items
-                .iter()
-                .map(|item| String::from_utf8_lossy(&item.text).into_owned());
+            let keys = reply.items[1].items.iter().map(|item| String::from_utf8_lossy(&item.text).into_owned());
             seen.extend(keys.filter(|key| key.starts_with("stay:")));
             cursor = reply.item(0);
             if cursor == "0" {
@@ -261,13 +217,7 @@ fn scan_returns_all_that_stays() {
 fn messages_of_a_publisher_arrive_in_order() {
     const COUNT: u64 = 5000;
     let server = TestServer::start();
-    let subscribers = [
-        "SUBSCRIBE c",
-        "PSUBSCRIBE c*",
-        "SUBSCRIBE c",
-        "PSUBSCRIBE ?",
-    ]
-    .map(|line| {
+    let subscribers = ["SUBSCRIBE c", "PSUBSCRIBE c*", "SUBSCRIBE c", "PSUBSCRIBE ?"].map(|line| {
         let mut client = server.client();
         client.ask(line);
         client
@@ -277,10 +227,7 @@ fn messages_of_a_publisher_arrive_in_order() {
             scope.spawn(move || {
                 for round in 0..COUNT {
                     let message = frame::read(&client.reply().unwrap()).unwrap().unwrap().0;
-                    assert_eq!(
-                        String::from_utf8_lossy(&message.items.last().unwrap().text),
-                        round.to_string()
-                    );
+                    assert_eq!(String::from_utf8_lossy(&message.items.last().unwrap().text), round.to_string());
                 }
             });
         }

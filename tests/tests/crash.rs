@@ -84,19 +84,12 @@ fn a_port_in_use_is_an_error() {
 #[test]
 fn a_bad_option_is_an_error_that_names_it() {
     let port = free_port().to_string();
-    for (option, value) in [
-        ("--nosuchoption", "1"),
-        ("--maxmemory", "much"),
-        ("--maxmemory-policy", "best"),
-        ("--hz", "-5"),
-    ] {
+    for (option, value) in
+        [("--nosuchoption", "1"), ("--maxmemory", "much"), ("--maxmemory-policy", "best"), ("--hz", "-5")]
+    {
         let output = run(&["--port", &port, option, value]);
         assert!(!output.status.success(), "{option} {value}");
-        assert!(
-            text(&output).contains(&option[2..]),
-            "{option}: {}",
-            text(&output)
-        );
+        assert!(text(&output).contains(&option[2..]), "{option}: {}", text(&output));
     }
 }
 
@@ -105,23 +98,21 @@ fn a_configuration_file_is_the_first_argument() {
     let directory = TestServer::start();
     let file = directory.directory().join("test.conf");
     let port = free_port();
-    std::fs::write(&file, format!("# a comment\nport 1\nbind 127.0.0.1\nsave \"\"\nmaxmemory 100mb\ntimeout 17\nport {port}\n")).unwrap();
+    std::fs::write(
+        &file,
+        format!("# a comment\nport 1\nbind 127.0.0.1\nsave \"\"\nmaxmemory 100mb\ntimeout 17\nport {port}\n"),
+    )
+    .unwrap();
     let args = [file.to_str().unwrap(), "--timeout", "18"];
     let mut server = ServerProcess::spawn_bare(subject(), port, &args);
     assert!(server.is_ready(), "{}", server.log());
     let mut client = server.client();
-    client.check(
-        "CONFIG GET maxmemory",
-        "*2\r\n$9\r\nmaxmemory\r\n$9\r\n104857600\r\n",
-    );
+    client.check("CONFIG GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$9\r\n104857600\r\n");
     client.check("CONFIG GET timeout", "*2\r\n$7\r\ntimeout\r\n$2\r\n18\r\n");
     client.check("CONFIG SET timeout 19", "+OK\r\n");
     client.check("CONFIG REWRITE", "+OK\r\n");
     let written = std::fs::read_to_string(&file).unwrap();
-    assert!(
-        written.contains("timeout 19") && written.contains("# a comment"),
-        "{written}"
-    );
+    assert!(written.contains("timeout 19") && written.contains("# a comment"), "{written}");
 }
 
 #[test]

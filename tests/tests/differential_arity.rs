@@ -123,11 +123,7 @@ fn run(protocol: u8) {
     let mut failures = Vec::new();
     for command in COMMANDS {
         for count in 0..=MOST {
-            let fillings = if count == 0 {
-                &ARGUMENTS[..1]
-            } else {
-                ARGUMENTS
-            };
+            let fillings = if count == 0 { &ARGUMENTS[..1] } else { ARGUMENTS };
             for (index, filling) in fillings.iter().enumerate() {
                 for is_mixed in [false, true] {
                     let mut words: Vec<&str> = command.split(' ').collect();
@@ -142,19 +138,11 @@ fn run(protocol: u8) {
         failures.extend(both.fresh().err());
     }
     println!("{} replies compared", both.compared);
-    assert!(
-        failures.is_empty(),
-        "{} differences\n{}",
-        failures.len(),
-        failures[..failures.len().min(25)].join("\n")
-    );
+    assert!(failures.is_empty(), "{} differences\n{}", failures.len(), failures[..failures.len().min(25)].join("\n"));
 }
 
 fn check(both: &mut Both, words: &[&str]) -> Result<(), String> {
-    both.command(
-        &["DEL", "s", "z", "m", "1", "0", "-1", "2.5", "", "missing"],
-        Compare::Nothing,
-    )?;
+    both.command(&["DEL", "s", "z", "m", "1", "0", "-1", "2.5", "", "missing"], Compare::Nothing)?;
     both.command(&["SET", "s", "12"], Compare::Exact)?;
     both.command(&["ZADD", "z", "1", "m", "2.5", "s"], Compare::Exact)?;
     both.command(words, Compare::Exact)

@@ -69,10 +69,7 @@ fn server() {
 
 #[test]
 fn debug() {
-    corpus::run_with(
-        &["--enable-debug-command", "yes"],
-        include_str!("corpus/debug.txt"),
-    );
+    corpus::run_with(&["--enable-debug-command", "yes"], include_str!("corpus/debug.txt"));
 }
 
 #[test]
@@ -82,8 +79,5 @@ fn answers_that_differ() {
 
 #[test]
 fn password() {
-    corpus::run_with(
-        &["--requirepass", "secret"],
-        include_str!("corpus/auth.txt"),
-    );
+    corpus::run_with(&["--requirepass", "secret"], include_str!("corpus/auth.txt"));
 }

@@ -39,19 +39,12 @@ fn run(protocol: u8) {
         let round: Vec<Command> = (0..ROUND).map(|_| grammar::command(&mut random)).collect();
         if let Some((at, difference)) = play(&mut both, &round) {
             let short = shorten(&mut both, round[..=at].to_vec());
-            let difference =
-                play(&mut both, &short).map_or(difference, |(_, difference)| difference);
+            let difference = play(&mut both, &short).map_or(difference, |(_, difference)| difference);
             let lines: Vec<_> = short.iter().map(|(args, _)| line(args)).collect();
-            panic!(
-                "RESP{protocol}, after\n    {}\n{difference}",
-                lines.join("\n    ")
-            );
+            panic!("RESP{protocol}, after\n    {}\n{difference}", lines.join("\n    "));
         }
     }
-    println!(
-        "{commands} commands, {:.0} a second",
-        commands as f64 / start.elapsed().as_secs_f64()
-    );
+    println!("{commands} commands, {:.0} a second", commands as f64 / start.elapsed().as_secs_f64());
 }
 
 /// Plays commands on empty servers; the place of the first difference and its description.
@@ -61,16 +54,12 @@ fn play(both: &mut Both, commands: &[Command]) -> Option<(usize, String)> {
     for batch in commands.chunks(PIPELINE) {
         let mut bytes = Vec::new();
         batch.iter().for_each(|(args, _)| encode(args, &mut bytes));
-        subject
-            .raw(&bytes)
-            .expect("the server under test takes commands");
+        subject.raw(&bytes).expect("the server under test takes commands");
         peer.raw(&bytes).unwrap();
         for (args, compare) in batch {
             let (left, right) = (subject.reply(), peer.reply());
             let is_same = match (&left, &right) {
-                (Ok(left), Ok(right)) if args[0] == b"EXEC" => {
-                    is_same_transaction(both, &queued, left, right)
-                }
+                (Ok(left), Ok(right)) if args[0] == b"EXEC" => is_same_transaction(both, &queued, left, right),
                 (Ok(left), Ok(right)) => both::equal(*compare, left, right, both.is_exact()),
                 _ => false,
             };
@@ -85,10 +74,7 @@ fn play(both: &mut Both, commands: &[Command]) -> Option<(usize, String)> {
                     Err(failure) => format!("{failure}"),
                 };
                 let texts = (show(left), show(right));
-                return Some((
-                    at,
-                    format!("{}\n     got {}\n    want {}", line(args), texts.0, texts.1),
-                ));
+                return Some((at, format!("{}\n     got {}\n    want {}", line(args), texts.0, texts.1)));
             }
             at += 1;
         }
@@ -98,21 +84,16 @@ fn play(both: &mut Both, commands: &[Command]) -> Option<(usize, String)> {
 
 /// Compares the replies of EXEC, each in the way of its command.
 fn is_same_transaction(both: &Both, queued: &[Compare], left: &[u8], right: &[u8]) -> bool {
-    let (Ok(Some((left_frame, _))), Ok(Some((right_frame, _)))) =
-        (frame::read(left), frame::read(right))
-    else {
+    let (Ok(Some((left_frame, _))), Ok(Some((right_frame, _)))) = (frame::read(left), frame::read(right)) else {
         return false;
     };
-    if left_frame.items.len() != queued.len()
-        || right_frame.items.len() != queued.len()
-        || queued.is_empty()
-    {
+    if left_frame.items.len() != queued.len() || right_frame.items.len() != queued.len() || queued.is_empty() {
         return left == right;
     }
     let pairs = left_frame.items.iter().zip(&right_frame.items);
-    pairs.zip(queued).all(|((left, right), compare)| {
-        both::equal(*compare, &left.bytes(), &right.bytes(), both.is_exact())
-    })
+    pairs
+        .zip(queued)
+        .all(|((left, right), compare)| both::equal(*compare, &left.bytes(), &right.bytes(), both.is_exact()))
 }
 
 /// Leaves out what the failure does not need: halves, quarters, and so on down to single commands.

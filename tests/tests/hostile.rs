@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 const MIB: u64 = 1 << 20;
 
 /// A pipeline of every kind of frame, and its replies.
-const PIPELINE: &[u8] = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\na\r\nb\0\r\nPING hello\r\n*0\r\n\r\n*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n\
+const PIPELINE: &[u8] =
+    b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\na\r\nb\0\r\nPING hello\r\n*0\r\n\r\n*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n\
     INCR \"n\"\r\n*2\r\n$4\r\nECHO\r\n$0\r\n\r\n*1\r\n$6\r\nnosuch\r\n*1\r\n$3\r\nDEL\r\n";
 const REPLIES: &[u8] = b"+OK\r\n$5\r\nhello\r\n$5\r\na\r\nb\0\r\n:1\r\n$0\r\n\r\n\
     -ERR unknown command 'nosuch', with args beginning with: \r\n-ERR wrong number of arguments for 'del' command\r\n";
@@ -22,12 +23,7 @@ fn flood(server: &ServerProcess, bytes: &[u8]) -> RawClient {
 
 /// Resident memory that was gained since `before`, 0 where it cannot be told.
 fn growth(server: &ServerProcess, before: Option<u64>) -> u64 {
-    before.map_or(0, |before| {
-        server
-            .resident_bytes()
-            .unwrap_or(before)
-            .saturating_sub(before)
-    })
+    before.map_or(0, |before| server.resident_bytes().unwrap_or(before).saturating_sub(before))
 }
 
 /// Waits until `condition` holds.
@@ -54,11 +50,7 @@ fn a_frame_may_be_cut_at_every_byte() {
         }
         client.raw(&PIPELINE[cut..]).unwrap();
         client.finish();
-        assert_eq!(
-            frame::show(&client.rest().unwrap()),
-            frame::show(REPLIES),
-            "cut at {cut}"
-        );
+        assert_eq!(frame::show(&client.rest().unwrap()), frame::show(REPLIES), "cut at {cut}");
     }
     assert!(server.is_alive());
 }
@@ -82,13 +74,7 @@ fn a_connection_may_end_at_every_byte() {
         drop(flood(&server, &PIPELINE[..cut]));
     }
     assert!(server.is_alive());
-    soon("connections are forgotten", || {
-        server
-            .client()
-            .ask("INFO clients")
-            .fields_of("connected_clients")
-            <= 2
-    });
+    soon("connections are forgotten", || server.client().ask("INFO clients").fields_of("connected_clients") <= 2);
 }
 
 /// Reads one number out of INFO.
@@ -99,10 +85,7 @@ trait Info {
 impl Info for frame::Frame {
     fn fields_of(&self, name: &str) -> u64 {
         let text = String::from_utf8_lossy(&self.text).into_owned();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(&format!("{name}:")))
-            .unwrap();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
         line[name.len() + 1..].trim().parse().unwrap()
     }
 }
@@ -119,20 +102,14 @@ fn announced_lengths_cost_nothing() {
         waiting.push(flood(&server, b"*2\r\n$3\r\nGET\r\n$500000000\r\n"));
     }
     assert!(server.is_alive());
-    assert!(
-        growth(&server, before) < 64 * MIB,
-        "{} MiB for lengths alone",
-        growth(&server, before) / MIB
-    );
+    assert!(growth(&server, before) < 64 * MIB, "{} MiB for lengths alone", growth(&server, before) / MIB);
 }
 
 #[test]
 fn a_million_arguments() {
     let server = TestServer::start();
     let mut client = server.client();
-    let words: Vec<Vec<u8>> = (0..1_000_000)
-        .map(|number| format!("k{number}").into_bytes())
-        .collect();
+    let words: Vec<Vec<u8>> = (0..1_000_000).map(|number| format!("k{number}").into_bytes()).collect();
     let mut args = vec![b"DEL".to_vec()];
     args.extend(words.iter().cloned());
     assert_eq!(frame::show(&client.call(&args)), ":0\\r\\n");
@@ -142,10 +119,7 @@ fn a_million_arguments() {
     args[0] = b"MGET".to_vec();
     let reply = client.call(&args);
     assert!(reply.starts_with(b"*1000000\r\n$2\r\nk1\r\n$-1\r\n$2\r\nk3\r\n"));
-    assert_eq!(
-        frame::read(&reply).unwrap().unwrap().0.items.len(),
-        1_000_000
-    );
+    assert_eq!(frame::read(&reply).unwrap().unwrap().0.items.len(), 1_000_000);
     args[0] = b"EXISTS".to_vec();
     assert_eq!(frame::show(&client.call(&args)), ":500000\\r\\n");
     args[0] = b"UNLINK".to_vec();
@@ -164,33 +138,17 @@ fn ten_thousand_keys_in_one_command() {
     };
     let set = with(&["MSET"], &|at| vec![keys[at].clone(), at.to_string()]);
     assert_eq!(frame::show(&client.call(&set)), "+OK\\r\\n");
-    let add = with(&["ZADD", "z"], &|at| {
-        vec![(at % 100).to_string(), keys[at].clone()]
-    });
+    let add = with(&["ZADD", "z"], &|at| vec![(at % 100).to_string(), keys[at].clone()]);
     assert_eq!(frame::show(&client.call(&add)), ":10000\\r\\n");
     let one = |at: usize| vec![keys[at].clone()];
-    assert_eq!(
-        frame::show(&client.call(&with(&["TOUCH"], &one))),
-        ":10000\\r\\n"
-    );
-    assert_eq!(
-        frame::show(&client.call(&with(&["WATCH"], &one))),
-        "+OK\\r\\n"
-    );
-    assert_eq!(
-        frame::show(&client.call(&with(&["ZREM", "z"], &one))),
-        ":10000\\r\\n"
-    );
-    let sets = with(&["ZUNIONSTORE", "sum", "10000"], &|_| {
-        vec!["big".to_string()]
-    });
+    assert_eq!(frame::show(&client.call(&with(&["TOUCH"], &one))), ":10000\\r\\n");
+    assert_eq!(frame::show(&client.call(&with(&["WATCH"], &one))), "+OK\\r\\n");
+    assert_eq!(frame::show(&client.call(&with(&["ZREM", "z"], &one))), ":10000\\r\\n");
+    let sets = with(&["ZUNIONSTORE", "sum", "10000"], &|_| vec!["big".to_string()]);
     client.check("ZADD big 1 a 2 b", ":2\r\n");
     assert_eq!(frame::show(&client.call(&sets)), ":2\\r\\n");
     client.check("ZSCORE sum a", "$5\r\n10000\r\n");
-    assert_eq!(
-        frame::show(&client.call(&with(&["DEL"], &one))),
-        ":10000\\r\\n"
-    );
+    assert_eq!(frame::show(&client.call(&with(&["DEL"], &one))), ":10000\\r\\n");
 }
 
 #[test]
@@ -203,13 +161,7 @@ fn nonsense_closes_only_its_own_connection() {
     for _ in 0..500 {
         let length = random.below(2000);
         let bytes: Vec<u8> = (0..length)
-            .map(|_| {
-                if random.once_in(3) {
-                    *random.pick(b"*$:+-\r\n 0123456789\"'\\x")
-                } else {
-                    random.bits() as u8
-                }
-            })
+            .map(|_| if random.once_in(3) { *random.pick(b"*$:+-\r\n 0123456789\"'\\x") } else { random.bits() as u8 })
             .collect();
         let mut client = server.client();
         // The server may close before all of it is sent.
@@ -220,10 +172,7 @@ fn nonsense_closes_only_its_own_connection() {
         }
     }
     let nested = b"*1\r\n".repeat(100_000);
-    assert_eq!(
-        flood(&server, &nested).rest().unwrap(),
-        b"-ERR Protocol error: expected '$', got '*'\r\n"
-    );
+    assert_eq!(flood(&server, &nested).rest().unwrap(), b"-ERR Protocol error: expected '$', got '*'\r\n");
     other.check("GET k", "$1\r\nv\r\n");
     assert!(server.is_alive());
     assert!(growth(&server, before) < 32 * MIB);
@@ -237,9 +186,7 @@ fn a_reader_that_does_not_read_is_cut_off() {
     other.call(&[b"SET".as_slice(), b"k", &value]);
     let before = server.resident_bytes();
     let slow = server.client();
-    slow.stream()
-        .set_write_timeout(Some(Duration::from_millis(500)))
-        .unwrap();
+    slow.stream().set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut wanted = Vec::new();
     (0..500).for_each(|_| encode(&["GET", "k"], &mut wanted));
     // 500 MiB are asked for: either the server closes, or it stops reading until we read.
@@ -248,14 +195,8 @@ fn a_reader_that_does_not_read_is_cut_off() {
             break;
         }
     }
-    soon("the limit is reached", || {
-        other.ask("INFO clients").fields_of("connected_clients") == 1
-    });
-    assert!(
-        growth(&server, before) < 96 * MIB,
-        "{} MiB",
-        growth(&server, before) / MIB
-    );
+    soon("the limit is reached", || other.ask("INFO clients").fields_of("connected_clients") == 1);
+    assert!(growth(&server, before) < 96 * MIB, "{} MiB", growth(&server, before) / MIB);
     assert!(server.is_alive());
 }
 
@@ -267,8 +208,7 @@ fn a_subscriber_that_does_not_read_is_cut_off() {
     slow.check("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     let mut publisher = server.client();
     let message = vec![b'm'; 64 << 10];
-    let is_cut =
-        (0..2000).any(|_| publisher.call(&[b"PUBLISH".as_slice(), b"c", &message]) == b":0\r\n");
+    let is_cut = (0..2000).any(|_| publisher.call(&[b"PUBLISH".as_slice(), b"c", &message]) == b":0\r\n");
     assert!(is_cut, "the subscriber is still there after 128 MiB");
     assert!(growth(&server, before) < 64 * MIB);
     assert!(server.is_alive());
@@ -301,25 +241,17 @@ fn a_transaction_that_is_never_run_is_given_back() {
         assert_eq!(client.reply().unwrap(), b"+OK\r\n");
         (0..50_000).for_each(|_| assert_eq!(client.reply().unwrap(), b"+QUEUED\r\n"));
     }
-    soon("the connections are gone", || {
-        other.ask("INFO clients").fields_of("connected_clients") == 1
-    });
+    soon("the connections are gone", || other.ask("INFO clients").fields_of("connected_clients") == 1);
     other.check("EXISTS k", ":0\r\n");
     // One queue is 53 MB: four of them at once would show.
-    assert!(
-        growth(&server, before) < 150 * MIB,
-        "{} MiB",
-        growth(&server, before) / MIB
-    );
+    assert!(growth(&server, before) < 150 * MIB, "{} MiB", growth(&server, before) / MIB);
 }
 
 #[test]
 fn silent_connections_disturb_nobody() {
     let mut server = TestServer::start();
     let silent: Vec<_> = (0..300).map(|_| server.client()).collect();
-    let half: Vec<_> = (0..100)
-        .map(|_| flood(&server, b"*2\r\n$3\r\nGET\r\n$1"))
-        .collect();
+    let half: Vec<_> = (0..100).map(|_| flood(&server, b"*2\r\n$3\r\nGET\r\n$1")).collect();
     let mut client = server.client();
     for _ in 0..100 {
         client.check("PING", "+PONG\r\n");
@@ -357,10 +289,7 @@ fn one_client_too_many_is_told_so() {
             client
         })
         .collect();
-    assert_eq!(
-        server.client().rest().unwrap(),
-        b"-ERR max number of clients reached\r\n"
-    );
+    assert_eq!(server.client().rest().unwrap(), b"-ERR max number of clients reached\r\n");
     drop(clients);
     soon("a place is free", || {
         let mut client = server.client();

@@ -14,12 +14,8 @@ const LONG_FILES: &[&str] = &[];
 const LONG_FUNCTIONS: &[&str] = &[];
 
 /// The files that may contain `unsafe`.
-const UNSAFE_FILES: &[&str] = &[
-    "storage/src/region.rs",
-    "storage/src/slab.rs",
-    "storage/src/entry.rs",
-    "storage/src/cpu.rs",
-];
+const UNSAFE_FILES: &[&str] =
+    &["storage/src/region.rs", "storage/src/slab.rs", "storage/src/entry.rs", "storage/src/cpu.rs"];
 
 /// What must not stay in the code.
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!"];
@@ -36,25 +32,14 @@ struct Source {
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut files = Vec::new();
-    for member in [
-        "protocol", "storage", "server", "chat-app", "tests", "benches",
-    ] {
+    for member in ["protocol", "storage", "server", "chat-app", "tests", "benches"] {
         collect(&root.join(member), &mut files);
     }
     files.sort();
     let read = |file: &PathBuf| {
         let text = fs::read_to_string(file).unwrap();
-        let path = file
-            .strip_prefix(root)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .replace('\\', "/");
-        Source {
-            path,
-            code: blank(&text),
-            text,
-        }
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+        Source { path, code: blank(&text), text }
     };
     files.iter().map(read).collect()
 }
@@ -91,10 +76,7 @@ fn blank(text: &str) -> String {
             _ => at + 1,
         };
         if end > at + 1 {
-            out[at..end]
-                .iter_mut()
-                .filter(|byte| **byte != b'\n')
-                .for_each(|byte| *byte = b' ');
+            out[at..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
         }
         at = end;
     }
@@ -102,10 +84,7 @@ fn blank(text: &str) -> String {
 }
 
 fn line_length(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len())
 }
 
 fn block_length(bytes: &[u8]) -> usize {
@@ -137,22 +116,14 @@ fn raw_string_length(bytes: &[u8]) -> usize {
     }
     let end = [&b"\""[..], &b"#".repeat(hashes)].concat();
     let body = &bytes[2 + hashes..];
-    let length = body
-        .windows(end.len())
-        .position(|window| window == end)
-        .unwrap_or(body.len());
+    let length = body.windows(end.len()).position(|window| window == end).unwrap_or(body.len());
     (2 + hashes + length + end.len()).min(bytes.len())
 }
 
 /// 1 for the quote of a lifetime.
 fn character_length(bytes: &[u8]) -> usize {
     match bytes {
-        [_, b'\\', _, rest @ ..] => {
-            3 + rest
-                .iter()
-                .position(|byte| *byte == b'\'')
-                .map_or(0, |at| at + 1)
-        }
+        [_, b'\\', _, rest @ ..] => 3 + rest.iter().position(|byte| *byte == b'\'').map_or(0, |at| at + 1),
         [_, first, ..] => {
             let width = match first {
                 0xf0.. => 4,
@@ -160,11 +131,7 @@ fn character_length(bytes: &[u8]) -> usize {
                 0xc0.. => 2,
                 _ => 1,
             };
-            if bytes.get(1 + width) == Some(&b'\'') {
-                2 + width
-            } else {
-                1
-            }
+            if bytes.get(1 + width) == Some(&b'\'') { 2 + width } else { 1 }
         }
         _ => 1,
     }
@@ -181,10 +148,8 @@ fn functions(code: &str) -> Vec<(String, usize, usize)> {
         if follows_a_word(code.as_bytes(), at) {
             continue;
         }
-        let name: String = code[at + 3..]
-            .chars()
-            .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
-            .collect();
+        let name: String =
+            code[at + 3..].chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
         let Some(length) = body_length(&code[at..]) else {
             continue;
         };
@@ -217,29 +182,19 @@ fn body_length(code: &str) -> Option<usize> {
 fn has_word(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| {
         let after = code[at + word.len()..].bytes().next();
-        !follows_a_word(code.as_bytes(), at)
-            && !after.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        !follows_a_word(code.as_bytes(), at) && !after.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     })
 }
 
 #[track_caller]
 fn none(rule: &str, offenders: Vec<String>) {
-    assert!(
-        offenders.is_empty(),
-        "{rule}:\n    {}",
-        offenders.join("\n    ")
-    );
+    assert!(offenders.is_empty(), "{rule}:\n    {}", offenders.join("\n    "));
 }
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent = sources()
-        .into_iter()
-        .filter(|source| !source.text.starts_with("//! "));
-    none(
-        "files that do not begin with a module doc",
-        silent.map(|source| source.path).collect(),
-    );
+    let silent = sources().into_iter().filter(|source| !source.text.starts_with("//! "));
+    none("files that do not begin with a module doc", silent.map(|source| source.path).collect());
 }
 
 #[test]
@@ -277,24 +232,16 @@ fn functions_are_short() {
 #[test]
 fn unsafe_stands_only_where_it_is_listed() {
     let sources = sources();
-    let others = sources
-        .iter()
-        .filter(|source| !UNSAFE_FILES.contains(&source.path.as_str()));
+    let others = sources.iter().filter(|source| !UNSAFE_FILES.contains(&source.path.as_str()));
     let offenders = others.filter(|source| has_word(&source.code, "unsafe"));
-    none(
-        "files with unsafe code",
-        offenders.map(|source| source.path.clone()).collect(),
-    );
+    none("files with unsafe code", offenders.map(|source| source.path.clone()).collect());
 }
 
 #[test]
 fn nothing_unfinished_is_left() {
     let mut offenders = Vec::new();
     for source in sources() {
-        for mark in UNFINISHED
-            .iter()
-            .filter(|mark| source.code.contains(**mark))
-        {
+        for mark in UNFINISHED.iter().filter(|mark| source.code.contains(**mark)) {
             offenders.push(format!("{}: {mark}", source.path));
         }
     }
@@ -306,23 +253,14 @@ fn listed_files_exist() {
     let sources = sources();
     let listed = UNSAFE_FILES.iter().chain(LONG_FILES);
     let gone = listed.filter(|path| !sources.iter().any(|source| source.path == **path));
-    none(
-        "listed files that do not exist",
-        gone.map(ToString::to_string).collect(),
-    );
+    none("listed files that do not exist", gone.map(ToString::to_string).collect());
 }
 
 #[test]
 fn the_rules_see_what_they_look_for() {
     let text = "fn a() {\n    let x = '{'; // }\n    \"}\";\n}\nfn b(x: [u8; 3]);\nfn c<'a>(s: &'a str) { r#\"}\"# }\n";
-    let names: Vec<_> = functions(&blank(text))
-        .into_iter()
-        .map(|(name, _, lines)| (name, lines))
-        .collect();
+    let names: Vec<_> = functions(&blank(text)).into_iter().map(|(name, _, lines)| (name, lines)).collect();
     assert_eq!(names, [("a".to_string(), 4), ("c".to_string(), 1)]);
     assert!(has_word("unsafe { }", "unsafe") && !has_word("unsafe_code", "unsafe"));
-    assert!(!has_word(
-        &blank("// unsafe\n/* unsafe */ \"unsafe\" b\"unsafe\""),
-        "unsafe"
-    ));
+    assert!(!has_word(&blank("// unsafe\n/* unsafe */ \"unsafe\" b\"unsafe\""), "unsafe"));
 }

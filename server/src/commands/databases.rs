@@ -12,8 +12,7 @@ use super::command::*;
 use super::parse::{integer_or, is};
 use crate::engine::{Engine, Garbage};
 use crate::error::{
-    DB_OUT_OF_RANGE, Error, FIRST_DB_INVALID, INT_OUT_OF_RANGE, NOT_AN_INTEGER, Outcome,
-    SECOND_DB_INVALID, SYNTAX,
+    DB_OUT_OF_RANGE, Error, FIRST_DB_INVALID, INT_OUT_OF_RANGE, NOT_AN_INTEGER, Outcome, SECOND_DB_INVALID, SYNTAX,
 };
 use crate::locked::Locked;
 
@@ -41,7 +40,9 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(WRITE | KEYSPACE | DANGEROUS)
         .group(Group::Server)
         .syntax("[ASYNC | SYNC]")
-        .summary("Deletes all keys of all databases. SYNC and ASYNC are accepted, and alike: memory is freed in slices.")
+        .summary(
+            "Deletes all keys of all databases. SYNC and ASYNC are accepted, and alike: memory is freed in slices.",
+        )
         .complexity("O(1); N keys are freed later, in slices")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .examples(&[
@@ -79,19 +80,13 @@ fn int(arg: &[u8], invalid: Error, too_large: Error) -> Result<i32, Error> {
 
 fn in_range(engine: &Engine, number: i32) -> Result<usize, Error> {
     let number = usize::try_from(number).ok();
-    number
-        .filter(|db| *db < engine.keyspace().databases())
-        .ok_or(DB_OUT_OF_RANGE)
+    number.filter(|db| *db < engine.keyspace().databases()).ok_or(DB_OUT_OF_RANGE)
 }
 
 fn dbsize(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
     let db = locked.db;
     let keys = |shard: &Shard| shard.table(db).map_or(0, Table::len);
-    let total: usize = locked
-        .shards()
-        .each_ref()
-        .map(|(_, guarded)| keys(&guarded.shard))
-        .sum();
+    let total: usize = locked.shards().each_ref().map(|(_, guarded)| keys(&guarded.shard)).sum();
     reply.int(total as i64);
     Ok(())
 }
@@ -101,12 +96,7 @@ fn flushdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcom
 }
 
 fn flushall(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    flush(
-        locked,
-        args,
-        |locked| 0..locked.engine().keyspace().databases(),
-        reply,
-    )
+    flush(locked, args, |locked| 0..locked.engine().keyspace().databases(), reply)
 }
 
 fn flush(
@@ -115,20 +105,14 @@ fn flush(
     databases: impl FnOnce(&Locked<'_>) -> std::ops::Range<usize>,
     reply: &mut Reply,
 ) -> Outcome {
-    if args.len() > 2
-        || args
-            .get(1)
-            .is_some_and(|mode| !is(mode, "SYNC") && !is(mode, "ASYNC"))
-    {
+    if args.len() > 2 || args.get(1).is_some_and(|mode| !is(mode, "SYNC") && !is(mode, "ASYNC")) {
         return Err(SYNTAX);
     }
     let (databases, engine) = (databases(locked), locked.engine());
     let mut keys = 0;
     for (_, Guarded { shard, extra }) in locked.shards().each() {
         // Only a key that is there changes by being deleted.
-        extra
-            .watchers
-            .mark_all(|db, key| databases.contains(&db) && holds(engine, shard, db, key));
+        extra.watchers.mark_all(|db, key| databases.contains(&db) && holds(engine, shard, db, key));
         for table in databases.clone().filter_map(|db| shard.exchange(db, None)) {
             keys += table.len();
             engine.reclaim_later(Garbage::Table(table));
@@ -149,9 +133,7 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
     if pair[0] != pair[1] {
         for (_, Guarded { shard, extra }) in locked.shards().each() {
             let either = |key: &[u8]| pair.iter().any(|db| holds(engine, shard, *db, key));
-            extra
-                .watchers
-                .mark_all(|db, key| pair.contains(&db) && either(key));
+            extra.watchers.mark_all(|db, key| pair.contains(&db) && either(key));
             let first = shard.exchange(pair[0], None);
             let second = shard.exchange(pair[1], first);
             shard.exchange(pair[0], second);
@@ -164,9 +146,7 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
 
 /// Whether a key is in a database, an expired one that nobody has met yet included.
 fn holds(engine: &Engine, shard: &Shard, db: usize, key: &[u8]) -> bool {
-    shard
-        .table(db)
-        .is_some_and(|table| table.find(engine.keyspace().hash(key), key).is_some())
+    shard.table(db).is_some_and(|table| table.find(engine.keyspace().hash(key), key).is_some())
 }
 
 #[cfg(test)]
@@ -192,10 +172,6 @@ mod tests {
         assert!(fails("here", "FLUSHDB") && fails("here", "FLUSHALL"));
         assert!(!fails("nowhere", "FLUSHDB") && !fails("there", "FLUSHALL"));
         assert!(fails("here", "SWAPDB 0 1") && fails("there", "SWAPDB 1 0"));
-        assert!(
-            !fails("nowhere", "SWAPDB 0 1")
-                && !fails("here", "SWAPDB 1 2")
-                && !fails("here", "SWAPDB 0 0")
-        );
+        assert!(!fails("nowhere", "SWAPDB 0 1") && !fails("here", "SWAPDB 1 2") && !fails("here", "SWAPDB 0 0"));
     }
 }

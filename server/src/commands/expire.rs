@@ -8,9 +8,7 @@ use larder_protocol::{Args, Reply};
 use super::command::*;
 use super::parse::{integer, is};
 use crate::config::KeyspaceEvents as Class;
-use crate::error::{
-    EXPIRE_GT_AND_LT, EXPIRE_NX_AND_OTHERS, Error, Outcome, invalid_expire, unsupported_option,
-};
+use crate::error::{EXPIRE_GT_AND_LT, EXPIRE_NX_AND_OTHERS, Error, Outcome, invalid_expire, unsupported_option};
 use crate::locked::Locked;
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -216,10 +214,7 @@ impl Condition {
     fn allows(self, present: Option<u64>, at: i64) -> bool {
         let later = present.is_some_and(|present| i128::from(at) > i128::from(present));
         let sooner = present.is_none_or(|present| i128::from(at) < i128::from(present));
-        !(self.nx && present.is_some()
-            || self.xx && present.is_none()
-            || self.gt && !later
-            || self.lt && !sooner)
+        !(self.nx && present.is_some() || self.xx && present.is_none() || self.gt && !later || self.lt && !sooner)
     }
 }
 
@@ -256,21 +251,17 @@ fn answer_expiry(
     const NO_KEY: i64 = -2;
     /// The key does not expire.
     const NEVER: i64 = -1;
-    reply.int(
-        match locked.glance(args.at(1)).map(|entry| entry.expiry()) {
-            None => NO_KEY,
-            Some(None) => NEVER,
-            Some(Some(at)) => answer(at) as i64,
-        },
-    );
+    reply.int(match locked.glance(args.at(1)).map(|entry| entry.expiry()) {
+        None => NO_KEY,
+        Some(None) => NEVER,
+        Some(Some(at)) => answer(at) as i64,
+    });
     Ok(())
 }
 
 fn persist(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let key = args.at(1);
-    let expires = locked
-        .look(key)
-        .is_some_and(|entry| entry.expiry().is_some());
+    let expires = locked.look(key).is_some_and(|entry| entry.expiry().is_some());
     if expires {
         locked.set_expiry(key, None)?;
         locked.changed(Class::GENERIC, "persist", key);
@@ -309,10 +300,7 @@ mod tests {
     #[test]
     fn conditions_that_exclude_each_other_are_refused() {
         for pair in [[b"NX", b"XX"], [b"GT", b"NX"], [b"NX", b"LT"]] {
-            assert_eq!(
-                condition(&[pair[0], pair[1]]).err(),
-                Some(EXPIRE_NX_AND_OTHERS)
-            );
+            assert_eq!(condition(&[pair[0], pair[1]]).err(), Some(EXPIRE_NX_AND_OTHERS));
         }
         assert_eq!(condition(&[b"LT", b"GT"]).err(), Some(EXPIRE_GT_AND_LT));
         assert!(condition(&[b"XX", b"GT"]).is_ok_and(|condition| condition.allows(Some(1), 2)));

@@ -20,11 +20,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Deletes keys, and answers how many there were.")
         .complexity("O(N) for N keys; a large collection is freed later, in slices")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .examples(&[
-            ("MSET a 1 b 2", "OK"),
-            ("DEL a b c", "(integer) 2"),
-            ("DEL a", "(integer) 0"),
-        ]),
+        .examples(&[("MSET a 1 b 2", "OK"), ("DEL a b c", "(integer) 2"), ("DEL a", "(integer) 0")]),
     Command::write("UNLINK", Arity::at_least(1), &[keys(1, 1, RM | DELETE)], del)
         .flags(FAST)
         .since("4.0.0")
@@ -39,11 +35,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Counts how many of the keys exist; one that is named twice counts twice.")
         .complexity("O(N) for N keys")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .examples(&[
-            ("SET a 1", "OK"),
-            ("EXISTS a", "(integer) 1"),
-            ("EXISTS a a b", "(integer) 2"),
-        ]),
+        .examples(&[("SET a 1", "OK"), ("EXISTS a", "(integer) 1"), ("EXISTS a a b", "(integer) 2")]),
     Command::read("TYPE", Arity::exactly(1), &[key(1, RO)], type_of)
         .flags(FAST)
         .syntax("key")
@@ -83,7 +75,9 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(DENYOOM)
         .since("6.2.0")
         .syntax("source destination [DB destination-db] [REPLACE]")
-        .summary("Copies a key's value and expiry to another key, on request in another database or over what is there.")
+        .summary(
+            "Copies a key's value and expiry to another key, on request in another database or over what is there.",
+        )
         .complexity("O(N) for a collection of N elements, O(1) for a string")
         .examples(&[
             ("MSET a 1 b 2", "OK"),
@@ -127,11 +121,7 @@ fn del(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
 }
 
 fn exists(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let found = args
-        .from(1)
-        .iter()
-        .filter(|key| locked.glance(key).is_some())
-        .count();
+    let found = args.from(1).iter().filter(|key| locked.glance(key).is_some()).count();
     reply.int(found as i64);
     Ok(())
 }
@@ -139,22 +129,14 @@ fn exists(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
 fn touch(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     // CLIENT NO-TOUCH is for all commands but this one.
     let no_touch = std::mem::replace(&mut locked.no_touch, false);
-    let found = args
-        .from(1)
-        .iter()
-        .filter(|key| locked.read(key).is_some())
-        .count();
+    let found = args.from(1).iter().filter(|key| locked.read(key).is_some()).count();
     locked.no_touch = no_touch;
     reply.int(found as i64);
     Ok(())
 }
 
 fn type_of(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    reply.simple(
-        locked
-            .glance(args.at(1))
-            .map_or("none", |entry| entry.kind().name()),
-    );
+    reply.simple(locked.glance(args.at(1)).map_or("none", |entry| entry.kind().name()));
     Ok(())
 }
 
@@ -179,11 +161,7 @@ fn randomkey(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome
 fn random_place(locked: &mut Locked<'_>) -> Option<(u64, Pos)> {
     let db = locked.db;
     let keys = |table: Option<&Table>| table.map_or(0, Table::len) as u64;
-    let total: u64 = locked
-        .shards()
-        .each_ref()
-        .map(|(_, guarded)| keys(guarded.shard.table(db)))
-        .sum();
+    let total: u64 = locked.shards().each_ref().map(|(_, guarded)| keys(guarded.shard.table(db))).sum();
     let mut left = locked.engine().random().checked_rem(total)?;
     for (_, guarded) in locked.shards().each() {
         let own = keys(guarded.shard.table(db));
@@ -252,10 +230,7 @@ struct CopyOptions {
 
 impl CopyOptions {
     fn parse(locked: &Locked<'_>, options: Args<'_>) -> Result<Self, Error> {
-        let mut parsed = Self {
-            db: locked.db,
-            replace: false,
-        };
+        let mut parsed = Self { db: locked.db, replace: false };
         let mut words = options.iter();
         while let Some(word) = words.next() {
             if is(word, "REPLACE") {
@@ -308,10 +283,7 @@ mod tests {
 
     /// Runs commands on an empty server whose time stands still, and compares their replies.
     fn check(lines: &[(&str, &str)]) {
-        let server = Server::builder()
-            .manual_clock(1_700_000_000_000)
-            .build()
-            .unwrap();
+        let server = Server::builder().manual_clock(1_700_000_000_000).build().unwrap();
         let mut connection = server.connect();
         for (line, expected) in lines {
             let reply = connection.execute(line.split(' ')).to_string();
@@ -350,19 +322,13 @@ mod tests {
 
     #[test]
     fn an_expired_key_stands_in_nobodys_way() {
-        let server = Server::builder()
-            .manual_clock(1_700_000_000_000)
-            .build()
-            .unwrap();
+        let server = Server::builder().manual_clock(1_700_000_000_000).build().unwrap();
         let mut connection = server.connect();
         let mut run = |line: &str| connection.execute(line.split(' ')).to_string();
         run("SET old 1 PX 5");
         run("SET other 1 PX 5");
         run("SET new 2");
-        server
-            .engine()
-            .clock()
-            .advance(std::time::Duration::from_millis(5));
+        server.engine().clock().advance(std::time::Duration::from_millis(5));
         assert_eq!(run("DBSIZE"), "(integer) 3");
         assert_eq!(run("RENAMENX new old"), "(integer) 1");
         assert_eq!(run("RENAME other old"), "(error) ERR no such key");

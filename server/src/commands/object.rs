@@ -127,10 +127,7 @@ fn shares_integers(settings: &Settings) -> bool {
 }
 
 fn is_lfu(policy: MaxmemoryPolicy) -> bool {
-    matches!(
-        policy,
-        MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
-    )
+    matches!(policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu)
 }
 
 fn freq(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -167,10 +164,7 @@ fn idletime(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outco
 fn usage(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let mut options = args.from(3).iter();
     while let Some(option) = options.next() {
-        let samples = options
-            .next()
-            .filter(|_| is(option, "SAMPLES"))
-            .ok_or(SYNTAX)?;
+        let samples = options.next().filter(|_| is(option, "SAMPLES")).ok_or(SYNTAX)?;
         if integer(samples)? < 0 {
             return Err(SYNTAX);
         }

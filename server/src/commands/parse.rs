@@ -2,7 +2,7 @@
 
 use larder_protocol::parse_i64;
 
-use crate::error::{Error, NOT_A_FLOAT, NOT_AN_INTEGER, SYNTAX};
+use crate::error::{Error, NOT_A_FLOAT, NOT_AN_INTEGER};
 
 /// An integer, or Redis's usual error.
 #[inline]
@@ -24,11 +24,6 @@ pub(crate) fn float(arg: &[u8]) -> Result<f64, Error> {
 #[inline]
 pub(crate) fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
-}
-
-/// The argument at an index, or a syntax error.
-pub(crate) fn at<'a>(args: larder_protocol::Args<'a>, index: usize) -> Result<&'a [u8], Error> {
-    args.get(index).ok_or(SYNTAX)
 }
 
 /// A range of indexes as GETRANGE and ZRANGE give it, negative ones counted from the end, cut to what is there:

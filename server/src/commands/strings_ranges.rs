@@ -12,8 +12,7 @@ use super::command::*;
 use super::parse::{integer, is};
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{
-    Error, LCS_LENGTH_AND_INDEXES, LCS_NOT_STRINGS, OFFSET_OUT_OF_RANGE, Outcome, STRING_TOO_LONG,
-    SYNTAX,
+    Error, LCS_LENGTH_AND_INDEXES, LCS_NOT_STRINGS, OFFSET_OUT_OF_RANGE, Outcome, STRING_TOO_LONG, SYNTAX,
 };
 use crate::lcs::{self, Matches};
 use crate::locked::{Locked, Text};
@@ -29,72 +28,49 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("2.0.0")
         .summary("Adds bytes to the end of a string, made if need be, and answers its new length.")
         .complexity("O(N) where N is the number of bytes added, on average over many calls")
-        .examples(&[
-            ("APPEND log one", "(integer) 3"),
-            ("APPEND log ,two", "(integer) 7"),
-            ("GET log", "\"one,two\""),
-        ]),
+        .examples(&[("APPEND log one", "(integer) 3"), ("APPEND log ,two", "(integer) 7"), ("GET log", "\"one,two\"")]),
     Command::read("STRLEN", Arity::exactly(1), &[key(1, RO)], strlen)
         .flags(FAST)
         .group(Group::String)
         .syntax("key")
         .since("2.2.0")
         .summary("Answers the length of a string in bytes, 0 if it is not there.")
+        .examples(&[("SET city Oslo", "OK"), ("STRLEN city", "(integer) 4"), ("STRLEN nobody", "(integer) 0")]),
+    Command::write("SETRANGE", Arity::exactly(3), &[key(1, RW | UPDATE)], setrange)
+        .flags(DENYOOM)
+        .group(Group::String)
+        .syntax("key offset value")
+        .since("2.2.0")
+        .summary("Overwrites a string from an offset on, after zeros if it is shorter.")
+        .complexity("O(N) where N is the number of bytes written, zeros included")
         .examples(&[
-            ("SET city Oslo", "OK"),
-            ("STRLEN city", "(integer) 4"),
-            ("STRLEN nobody", "(integer) 0"),
+            ("SET greeting \"Hello World\"", "OK"),
+            ("SETRANGE greeting 6 Larder", "(integer) 12"),
+            ("GET greeting", "\"Hello Larder\""),
+            ("SETRANGE padded 2 x", "(integer) 3"),
+            ("GET padded", "\"\\x00\\x00x\""),
+            ("SETRANGE padded -1 x", "(error) ERR offset is out of range"),
         ]),
-    Command::write(
-        "SETRANGE",
-        Arity::exactly(3),
-        &[key(1, RW | UPDATE)],
-        setrange,
-    )
-    .flags(DENYOOM)
-    .group(Group::String)
-    .syntax("key offset value")
-    .since("2.2.0")
-    .summary("Overwrites a string from an offset on, after zeros if it is shorter.")
-    .complexity("O(N) where N is the number of bytes written, zeros included")
-    .examples(&[
-        ("SET greeting \"Hello World\"", "OK"),
-        ("SETRANGE greeting 6 Larder", "(integer) 12"),
-        ("GET greeting", "\"Hello Larder\""),
-        ("SETRANGE padded 2 x", "(integer) 3"),
-        ("GET padded", "\"\\x00\\x00x\""),
-        ("SETRANGE padded -1 x", "(error) ERR offset is out of range"),
-    ]),
-    Command::read(
-        "GETRANGE",
-        Arity::exactly(3),
-        &[key(1, RO | ACCESS)],
-        getrange,
-    )
-    .group(Group::String)
-    .syntax("key start end")
-    .since("2.4.0")
-    .summary("Answers a part of a string; both offsets belong to it, and -1 is the last byte.")
-    .complexity("O(N) where N is the length of the answer")
-    .examples(&[
-        ("SET city Bergen", "OK"),
-        ("GETRANGE city 0 3", "\"Berg\""),
-        ("GETRANGE city -3 -1", "\"gen\""),
-        ("GETRANGE city 4 100", "\"en\""),
-        ("GETRANGE city 3 2", "\"\""),
-    ]),
-    Command::read(
-        "SUBSTR",
-        Arity::exactly(3),
-        &[key(1, RO | ACCESS)],
-        getrange,
-    )
-    .group(Group::String)
-    .syntax("key start end")
-    .deprecated("2.0.0", "GETRANGE")
-    .summary("Answers a part of a string: the old name of GETRANGE.")
-    .complexity("O(N) where N is the length of the answer")
-    .examples(&[("SET city Bergen", "OK"), ("SUBSTR city 1 3", "\"erg\"")]),
+    Command::read("GETRANGE", Arity::exactly(3), &[key(1, RO | ACCESS)], getrange)
+        .group(Group::String)
+        .syntax("key start end")
+        .since("2.4.0")
+        .summary("Answers a part of a string; both offsets belong to it, and -1 is the last byte.")
+        .complexity("O(N) where N is the length of the answer")
+        .examples(&[
+            ("SET city Bergen", "OK"),
+            ("GETRANGE city 0 3", "\"Berg\""),
+            ("GETRANGE city -3 -1", "\"gen\""),
+            ("GETRANGE city 4 100", "\"en\""),
+            ("GETRANGE city 3 2", "\"\""),
+        ]),
+    Command::read("SUBSTR", Arity::exactly(3), &[key(1, RO | ACCESS)], getrange)
+        .group(Group::String)
+        .syntax("key start end")
+        .deprecated("2.0.0", "GETRANGE")
+        .summary("Answers a part of a string: the old name of GETRANGE.")
+        .complexity("O(N) where N is the length of the answer")
+        .examples(&[("SET city Bergen", "OK"), ("SUBSTR city 1 3", "\"erg\"")]),
     Command::read("LCS", Arity::at_least(2), LCS_KEYS, lcs)
         .group(Group::String)
         .syntax("key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]")
@@ -109,12 +85,8 @@ pub(super) const COMMANDS: &[Command] = &[
         ]),
 ];
 
-const LCS_KEYS: &[KeySpec] = &[KeySpec {
-    begin: 1,
-    find: Find::Range { last: 1, step: 1 },
-    flags: RO | ACCESS,
-    notes: "",
-}];
+const LCS_KEYS: &[KeySpec] =
+    &[KeySpec { begin: 1, find: Find::Range { last: 1, step: 1 }, flags: RO | ACCESS, notes: "" }];
 
 const LCS_INDEXES: &str = r#"1) "matches"
 2) 1) 1) 1) (integer) 4
@@ -159,9 +131,7 @@ fn setrange(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outco
 }
 
 fn strlen(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let len = locked
-        .read_string(args.at(1))?
-        .map_or(0, |mut text| text.len());
+    let len = locked.read_string(args.at(1))?.map_or(0, |mut text| text.len());
     reply.int(len as i64);
     Ok(())
 }
@@ -190,11 +160,7 @@ fn byte_range(start: i64, end: i64, len: usize) -> Option<(usize, usize)> {
         return None;
     }
     let from_front = |at: i64| {
-        if at < 0 {
-            at.saturating_add(len as i64).max(0) as usize
-        } else {
-            at as usize
-        }
+        if at < 0 { at.saturating_add(len as i64).max(0) as usize } else { at as usize }
     };
     let (start, end) = (from_front(start), from_front(end).min(len.checked_sub(1)?));
     (start <= end).then_some((start, end + 1))
@@ -233,20 +199,12 @@ impl Before {
 /// Whether a string may have `bytes` at `offset`.
 fn check_length(locked: &Locked<'_>, offset: usize, bytes: &[u8]) -> Outcome {
     let limit = locked.engine().settings().proto_max_bulk_len.as_usize();
-    let fits = offset
-        .checked_add(bytes.len())
-        .is_some_and(|len| len <= limit);
+    let fits = offset.checked_add(bytes.len()).is_some_and(|len| len <= limit);
     if fits { Ok(()) } else { Err(STRING_TOO_LONG) }
 }
 
 /// Writes bytes over those of a string from `offset` on; gives the new length.
-fn write(
-    locked: &mut Locked<'_>,
-    key: &[u8],
-    before: Before,
-    offset: usize,
-    bytes: &[u8],
-) -> Result<usize, Error> {
+fn write(locked: &mut Locked<'_>, key: &[u8], before: Before, offset: usize, bytes: &[u8]) -> Result<usize, Error> {
     let len = before.len().max(offset + bytes.len());
     let mut string = match before {
         Before::Long(_) => {
@@ -257,10 +215,7 @@ fn write(
     };
     overwrite(&mut string, offset, bytes);
     let content = if len <= SHORT_AT_MOST {
-        Content::Str {
-            bytes: &string,
-            raw: true,
-        }
+        Content::Str { bytes: &string, raw: true }
     } else {
         let mut long = BigStr::new(b"");
         long.change(|empty| *empty = string);
@@ -312,12 +267,7 @@ fn whole(locked: &mut Locked<'_>, key: &[u8]) -> Result<Bytes, Error> {
 }
 
 fn answer_indexes(found: &Matches, options: &LcsOptions, reply: &mut Reply) {
-    let long_enough = || {
-        found
-            .runs
-            .iter()
-            .filter(|run| run.len() as u64 >= options.shortest)
-    };
+    let long_enough = || found.runs.iter().filter(|run| run.len() as u64 >= options.shortest);
     reply.map(2);
     reply.bulk(b"matches");
     reply.array(long_enough().count());
@@ -365,11 +315,7 @@ impl LcsOptions {
                 return Err(SYNTAX);
             }
         }
-        if parsed.length && parsed.indexes {
-            Err(LCS_LENGTH_AND_INDEXES)
-        } else {
-            Ok(parsed)
-        }
+        if parsed.length && parsed.indexes { Err(LCS_LENGTH_AND_INDEXES) } else { Ok(parsed) }
     }
 }
 
@@ -380,31 +326,15 @@ mod tests {
 
     #[track_caller]
     fn check_lcs(line: &str, expected: Result<LcsOptions, Error>) {
-        let words = OwnedArgs::from_slices(
-            &line
-                .split_whitespace()
-                .map(str::as_bytes)
-                .collect::<Vec<_>>(),
-        );
+        let words = OwnedArgs::from_slices(&line.split_whitespace().map(str::as_bytes).collect::<Vec<_>>());
         assert_eq!(LcsOptions::parse(words.as_args()), expected, "{line}");
     }
 
     #[test]
     fn options_of_lcs_are_read_in_any_order_and_case() {
         check_lcs("", Ok(LcsOptions::default()));
-        check_lcs(
-            "len LEN",
-            Ok(LcsOptions {
-                length: true,
-                ..LcsOptions::default()
-            }),
-        );
-        let listed = LcsOptions {
-            indexes: true,
-            with_length: true,
-            shortest: 4,
-            length: false,
-        };
+        check_lcs("len LEN", Ok(LcsOptions { length: true, ..LcsOptions::default() }));
+        let listed = LcsOptions { indexes: true, with_length: true, shortest: 4, length: false };
         check_lcs("MinMatchLen 4 WITHMATCHLEN idx", Ok(listed));
         check_lcs("MINMATCHLEN -1", Ok(LcsOptions::default()));
     }
@@ -424,14 +354,7 @@ mod tests {
         assert_eq!(byte_range(-100, -4, 5), Some((0, 2)));
         assert_eq!(byte_range(0, -100, 5), Some((0, 1)));
         assert_eq!(byte_range(i64::MIN, i64::MAX, 5), Some((0, 5)));
-        for (start, end, len) in [
-            (3, 2, 5),
-            (-1, -2, 5),
-            (5, 9, 5),
-            (0, 0, 0),
-            (0, -1, 0),
-            (i64::MAX, i64::MIN, 5),
-        ] {
+        for (start, end, len) in [(3, 2, 5), (-1, -2, 5), (5, 9, 5), (0, 0, 0), (0, -1, 0), (i64::MAX, i64::MIN, 5)] {
             assert_eq!(byte_range(start, end, len), None, "{start} {end} {len}");
         }
     }

@@ -126,10 +126,11 @@ impl Table {
     }
 
     /// The subcommands of a container, by number.
-    pub(crate) fn subcommands_of<'a>(&'a self, container: &'a str) -> impl Iterator<Item = (u16, &'static Command)> + 'a {
-        let belongs = move |row: &Command| {
-            row.name.strip_prefix(container).is_some_and(|rest| rest.starts_with('|'))
-        };
+    pub(crate) fn subcommands_of<'a>(
+        &'a self,
+        container: &'a str,
+    ) -> impl Iterator<Item = (u16, &'static Command)> + 'a {
+        let belongs = move |row: &Command| row.name.strip_prefix(container).is_some_and(|rest| rest.starts_with('|'));
         self.rows.iter().enumerate().filter(move |(_, row)| belongs(row)).map(|(number, row)| (number as u16, *row))
     }
 }

@@ -6,9 +6,7 @@
 use larder_protocol::{Args, Reply};
 use larder_storage::keyspace::ShardSet;
 
-use super::command::{
-    ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT, RO, Run, SKIP_SLOWLOG, STALE, keys,
-};
+use super::command::{ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT, RO, Run, SKIP_SLOWLOG, STALE, keys};
 use super::table::TABLE;
 use crate::engine::Engine;
 use crate::error::{
@@ -30,7 +28,12 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("1.2.0")
         .complexity("Depends on the queued commands")
         .summary("Runs the queued commands, all at once as others see it.")
-        .examples(&[("MULTI", "OK"), ("INCR n", "QUEUED"), ("INCR n", "QUEUED"), ("EXEC", "1) (integer) 1\n2) (integer) 2")]),
+        .examples(&[
+            ("MULTI", "OK"),
+            ("INCR n", "QUEUED"),
+            ("INCR n", "QUEUED"),
+            ("EXEC", "1) (integer) 1\n2) (integer) 2"),
+        ]),
     Command::session("DISCARD", Arity::exactly(0), discard)
         .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
         .group(Group::Transactions)

@@ -75,10 +75,7 @@ pub struct Selected<E> {
 
 impl<E> Default for Selected<E> {
     fn default() -> Self {
-        Self {
-            index: AtomicU8::new(0),
-            choice: PhantomData,
-        }
+        Self { index: AtomicU8::new(0), choice: PhantomData }
     }
 }
 
@@ -269,11 +266,7 @@ impl KeyspaceEvents {
     ];
 
     /// What is always printed, after the classes.
-    const MODIFIERS: [(u8, Self); 3] = [
-        (b'K', Self::KEYSPACE),
-        (b'E', Self::KEYEVENT),
-        (b'm', Self::KEY_MISS),
-    ];
+    const MODIFIERS: [(u8, Self); 3] = [(b'K', Self::KEYSPACE), (b'E', Self::KEYEVENT), (b'm', Self::KEY_MISS)];
 
     /// Whether no event is wanted.
     #[inline]
@@ -309,11 +302,8 @@ impl KeyspaceEvents {
     pub fn letters(self) -> String {
         let mut letters = String::new();
         let mut push_all = |set: &[(u8, Self)]| {
-            letters.extend(
-                set.iter()
-                    .filter(|(_, event)| self.contains(*event))
-                    .map(|(letter, _)| char::from(*letter)),
-            );
+            letters
+                .extend(set.iter().filter(|(_, event)| self.contains(*event)).map(|(letter, _)| char::from(*letter)));
         };
         if self.contains(Self::ALL) {
             push_all(&[(b'A', Self::ALL)]);
@@ -387,11 +377,7 @@ impl OutputLimits {
     #[inline]
     pub fn get(&self, class: ClientClass) -> OutputLimit {
         let [hard, soft, seconds] = &self.0[class as usize];
-        OutputLimit {
-            hard_bytes: hard.get(),
-            soft_bytes: soft.get(),
-            soft_seconds: seconds.get(),
-        }
+        OutputLimit { hard_bytes: hard.get(), soft_bytes: soft.get(), soft_seconds: seconds.get() }
     }
 
     pub(super) fn set(&self, class: ClientClass, limit: OutputLimit) {

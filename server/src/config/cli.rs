@@ -34,10 +34,7 @@ pub struct CommandLine {
 /// let it [`exit`](clap::Error::exit), or print it.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
     let words: Vec<OsString> = arguments.into_iter().skip(1).collect();
-    let standard_input = [words.first(), words.last()]
-        .into_iter()
-        .flatten()
-        .any(|word| word == "-");
+    let standard_input = [words.first(), words.last()].into_iter().flatten().any(|word| word == "-");
     let arguments = std::iter::once("larder".into()).chain(attach_values(&words));
     let matches = command().try_get_matches_from(arguments)?;
     Ok(CommandLine {
@@ -49,22 +46,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
 
 /// The command line that clap reads: one argument for each option of the table.
 pub fn command() -> Command {
-    let options = SECTIONS.iter().flat_map(|section| {
-        section
-            .rows
-            .iter()
-            .map(|row| option(row).help_heading(section.title))
-    });
+    let options =
+        SECTIONS.iter().flat_map(|section| section.rows.iter().map(|row| option(row).help_heading(section.title)));
     Command::new("larder")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A cache server that speaks the protocol of Redis")
         .override_usage("larder [/path/to/larder.conf] [--option value...]... [-]")
         .after_help(EXAMPLES)
-        .arg(
-            Arg::new("config-file")
-                .value_parser(value_parser!(PathBuf))
-                .help("Configuration file in the syntax of redis.conf; \"-\" as the first or last word reads standard input"),
-        )
+        .arg(Arg::new("config-file").value_parser(value_parser!(PathBuf)).help(
+            "Configuration file in the syntax of redis.conf; \"-\" as the first or last word reads standard input",
+        ))
         .arg(directive("include", "file").help("Read further configuration files; the name may be a pattern"))
         .args(options)
         .disable_version_flag(true)
@@ -76,18 +67,12 @@ fn option(row: &'static Row) -> Arg {
         "" => String::new(),
         default => format!(" [default: {default}]"),
     };
-    directive(row.name, row.kind.placeholder())
-        .aliases(row.aliases)
-        .help(format!("{}{default}", row.summary))
+    directive(row.name, row.kind.placeholder()).aliases(row.aliases).help(format!("{}{default}", row.summary))
 }
 
 /// An argument whose values are the lines of one directive, without its name.
 fn directive(name: &'static str, placeholder: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(placeholder)
-        .action(ArgAction::Append)
-        .value_parser(value_parser!(String))
+    Arg::new(name).long(name).value_name(placeholder).action(ArgAction::Append).value_parser(value_parser!(String))
 }
 
 /// The options that clap found, as lines in the order in which they were given.
@@ -96,16 +81,11 @@ fn directives(matches: &ArgMatches) -> String {
     let given = names.flat_map(|name| {
         let indices = matches.indices_of(name).into_iter().flatten();
         let values = matches.get_many::<String>(name).into_iter().flatten();
-        indices
-            .zip(values)
-            .map(move |(index, value)| (index, name, value))
+        indices.zip(values).map(move |(index, value)| (index, name, value))
     });
     let mut given: Vec<_> = given.collect();
     given.sort_by_key(|(index, ..)| *index);
-    given
-        .iter()
-        .map(|(_, name, value)| format!("{name} {value}\n"))
-        .collect()
+    given.iter().map(|(_, name, value)| format!("{name} {value}\n")).collect()
 }
 
 /// Attaches to each option the words that belong to it, by redis-server's rule.
@@ -114,9 +94,7 @@ fn attach_values(words: &[OsString]) -> Vec<OsString> {
     let mut open: Option<OpenOption> = None;
     for (index, word) in words.iter().enumerate() {
         let bytes = word.as_encoded_bytes();
-        let next_is_option = words
-            .get(index + 1)
-            .is_none_or(|next| next.as_encoded_bytes().starts_with(b"--"));
+        let next_is_option = words.get(index + 1).is_none_or(|next| next.as_encoded_bytes().starts_with(b"--"));
         match &mut open {
             _ if bytes == b"-" && (index == 0 || index == words.len() - 1) => {}
             None if index == 0 && !bytes.starts_with(b"--") => attached.push(word.clone()),
@@ -146,11 +124,7 @@ impl OpenOption {
         let end = text.find(|character: char| character == '=' || character.is_ascii_whitespace());
         let (name, rest) = text.split_at(end.unwrap_or(text.len()));
         let name = name.to_ascii_lowercase();
-        let mut option = Self {
-            name,
-            line: String::new(),
-            wants_value: false,
-        };
+        let mut option = Self { name, line: String::new(), wants_value: false };
         if let Some(value) = rest.strip_prefix('=') {
             option.push(value.as_bytes());
         } else if !rest.trim_ascii().is_empty() {
@@ -188,11 +162,7 @@ mod tests {
     use super::*;
 
     fn line(words: &[&str]) -> Result<CommandLine, clap::Error> {
-        parse(
-            std::iter::once("larder")
-                .chain(words.iter().copied())
-                .map(OsString::from),
-        )
+        parse(std::iter::once("larder").chain(words.iter().copied()).map(OsString::from))
     }
 
     #[test]
@@ -208,14 +178,8 @@ mod tests {
             (&["--port=7000"], "port \"7000\"\n"),
             (&["--port 7000"], "port 7000\n"),
             (&["--PORT", "7000"], "port \"7000\"\n"),
-            (
-                &["--port", "1", "--hz", "2", "--port", "3"],
-                "port \"1\"\nhz \"2\"\nport \"3\"\n",
-            ),
-            (
-                &["--bind", "127.0.0.1", "-::1"],
-                "bind \"127.0.0.1\" \"-::1\"\n",
-            ),
+            (&["--port", "1", "--hz", "2", "--port", "3"], "port \"1\"\nhz \"2\"\nport \"3\"\n"),
+            (&["--bind", "127.0.0.1", "-::1"], "bind \"127.0.0.1\" \"-::1\"\n"),
             (&["--bind 127.0.0.1", "::1"], "bind 127.0.0.1 \"::1\"\n"),
             (&["--save", "", "--port", "1"], "save \"\"\nport \"1\"\n"),
             (&["--save", "--port", "1"], "save \"\"\nport \"1\"\n"),
@@ -224,29 +188,13 @@ mod tests {
             (&["--requirepass", "--secret"], "requirepass \"--secret\"\n"),
             (&["--requirepass", "a=b"], "requirepass \"a=b\"\n"),
             (
-                &[
-                    "--client-output-buffer-limit",
-                    "normal",
-                    "0",
-                    "0",
-                    "0",
-                    "pubsub",
-                    "1",
-                    "2",
-                    "3",
-                ],
+                &["--client-output-buffer-limit", "normal", "0", "0", "0", "pubsub", "1", "2", "3"],
                 "client-output-buffer-limit \"normal\" \"0\" \"0\" \"0\" \"pubsub\" \"1\" \"2\" \"3\"\n",
             ),
-            (
-                &["--zset-max-ziplist-value", "9", "--include", "x"],
-                "zset-max-listpack-value \"9\"\ninclude \"x\"\n",
-            ),
+            (&["--zset-max-ziplist-value", "9", "--include", "x"], "zset-max-listpack-value \"9\"\ninclude \"x\"\n"),
         ];
         for (words, directives) in cases {
-            let expected = CommandLine {
-                directives: directives.into(),
-                ..CommandLine::default()
-            };
+            let expected = CommandLine { directives: directives.into(), ..CommandLine::default() };
             assert_eq!(line(words).unwrap(), expected, "{words:?}");
         }
     }
@@ -258,19 +206,10 @@ mod tests {
             (&["a.conf", "-"], Some("a.conf"), true, ""),
             (&["-"], None, true, ""),
             (&["-", "--port", "1"], None, true, "port \"1\"\n"),
-            (
-                &["a.conf", "--logfile", "-", "--port", "1"],
-                Some("a.conf"),
-                false,
-                "logfile \"-\"\nport \"1\"\n",
-            ),
+            (&["a.conf", "--logfile", "-", "--port", "1"], Some("a.conf"), false, "logfile \"-\"\nport \"1\"\n"),
         ];
         for (words, file, standard_input, directives) in cases {
-            let expected = CommandLine {
-                file: file.map(PathBuf::from),
-                standard_input,
-                directives: directives.into(),
-            };
+            let expected = CommandLine { file: file.map(PathBuf::from), standard_input, directives: directives.into() };
             assert_eq!(line(words).unwrap(), expected, "{words:?}");
         }
     }
@@ -297,11 +236,7 @@ mod tests {
     fn help_shows_every_option() {
         let help = command().render_long_help().to_string();
         for row in rows() {
-            assert!(
-                help.contains(&format!("--{} <{}>", row.name, row.kind.placeholder())),
-                "{}",
-                row.name
-            );
+            assert!(help.contains(&format!("--{} <{}>", row.name, row.kind.placeholder())), "{}", row.name);
         }
     }
 

@@ -7,10 +7,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::glob;
 use super::kind::{error_text, path_from};
 use super::options::{Settings, find};
 use super::value::split_words;
+use crate::glob;
 
 /// How deep files may include files; a file that includes itself ends here.
 const MAX_INCLUDES: usize = 16;
@@ -65,27 +65,14 @@ impl fmt::Display for Origin {
 impl fmt::Display for LoadError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Directive {
-                origin,
-                line,
-                text,
-                message,
-            } => {
-                writeln!(
-                    formatter,
-                    "*** FATAL CONFIG FILE ERROR (Larder {}) ***",
-                    env!("CARGO_PKG_VERSION")
-                )?;
+            Self::Directive { origin, line, text, message } => {
+                writeln!(formatter, "*** FATAL CONFIG FILE ERROR (Larder {}) ***", env!("CARGO_PKG_VERSION"))?;
                 writeln!(formatter, "Reading {origin}, at line {line}")?;
                 write!(formatter, ">>> '{text}'\n{message}")
             }
             Self::Unreadable { path, error } => {
                 let reason = error_text(error);
-                write!(
-                    formatter,
-                    "Fatal error, can't open config file '{}': {reason}",
-                    path.display()
-                )
+                write!(formatter, "Fatal error, can't open config file '{}': {reason}", path.display())
             }
         }
     }
@@ -99,28 +86,16 @@ pub(super) fn load_file(settings: &Settings, path: &Path) -> Result<(), LoadErro
 }
 
 /// Carries out every directive of a text.
-pub(super) fn load_text(
-    settings: &Settings,
-    origin: &Origin,
-    text: &[u8],
-) -> Result<(), LoadError> {
+pub(super) fn load_text(settings: &Settings, origin: &Origin, text: &[u8]) -> Result<(), LoadError> {
     include_text(settings, origin, text, 0)
 }
 
 fn include_file(settings: &Settings, path: &Path, depth: usize) -> Result<(), LoadError> {
-    let text = fs::read(path).map_err(|error| LoadError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
+    let text = fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
     include_text(settings, &Origin::File(path.to_owned()), &text, depth)
 }
 
-fn include_text(
-    settings: &Settings,
-    origin: &Origin,
-    text: &[u8],
-    depth: usize,
-) -> Result<(), LoadError> {
+fn include_text(settings: &Settings, origin: &Origin, text: &[u8], depth: usize) -> Result<(), LoadError> {
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
@@ -132,8 +107,7 @@ fn include_text(
             text: String::from_utf8_lossy(line).into_owned(),
             message,
         };
-        let words = split_words(line)
-            .ok_or_else(|| at_line("Unbalanced quotes in configuration line".into()))?;
+        let words = split_words(line).ok_or_else(|| at_line("Unbalanced quotes in configuration line".into()))?;
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         match words.as_slice() {
             [name, pattern] if name.eq_ignore_ascii_case(b"include") => {
@@ -158,10 +132,7 @@ fn carry_out(settings: &Settings, name: &[u8], values: &[&[u8]]) -> Result<(), S
         // All words of a value may come as one, as in --bind "127.0.0.1 ::1".
         [joined] if row.kind.takes_words() && !joined.is_empty() => {
             let words = split_words(joined).ok_or("Unbalanced quotes in configuration line")?;
-            row.kind.set(
-                settings,
-                &words.iter().map(Vec::as_slice).collect::<Vec<_>>(),
-            )
+            row.kind.set(settings, &words.iter().map(Vec::as_slice).collect::<Vec<_>>())
         }
         _ if row.kind.takes_words() || values.len() == 1 => row.kind.set(settings, values),
         _ => Err("wrong number of arguments".into()),
@@ -179,10 +150,7 @@ fn included(settings: &Settings, pattern: &[u8]) -> Vec<PathBuf> {
             found.iter_mut().for_each(|path| path.push(part));
             continue;
         }
-        found = found
-            .iter()
-            .flat_map(|path| matching_entries(path, part.as_encoded_bytes()))
-            .collect();
+        found = found.iter().flat_map(|path| matching_entries(path, part.as_encoded_bytes())).collect();
     }
     if has_wildcard(pattern.as_os_str().as_encoded_bytes()) {
         found.retain(|path| path.exists());
@@ -201,8 +169,7 @@ fn matching_entries(directory: &Path, pattern: &[u8]) -> Vec<PathBuf> {
         .filter(|entry| {
             let name = entry.file_name();
             let name = name.as_encoded_bytes();
-            name.starts_with(b".") == pattern.starts_with(b".")
-                && glob::matches(pattern, name, false)
+            name.starts_with(b".") == pattern.starts_with(b".") && glob::matches(pattern, name, false)
         })
         .map(|entry| entry.path())
         .collect();

@@ -8,9 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::cells::{
-    ChoiceCell, ClientClass, Events, Flag, KeyspaceEvents, Number, OutputLimit, OutputLimits, Text,
-};
+use super::cells::{ChoiceCell, ClientClass, Events, Flag, KeyspaceEvents, Number, OutputLimit, OutputLimits, Text};
 use super::options::Settings;
 use super::value::{memory_with_unit, parse_integer, parse_lenient, parse_memory, quote};
 
@@ -27,18 +25,9 @@ pub(super) enum Kind {
     /// Only `no`; `yes` is refused with a reason.
     OnlyNo(&'static str, Cell<Flag>),
     /// A whole number between bounds, which `adjust` may change or refuse further.
-    Integer {
-        min: u64,
-        max: u64,
-        adjust: Adjust,
-        cell: Cell<Number>,
-    },
+    Integer { min: u64, max: u64, adjust: Adjust, cell: Cell<Number> },
     /// A size in bytes.
-    Memory {
-        min: u64,
-        max: u64,
-        cell: Cell<Number>,
-    },
+    Memory { min: u64, max: u64, cell: Cell<Number> },
     /// Permission bits.
     Octal { max: u64, cell: Cell<Number> },
     /// One of several names.
@@ -90,21 +79,11 @@ impl Kind {
     }
 
     pub(super) const fn integer(min: u64, max: u64, cell: Cell<Number>) -> Self {
-        Self::Integer {
-            min,
-            max,
-            adjust: |value| Ok(value),
-            cell,
-        }
+        Self::Integer { min, max, adjust: |value| Ok(value), cell }
     }
 
     pub(super) const fn adjusted(min: u64, max: u64, adjust: Adjust, cell: Cell<Number>) -> Self {
-        Self::Integer {
-            min,
-            max,
-            adjust,
-            cell,
-        }
+        Self::Integer { min, max, adjust, cell }
     }
 
     pub(super) const fn memory(min: u64, max: u64, cell: Cell<Number>) -> Self {
@@ -155,10 +134,7 @@ impl Kind {
 impl Kind {
     /// Whether a value is several words, which CONFIG SET takes as one argument with single spaces.
     pub(super) fn takes_words(&self) -> bool {
-        matches!(
-            self,
-            Self::Addresses(_) | Self::Save(..) | Self::OutputLimits(_)
-        )
+        matches!(self, Self::Addresses(_) | Self::Save(..) | Self::OutputLimits(_))
     }
 
     /// Sets the value from words: exactly one, unless the kind takes several. Nothing changes on an error, which is
@@ -172,14 +148,8 @@ impl Kind {
                     return Err((*reason).to_owned());
                 }
             }
-            Self::Integer {
-                min,
-                max,
-                adjust,
-                cell,
-            } => {
-                let value =
-                    parse_integer(text).ok_or("argument couldn't be parsed into an integer")?;
+            Self::Integer { min, max, adjust, cell } => {
+                let value = parse_integer(text).ok_or("argument couldn't be parsed into an integer")?;
                 cell(settings).set(adjust(in_range(u64::try_from(value).ok(), *min, *max)?)?);
             }
             Self::Memory { min, max, cell } => {
@@ -187,14 +157,9 @@ impl Kind {
                 cell(settings).set(in_range(Some(value), *min, *max)?);
             }
             Self::Octal { max, cell } => {
-                let value = parse_lenient(text, 8)
-                    .ok_or("argument couldn't be parsed as an octal number")?;
+                let value = parse_lenient(text, 8).ok_or("argument couldn't be parsed as an octal number")?;
                 let value = u64::try_from(value).ok().filter(|value| value <= max);
-                cell(settings).set(
-                    value.ok_or_else(|| {
-                        format!("argument must be between 0 and {max:o} inclusive")
-                    })?,
-                );
+                cell(settings).set(value.ok_or_else(|| format!("argument must be between 0 and {max:o} inclusive"))?);
             }
             Self::Choice(cell) => select(cell(settings), text)?,
             Self::Text(_, cell) => cell(settings).set(text),
@@ -206,8 +171,7 @@ impl Kind {
             Self::Save(reason, _) => refuse_save(words, reason)?,
             Self::Events(cell) => {
                 let events = KeyspaceEvents::parse(text);
-                cell(settings)
-                    .set(events.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?);
+                cell(settings).set(events.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?);
             }
             Self::OutputLimits(cell) => set_output_limits(cell(settings), words)?,
         }
@@ -217,21 +181,16 @@ impl Kind {
     /// The value as CONFIG GET shows it.
     pub(super) fn print(&self, settings: &Settings) -> Vec<u8> {
         match self {
-            Self::Flag(cell) | Self::OnlyNo(_, cell) => {
-                if cell(settings).get() { "yes" } else { "no" }.into()
-            }
-            Self::Integer { cell, .. } | Self::Memory { cell, .. } => {
-                cell(settings).get().to_string().into()
-            }
+            Self::Flag(cell) | Self::OnlyNo(_, cell) => if cell(settings).get() { "yes" } else { "no" }.into(),
+            Self::Integer { cell, .. } | Self::Memory { cell, .. } => cell(settings).get().to_string().into(),
             Self::Octal { cell, .. } => format!("{:o}", cell(settings).get()).into(),
             Self::Choice(cell) => {
                 let cell = cell(settings);
                 cell.names()[cell.index()].into()
             }
-            Self::Text(_, cell)
-            | Self::Directory(cell)
-            | Self::Addresses(cell)
-            | Self::Save(_, cell) => cell(settings).get().to_vec(),
+            Self::Text(_, cell) | Self::Directory(cell) | Self::Addresses(cell) | Self::Save(_, cell) => {
+                cell(settings).get().to_vec()
+            }
             Self::Events(cell) => cell(settings).get().letters().into(),
             Self::OutputLimits(cell) => {
                 let limits = cell(settings);
@@ -241,11 +200,7 @@ impl Kind {
                         ClientClass::Replica => "slave",
                         ClientClass::Pubsub => "pubsub",
                     };
-                    let OutputLimit {
-                        hard_bytes,
-                        soft_bytes,
-                        soft_seconds,
-                    } = limits.get(class);
+                    let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = limits.get(class);
                     format!("{name} {hard_bytes} {soft_bytes} {soft_seconds}")
                 };
                 ClientClass::ALL.map(print).join(" ").into()
@@ -260,16 +215,10 @@ impl Kind {
         let value = match self {
             Self::OutputLimits(cell) => return output_limit_lines(cell(settings), cell(defaults)),
             Self::Save(..) => {
-                return vec![Line {
-                    value: quote(&value).into(),
-                    required: true,
-                }];
+                return vec![Line { value: quote(&value).into(), required: true }];
             }
             Self::Directory(_) => {
-                return vec![Line {
-                    value: quote(&value).into(),
-                    required: true,
-                }];
+                return vec![Line { value: quote(&value).into(), required: true }];
             }
             Self::Text(TextForm::Optional | TextForm::Secret, _) if value.is_empty() => {
                 return Vec::new();
@@ -290,10 +239,7 @@ impl Kind {
                 cell(to).set(cell(from).get());
             }
             Self::Choice(cell) => cell(to).select(cell(from).index()),
-            Self::Text(_, cell)
-            | Self::Directory(cell)
-            | Self::Addresses(cell)
-            | Self::Save(_, cell) => {
+            Self::Text(_, cell) | Self::Directory(cell) | Self::Addresses(cell) | Self::Save(_, cell) => {
                 cell(to).set(&cell(from).get());
             }
             Self::Events(cell) => cell(to).set(cell(from).get()),
@@ -369,15 +315,8 @@ fn in_range(value: Option<u64>, min: u64, max: u64) -> Result<u64, String> {
 
 fn select(cell: &dyn ChoiceCell, text: &[u8]) -> Result<(), String> {
     let names = cell.names();
-    let index = names
-        .iter()
-        .position(|name| text.eq_ignore_ascii_case(name.as_bytes()));
-    let unknown = || {
-        format!(
-            "argument(s) must be one of the following: {}",
-            names.join(", ")
-        )
-    };
+    let index = names.iter().position(|name| text.eq_ignore_ascii_case(name.as_bytes()));
+    let unknown = || format!("argument(s) must be one of the following: {}", names.join(", "));
     cell.select(index.ok_or_else(unknown)?);
     Ok(())
 }
@@ -439,11 +378,7 @@ fn refuse_save(words: &[&[u8]], reason: &str) -> Result<(), String> {
     if !words.len().is_multiple_of(2) || !words.iter().enumerate().all(valid) {
         return Err("Invalid save parameters".into());
     }
-    if words.is_empty() {
-        Ok(())
-    } else {
-        Err(reason.to_owned())
-    }
+    if words.is_empty() { Ok(()) } else { Err(reason.to_owned()) }
 }
 
 fn set_output_limits(limits: &OutputLimits, words: &[&[u8]]) -> Result<(), String> {
@@ -452,8 +387,7 @@ fn set_output_limits(limits: &OutputLimits, words: &[&[u8]]) -> Result<(), Strin
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
     let parse = |[class, hard, soft, seconds]: &[&[u8]; 4]| {
-        let class = ClientClass::parse(class)
-            .ok_or("Invalid client class specified in buffer limit configuration.")?;
+        let class = ClientClass::parse(class).ok_or("Invalid client class specified in buffer limit configuration.")?;
         let limit = || {
             let soft_seconds = i32::try_from(parse_lenient(seconds, 10)?).ok()?;
             Some(OutputLimit {
@@ -462,8 +396,7 @@ fn set_output_limits(limits: &OutputLimits, words: &[&[u8]]) -> Result<(), Strin
                 soft_seconds: u64::try_from(soft_seconds).ok()?,
             })
         };
-        let limit = limit()
-            .ok_or("Error in hard, soft or soft_seconds setting in buffer limit configuration.")?;
+        let limit = limit().ok_or("Error in hard, soft or soft_seconds setting in buffer limit configuration.")?;
         Ok::<_, String>((class, limit))
     };
     let parsed = groups.iter().map(parse).collect::<Result<Vec<_>, _>>()?;

@@ -31,19 +31,12 @@ pub fn options_markdown() -> String {
 fn manual_row(row: &Row, defaults: &Settings) -> String {
     let names: Vec<String> = row.names().map(|name| format!("`{name}`")).collect();
     let names = names.join(", also ");
-    let default = if row.default.is_empty() {
-        "\"\""
-    } else {
-        row.default
-    };
+    let default = if row.default.is_empty() { "\"\"" } else { row.default };
     let changes = match row.change {
         Change::Live => "yes",
         Change::Protected => "protected",
         Change::AtStart => "at start",
     };
     let accepted = row.kind.accepted(defaults);
-    format!(
-        "| {names} | {accepted} | `{default}` | {changes} | {} |\n",
-        row.summary
-    )
+    format!("| {names} | {accepted} | `{default}` | {changes} | {} |\n", row.summary)
 }

@@ -27,8 +27,8 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 pub use cells::{
-    Access, Choice, ClientClass, Events, Flag, KeyspaceEvents, LogLevel, MaxmemoryPolicy, Number,
-    OutputLimit, OutputLimits, Selected, Text,
+    Access, Choice, ClientClass, Events, Flag, KeyspaceEvents, LogLevel, MaxmemoryPolicy, Number, OutputLimit,
+    OutputLimits, Selected, Text,
 };
 pub use cli::CommandLine;
 pub use file::{LoadError, Origin};
@@ -65,27 +65,17 @@ impl Config {
     pub fn load(line: &CommandLine, standard_input: &mut dyn Read) -> Result<Self, LoadError> {
         let mut config = Self::new();
         if let Some(path) = &line.file {
-            let unreadable = |error| LoadError::Unreadable {
-                path: path.clone(),
-                error,
-            };
+            let unreadable = |error| LoadError::Unreadable { path: path.clone(), error };
             config.file = Some(std::path::absolute(path).map_err(unreadable)?);
             file::load_file(&config.settings, path)?;
         }
         if line.standard_input {
             let mut text = Vec::new();
-            let unreadable = |error| LoadError::Unreadable {
-                path: PathBuf::from("-"),
-                error,
-            };
+            let unreadable = |error| LoadError::Unreadable { path: PathBuf::from("-"), error };
             standard_input.read_to_end(&mut text).map_err(unreadable)?;
             file::load_text(&config.settings, &Origin::StandardInput, &text)?;
         }
-        file::load_text(
-            &config.settings,
-            &Origin::CommandLine,
-            line.directives.as_bytes(),
-        )?;
+        file::load_text(&config.settings, &Origin::CommandLine, line.directives.as_bytes())?;
         Ok(config)
     }
 
@@ -109,10 +99,7 @@ impl Config {
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
         let mut add = |name: &str, row: &Row| {
-            if !found
-                .iter()
-                .any(|(known, _)| known.eq_ignore_ascii_case(name))
-            {
+            if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
                 found.push((name.to_owned(), row.kind.print(&self.settings)));
             }
         };
@@ -138,9 +125,7 @@ impl Config {
         let chosen = choose(pairs, access.allows(local))?;
         let _changing = self.changing.lock();
         let draft = Settings::blank();
-        chosen
-            .iter()
-            .for_each(|(row, ..)| row.kind.copy(&self.settings, &draft));
+        chosen.iter().for_each(|(row, ..)| row.kind.copy(&self.settings, &draft));
         for (row, name, value) in &chosen {
             set_from_argument(row, &draft, value).map_err(|reason| failure(name, &reason))?;
         }
@@ -179,9 +164,7 @@ fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Ch
     for (given, value) in pairs {
         let spelled = String::from_utf8_lossy(given);
         let Some((row, name)) = find(given) else {
-            return Err(format!(
-                "ERR Unknown option or number of arguments for CONFIG SET - '{spelled}'"
-            ));
+            return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{spelled}'"));
         };
         match row.change {
             Change::AtStart => return Err(failure(&spelled, "can't set immutable config")),
@@ -204,11 +187,7 @@ fn set_from_argument(row: &Row, settings: &Settings, value: &[u8]) -> Result<(),
     if !row.kind.takes_words() {
         return row.kind.set(settings, &[value]);
     }
-    let words: Vec<&[u8]> = if value.is_empty() {
-        Vec::new()
-    } else {
-        value.split(|byte| *byte == b' ').collect()
-    };
+    let words: Vec<&[u8]> = if value.is_empty() { Vec::new() } else { value.split(|byte| *byte == b' ').collect() };
     row.kind.set(settings, &words)
 }
 

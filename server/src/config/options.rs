@@ -3,9 +3,7 @@
 //! REWRITE, `--help` and docs/options.md derive from it. To add an option, add a row and read its cell where it
 //! matters.
 
-use super::cells::{
-    Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, Selected, Text,
-};
+use super::cells::{Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, Selected, Text};
 use super::kind::Kind;
 
 /// When an option may change.
@@ -132,12 +130,7 @@ impl Default for Settings {
 impl std::fmt::Debug for Settings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = rows().filter(|row| !row.kind.is_secret());
-        let entries = shown.map(|row| {
-            (
-                row.name,
-                String::from_utf8_lossy(&row.kind.print(self)).into_owned(),
-            )
-        });
+        let entries = shown.map(|row| (row.name, String::from_utf8_lossy(&row.kind.print(self)).into_owned()));
         formatter.debug_map().entries(entries).finish()
     }
 }
@@ -156,11 +149,7 @@ fn clamp_hz(hz: u64) -> Result<u64, &'static str> {
 }
 
 fn power_of_two(count: u64) -> Result<u64, &'static str> {
-    if count.is_power_of_two() {
-        Ok(count)
-    } else {
-        Err("argument must be a power of two")
-    }
+    if count.is_power_of_two() { Ok(count) } else { Err("argument must be a power of two") }
 }
 
 options! {

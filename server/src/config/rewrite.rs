@@ -47,11 +47,7 @@ struct Draft {
 
 impl Draft {
     fn read(old: &[u8]) -> Self {
-        let mut draft = Self {
-            lines: Vec::new(),
-            places: HashMap::new(),
-            signed: false,
-        };
+        let mut draft = Self { lines: Vec::new(), places: HashMap::new(), signed: false };
         if old.is_empty() {
             return draft;
         }
@@ -70,10 +66,7 @@ impl Draft {
         let words = split_words(line).unwrap_or_default();
         let name = words.first().map_or(&b""[..], Vec::as_slice);
         if let Some((row, _)) = find(name) {
-            self.places
-                .entry(row.name)
-                .or_default()
-                .push_back(self.lines.len());
+            self.places.entry(row.name).or_default().push_back(self.lines.len());
             self.lines.push(line.to_vec());
         } else if name.eq_ignore_ascii_case(b"include") {
             self.lines.push(line.to_vec());
@@ -103,8 +96,7 @@ impl Draft {
     }
 
     fn finish(mut self) -> Vec<u8> {
-        self.lines
-            .dedup_by(|next, previous| next.is_empty() && previous.is_empty());
+        self.lines.dedup_by(|next, previous| next.is_empty() && previous.is_empty());
         let mut content = self.lines.join(&b'\n');
         if !self.lines.is_empty() {
             content.push(b'\n');
@@ -141,9 +133,8 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// A name beside the file that no other process and no earlier rewrite uses.
 fn temporary_beside(path: &Path) -> PathBuf {
-    let nanoseconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |time| time.as_nanos());
+    let nanoseconds =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.{nanoseconds}", std::process::id()));
     PathBuf::from(name)

@@ -13,11 +13,7 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "larder-config-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("larder-config-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
         Self(fs::canonicalize(path).unwrap())
@@ -44,21 +40,13 @@ fn get(config: &Config, name: &str) -> String {
 }
 
 fn set(config: &Config, words: &[&str]) -> Result<Vec<&'static str>, String> {
-    let pairs: Vec<_> = words
-        .chunks(2)
-        .map(|pair| (pair[0].as_bytes(), pair[1].as_bytes()))
-        .collect();
+    let pairs: Vec<_> = words.chunks(2).map(|pair| (pair[0].as_bytes(), pair[1].as_bytes())).collect();
     config.set(&pairs, true)
 }
 
 fn load(arguments: &[&str], standard_input: &str) -> Result<Config, LoadError> {
-    let arguments = std::iter::once("larder")
-        .chain(arguments.iter().copied())
-        .map(Into::into);
-    Config::load(
-        &cli::parse(arguments).unwrap(),
-        &mut standard_input.as_bytes(),
-    )
+    let arguments = std::iter::once("larder").chain(arguments.iter().copied()).map(Into::into);
+    Config::load(&cli::parse(arguments).unwrap(), &mut standard_input.as_bytes())
 }
 
 #[test]
@@ -74,16 +62,8 @@ fn names_and_aliases_are_unique() {
 #[test]
 fn every_default_can_be_read() {
     for row in rows() {
-        let text = if row.default.is_empty() {
-            "\"\""
-        } else {
-            row.default
-        };
-        assert!(
-            Config::from_text(&format!("{} {text}", row.name)).is_ok(),
-            "{}",
-            row.name
-        );
+        let text = if row.default.is_empty() { "\"\"" } else { row.default };
+        assert!(Config::from_text(&format!("{} {text}", row.name)).is_ok(), "{}", row.name);
     }
 }
 
@@ -101,10 +81,7 @@ fn defaults_print_as_redis_prints_them() {
         ("requirepass", ""),
         ("proto-max-bulk-len", "536870912"),
         ("client-query-buffer-limit", "1073741824"),
-        (
-            "client-output-buffer-limit",
-            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
-        ),
+        ("client-output-buffer-limit", "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"),
         ("databases", "16"),
         ("hz", "10"),
         ("dynamic-hz", "yes"),
@@ -146,29 +123,15 @@ fn get_takes_several_patterns_in_any_case_and_answers_each_option_once() {
     let config = Config::new();
     let names = |patterns: &[&str]| -> Vec<String> {
         let patterns: Vec<_> = patterns.iter().map(|pattern| pattern.as_bytes()).collect();
-        config
-            .get(&patterns)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect()
+        config.get(&patterns).into_iter().map(|(name, _)| name).collect()
     };
     assert_eq!(
         names(&["MAXMEMORY", "maxmemory", "MAXmemory*"]),
-        [
-            "MAXMEMORY",
-            "maxmemory-policy",
-            "maxmemory-samples",
-            "maxmemory-eviction-tenacity",
-        ]
+        ["MAXMEMORY", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity",]
     );
     assert_eq!(
         names(&["zset-max-*", "zset-MAX-ziplist-value"]),
-        [
-            "zset-max-listpack-entries",
-            "zset-max-ziplist-entries",
-            "zset-max-listpack-value",
-            "zset-max-ziplist-value",
-        ]
+        ["zset-max-listpack-entries", "zset-max-ziplist-entries", "zset-max-listpack-value", "zset-max-ziplist-value",]
     );
     assert!(names(&["nosuch", "maxmemory\\", ""]).is_empty());
     assert_eq!(names(&["*"]).len(), rows().flat_map(Row::names).count());
@@ -186,11 +149,7 @@ fn set_changes_what_get_prints() {
         ("notify-keyspace-events", "mngKE", "gnKEm"),
         ("requirepass", "p w", "p w"),
         ("zset-max-ziplist-value", "1k", "1000"),
-        (
-            "client-output-buffer-limit",
-            "",
-            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
-        ),
+        ("client-output-buffer-limit", "", "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"),
         (
             "client-output-buffer-limit",
             "NORMAL 1kb 2gb 3 replica 1 2 3",
@@ -208,8 +167,7 @@ fn set_changes_what_get_prints() {
 
 #[test]
 fn set_refuses_with_the_words_of_redis() {
-    let between =
-        |min: &str, max: &str| format!("argument must be between {min} and {max} inclusive");
+    let between = |min: &str, max: &str| format!("argument must be between {min} and {max} inclusive");
     let long_max = "9223372036854775807";
     let number = "argument couldn't be parsed into an integer".to_owned();
     let memory = "argument must be a memory value".to_owned();
@@ -256,42 +214,23 @@ fn set_refuses_with_the_words_of_redis() {
     for (name, value, reason) in cases {
         let config = Config::new();
         let before = config.get(&[b"*"]);
-        let expected =
-            format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}");
-        assert_eq!(
-            set(&config, &[&name.to_ascii_uppercase(), value]),
-            Err(expected),
-            "{name} {value}"
-        );
+        let expected = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}");
+        assert_eq!(set(&config, &[&name.to_ascii_uppercase(), value]), Err(expected), "{name} {value}");
         assert_eq!(config.get(&[b"*"]), before, "{name} {value}");
     }
 }
 
 #[test]
 fn set_refuses_pairs_that_do_not_go_together() {
-    let failed = |name: &str, reason: &str| {
-        format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
-    };
-    let unknown =
-        |name: &str| format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
+    let failed =
+        |name: &str, reason: &str| format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}");
+    let unknown = |name: &str| format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
     let cases: [(&[&str], String); 6] = [
         (&["nosuch", "1", "databases", "1"], unknown("nosuch")),
-        (
-            &["databases", "1", "nosuch", "1"],
-            failed("databases", "can't set immutable config"),
-        ),
-        (
-            &["timeout", "1", "TIMEOUT", "2"],
-            failed("TIMEOUT", "duplicate parameter"),
-        ),
-        (
-            &["DIR", "/tmp"],
-            failed("DIR", "can't set protected config"),
-        ),
-        (
-            &["unixsocketperm", "1"],
-            failed("unixsocketperm", "can't set immutable config"),
-        ),
+        (&["databases", "1", "nosuch", "1"], failed("databases", "can't set immutable config")),
+        (&["timeout", "1", "TIMEOUT", "2"], failed("TIMEOUT", "duplicate parameter")),
+        (&["DIR", "/tmp"], failed("DIR", "can't set protected config")),
+        (&["unixsocketperm", "1"], failed("unixsocketperm", "can't set immutable config")),
         (&["", ""], unknown("")),
     ];
     for (words, error) in cases {
@@ -302,62 +241,19 @@ fn set_refuses_pairs_that_do_not_go_together() {
 #[test]
 fn set_is_all_or_nothing() {
     let config = Config::new();
-    assert!(
-        set(
-            &config,
-            &[
-                "timeout",
-                "5",
-                "maxmemory",
-                "1mb",
-                "maxmemory-samples",
-                "100"
-            ]
-        )
-        .is_err()
-    );
-    assert_eq!(
-        (get(&config, "timeout"), get(&config, "maxmemory")),
-        ("0".into(), "0".into())
-    );
-    assert!(
-        set(
-            &config,
-            &[
-                "timeout",
-                "5",
-                "maxmemory",
-                "1mb",
-                "maxmemory-samples",
-                "10"
-            ]
-        )
-        .is_ok()
-    );
-    assert_eq!(
-        (get(&config, "timeout"), get(&config, "maxmemory")),
-        ("5".into(), "1048576".into())
-    );
+    assert!(set(&config, &["timeout", "5", "maxmemory", "1mb", "maxmemory-samples", "100"]).is_err());
+    assert_eq!((get(&config, "timeout"), get(&config, "maxmemory")), ("0".into(), "0".into()));
+    assert!(set(&config, &["timeout", "5", "maxmemory", "1mb", "maxmemory-samples", "10"]).is_ok());
+    assert_eq!((get(&config, "timeout"), get(&config, "maxmemory")), ("5".into(), "1048576".into()));
 }
 
 #[test]
 fn set_names_the_options_that_changed() {
     let config = Config::new();
-    assert_eq!(
-        set(&config, &["timeout", "0", "hz", "20", "MAXMEMORY", "1"]),
-        Ok(vec!["hz", "maxmemory"])
-    );
+    assert_eq!(set(&config, &["timeout", "0", "hz", "20", "MAXMEMORY", "1"]), Ok(vec!["hz", "maxmemory"]));
     // A name with its alias is no duplicate, and the last one counts.
     assert_eq!(
-        set(
-            &config,
-            &[
-                "zset-max-listpack-entries",
-                "7",
-                "zset-max-ziplist-entries",
-                "8"
-            ]
-        ),
+        set(&config, &["zset-max-listpack-entries", "7", "zset-max-ziplist-entries", "8"]),
         Ok(vec!["zset-max-listpack-entries"])
     );
     assert_eq!(get(&config, "zset-max-listpack-entries"), "8");
@@ -365,11 +261,7 @@ fn set_names_the_options_that_changed() {
 
 #[test]
 fn protected_options_ask_who_is_there() {
-    for (access, local, remote) in [
-        ("no", false, false),
-        ("yes", true, true),
-        ("local", true, false),
-    ] {
+    for (access, local, remote) in [("no", false, false), ("yes", true, true), ("local", true, false)] {
         let config = Config::from_text(&format!("enable-protected-configs {access}")).unwrap();
         let directory = std::env::temp_dir();
         let pair = [(&b"dir"[..], directory.to_str().unwrap().as_bytes())];
@@ -384,16 +276,9 @@ fn dir_must_be_a_directory_and_relative_paths_start_there() {
     let file = scratch.file("a/b", "");
     let config = Config::from_text("enable-protected-configs yes").unwrap();
     let dir = |path: &str| set(&config, &["dir", path]);
-    let failed = |reason: &str| {
-        Err(format!(
-            "ERR CONFIG SET failed (possibly related to argument 'dir') - {reason}"
-        ))
-    };
+    let failed = |reason: &str| Err(format!("ERR CONFIG SET failed (possibly related to argument 'dir') - {reason}"));
     assert_eq!(dir(file.to_str().unwrap()), failed("Not a directory"));
-    assert_eq!(
-        dir("/no/such/directory"),
-        failed("No such file or directory")
-    );
+    assert_eq!(dir("/no/such/directory"), failed("No such file or directory"));
     assert_eq!(dir(""), failed("No such file or directory"));
     assert_eq!(dir(scratch.0.to_str().unwrap()), Ok(vec!["dir"]));
     assert_eq!(dir("a"), Ok(vec!["dir"]));
@@ -409,34 +294,14 @@ fn settings_are_typed() {
     let settings = config.settings();
     assert_eq!(settings.maxmemory.get(), 100 << 20);
     assert_eq!(settings.maxmemory_policy.get(), MaxmemoryPolicy::AllkeysLfu);
-    assert_eq!(
-        (settings.worker_threads(), settings.shards.as_usize()),
-        (3, 16)
-    );
+    assert_eq!((settings.worker_threads(), settings.shards.as_usize()), (3, 16));
     assert_eq!(*settings.requirepass.get(), [0xff]);
-    let limit = OutputLimit {
-        hard_bytes: 1 << 20,
-        soft_bytes: 2 << 10,
-        soft_seconds: 3,
-    };
-    assert_eq!(
-        settings.client_output_buffer_limit.get(ClientClass::Pubsub),
-        limit
-    );
+    let limit = OutputLimit { hard_bytes: 1 << 20, soft_bytes: 2 << 10, soft_seconds: 3 };
+    assert_eq!(settings.client_output_buffer_limit.get(ClientClass::Pubsub), limit);
     assert!(settings.enable_debug_command.get().allows(true));
     assert!(!settings.enable_debug_command.get().allows(false));
-    assert!(
-        settings
-            .notify_keyspace_events
-            .get()
-            .contains(KeyspaceEvents::EXPIRED)
-    );
-    assert!(
-        !settings
-            .notify_keyspace_events
-            .get()
-            .contains(KeyspaceEvents::KEYEVENT)
-    );
+    assert!(settings.notify_keyspace_events.get().contains(KeyspaceEvents::EXPIRED));
+    assert!(!settings.notify_keyspace_events.get().contains(KeyspaceEvents::KEYEVENT));
     assert!(is_secret(b"RequirePass") && !is_secret(b"maxmemory"));
     assert!(!format!("{config:?}").contains("requirepass"));
 }
@@ -444,74 +309,39 @@ fn settings_are_typed() {
 #[test]
 fn a_wrong_line_is_reported_with_its_number() {
     let cases = [
-        (
-            "port 1\n\n# c\nnosuch 1",
-            4,
-            "Bad directive or wrong number of arguments",
-        ),
+        ("port 1\n\n# c\nnosuch 1", 4, "Bad directive or wrong number of arguments"),
         ("port", 1, "wrong number of arguments"),
         ("port 1 2", 1, "wrong number of arguments"),
         ("port \"1", 1, "Unbalanced quotes in configuration line"),
         ("port x", 1, "argument couldn't be parsed into an integer"),
-        (
-            "port 65536",
-            1,
-            "argument must be between 0 and 65535 inclusive",
-        ),
-        (
-            "unixsocketperm 778",
-            1,
-            "argument couldn't be parsed as an octal number",
-        ),
-        (
-            "unixsocketperm 1000",
-            1,
-            "argument must be between 0 and 777 inclusive",
-        ),
+        ("port 65536", 1, "argument must be between 0 and 65535 inclusive"),
+        ("unixsocketperm 778", 1, "argument couldn't be parsed as an octal number"),
+        ("unixsocketperm 1000", 1, "argument must be between 0 and 777 inclusive"),
         ("shards 48", 1, "argument must be a power of two"),
         ("save 900 1", 1, "persistence is not supported yet"),
-        (
-            "daemonize yes",
-            1,
-            "a service manager can run it in the background",
-        ),
-        (
-            "bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17",
-            1,
-            "Too many bind addresses specified.",
-        ),
-        (
-            "include /no/such/file*/x\ninclude",
-            2,
-            "Bad directive or wrong number of arguments",
-        ),
+        ("daemonize yes", 1, "a service manager can run it in the background"),
+        ("bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", 1, "Too many bind addresses specified."),
+        ("include /no/such/file*/x\ninclude", 2, "Bad directive or wrong number of arguments"),
     ];
     for (text, expected_line, expected) in cases {
         let Err(LoadError::Directive { line, message, .. }) = Config::from_text(text) else {
             panic!("{text} is accepted");
         };
-        assert_eq!(
-            (line, message.as_str()),
-            (expected_line, expected),
-            "{text}"
-        );
+        assert_eq!((line, message.as_str()), (expected_line, expected), "{text}");
     }
     let shown = Config::from_text("\nport x\r\n").unwrap_err().to_string();
     let lines: Vec<_> = shown.lines().collect();
     assert!(lines[0].starts_with("*** FATAL CONFIG FILE ERROR (Larder "));
     assert_eq!(
         lines[1..],
-        [
-            "Reading the configuration, at line 2",
-            ">>> 'port x'",
-            "argument couldn't be parsed into an integer",
-        ]
+        ["Reading the configuration, at line 2", ">>> 'port x'", "argument couldn't be parsed into an integer",]
     );
 }
 
 #[test]
 fn lines_may_quote_indent_and_repeat() {
-    let text = "\tPORT  1\r\nport \"2\"\nunixsocketperm 0770\nbind 127.0.0.1 -::1\nrequirepass 'a\\'b'\nSAVE \"\"\nsave";
+    let text =
+        "\tPORT  1\r\nport \"2\"\nunixsocketperm 0770\nbind 127.0.0.1 -::1\nrequirepass 'a\\'b'\nSAVE \"\"\nsave";
     let config = Config::from_text(text).unwrap();
     assert_eq!(get(&config, "port"), "2");
     assert_eq!(get(&config, "unixsocketperm"), "770");
@@ -527,28 +357,15 @@ fn files_include_files_from_dir_and_by_pattern() {
     scratch.file("conf.d/1.conf", "timeout 1\ntcp-keepalive 1");
     scratch.file("conf.d/.hidden.conf", "timeout 3");
     scratch.file("conf.d/other", "timeout 4");
-    let main = format!(
-        "dir {}\ninclude conf.d/*.conf\ninclude empty.d/*\ntcp-keepalive 2",
-        scratch.0.display()
-    );
+    let main = format!("dir {}\ninclude conf.d/*.conf\ninclude empty.d/*\ntcp-keepalive 2", scratch.0.display());
     let config = Config::from_text(&main).unwrap();
     let values = ["timeout", "hz", "tcp-keepalive"].map(|name| get(&config, name));
     assert_eq!(values, ["2", "20", "2"]);
-    let missing = Config::from_text("include /no/such/file")
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        missing,
-        "Fatal error, can't open config file '/no/such/file': No such file or directory"
-    );
+    let missing = Config::from_text("include /no/such/file").unwrap_err().to_string();
+    assert_eq!(missing, "Fatal error, can't open config file '/no/such/file': No such file or directory");
     let itself = scratch.file("itself", &format!("include {}/itself", scratch.0.display()));
-    let endless = load(&[itself.to_str().unwrap()], "")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        endless.ends_with("Files include each other too deeply"),
-        "{endless}"
-    );
+    let endless = load(&[itself.to_str().unwrap()], "").unwrap_err().to_string();
+    assert!(endless.ends_with("Files include each other too deeply"), "{endless}");
 }
 
 #[test]
@@ -557,34 +374,19 @@ fn later_sources_override_earlier_ones() {
     let file = scratch.file("larder.conf", "port 1\ntimeout 1\nhz 1");
     let arguments = [file.to_str().unwrap(), "--hz", "3", "--hz", "4", "-"];
     let config = load(&arguments, "timeout 2\nhz 2").unwrap();
-    assert_eq!(
-        ["port", "timeout", "hz"].map(|name| get(&config, name)),
-        ["1", "2", "4"]
-    );
+    assert_eq!(["port", "timeout", "hz"].map(|name| get(&config, name)), ["1", "2", "4"]);
     assert_eq!(config.file(), Some(file.as_path()));
     let config = load(&["-", "--port", "7"], "port 6\ntimeout 6").unwrap();
-    assert_eq!(
-        ["port", "timeout"].map(|name| get(&config, name)),
-        ["7", "6"]
-    );
+    assert_eq!(["port", "timeout"].map(|name| get(&config, name)), ["7", "6"]);
     let missing = load(&["/no/such/file"], "").unwrap_err().to_string();
-    assert_eq!(
-        missing,
-        "Fatal error, can't open config file '/no/such/file': No such file or directory"
-    );
+    assert_eq!(missing, "Fatal error, can't open config file '/no/such/file': No such file or directory");
     let wrong = load(&["--port", "x"], "").unwrap_err().to_string();
-    assert!(
-        wrong.contains("Reading the command line, at line 1\n>>> 'port \"x\"'"),
-        "{wrong}"
-    );
+    assert!(wrong.contains("Reading the command line, at line 1\n>>> 'port \"x\"'"), "{wrong}");
 }
 
 #[test]
 fn rewrite_needs_a_file() {
-    assert_eq!(
-        Config::new().rewrite(),
-        Err("ERR The server is running without a config file".into())
-    );
+    assert_eq!(Config::new().rewrite(), Err("ERR The server is running without a config file".into()));
 }
 
 /// Loads a file, changes options, rewrites, and compares with what is expected; `DIR` stands for the directory.
@@ -595,10 +397,7 @@ fn check_rewrite(before: &str, changes: &[&str], after: &str) {
     let config = load(&[file.to_str().unwrap()], "").unwrap();
     set(&config, changes).unwrap();
     config.rewrite().unwrap();
-    assert_eq!(
-        fs::read_to_string(&file).unwrap(),
-        after.replace("DIR", dir)
-    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), after.replace("DIR", dir));
     // What was written is read back as it was.
     let again = load(&[file.to_str().unwrap()], "").unwrap();
     assert_eq!(again.get(&[b"*"]), config.get(&[b"*"]));
@@ -608,11 +407,7 @@ fn check_rewrite(before: &str, changes: &[&str], after: &str) {
         let text = fs::read_to_string(&file).unwrap();
         assert_eq!(text, format!("{}\n", after.replace("DIR", dir)));
     }
-    assert_eq!(
-        fs::read_dir(&scratch.0).unwrap().count(),
-        1,
-        "no temporary file stays"
-    );
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1, "no temporary file stays");
 }
 
 #[test]
@@ -663,11 +458,7 @@ fn rewrite_quotes_any_bytes() {
 fn rewrite_marks_lines_that_it_does_not_understand() {
     let scratch = Scratch::new();
     let file = scratch.file("larder.conf", "port 1");
-    let config = load(
-        &[file.to_str().unwrap(), "--dir", scratch.0.to_str().unwrap()],
-        "",
-    )
-    .unwrap();
+    let config = load(&[file.to_str().unwrap(), "--dir", scratch.0.to_str().unwrap()], "").unwrap();
     fs::write(&file, "nosuch 1\nport \"2\ninclude x*\nport 3").unwrap();
     config.rewrite().unwrap();
     let expected = format!(
@@ -677,11 +468,7 @@ fn rewrite_marks_lines_that_it_does_not_understand() {
     assert_eq!(fs::read_to_string(&file).unwrap(), expected);
     fs::remove_file(&file).unwrap();
     config.rewrite().unwrap();
-    assert!(
-        fs::read_to_string(&file)
-            .unwrap()
-            .starts_with("# Generated by CONFIG REWRITE\nport 1\n")
-    );
+    assert!(fs::read_to_string(&file).unwrap().starts_with("# Generated by CONFIG REWRITE\nport 1\n"));
 }
 
 #[test]
@@ -690,10 +477,7 @@ fn rewrite_says_what_the_system_says() {
     let file = scratch.file("sub/larder.conf", "port 1");
     let config = load(&[file.to_str().unwrap()], "").unwrap();
     fs::remove_dir_all(scratch.0.join("sub")).unwrap();
-    assert_eq!(
-        config.rewrite(),
-        Err("ERR Rewriting config file: No such file or directory".into())
-    );
+    assert_eq!(config.rewrite(), Err("ERR Rewriting config file: No such file or directory".into()));
 }
 
 #[cfg(unix)]
@@ -703,31 +487,16 @@ fn rewrite_keeps_the_permissions() {
     let scratch = Scratch::new();
     let file = scratch.file("larder.conf", "requirepass x");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    load(&[file.to_str().unwrap()], "")
-        .unwrap()
-        .rewrite()
-        .unwrap();
-    assert_eq!(
-        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    load(&[file.to_str().unwrap()], "").unwrap().rewrite().unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn the_manual_has_every_option() {
     let manual = options_markdown();
     for row in rows() {
-        assert_eq!(
-            manual.matches(&format!("| `{}`", row.name)).count(),
-            1,
-            "{}",
-            row.name
-        );
-        assert!(
-            !row.summary.is_empty() && !row.summary.contains(['|', '\n']),
-            "{}",
-            row.name
-        );
+        assert_eq!(manual.matches(&format!("| `{}`", row.name)).count(), 1, "{}", row.name);
+        assert!(!row.summary.is_empty() && !row.summary.contains(['|', '\n']), "{}", row.name);
     }
     assert!(manual.contains(
         "| `zset-max-listpack-value`, also `zset-max-ziplist-value` | bytes, with or without a unit | `64` | yes |"

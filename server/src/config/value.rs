@@ -36,23 +36,14 @@ pub(super) fn parse_memory(text: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return Some(0);
     }
-    str::from_utf8(digits)
-        .ok()?
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(unit)
+    str::from_utf8(digits).ok()?.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// A size with the largest unit that divides it, as CONFIG REWRITE writes it.
 pub(super) fn memory_with_unit(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
-    let unit = UNITS
-        .iter()
-        .find(|(size, _)| bytes != 0 && bytes.is_multiple_of(*size));
-    unit.map_or_else(
-        || bytes.to_string(),
-        |(size, name)| format!("{}{name}", bytes / size),
-    )
+    let unit = UNITS.iter().find(|(size, _)| bytes != 0 && bytes.is_multiple_of(*size));
+    unit.map_or_else(|| bytes.to_string(), |(size, name)| format!("{}{name}", bytes / size))
 }
 
 /// C's isspace.
@@ -112,10 +103,7 @@ fn take_quoted(mut word: Vec<u8>, text: &[u8], quote: u8) -> Option<(Vec<u8>, &[
                 after
             }
             [byte, ref after @ ..] if byte == quote => {
-                return after
-                    .first()
-                    .is_none_or(|next| is_space(*next))
-                    .then_some((word, after));
+                return after.first().is_none_or(|next| is_space(*next)).then_some((word, after));
             }
             [byte, ref after @ ..] => {
                 word.push(byte);
@@ -172,22 +160,8 @@ mod tests {
 
     #[test]
     fn integers_are_canonical() {
-        let cases = [
-            ("0", Some(0)),
-            ("-1", Some(-1)),
-            ("9223372036854775807", Some(i64::MAX)),
-        ];
-        let refused = [
-            "",
-            "-0",
-            "+1",
-            "007",
-            " 1",
-            "1 ",
-            "1x",
-            "9223372036854775808",
-        ]
-        .map(|text| (text, None));
+        let cases = [("0", Some(0)), ("-1", Some(-1)), ("9223372036854775807", Some(i64::MAX))];
+        let refused = ["", "-0", "+1", "007", " 1", "1 ", "1x", "9223372036854775808"].map(|text| (text, None));
         for (text, value) in cases.into_iter().chain(refused) {
             assert_eq!(parse_integer(text.as_bytes()), value, "{text:?}");
         }
@@ -222,14 +196,8 @@ mod tests {
 
     #[test]
     fn lenient_numbers_follow_strtoll() {
-        let cases = [
-            ("", Some(0)),
-            ("0777", Some(0o777)),
-            (" +7", Some(7)),
-            ("-1", Some(-1)),
-            ("8", None),
-            (" ", None),
-        ];
+        let cases =
+            [("", Some(0)), ("0777", Some(0o777)), (" +7", Some(7)), ("-1", Some(-1)), ("8", None), (" ", None)];
         for (text, value) in cases {
             assert_eq!(parse_lenient(text.as_bytes(), 8), value, "{text:?}");
         }
@@ -237,14 +205,7 @@ mod tests {
 
     #[test]
     fn sizes_print_with_the_largest_unit_that_divides() {
-        let cases = [
-            (0, "0"),
-            (1, "1"),
-            (1 << 10, "1kb"),
-            (3 << 20, "3mb"),
-            (1 << 40, "1024gb"),
-            (1025, "1025"),
-        ];
+        let cases = [(0, "0"), (1, "1"), (1 << 10, "1kb"), (3 << 20, "3mb"), (1 << 40, "1024gb"), (1025, "1025")];
         for (bytes, text) in cases {
             assert_eq!(memory_with_unit(bytes), text);
         }
@@ -267,8 +228,7 @@ mod tests {
             (r#""\"#, None),
         ];
         for (line, words) in cases {
-            let words =
-                words.map(|words| words.iter().map(|word| word.to_vec()).collect::<Vec<_>>());
+            let words = words.map(|words| words.iter().map(|word| word.to_vec()).collect::<Vec<_>>());
             assert_eq!(split_words(line.as_bytes()), words, "{line:?}");
         }
     }

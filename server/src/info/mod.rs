@@ -53,7 +53,10 @@ impl Section {
         default
             || wanted.iter().any(|word| {
                 let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-                is("all") || is("everything") || (is("default") && self.default) || self.names.iter().any(|name| is(name))
+                is("all")
+                    || is("everything")
+                    || (is("default") && self.default)
+                    || self.names.iter().any(|name| is(name))
             })
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use larder_storage::rng::Rng;
 use larder_storage::table::Table;
 
 use super::{REDIS_VERSION, Report, process};

@@ -179,7 +179,7 @@ impl Connection {
             // Before authentication the limits can change with each command.
             let most = if limits.authenticated { BATCH } else { 1 };
             let parsed = self.parser.parse(&self.buffer, &mut self.batch, most, &limits);
-            if self.batch.len() > 0 {
+            if !self.batch.is_empty() {
                 self.run_batch().await;
             }
             bytes::Buf::advance(&mut self.buffer, self.batch.consumed());
@@ -187,8 +187,7 @@ impl Connection {
                 return Ok(false);
             }
             if let Err(error) = parsed {
-                let text = format!("ERR Protocol error: {error}");
-                self.reply.error(&text);
+                self.reply.protocol_error(&error);
                 self.engine.stats().error("ERR");
                 return Ok(false);
             }
@@ -220,7 +219,11 @@ impl Connection {
         facts.query_bytes.store(used, Relaxed);
         let queued = self.session.multi.as_ref().map_or(0, |multi| multi.bytes);
         if used + queued > limit {
-            tracing::warn!(client = self.session.client.id, used, "closing a client that reached the query buffer limit");
+            tracing::warn!(
+                client = self.session.client.id,
+                used,
+                "closing a client that reached the query buffer limit"
+            );
             self.session.stats.counters.query_limit_closed.add(1);
             return false;
         }

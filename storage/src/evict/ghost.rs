@@ -18,14 +18,6 @@ const LUCKY: u64 = 32;
 const PLACES: usize = 4;
 const PLACE_BITS: u32 = 16;
 
-pub fn env(name: &'static str, default: f64) -> f64 {
-    use std::cell::RefCell;
-    thread_local!(static V: RefCell<Vec<(&'static str,f64)>> = const { RefCell::new(Vec::new()) });
-    V.with_borrow_mut(|v| {
-        if let Some(x)=v.iter().find(|x| x.0==name) { return x.1 }
-        let x = std::env::var(name).ok().and_then(|s|s.parse().ok()).unwrap_or(default);
-        v.push((name,x)); x })
-}
 /// See the module's page.
 #[derive(Debug, Default)]
 pub struct Ghost {
@@ -44,14 +36,13 @@ impl Ghost {
     #[inline]
     pub fn welcome(&mut self, hash: u64, rng: &mut Rng) -> u8 {
         match self.take(hash) {
-            Some(frequency) => match env("CR",1.0) as u8 { 0 => frequency, 1 => (frequency + 1).min(MAX_FREQUENCY), 2 => frequency.max(1), 3 => if rng.below(2)==0 {frequency} else {(frequency+1).min(MAX_FREQUENCY)}, c => (frequency+1).min(c) },
-            None => u8::from(rng.below(env("LU",32.0) as u64) == 0),
+            Some(frequency) => (frequency + 1).min(MAX_FREQUENCY),
+            None => u8::from(rng.below(LUCKY) == 0),
         }
     }
 
     /// Remembers a key that is evicted, from a shard of so many keys.
     pub fn put(&mut self, hash: u64, frequency: u8, residents: usize) {
-        let residents = (residents as f64 * env("GF", 1.0)).ceil() as usize;
         self.fit(residents.max(1));
         let bucket = self.bucket_of(hash);
         let place = fingerprint(hash) << 4 | u64::from(frequency.min(MAX_FREQUENCY));

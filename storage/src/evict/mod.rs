@@ -158,7 +158,8 @@ impl Chooser {
 
     fn choose<X: Default>(&mut self, policy: &impl Policy, keyspace: &Keyspace<X>, volatile: bool) -> Choice {
         let tick = keyspace.tick();
-        let mut sample = Sample { policy, volatile, tick, rng: &mut self.rng, seen: 0, segments: 0, best: SmallVec::new() };
+        let mut sample =
+            Sample { policy, volatile, tick, rng: &mut self.rng, seen: 0, segments: 0, best: SmallVec::new() };
         let mut any = false;
         let shards = keyspace.shards();
         let first = sample.rng.index(shards);

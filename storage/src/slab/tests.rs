@@ -145,9 +145,7 @@ fn a_cell_is_freed_once() {
 /// A stale ref may write over the list of free cells; then a panic is fine, memory outside the slab is not.
 #[test]
 fn invented_and_stale_refs_stay_inside_the_slab() {
-    for link in [
-        0u16, 1, 16, 47, 48, 49, 64, 2047, 2048, 65_519, 65_534, 65_535,
-    ] {
+    for link in [0u16, 1, 16, 47, 48, 49, 64, 2047, 2048, 65_519, 65_534, 65_535] {
         let mut slab = slab();
         let cells: Vec<Ref> = (0..4).map(|_| filled(&mut slab, 128, 1)).collect();
         cells[..3].iter().for_each(|&cell| slab.free(cell));
@@ -198,10 +196,7 @@ fn freed_memory_returns_to_the_system() {
         child.arg(format!("{name}::freed_memory_returns_to_the_system"));
         let output = child.arg("--exact").env(CHILD, "1").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains("1 passed"),
-            "{text}"
-        );
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
         return;
     }
     let resident = || {

@@ -28,7 +28,10 @@ pub(super) const ZUNION: Command = Command::read("ZUNION", Arity::at_least(2), &
         ("ZADD mon 3 ada 1 bo", "(integer) 2"),
         ("ZADD tue 4 bo 9 cy", "(integer) 2"),
         ("ZUNION 2 mon tue", "1) \"ada\"\n2) \"bo\"\n3) \"cy\""),
-        ("ZUNION 2 mon tue WEIGHTS 2 1 AGGREGATE MAX WITHSCORES", "1) \"bo\"\n2) \"4\"\n3) \"ada\"\n4) \"6\"\n5) \"cy\"\n6) \"9\""),
+        (
+            "ZUNION 2 mon tue WEIGHTS 2 1 AGGREGATE MAX WITHSCORES",
+            "1) \"bo\"\n2) \"4\"\n3) \"ada\"\n4) \"6\"\n5) \"cy\"\n6) \"9\"",
+        ),
         ("ZUNION 0 mon", "(error) ERR at least 1 input key is needed for 'zunion' command"),
     ]);
 
@@ -120,7 +123,8 @@ const STORE_KEYS: &[KeySpec] = &[key(1, OW | UPDATE), counted(2, RO | ACCESS)];
 
 const UNION: &str = "O(N+M*log(M)), N being the sizes of all sets and M that of the result";
 const INTERSECTION: &str = "O(N*K+M*log(M)), N being the size of the smallest of K sets and M that of the result";
-const DIFFERENCE: &str = "O(L), L being the sizes of all sets, or O(N*K) if that is less, N being the size of the first of K sets";
+const DIFFERENCE: &str =
+    "O(L), L being the sizes of all sets, or O(N*K) if that is less, N being the size of the first of K sets";
 
 fn zunion(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let call = Call::parse(args.from(1), "zunion", Operation::Union, Form::Answer)?;
@@ -240,7 +244,8 @@ struct Options {
 
 impl Options {
     fn parse(mut args: Args<'_>, sources: usize, operation: Operation, form: Form) -> Result<Self, Error> {
-        let mut options = Self { weights: Vec::new(), aggregate: Aggregate::Sum, with_scores: false, limit: usize::MAX };
+        let mut options =
+            Self { weights: Vec::new(), aggregate: Aggregate::Sum, with_scores: false, limit: usize::MAX };
         let has_scores = operation != Operation::Difference && form != Form::Count;
         while let Some(word) = args.get(0) {
             let mut words = 1;
@@ -402,11 +407,7 @@ fn union<'a>(inputs: &[Input<'a>], aggregate: Aggregate) -> Vec<(&'a [u8], f64)>
 }
 
 /// The elements of the first input that all others have too.
-fn intersection<'a>(
-    env: Env<'_>,
-    inputs: &[Input<'a>],
-    aggregate: Aggregate,
-) -> impl Iterator<Item = (&'a [u8], f64)> {
+fn intersection<'a>(env: Env<'_>, inputs: &[Input<'a>], aggregate: Aggregate) -> impl Iterator<Item = (&'a [u8], f64)> {
     let (first, others) = inputs.split_at(inputs.len().min(1));
     let elements = first.iter().flat_map(|input| {
         let weight = input.weight;

@@ -25,11 +25,7 @@ pub(super) const ZSCORE: Command = Command::read("ZSCORE", Arity::exactly(2), &[
     .since("1.2.0")
     .syntax("key member")
     .summary("Answers the score of a member of a sorted set.")
-    .examples(&[
-        ("ZADD race 31.5 ada", "(integer) 1"),
-        ("ZSCORE race ada", "\"31.5\""),
-        ("ZSCORE race bo", "(nil)"),
-    ]);
+    .examples(&[("ZADD race 31.5 ada", "(integer) 1"), ("ZSCORE race ada", "\"31.5\""), ("ZSCORE race bo", "(nil)")]);
 
 pub(super) const ZMSCORE: Command = Command::read("ZMSCORE", Arity::at_least(2), &[key(1, RO | ACCESS)], zmscore)
     .flags(FAST)

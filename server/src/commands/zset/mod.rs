@@ -154,3 +154,63 @@ fn removed(locked: &mut Locked<'_>, key: &[u8], event: &'static str, removal: &R
         locked.drop_if_empty(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::{Connection, Server};
+
+    /// What is there, as a client sees it.
+    fn contents(connection: &mut Connection) -> Vec<String> {
+        let range = |key: &str, connection: &mut Connection| {
+            connection.execute(["ZRANGE", key, "0", "-1", "WITHSCORES"]).to_string()
+        };
+        ["a", "b", "c", "large"].map(|key| range(key, connection)).to_vec()
+    }
+
+    #[test]
+    fn recorded_effects_repeat_what_was_done() {
+        let recorded = Arc::new(Mutex::new(Vec::new()));
+        let record = recorded.clone();
+        let server = Server::builder().record(move |group| {
+            let words = |effect: &crate::effects::Effect| {
+                effect.command.as_args().iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
+            };
+            record.lock().unwrap().extend(group.effects().iter().map(words));
+        });
+        let server = server.build().unwrap();
+        let mut connection = server.connect();
+        let large: Vec<String> = (0..300).map(|member| format!("{member} m{member}")).collect();
+        let commands = [
+            "ZADD a 1 one 2 two 3 three 4 four",
+            "ZADD a XX 9 nobody",
+            "ZADD a INCR 5 one",
+            "ZINCRBY b 1.5 x",
+            "ZREM a nobody",
+            "ZMPOP 2 none a MAX COUNT 2",
+            "ZPOPMIN b",
+            "ZPOPMIN b",
+            "ZRANGESTORE c large 10 20 REV",
+            "ZUNIONSTORE a 2 a c WEIGHTS 2 3",
+            "ZREMRANGEBYSCORE c -inf (285",
+            "ZDIFFSTORE b 2 c a",
+        ];
+        connection.execute(format!("ZADD large {}", large.join(" ")).split(' '));
+        for command in commands {
+            connection.execute(command.split(' '));
+        }
+        server.engine().validate();
+
+        let recorded = recorded.lock().unwrap();
+        let names: Vec<String> = recorded.iter().map(|words| String::from_utf8_lossy(&words[0]).into()).collect();
+        // What changed nothing has no effect; the member that ZMPOP took is named by its end.
+        assert_eq!(names.join(" "), "ZADD ZADD ZADD ZINCRBY ZPOPMAX ZPOPMIN ZRANGESTORE ZUNIONSTORE ZREMRANGEBYSCORE");
+        let replica = Server::builder().build().unwrap();
+        let mut other = replica.connect();
+        for words in recorded.iter() {
+            other.execute(words);
+        }
+        assert_eq!(contents(&mut other), contents(&mut connection));
+    }
+}

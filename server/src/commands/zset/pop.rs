@@ -43,12 +43,17 @@ pub(super) const ZMPOP: Command =
         .group(Group::SortedSet)
         .since("7.0.0")
         .syntax("numkeys key... (MIN | MAX) [COUNT count]")
-        .summary("Removes members with the lowest or highest scores from the first of several sorted sets that is there.")
+        .summary(
+            "Removes members with the lowest or highest scores from the first of several sorted sets that is there.",
+        )
         .complexity("O(K+M*log(N)) for K keys, N being the size of the set and M the number of removed members")
         .examples(&[
             ("ZADD race 31.5 ada 29 bo 35 cy", "(integer) 3"),
             ("ZMPOP 2 nobody race MIN", "1) \"race\"\n2) 1) 1) \"bo\"\n      2) \"29\""),
-            ("ZMPOP 1 race MAX COUNT 9", "1) \"race\"\n2) 1) 1) \"cy\"\n      2) \"35\"\n   2) 1) \"ada\"\n      2) \"31.5\""),
+            (
+                "ZMPOP 1 race MAX COUNT 9",
+                "1) \"race\"\n2) 1) 1) \"cy\"\n      2) \"35\"\n   2) 1) \"ada\"\n      2) \"31.5\"",
+            ),
             ("ZMPOP 1 race MAX", "(nil)"),
         ]);
 

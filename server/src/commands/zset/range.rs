@@ -32,39 +32,36 @@ pub(super) const ZRANGE: Command = Command::read("ZRANGE", Arity::at_least(3), &
         ("ZRANGE names [b + BYLEX", "1) \"bo\"\n2) \"cy\""),
     ]);
 
-pub(super) const ZRANGESTORE: Command = Command::write(
-    "ZRANGESTORE",
-    Arity::at_least(4),
-    &[key(1, OW | UPDATE), key(2, RO | ACCESS)],
-    zrangestore,
-)
-.flags(DENYOOM)
-.group(Group::SortedSet)
-.since("6.2.0")
-.syntax("destination source start stop [BYSCORE | BYLEX] [REV] [LIMIT (offset count)]")
-.summary("Stores the part of a sorted set between two ranks, scores or members under a key, whatever that held.")
-.complexity("O(log(N)+M), N being the size of the set and M that of the part")
-.examples(&[
-    ("ZADD race 31.5 ada 29 bo 35 cy", "(integer) 3"),
-    ("ZRANGESTORE podium race 0 1", "(integer) 2"),
-    ("ZRANGE podium 0 -1 WITHSCORES", "1) \"bo\"\n2) \"29\"\n3) \"ada\"\n4) \"31.5\""),
-    ("ZRANGESTORE podium race 9 9", "(integer) 0"),
-    ("EXISTS podium", "(integer) 0"),
-]);
-
-pub(super) const ZREVRANGE: Command =
-    Command::read("ZREVRANGE", Arity::at_least(3), &[key(1, RO | ACCESS)], zrevrange)
+pub(super) const ZRANGESTORE: Command =
+    Command::write("ZRANGESTORE", Arity::at_least(4), &[key(1, OW | UPDATE), key(2, RO | ACCESS)], zrangestore)
+        .flags(DENYOOM)
         .group(Group::SortedSet)
-        .since("1.2.0")
-        .deprecated("6.2.0", "`ZRANGE` with the `REV` argument")
-        .syntax("key start stop [WITHSCORES]")
-        .summary("Answers the part of a sorted set between two ranks, the highest score first.")
-        .complexity(SEARCH_AND_READ)
+        .since("6.2.0")
+        .syntax("destination source start stop [BYSCORE | BYLEX] [REV] [LIMIT (offset count)]")
+        .summary(
+            "Stores the part of a sorted set between two ranks, scores or members under a key, whatever that held.",
+        )
+        .complexity("O(log(N)+M), N being the size of the set and M that of the part")
         .examples(&[
             ("ZADD race 31.5 ada 29 bo 35 cy", "(integer) 3"),
-            ("ZREVRANGE race 0 1", "1) \"cy\"\n2) \"ada\""),
-            ("ZREVRANGE race -1 -1 WITHSCORES", "1) \"bo\"\n2) \"29\""),
+            ("ZRANGESTORE podium race 0 1", "(integer) 2"),
+            ("ZRANGE podium 0 -1 WITHSCORES", "1) \"bo\"\n2) \"29\"\n3) \"ada\"\n4) \"31.5\""),
+            ("ZRANGESTORE podium race 9 9", "(integer) 0"),
+            ("EXISTS podium", "(integer) 0"),
         ]);
+
+pub(super) const ZREVRANGE: Command = Command::read("ZREVRANGE", Arity::at_least(3), &[key(1, RO | ACCESS)], zrevrange)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .deprecated("6.2.0", "`ZRANGE` with the `REV` argument")
+    .syntax("key start stop [WITHSCORES]")
+    .summary("Answers the part of a sorted set between two ranks, the highest score first.")
+    .complexity(SEARCH_AND_READ)
+    .examples(&[
+        ("ZADD race 31.5 ada 29 bo 35 cy", "(integer) 3"),
+        ("ZREVRANGE race 0 1", "1) \"cy\"\n2) \"ada\""),
+        ("ZREVRANGE race -1 -1 WITHSCORES", "1) \"bo\"\n2) \"29\""),
+    ]);
 
 pub(super) const ZRANGEBYSCORE: Command =
     Command::read("ZRANGEBYSCORE", Arity::at_least(3), &[key(1, RO | ACCESS)], zrangebyscore)
@@ -136,19 +133,18 @@ pub(super) const ZCOUNT: Command = Command::read("ZCOUNT", Arity::exactly(3), &[
         ("ZCOUNT race (29 (35", "(integer) 1"),
     ]);
 
-pub(super) const ZLEXCOUNT: Command =
-    Command::read("ZLEXCOUNT", Arity::exactly(3), &[key(1, RO | ACCESS)], zlexcount)
-        .flags(FAST)
-        .group(Group::SortedSet)
-        .since("2.8.9")
-        .syntax("key min max")
-        .summary("Answers how many members of a sorted set stand between two; all must have the same score.")
-        .complexity(SEARCH)
-        .examples(&[
-            ("ZADD names 0 ada 0 bo 0 cy", "(integer) 3"),
-            ("ZLEXCOUNT names - +", "(integer) 3"),
-            ("ZLEXCOUNT names (ada [cy", "(integer) 2"),
-        ]);
+pub(super) const ZLEXCOUNT: Command = Command::read("ZLEXCOUNT", Arity::exactly(3), &[key(1, RO | ACCESS)], zlexcount)
+    .flags(FAST)
+    .group(Group::SortedSet)
+    .since("2.8.9")
+    .syntax("key min max")
+    .summary("Answers how many members of a sorted set stand between two; all must have the same score.")
+    .complexity(SEARCH)
+    .examples(&[
+        ("ZADD names 0 ada 0 bo 0 cy", "(integer) 3"),
+        ("ZLEXCOUNT names - +", "(integer) 3"),
+        ("ZLEXCOUNT names (ada [cy", "(integer) 2"),
+    ]);
 
 pub(super) const ZREMRANGEBYRANK: Command =
     Command::write("ZREMRANGEBYRANK", Arity::exactly(3), &[key(1, RW | DELETE)], zremrangebyrank)
@@ -523,7 +519,7 @@ mod tests {
                 drop(connection.execute(["ZADD", "z", &member.to_string(), &member.to_string()]));
             }
         };
-        let mut ask = |connection: &mut crate::Connection, command: &str, offset: i64, count: i64| {
+        let ask = |connection: &mut crate::Connection, command: &str, offset: i64, count: i64| {
             let (low, high) = if command == "ZRANGEBYSCORE" { ("2", "6") } else { ("6", "2") };
             let (offset, count) = (offset.to_string(), count.to_string());
             let words = [command, "z", low, high, "LIMIT", &offset, &count];

@@ -9,27 +9,24 @@ use super::super::command::*;
 use super::super::parse::{float, is};
 use super::{Removal, removed};
 use crate::config::KeyspaceEvents as Class;
-use crate::error::{
-    Error, Outcome, SCORE_NOT_A_NUMBER, SYNTAX, ZADD_GT_LT_AND_NX, ZADD_INCR_OF_MANY, ZADD_NX_AND_XX,
-};
+use crate::error::{Error, Outcome, SCORE_NOT_A_NUMBER, SYNTAX, ZADD_GT_LT_AND_NX, ZADD_INCR_OF_MANY, ZADD_NX_AND_XX};
 use crate::locked::Locked;
 
-pub(super) const ZADD: Command =
-    Command::write("ZADD", Arity::at_least(3), &[key(1, RW | UPDATE)], zadd)
-        .flags(DENYOOM | FAST)
-        .group(Group::SortedSet)
-        .since("1.2.0")
-        .syntax("key [NX | XX] [GT | LT] [CH] [INCR] (score member)...")
-        .summary("Gives members of a sorted set their scores, with conditions on request; makes the set if there is none.")
-        .complexity("O(log(N)) for each member, N being the size of the set")
-        .examples(&[
-            ("ZADD race 31.5 ada 29 bo", "(integer) 2"),
-            ("ZADD race CH 30 ada 29 bo 35 cy", "(integer) 2"),
-            ("ZADD race XX GT CH 28 bo 36 cy 20 dot", "(integer) 1"),
-            ("ZADD race NX INCR 1 ada", "(nil)"),
-            ("ZADD race INCR 1 ada", "\"31\""),
-            ("ZADD race NX XX 1 ada", "(error) ERR XX and NX options at the same time are not compatible"),
-        ]);
+pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[key(1, RW | UPDATE)], zadd)
+    .flags(DENYOOM | FAST)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .syntax("key [NX | XX] [GT | LT] [CH] [INCR] (score member)...")
+    .summary("Gives members of a sorted set their scores, with conditions on request; makes the set if there is none.")
+    .complexity("O(log(N)) for each member, N being the size of the set")
+    .examples(&[
+        ("ZADD race 31.5 ada 29 bo", "(integer) 2"),
+        ("ZADD race CH 30 ada 29 bo 35 cy", "(integer) 2"),
+        ("ZADD race XX GT CH 28 bo 36 cy 20 dot", "(integer) 1"),
+        ("ZADD race NX INCR 1 ada", "(nil)"),
+        ("ZADD race INCR 1 ada", "\"31\""),
+        ("ZADD race NX XX 1 ada", "(error) ERR XX and NX options at the same time are not compatible"),
+    ]);
 
 pub(super) const ZINCRBY: Command =
     Command::write("ZINCRBY", Arity::exactly(3), &[key(1, RW | ACCESS | UPDATE)], zincrby)
@@ -46,20 +43,19 @@ pub(super) const ZINCRBY: Command =
             ("ZINCRBY votes +inf ada", "(error) ERR resulting score is not a number (NaN)"),
         ]);
 
-pub(super) const ZREM: Command =
-    Command::write("ZREM", Arity::at_least(2), &[key(1, RW | DELETE)], zrem)
-        .flags(FAST)
-        .group(Group::SortedSet)
-        .since("1.2.0")
-        .syntax("key member...")
-        .summary("Removes members from a sorted set, and the key with the last of them.")
-        .complexity("O(M*log(N)) for M members, N being the size of the set")
-        .examples(&[
-            ("ZADD race 31.5 ada 29 bo", "(integer) 2"),
-            ("ZREM race bo cy", "(integer) 1"),
-            ("ZREM race ada", "(integer) 1"),
-            ("EXISTS race", "(integer) 0"),
-        ]);
+pub(super) const ZREM: Command = Command::write("ZREM", Arity::at_least(2), &[key(1, RW | DELETE)], zrem)
+    .flags(FAST)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .syntax("key member...")
+    .summary("Removes members from a sorted set, and the key with the last of them.")
+    .complexity("O(M*log(N)) for M members, N being the size of the set")
+    .examples(&[
+        ("ZADD race 31.5 ada 29 bo", "(integer) 2"),
+        ("ZREM race bo cy", "(integer) 1"),
+        ("ZREM race ada", "(integer) 1"),
+        ("EXISTS race", "(integer) 0"),
+    ]);
 
 fn zadd(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     add(locked, args, AddOptions::default(), reply)
@@ -165,9 +161,8 @@ fn add(locked: &mut Locked<'_>, args: Args<'_>, options: AddOptions, reply: &mut
     let scores = pairs.iter().step_by(2).map(float).collect::<Result<SmallVec<[f64; 8]>, _>>()?;
     let key = args.at(1);
     let mut added = Added::default();
-    let outcome = locked.update_zset(key, !options.xx, |zset, env| {
-        options.apply(zset, *env, &scores, pairs, &mut added)
-    })?;
+    let outcome =
+        locked.update_zset(key, !options.xx, |zset, env| options.apply(zset, *env, &scores, pairs, &mut added))?;
     let changes = added.new + added.updated;
     if changes > 0 {
         locked.changed(Class::ZSET, if options.incr { "zincr" } else { "zadd" }, key);

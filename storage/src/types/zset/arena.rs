@@ -15,11 +15,7 @@ pub(super) struct Arena<T> {
 
 impl<T> Arena<T> {
     pub(super) fn new() -> Self {
-        Self {
-            chunks: Vec::new(),
-            len: 0,
-            capacity: 0,
-        }
+        Self { chunks: Vec::new(), len: 0, capacity: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -115,16 +111,9 @@ impl<T> Arena<T> {
     /// Checks the module's invariants; panics with what is wrong.
     pub(super) fn validate(&self) {
         let lens: Vec<usize> = self.chunks.iter().map(Vec::len).collect();
-        assert_eq!(
-            lens.iter().sum::<usize>(),
-            self.len,
-            "every element is counted"
-        );
+        assert_eq!(lens.iter().sum::<usize>(), self.len, "every element is counted");
         assert_eq!(lens.len(), self.len.div_ceil(CHUNK), "chunks are dense");
-        assert!(
-            lens.iter().rev().skip(1).all(|&len| len == CHUNK),
-            "only the last chunk has room"
-        );
+        assert!(lens.iter().rev().skip(1).all(|&len| len == CHUNK), "only the last chunk has room");
         let capacity: usize = self.chunks.iter().map(Vec::capacity).sum();
         assert_eq!(capacity, self.capacity, "capacities are counted");
     }

@@ -42,11 +42,7 @@ struct Apart {
 
 impl Members {
     pub(super) fn new(regions: &Arc<Regions>) -> Self {
-        Self {
-            slab: Slab::new(Arc::clone(regions)),
-            apart: Arena::new(),
-            apart_bytes: 0,
-        }
+        Self { slab: Slab::new(Arc::clone(regions)), apart: Arena::new(), apart_bytes: 0 }
     }
 
     /// A new record; `None` if the slab has no place left.
@@ -78,10 +74,7 @@ impl Members {
     #[cold]
     fn add_apart(&mut self, record: Ref, member: &[u8]) {
         self.apart_bytes += block_size(member.len());
-        let block = Apart {
-            record,
-            bytes: member.into(),
-        };
+        let block = Apart { record, bytes: member.into() };
         let number = self.apart.push(block);
         self.name_apart(record, number);
     }
@@ -111,8 +104,7 @@ impl Members {
 
     #[cold]
     fn bytes_apart(&self, record: Ref) -> &[u8] {
-        self.number(record)
-            .map_or(&[], |number| &self.apart.get(number).bytes)
+        self.number(record).map_or(&[], |number| &self.apart.get(number).bytes)
     }
 
     #[inline]
@@ -189,11 +181,7 @@ impl Members {
         for record in records {
             cells += self.slab.cell(record).len();
             if let Some(number) = self.number(record) {
-                assert_eq!(
-                    self.apart.get(number).record,
-                    record,
-                    "a block names its record"
-                );
+                assert_eq!(self.apart.get(number).record, record, "a block names its record");
                 apart += 1;
                 bytes += block_size(self.bytes(record).len());
             }

@@ -90,17 +90,12 @@ impl ZSet {
 
     /// A set of elements in ascending order of (score, member), no member twice; otherwise the set is not usable
     /// (debug builds panic). Costs no search.
-    pub fn from_sorted<M: AsRef<[u8]>>(
-        env: Env,
-        elements: impl IntoIterator<Item = (M, f64)>,
-    ) -> Result<Self, Full> {
+    pub fn from_sorted<M: AsRef<[u8]>>(env: Env, elements: impl IntoIterator<Item = (M, f64)>) -> Result<Self, Full> {
         let mut set = Self::new();
         for (member, score) in elements {
             let member = member.as_ref();
             debug_assert!(
-                set.as_ref().last().is_none_or(|last| {
-                    compare((last.1, last.0), (score, member)) == Ordering::Less
-                }),
+                set.as_ref().last().is_none_or(|last| { compare((last.1, last.0), (score, member)) == Ordering::Less }),
                 "elements ascend"
             );
             set.make_fit(env, member.len())?;
@@ -113,13 +108,8 @@ impl ZSet {
     }
 
     /// A set of elements in any order, no member twice.
-    pub fn from_unsorted<M: AsRef<[u8]>>(
-        env: Env,
-        mut elements: Vec<(M, f64)>,
-    ) -> Result<Self, Full> {
-        elements.sort_unstable_by(|one, other| {
-            compare((one.1, one.0.as_ref()), (other.1, other.0.as_ref()))
-        });
+    pub fn from_unsorted<M: AsRef<[u8]>>(env: Env, mut elements: Vec<(M, f64)>) -> Result<Self, Full> {
+        elements.sort_unstable_by(|one, other| compare((one.1, one.0.as_ref()), (other.1, other.0.as_ref())));
         Self::from_sorted(env, elements)
     }
 
@@ -212,13 +202,7 @@ impl ZSet {
     }
 
     /// Takes the elements of ranks `start..end` out (as far as they exist) and shows each to `each`, in order.
-    pub fn remove_rank_range(
-        &mut self,
-        env: Env,
-        start: usize,
-        end: usize,
-        each: impl FnMut(&[u8], f64),
-    ) {
+    pub fn remove_rank_range(&mut self, env: Env, start: usize, end: usize, each: impl FnMut(&[u8], f64)) {
         let end = end.min(self.as_ref().len());
         if start >= end {
             return;
@@ -361,8 +345,7 @@ impl<'a> ZSetRef<'a> {
         match self {
             Self::Tree(tree) => tree.scan(cursor, each),
             Self::Packed(_) => {
-                self.range(0, self.len())
-                    .for_each(|(member, score)| each(member, score));
+                self.range(0, self.len()).for_each(|(member, score)| each(member, score));
                 0
             }
         }

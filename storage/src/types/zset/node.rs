@@ -27,11 +27,7 @@ pub(super) struct Keys<const N: usize> {
 
 impl<const N: usize> Keys<N> {
     fn new() -> Self {
-        Self {
-            len: 0,
-            scores: [0.0; N],
-            members: [Ref::from_bits(0); N],
-        }
+        Self { len: 0, scores: [0.0; N], members: [Ref::from_bits(0); N] }
     }
 
     #[inline]
@@ -41,10 +37,7 @@ impl<const N: usize> Keys<N> {
 
     #[inline]
     pub(super) fn at(&self, place: usize) -> Key {
-        Key {
-            score: self.scores[place],
-            member: self.members[place],
-        }
+        Key { score: self.scores[place], member: self.members[place] }
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Key> {
@@ -82,8 +75,7 @@ impl<const N: usize> Keys<N> {
     /// Keys whose member is below `bound`, or up to and with it, in keys of equal scores.
     pub(super) fn before_member(&self, members: &Members, bound: &[u8], after: bool) -> usize {
         let before = |member: &[u8]| member < bound || (after && member == bound);
-        self.members()
-            .partition_point(|&member| before(members.bytes(member)))
+        self.members().partition_point(|&member| before(members.bytes(member)))
     }
 
     /// Keys up to and with (`score`, `member`). Members are read only where scores are equal.
@@ -102,10 +94,7 @@ impl<const N: usize> Keys<N> {
     #[inline]
     pub(super) fn place_of(&self, key: Key) -> usize {
         let low = self.before_score(key.score, false);
-        self.members()[low..]
-            .iter()
-            .position(|&member| member == key.member)
-            .map_or(self.len(), |tie| low + tie)
+        self.members()[low..].iter().position(|&member| member == key.member).map_or(self.len(), |tie| low + tie)
     }
 
     #[inline]
@@ -178,10 +167,7 @@ impl<const N: usize> Leaf<N> {
 
     /// Moves the key at `from` so that it stands at `to`, with a new score.
     pub(super) fn shift(&mut self, from: usize, to: usize, score: f64) {
-        let key = Key {
-            score,
-            ..self.keys.at(from)
-        };
+        let key = Key { score, ..self.keys.at(from) };
         self.keys.remove(from, from + 1);
         self.keys.insert(to, key);
     }
@@ -191,11 +177,7 @@ impl<const N: usize> Node<N> for Leaf<N> {
     const LEAST: usize = 1;
 
     fn empty() -> Self {
-        Self {
-            keys: Keys::new(),
-            prev: NONE,
-            next: NONE,
-        }
+        Self { keys: Keys::new(), prev: NONE, next: NONE }
     }
 
     #[inline]
@@ -253,11 +235,7 @@ impl<const N: usize> Node<N> for Inner<N> {
     const LEAST: usize = 2;
 
     fn empty() -> Self {
-        Self {
-            keys: Keys::new(),
-            children: [NONE; N],
-            counts: [0; N],
-        }
+        Self { keys: Keys::new(), children: [NONE; N], counts: [0; N] }
     }
 
     #[inline]

@@ -58,12 +58,7 @@ impl<'a> Packed<'a> {
             (length, score) = self.long_length(start);
         }
         let member = score + 1 + self.0[score].saturating_sub(WIDE) as usize;
-        Span {
-            start,
-            score,
-            member,
-            end: member + length,
-        }
+        Span { start, score, member, end: member + length }
     }
 
     #[cold]
@@ -118,9 +113,7 @@ impl<'a> Packed<'a> {
     /// The rank and place of a member.
     #[inline]
     fn find(self, member: &[u8]) -> Option<(usize, Span)> {
-        self.spans()
-            .enumerate()
-            .find(|&(_, span)| self.member(span) == member)
+        self.spans().enumerate().find(|&(_, span)| self.member(span) == member)
     }
 
     pub(super) fn score_of(self, member: &[u8]) -> Option<f64> {
@@ -128,45 +121,30 @@ impl<'a> Packed<'a> {
     }
 
     pub(super) fn rank(self, member: &[u8]) -> Option<(usize, f64)> {
-        self.find(member)
-            .map(|(rank, span)| (rank, self.score(span)))
+        self.find(member).map(|(rank, span)| (rank, self.score(span)))
     }
 
     pub(super) fn rank_of_score(self, bound: f64, after: bool) -> usize {
         let before = |score: f64| score < bound || (after && score == bound);
-        self.spans()
-            .take_while(|&span| before(self.score(span)))
-            .count()
+        self.spans().take_while(|&span| before(self.score(span))).count()
     }
 
     pub(super) fn rank_of_member(self, bound: &[u8], after: bool) -> usize {
         let before = |member: &[u8]| member < bound || (after && member == bound);
-        self.spans()
-            .take_while(|&span| before(self.member(span)))
-            .count()
+        self.spans().take_while(|&span| before(self.member(span))).count()
     }
 
     /// Where an element of this rank starts, the end for a rank that there is not.
     fn offset(self, rank: usize) -> usize {
         match rank {
             0 => HEADER,
-            _ => self
-                .spans()
-                .nth(rank - 1)
-                .map_or(self.0.len(), |span| span.end),
+            _ => self.spans().nth(rank - 1).map_or(self.0.len(), |span| span.end),
         }
     }
 
     /// The elements of ranks `start..end`, which must be within the set.
     pub(super) fn range(self, start: usize, end: usize) -> Range<'a> {
-        Range {
-            packed: self,
-            start,
-            end,
-            offset: self.offset(start),
-            known: end,
-            offsets: [0; BACK],
-        }
+        Range { packed: self, start, end, offset: self.offset(start), known: end, offsets: [0; BACK] }
     }
 
     /// Checks the module's invariants; panics with what is wrong.
@@ -176,11 +154,7 @@ impl<'a> Packed<'a> {
         }
         let spans: Vec<Span> = self.spans().collect();
         assert_eq!(spans.len(), self.len(), "every element is counted");
-        assert_eq!(
-            spans.last().map_or(HEADER, |span| span.end),
-            self.0.len(),
-            "the last element ends the string"
-        );
+        assert_eq!(spans.last().map_or(HEADER, |span| span.end), self.0.len(), "the last element ends the string");
         let ordered = |pair: &[Span]| {
             let key = |span| (self.score(span), self.member(span));
             compare(key(pair[0]), key(pair[1])) == Ordering::Less
@@ -188,17 +162,10 @@ impl<'a> Packed<'a> {
         assert!(spans.windows(2).all(ordered), "elements ascend");
         let mut members: Vec<&[u8]> = spans.iter().map(|&span| self.member(span)).collect();
         members.sort_unstable();
-        assert!(
-            members.windows(2).all(|pair| pair[0] != pair[1]),
-            "no member occurs twice"
-        );
+        assert!(members.windows(2).all(|pair| pair[0] != pair[1]), "no member occurs twice");
         for span in spans {
             let score = encode(self.score(span));
-            assert_eq!(
-                score.as_slice(),
-                &self.0[span.score..span.member],
-                "a score takes the shortest form"
-            );
+            assert_eq!(score.as_slice(), &self.0[span.score..span.member], "a score takes the shortest form");
         }
     }
 }
@@ -206,13 +173,8 @@ impl<'a> Packed<'a> {
 /// Adds an element that is absent.
 pub(super) fn add(bytes: &mut Vec<u8>, member: &[u8], score: f64) {
     let packed = Packed(bytes);
-    let after = |span| {
-        compare((packed.score(span), packed.member(span)), (score, member)) == Ordering::Greater
-    };
-    let at = packed
-        .spans()
-        .find(|&span| after(span))
-        .map_or(bytes.len().max(HEADER), |span| span.start);
+    let after = |span| compare((packed.score(span), packed.member(span)), (score, member)) == Ordering::Greater;
+    let at = packed.spans().find(|&span| after(span)).map_or(bytes.len().max(HEADER), |span| span.start);
     splice(bytes, at, member, score);
 }
 
@@ -268,18 +230,11 @@ pub(super) fn remove(bytes: &mut Vec<u8>, member: &[u8]) -> Option<f64> {
 }
 
 /// Takes the elements of ranks `start..end` out, each shown first; the ranks must be within the set.
-pub(super) fn remove_range(
-    bytes: &mut Vec<u8>,
-    start: usize,
-    end: usize,
-    mut each: impl FnMut(&[u8], f64),
-) {
+pub(super) fn remove_range(bytes: &mut Vec<u8>, start: usize, end: usize, mut each: impl FnMut(&[u8], f64)) {
     let packed = Packed(bytes);
     let mut range = packed.range(start, end);
     let from = range.offset;
-    range
-        .by_ref()
-        .for_each(|(member, score)| each(member, score));
+    range.by_ref().for_each(|(member, score)| each(member, score));
     let to = range.offset;
     cut(bytes, from, to, end - start);
 }
@@ -326,10 +281,7 @@ fn encode(score: f64) -> Encoded {
         if width < 8 {
             bytes[0] = WIDE + width as u8;
             bytes[1..].copy_from_slice(&integer.to_le_bytes());
-            return Encoded {
-                bytes,
-                len: 1 + width,
-            };
+            return Encoded { bytes, len: 1 + width };
         }
     }
     bytes[0] = DOUBLE;
@@ -444,10 +396,7 @@ mod tests {
             add(&mut bytes, &vec![b'x'; length], 1e300);
             Packed(&bytes).validate();
         }
-        let lengths: Vec<usize> = Packed(&bytes)
-            .range(0, 6)
-            .map(|(member, _)| member.len())
-            .collect();
+        let lengths: Vec<usize> = Packed(&bytes).range(0, 6).map(|(member, _)| member.len()).collect();
         assert_eq!(lengths, [0, 1, 127, 128, 300, 20_000]);
     }
 

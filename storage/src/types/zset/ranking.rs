@@ -75,13 +75,7 @@ impl<const N: usize> Ranking<N> {
     pub(super) fn new() -> Self {
         let mut leaves = Arena::new();
         let root = leaves.push(Leaf::empty());
-        Self {
-            leaves,
-            inners: Arena::new(),
-            root,
-            height: 0,
-            len: 0,
-        }
+        Self { leaves, inners: Arena::new(), root, height: 0, len: 0 }
     }
 
     #[inline]
@@ -113,13 +107,7 @@ impl<const N: usize> Ranking<N> {
     }
 
     /// Takes keys out, from `rank` on, those of one leaf but not more than `limit`, and adds their members to `gone`.
-    pub(super) fn remove_from(
-        &mut self,
-        members: &Members,
-        rank: usize,
-        limit: usize,
-        gone: &mut Vec<Ref>,
-    ) {
+    pub(super) fn remove_from(&mut self, members: &Members, rank: usize, limit: usize, gone: &mut Vec<Ref>) {
         let (path, place) = self.path_to_rank(rank);
         let keys = &self.leaves.get(path.nodes[0]).keys;
         let end = keys.len().min(place + limit);
@@ -134,11 +122,8 @@ impl<const N: usize> Ranking<N> {
         let from = leaf.keys.place_of(key);
         let to = leaf.keys.up_to(members, score, members.bytes(key.member));
         // At the leaf's ends only the neighbour leaf knows whether the key stays here, unless there is none.
-        let stays = if score > key.score {
-            to < leaf.keys.len() || leaf.next == NONE
-        } else {
-            to > 0 || leaf.prev == NONE
-        };
+        let stays =
+            if score > key.score { to < leaf.keys.len() || leaf.next == NONE } else { to > 0 || leaf.prev == NONE };
         if !stays {
             self.cut(members, path, from..from + 1);
             self.insert(members, Key { score, ..key });
@@ -161,10 +146,7 @@ impl<const N: usize> Ranking<N> {
     /// Puts another name for the same member into a key; nothing may have changed since it was found.
     pub(super) fn rename(&mut self, Place { path, place }: &Place, member: Ref) {
         let keys = &mut self.leaves.get_mut(path.nodes[0]).keys;
-        let key = Key {
-            member,
-            ..keys.at(*place)
-        };
+        let key = Key { member, ..keys.at(*place) };
         keys.set(*place, key);
         if *place == 0 {
             self.refresh_first(path, 0);
@@ -191,10 +173,7 @@ impl<const N: usize> Ranking<N> {
     /// Where the element of a rank is; the rank must be below the length.
     pub(super) fn seek(&self, rank: usize) -> Cursor {
         let (path, place) = self.path_to_rank(rank);
-        Cursor {
-            leaf: path.nodes[0],
-            place: place as u32,
-        }
+        Cursor { leaf: path.nodes[0], place: place as u32 }
     }
 
     #[inline]
@@ -219,10 +198,7 @@ impl<const N: usize> Ranking<N> {
         }
         match leaf.next {
             NONE => cursor,
-            next => Cursor {
-                leaf: next,
-                place: 0,
-            },
+            next => Cursor { leaf: next, place: 0 },
         }
     }
 
@@ -230,17 +206,11 @@ impl<const N: usize> Ranking<N> {
     #[inline]
     pub(super) fn previous(&self, cursor: Cursor) -> Cursor {
         if cursor.place > 0 {
-            return Cursor {
-                place: cursor.place - 1,
-                ..cursor
-            };
+            return Cursor { place: cursor.place - 1, ..cursor };
         }
         match self.leaves.get(cursor.leaf).prev {
             NONE => cursor,
-            prev => Cursor {
-                leaf: prev,
-                place: self.leaves.get(prev).keys.len() as u32 - 1,
-            },
+            prev => Cursor { leaf: prev, place: self.leaves.get(prev).keys.len() as u32 - 1 },
         }
     }
 
@@ -255,10 +225,7 @@ impl<const N: usize> Ranking<N> {
 impl<const N: usize> Ranking<N> {
     #[inline]
     fn descend(&self, before: impl Fn(&Keys<N>) -> usize) -> Path {
-        let mut path = Path {
-            nodes: [0; MAX_HEIGHT + 1],
-            places: [0; MAX_HEIGHT + 1],
-        };
+        let mut path = Path { nodes: [0; MAX_HEIGHT + 1], places: [0; MAX_HEIGHT + 1] };
         let mut id = self.root;
         for level in (1..=self.height).rev() {
             let inner = self.inners.get(id);
@@ -285,10 +252,7 @@ impl<const N: usize> Ranking<N> {
 
     /// The way to a rank's leaf, and the place in it.
     fn path_to_rank(&self, rank: usize) -> (Path, usize) {
-        let mut path = Path {
-            nodes: [0; MAX_HEIGHT + 1],
-            places: [0; MAX_HEIGHT + 1],
-        };
+        let mut path = Path { nodes: [0; MAX_HEIGHT + 1], places: [0; MAX_HEIGHT + 1] };
         let (mut id, mut left) = (self.root, rank);
         for level in (1..=self.height).rev() {
             let inner = self.inners.get(id);
@@ -442,12 +406,7 @@ impl<const N: usize> Ranking<N> {
         };
         let worth = (N / 16).max(2);
         if place > 0 && room(place - 1) >= worth {
-            self.pour(
-                level,
-                parent,
-                place - 1,
-                -(room(place - 1).div_ceil(2) as isize),
-            );
+            self.pour(level, parent, place - 1, -(room(place - 1).div_ceil(2) as isize));
         } else if place + 1 < self.len_of(level + 1, parent) && room(place + 1) >= worth {
             self.pour(level, parent, place, room(place + 1).div_ceil(2) as isize);
         } else {
@@ -487,11 +446,7 @@ impl<const N: usize> Ranking<N> {
 
     fn push_leaf_after(&mut self, id: u32) -> u32 {
         let next = self.leaves.get(id).next;
-        let new = self.leaves.push(Leaf {
-            prev: id,
-            next,
-            ..Leaf::empty()
-        });
+        let new = self.leaves.push(Leaf { prev: id, next, ..Leaf::empty() });
         self.leaves.get_mut(id).next = new;
         if next != NONE {
             self.leaves.get_mut(next).prev = new;
@@ -533,13 +488,7 @@ impl<const N: usize> Ranking<N> {
         first
     }
 
-    fn mend_node(
-        &mut self,
-        members: &Members,
-        path: &Path,
-        level: usize,
-        len: usize,
-    ) -> Option<Key> {
+    fn mend_node(&mut self, members: &Members, path: &Path, level: usize, len: usize) -> Option<Key> {
         let (parent, place) = path.parent(level);
         let children = self.len_of(level + 1, parent);
         let neighbour = |place: usize| self.len_of(level, self.inners.get(parent).children[place]);
@@ -591,12 +540,7 @@ impl<const N: usize> Ranking<N> {
     /// Drops a node that nothing names any more. The arena's last node takes its place, so those that name that one
     /// are told first.
     fn discard(&mut self, members: &Members, is_inner: bool, id: u32) {
-        let last = if is_inner {
-            self.inners.len()
-        } else {
-            self.leaves.len()
-        } as u32
-            - 1;
+        let last = if is_inner { self.inners.len() } else { self.leaves.len() } as u32 - 1;
         if id != last {
             self.announce(members, is_inner, last, id);
         }

@@ -19,11 +19,7 @@ trait Subject {
     fn score(&self, env: Env, member: &[u8]) -> Option<f64>;
     fn rank(&self, env: Env, member: &[u8]) -> Option<(usize, f64)>;
     fn rank_of_score(&self, bound: f64, after: bool) -> usize;
-    fn range(
-        &self,
-        start: usize,
-        end: usize,
-    ) -> Box<dyn DoubleEndedIterator<Item = (&[u8], f64)> + '_>;
+    fn range(&self, start: usize, end: usize) -> Box<dyn DoubleEndedIterator<Item = (&[u8], f64)> + '_>;
     fn scan(&self, cursor: u64, each: &mut dyn FnMut(&[u8], f64)) -> u64;
 }
 
@@ -36,9 +32,7 @@ impl<const N: usize> Subject for Tree<N> {
     }
     fn remove_range(&mut self, env: Env, start: usize, end: usize) -> Vec<(Vec<u8>, f64)> {
         let mut gone = Vec::new();
-        self.remove_range(env, start, end, |member, score| {
-            gone.push((member.to_vec(), score))
-        });
+        self.remove_range(env, start, end, |member, score| gone.push((member.to_vec(), score)));
         gone
     }
     fn compact(&mut self, env: Env) -> usize {
@@ -60,11 +54,7 @@ impl<const N: usize> Subject for Tree<N> {
     fn rank_of_score(&self, bound: f64, after: bool) -> usize {
         self.rank_of_score(bound, after)
     }
-    fn range(
-        &self,
-        start: usize,
-        end: usize,
-    ) -> Box<dyn DoubleEndedIterator<Item = (&[u8], f64)> + '_> {
+    fn range(&self, start: usize, end: usize) -> Box<dyn DoubleEndedIterator<Item = (&[u8], f64)> + '_> {
         Box::new(self.range(start, end))
     }
     fn scan(&self, cursor: u64, each: &mut dyn FnMut(&[u8], f64)) -> u64 {
@@ -81,9 +71,7 @@ impl Subject for ZSet {
     }
     fn remove_range(&mut self, env: Env, start: usize, end: usize) -> Vec<(Vec<u8>, f64)> {
         let mut gone = Vec::new();
-        self.remove_rank_range(env, start, end, |member, score| {
-            gone.push((member.to_vec(), score))
-        });
+        self.remove_rank_range(env, start, end, |member, score| gone.push((member.to_vec(), score)));
         gone
     }
     fn compact(&mut self, env: Env) -> usize {
@@ -105,11 +93,7 @@ impl Subject for ZSet {
     fn rank_of_score(&self, bound: f64, after: bool) -> usize {
         self.as_ref().rank_of_score(bound, after)
     }
-    fn range(
-        &self,
-        start: usize,
-        end: usize,
-    ) -> Box<dyn DoubleEndedIterator<Item = (&[u8], f64)> + '_> {
+    fn range(&self, start: usize, end: usize) -> Box<dyn DoubleEndedIterator<Item = (&[u8], f64)> + '_> {
         Box::new(self.as_ref().range(start, end))
     }
     fn scan(&self, cursor: u64, each: &mut dyn FnMut(&[u8], f64)) -> u64 {
@@ -176,24 +160,12 @@ struct Checked<S> {
 
 impl<S: Subject> Checked<S> {
     fn new(subject: S) -> Self {
-        Self {
-            subject,
-            model: BTreeMap::new(),
-        }
+        Self { subject, model: BTreeMap::new() }
     }
 
     fn order(&self) -> Vec<(Vec<u8>, f64)> {
-        let mut order: Vec<_> = self
-            .model
-            .iter()
-            .map(|(member, &score)| (member.clone(), score))
-            .collect();
-        order.sort_by(|one, other| {
-            one.1
-                .partial_cmp(&other.1)
-                .unwrap()
-                .then(one.0.cmp(&other.0))
-        });
+        let mut order: Vec<_> = self.model.iter().map(|(member, &score)| (member.clone(), score)).collect();
+        order.sort_by(|one, other| one.1.partial_cmp(&other.1).unwrap().then(one.0.cmp(&other.0)));
         order
     }
 
@@ -233,10 +205,7 @@ impl<S: Subject> Checked<S> {
                 let expected = order.iter().position(|element| element.0 == member);
                 let expected = expected.map(|rank| (rank, order[rank].1));
                 assert_eq!(self.subject.rank(env, &member), expected);
-                assert_eq!(
-                    self.subject.score(env, &member),
-                    expected.map(|found| found.1)
-                );
+                assert_eq!(self.subject.score(env, &member), expected.map(|found| found.1));
             }
             Step::RankOfScore(bound, after) => {
                 let before = |score: f64| if after { score <= bound } else { score < bound };
@@ -257,16 +226,11 @@ impl<S: Subject> Checked<S> {
         let order = self.order();
         let end = end.min(order.len());
         let start = start.min(end);
-        let mut expected = order[start..end]
-            .iter()
-            .map(|(member, score)| (&member[..], *score));
+        let mut expected = order[start..end].iter().map(|(member, score)| (&member[..], *score));
         let mut range = self.subject.range(start, end);
         for &backwards in backwards.iter().cycle() {
-            let (one, other) = if backwards {
-                (range.next_back(), expected.next_back())
-            } else {
-                (range.next(), expected.next())
-            };
+            let (one, other) =
+                if backwards { (range.next_back(), expected.next_back()) } else { (range.next(), expected.next()) };
             assert_eq!(one, other);
             if one.is_none() {
                 return;
@@ -275,11 +239,7 @@ impl<S: Subject> Checked<S> {
     }
 
     fn check_content(&self) {
-        let content: Vec<_> = self
-            .subject
-            .range(0, self.subject.len())
-            .map(|(m, s)| (m.to_vec(), s))
-            .collect();
+        let content: Vec<_> = self.subject.range(0, self.subject.len()).map(|(m, s)| (m.to_vec(), s)).collect();
         assert_eq!(content, self.order());
         let mut scanned = BTreeMap::new();
         scan_all(&self.subject, |member, score| {
@@ -408,8 +368,7 @@ fn large(env: Env) -> ZSet {
     let mut set = ZSet::new();
     for n in 0..10_000u64 {
         let score = (n * 7919 % 10_007) as f64;
-        set.insert(env, format!("member:{n}").as_bytes(), score)
-            .unwrap();
+        set.insert(env, format!("member:{n}").as_bytes(), score).unwrap();
     }
     set
 }
@@ -423,17 +382,11 @@ fn a_large_set_keeps_its_rules_and_takes_few_bytes() {
         let each = (checked.subject.memory() - names) / 10_000;
         assert!(each <= 40, "{each} bytes beside each member");
         for n in (0..10_000u64).filter(|n| n % 10 != 0) {
-            checked
-                .subject
-                .remove(env, format!("member:{n}").as_bytes())
-                .unwrap();
+            checked.subject.remove(env, format!("member:{n}").as_bytes()).unwrap();
         }
         checked.subject.check(env);
         for n in (0..10_000u64).step_by(10) {
-            checked.model.insert(
-                format!("member:{n}").into_bytes(),
-                (n * 7919 % 10_007) as f64,
-            );
+            checked.model.insert(format!("member:{n}").into_bytes(), (n * 7919 % 10_007) as f64);
         }
         checked.check_content();
         let each = checked.subject.memory() / 1000;
@@ -446,10 +399,7 @@ fn elements_that_come_in_order_fill_their_leaves() {
     with_env(128, |env| {
         let names: Vec<String> = (0..10_000).map(|n| format!("member:{n}")).collect();
         let up = names.iter().enumerate().map(|(n, name)| (name, n as f64));
-        let down = names
-            .iter()
-            .enumerate()
-            .map(|(n, name)| (name, -(n as f64)));
+        let down = names.iter().enumerate().map(|(n, name)| (name, -(n as f64)));
         let sets = [up.collect::<Vec<_>>(), down.collect()].map(|elements| {
             let mut set = ZSet::new();
             for (name, score) in elements {
@@ -468,20 +418,13 @@ fn compaction_gives_pages_back_and_keeps_the_set() {
     with_env(128, |env| {
         let mut checked = Checked::new(large(env));
         for n in (0..10_000u64).filter(|n| n % 7 != 0) {
-            checked
-                .subject
-                .remove(env, format!("member:{n}").as_bytes());
+            checked.subject.remove(env, format!("member:{n}").as_bytes());
         }
         for n in (0..10_000u64).step_by(7) {
-            checked.model.insert(
-                format!("member:{n}").into_bytes(),
-                (n * 7919 % 10_007) as f64,
-            );
+            checked.model.insert(format!("member:{n}").into_bytes(), (n * 7919 % 10_007) as f64);
         }
         let (before, memory) = (env.regions.used_bytes(), checked.subject.memory());
-        let steps = (0..)
-            .take_while(|_| checked.subject.compact(env) > 0)
-            .count();
+        let steps = (0..).take_while(|_| checked.subject.compact(env) > 0).count();
         assert!(steps > 10 && env.regions.used_bytes() < before / 2);
         assert_eq!(checked.subject.memory(), memory);
         checked.subject.check(env);
@@ -495,10 +438,7 @@ fn freeing_in_slices_ends_with_an_empty_set() {
         let mut set = large(env);
         let steps = (1..).find(|_| set.free_step(2)).unwrap();
         assert!((10..100).contains(&steps), "{steps} steps");
-        assert_eq!(
-            (set.memory(), set.as_ref().len(), env.regions.used_bytes()),
-            (0, 0, 0)
-        );
+        assert_eq!((set.memory(), set.as_ref().len(), env.regions.used_bytes()), (0, 0, 0));
         set.insert(env, b"again", 1.0).unwrap();
         set.check(env);
     });
@@ -516,9 +456,7 @@ fn a_half_freed_set_can_be_dropped() {
 
 #[test]
 fn equal_work_takes_equal_memory() {
-    with_env(128, |env| {
-        assert_eq!(large(env).memory(), large(env).memory())
-    });
+    with_env(128, |env| assert_eq!(large(env).memory(), large(env).memory()));
 }
 
 #[test]
@@ -578,11 +516,7 @@ fn a_tree_keeps_negative_zero_and_orders_it_as_zero() {
         set.insert(env, b"b", -0.0).unwrap();
         set.insert(env, b"a", 0.0).unwrap();
         assert_eq!(set.insert(env, b"b", 0.0).unwrap(), Inserted::Same);
-        let bits: Vec<_> = set
-            .as_ref()
-            .range(0, 2)
-            .map(|(member, score)| (member, score.to_bits()))
-            .collect();
+        let bits: Vec<_> = set.as_ref().range(0, 2).map(|(member, score)| (member, score.to_bits())).collect();
         assert_eq!(bits, [(&b"a"[..], 0), (b"b", 1 << 63)]);
     });
 }
@@ -591,11 +525,5 @@ fn a_tree_keeps_negative_zero_and_orders_it_as_zero() {
 fn a_set_of_empty_bytes_is_empty() {
     let none = ZSetRef::Packed(&[]);
     assert!(none.is_empty() && none.range(0, 10).next_back().is_none());
-    assert_eq!(
-        (
-            none.rank_of_score(f64::INFINITY, true),
-            none.rank_of_member(b"", true)
-        ),
-        (0, 0)
-    );
+    assert_eq!((none.rank_of_score(f64::INFINITY, true), none.rank_of_member(b"", true)), (0, 0));
 }

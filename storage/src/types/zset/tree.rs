@@ -31,11 +31,7 @@ pub struct Tree<const N: usize = FAN_OUT> {
 
 impl<const N: usize> Tree<N> {
     pub(super) fn new(env: Env) -> Self {
-        Self {
-            members: Members::new(env.regions),
-            index: Index::new(),
-            ranking: Ranking::new(),
-        }
+        Self { members: Members::new(env.regions), index: Index::new(), ranking: Ranking::new() }
     }
 
     #[inline]
@@ -45,9 +41,7 @@ impl<const N: usize> Tree<N> {
 
     #[inline]
     fn find(&self, hash: u64, member: &[u8]) -> Option<Pos> {
-        self.index.find(hash, |slot| {
-            self.members.bytes(Ref::from_bits(slot)) == member
-        })
+        self.index.find(hash, |slot| self.members.bytes(Ref::from_bits(slot)) == member)
     }
 
     #[inline]
@@ -76,10 +70,7 @@ impl<const N: usize> Tree<N> {
         let old = self.members.score(record);
         match decide(Some(old)) {
             Some(score) if score != old => {
-                let key = Key {
-                    score: old,
-                    member: record,
-                };
+                let key = Key { score: old, member: record };
                 self.ranking.rescore(&self.members, key, score);
                 self.members.set_score(record, score);
                 Ok(Inserted::Updated { old })
@@ -89,23 +80,12 @@ impl<const N: usize> Tree<N> {
     }
 
     /// Adds an absent member.
-    pub(super) fn insert_absent(
-        &mut self,
-        env: Env,
-        member: &[u8],
-        score: f64,
-    ) -> Result<(), Full> {
+    pub(super) fn insert_absent(&mut self, env: Env, member: &[u8], score: f64) -> Result<(), Full> {
         self.insert_hashed(env, env.hasher.hash(member), member, score)
     }
 
     #[inline]
-    fn insert_hashed(
-        &mut self,
-        env: Env,
-        hash: u64,
-        member: &[u8],
-        score: f64,
-    ) -> Result<(), Full> {
+    fn insert_hashed(&mut self, env: Env, hash: u64, member: &[u8], score: f64) -> Result<(), Full> {
         let key = self.add(env, hash, member, score)?;
         self.ranking.insert(&self.members, key);
         Ok(())
@@ -125,10 +105,7 @@ impl<const N: usize> Tree<N> {
         let members = &self.members;
         let rehash = |slot| env.hasher.hash(members.bytes(Ref::from_bits(slot)));
         self.index.insert(hash, record.bits(), rehash, |slot| prefetch(members.address(Ref::from_bits(slot))));
-        Ok(Key {
-            score,
-            member: record,
-        })
+        Ok(Key { score, member: record })
     }
 
     /// Takes a member out; gives its score.
@@ -137,28 +114,18 @@ impl<const N: usize> Tree<N> {
         let pos = self.find(hash, member)?;
         let record = Ref::from_bits(self.index.remove(pos, hash));
         let score = self.members.score(record);
-        let key = Key {
-            score,
-            member: record,
-        };
+        let key = Key { score, member: record };
         self.ranking.remove(&self.members, key);
         self.members.remove(record);
         Some(score)
     }
 
     /// Takes the elements of ranks `start..end` out, each shown; the ranks must be within the set.
-    pub(super) fn remove_range(
-        &mut self,
-        env: Env,
-        start: usize,
-        end: usize,
-        mut each: impl FnMut(&[u8], f64),
-    ) {
+    pub(super) fn remove_range(&mut self, env: Env, start: usize, end: usize, mut each: impl FnMut(&[u8], f64)) {
         let (mut left, mut gone) = (end - start, Vec::with_capacity(N));
         while left > 0 {
             gone.clear();
-            self.ranking
-                .remove_from(&self.members, start, left, &mut gone);
+            self.ranking.remove_from(&self.members, start, left, &mut gone);
             left -= gone.len();
             for &record in &gone {
                 let member = self.members.bytes(record);
@@ -181,10 +148,7 @@ impl<const N: usize> Tree<N> {
     pub(super) fn rank(&self, env: Env, member: &[u8]) -> Option<(usize, f64)> {
         let record = self.record(env, member)?;
         let score = self.members.score(record);
-        let key = Key {
-            score,
-            member: record,
-        };
+        let key = Key { score, member: record };
         Some((self.ranking.rank(&self.members, key), score))
     }
 
@@ -198,13 +162,7 @@ impl<const N: usize> Tree<N> {
 
     /// The elements of ranks `start..end`, which must be within the set.
     pub(super) fn range(&self, start: usize, end: usize) -> Range<'_, N> {
-        Range {
-            tree: self,
-            left: end - start,
-            ends: (start, end),
-            front: None,
-            back: None,
-        }
+        Range { tree: self, left: end - start, ends: (start, end), front: None, back: None }
     }
 
     pub(super) fn scan(&self, cursor: u64, mut each: impl FnMut(&[u8], f64)) -> u64 {
@@ -220,9 +178,7 @@ impl<const N: usize> Tree<N> {
     }
 
     pub(super) fn free_step(&mut self, chunks: usize) -> bool {
-        self.ranking.free_step(chunks)
-            && self.index.free_step(chunks)
-            && self.members.free_step(chunks)
+        self.ranking.free_step(chunks) && self.index.free_step(chunks) && self.members.free_step(chunks)
     }
 
     /// See [`super::ZSet::compact_step`].
@@ -235,10 +191,7 @@ impl<const N: usize> Tree<N> {
             let Some(pos) = self.index.find(hash, |slot| slot == record.bits()) else {
                 break;
             };
-            let key = Key {
-                score: self.members.score(record),
-                member: record,
-            };
+            let key = Key { score: self.members.score(record), member: record };
             let place = self.ranking.find(&self.members, key);
             let Some(name) = self.members.relocate(record) else {
                 break;
@@ -268,8 +221,7 @@ impl<const N: usize> Tree<N> {
     }
 
     pub(super) fn validate_hashes(&self, env: Env) {
-        self.index
-            .validate(|slot| env.hasher.hash(self.members.bytes(Ref::from_bits(slot))));
+        self.index.validate(|slot| env.hasher.hash(self.members.bytes(Ref::from_bits(slot))));
     }
 }
 
@@ -292,9 +244,7 @@ impl<'a, const N: usize> Range<'a, N> {
     /// has just come to the leaf. `step` is 1 forwards and -1 backwards.
     #[inline]
     fn show(&self, cursor: Cursor, is_first: bool, step: isize) -> (&'a [u8], f64) {
-        let Tree {
-            members, ranking, ..
-        } = self.tree;
+        let Tree { members, ranking, .. } = self.tree;
         let (leaf, place) = ranking.around(cursor);
         let entry = if step > 0 { 0 } else { leaf.len() - 1 };
         let far = self.left.min(AHEAD);

@@ -10,9 +10,7 @@ impl<const N: usize> Ranking<N> {
     pub(in crate::types::zset) fn members(&self) -> impl Iterator<Item = Ref> {
         let first = (self.len > 0).then(|| self.seek(0));
         let next = |&cursor: &Cursor| Some(self.next(cursor));
-        std::iter::successors(first, next)
-            .take(self.len)
-            .map(|cursor| self.at(cursor).member)
+        std::iter::successors(first, next).take(self.len).map(|cursor| self.at(cursor).member)
     }
 
     /// Checks the module's invariants; panics with what is wrong.
@@ -31,10 +29,7 @@ impl<const N: usize> Ranking<N> {
             let beside = (link(place.wrapping_sub(1)), link(place + 1));
             assert_eq!((leaf.prev, leaf.next), beside, "leaves are linked in order");
         }
-        let keys: Vec<Key> = leaves
-            .iter()
-            .flat_map(|&id| self.leaves.get(id).keys.iter())
-            .collect();
+        let keys: Vec<Key> = leaves.iter().flat_map(|&id| self.leaves.get(id).keys.iter()).collect();
         let bytes = |key: Key| (key.score, members.bytes(key.member));
         for pair in keys.windows(2) {
             let order = compare(bytes(pair[0]), bytes(pair[1]));
@@ -42,49 +37,26 @@ impl<const N: usize> Ranking<N> {
         }
         for key in keys {
             let score = members.score(key.member);
-            assert_eq!(
-                score.to_bits(),
-                key.score.to_bits(),
-                "a record has its key's score"
-            );
+            assert_eq!(score.to_bits(), key.score.to_bits(), "a record has its key's score");
         }
     }
 
     /// Elements below the node.
-    fn validate_node(
-        &self,
-        level: usize,
-        id: u32,
-        leaves: &mut Vec<u32>,
-        inners: &mut usize,
-    ) -> usize {
+    fn validate_node(&self, level: usize, id: u32, leaves: &mut Vec<u32>, inners: &mut usize) -> usize {
         if level == 0 {
             let len = self.leaves.get(id).keys.len();
-            assert!(
-                len >= Leaf::<N>::LEAST || self.height == 0,
-                "no leaf is empty"
-            );
+            assert!(len >= Leaf::<N>::LEAST || self.height == 0, "no leaf is empty");
             leaves.push(id);
             return len;
         }
         *inners += 1;
         let inner = self.inners.get(id);
-        assert!(
-            inner.keys.len() >= Inner::<N>::LEAST,
-            "an inner node has two children"
-        );
+        assert!(inner.keys.len() >= Inner::<N>::LEAST, "an inner node has two children");
         for (place, key) in inner.keys.iter().enumerate() {
             let child = inner.children[place];
-            assert_eq!(
-                Some(key),
-                self.first_of(level - 1, child),
-                "keys are the children's first"
-            );
+            assert_eq!(Some(key), self.first_of(level - 1, child), "keys are the children's first");
             let count = self.validate_node(level - 1, child, leaves, inners);
-            assert_eq!(
-                count, inner.counts[place] as usize,
-                "counts are the children's"
-            );
+            assert_eq!(count, inner.counts[place] as usize, "counts are the children's");
         }
         inner.count() as usize
     }
