@@ -1,5 +1,7 @@
 //! One ordered list of reasons to refuse a command. The order is Redis's.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use larder_protocol::{Args, OwnedArgs, Proto};
 
 use crate::commands::command::{ADMIN, Command, DENYOOM, NO_AUTH, NO_MULTI, SUBCOMMANDS};
@@ -58,7 +60,8 @@ fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) 
     if command.name == "DEBUG" || command.name.starts_with("DEBUG|") {
         protected(engine.settings().enable_debug_command.get(), session)?;
     }
-    if !session.authenticated && !command.has(NO_AUTH) {
+    // A password may have been taken away since the session began.
+    if !session.authenticated && !command.has(NO_AUTH) && engine.needs_password() {
         return Err(error::NO_AUTH);
     }
     if session.multi.is_some() && command.has(NO_MULTI) {
@@ -119,4 +122,5 @@ pub(crate) fn queue(session: &mut Session, row: u16, args: Args<'_>) {
     transaction.bytes += args.bytes();
     transaction.flags |= TABLE.row(row).flags;
     transaction.queue.push(Queued { row, args });
+    session.client.facts.row.store(u32::from(row), Relaxed);
 }

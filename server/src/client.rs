@@ -177,6 +177,11 @@ impl Client {
         self.watch_failed.load(Relaxed)
     }
 
+    /// How many keys are watched with effect: none any more once one of them has changed.
+    pub(crate) fn watched_keys(&self) -> usize {
+        if self.has_watch_failed() { 0 } else { self.facts.watched.load(Relaxed) }
+    }
+
     /// Forgets that a watched key has changed.
     pub(crate) fn forget_watch(&self) {
         self.watch_failed.store(false, Relaxed);

@@ -239,7 +239,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         facts.channels.load(Relaxed),
         facts.patterns.load(Relaxed),
         facts.shard_channels.load(Relaxed),
-        facts.watched.load(Relaxed),
+        client.watched_keys(),
         capacity.saturating_sub(used),
         usize::from(client.has_messages()),
         facts.protocol.load(Relaxed),

@@ -67,7 +67,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(ALWAYS)
         .group(Group::Connection)
         .deprecated("7.2.0", "just closing the connection")
-        .summary("Closes the connection when all replies are sent."),
+        .summary("Closes the connection when all replies are sent.")
+        .examples(&[("QUIT", "OK")]),
     Command::session("SELECT", Arity::exactly(1), select)
         .flags(LOADING | STALE | FAST)
         .group(Group::Connection)

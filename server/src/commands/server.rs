@@ -174,7 +174,7 @@ fn debug_object(locked: &mut Locked<'_>, key: &[u8], reply: &mut Reply) -> Outco
     let used = (engine.clock().now_ms() / 1000).saturating_sub(idle) & 0xff_ffff;
     reply.simple(format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{used} lru_seconds_idle:{idle}",
-        table.entry(pos).key(),
+        table.entry(pos).key().as_ptr(),
         value.encoding(),
         serialized_len(value),
     ));

@@ -76,7 +76,7 @@ pub(super) fn clients(report: &mut Report<'_, '_>) {
     report.fact("blocked_clients", 0);
     report.fact("tracking_clients", 0);
     report.fact("pubsub_clients", with(|client| client.facts.listens()));
-    report.fact("watching_clients", with(|client| client.facts.watched.load(Relaxed) > 0));
+    report.fact("watching_clients", with(|client| client.watched_keys() > 0));
     report.fact("clients_in_timeout_table", 0);
     report.fact("total_watched_keys", watched);
     report.fact("total_blocking_keys", 0);

@@ -111,7 +111,7 @@ mod tests {
         let mut ghost = Ghost::default();
         assert_eq!(ghost.take(hash(1)), None);
         for number in 0..1000 {
-            ghost.put(hash(number), number as u8 % 20, 1000);
+            ghost.put(hash(number), (number % 20) as u8, 1000);
         }
         assert_eq!(ghost.take(hash(999)), Some(15), "frequencies above 15 become 15");
         assert_eq!(ghost.take(hash(999)), None);

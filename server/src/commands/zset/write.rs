@@ -104,7 +104,7 @@ impl AddOptions {
         if self.nx && self.xx {
             return Err(ZADD_NX_AND_XX);
         }
-        if (self.gt && self.nx) || (self.lt && self.nx) || (self.gt && self.lt) {
+        if (self.nx && (self.gt || self.lt)) || (self.gt && self.lt) {
             return Err(ZADD_GT_LT_AND_NX);
         }
         if self.incr && args.len() > 2 {
