@@ -368,22 +368,30 @@ fn whole(buf: &[u8], spans: &mut Vec<Span>, max_bulk: usize) -> Option<usize> {
 }
 
 /// Reads a line of `kind` and up to 6 digits; returns their value and the offset after the line.
-#[inline]
+#[inline(always)]
 fn small_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
-    let digit = |byte: u8| usize::from(byte - b'0');
-    match &buf[at..] {
-        [first, ones @ b'0'..=b'9', b'\r', _, ..] if *first == kind => Some((digit(*ones), at + 4)),
-        [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] if *first == kind => {
-            Some((digit(*tens) * 10 + digit(*ones), at + 5))
-        }
-        [first, b'1'..=b'9', ..] if *first == kind => {
-            let digits = buf[at + 1..].iter().take(6).take_while(|byte| byte.is_ascii_digit());
-            let (value, len) = digits.fold((0, 0), |(value, len), byte| (value * 10 + digit(*byte), len + 1));
-            let end = at + 1 + len;
-            (buf.get(end) == Some(&b'\r') && end + 1 < buf.len()).then_some((value, end + 2))
-        }
-        _ => None,
+    // What a length announces follows it, so that even the shortest is not the last of its command.
+    let head: &[u8; 5] = buf.get(at..at + 5)?.try_into().ok()?;
+    let (first, second) = (head[1].wrapping_sub(b'0'), head[2].wrapping_sub(b'0'));
+    if head[0] != kind || first > 9 {
+        return None;
     }
+    if head[2] == b'\r' {
+        return Some((usize::from(first), at + 4));
+    }
+    if first > 0 && second <= 9 && head[3] == b'\r' {
+        return Some((usize::from(first) * 10 + usize::from(second), at + 5));
+    }
+    longer_length(buf, at)
+}
+
+/// As [`small_length`], for three digits and more.
+fn longer_length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    let digits = buf[at + 1..].iter().take(6).take_while(|byte| byte.is_ascii_digit());
+    let (value, len) = digits.fold((0, 0), |(value, len), byte| (value * 10 + usize::from(byte - b'0'), len + 1));
+    let end = at + 1 + len;
+    let complete = buf[at + 1] != b'0' && buf.get(end) == Some(&b'\r') && end + 1 < buf.len();
+    complete.then_some((value, end + 2))
 }
 
 /// Offset of the first `end` at or after `from`; else, as an error, the offset to search on from

@@ -260,7 +260,9 @@ impl Reply {
         let len = first.len() + second.len();
         self.out.reserve(len + 16);
         self.head(kind, len);
-        self.out.extend_from_slice(first);
+        if !first.is_empty() {
+            self.out.extend_from_slice(first);
+        }
         self.out.extend_from_slice(second);
         self.out.extend_from_slice(b"\r\n");
     }
@@ -276,6 +278,10 @@ impl Reply {
             10..100 => {
                 let (tens, ones) = (b'0' + (len / 10) as u8, b'0' + (len % 10) as u8);
                 self.out.extend_from_slice(&[prefix, tens, ones, b'\r', b'\n']);
+            }
+            100..1000 => {
+                let digit = |power: usize| b'0' + (len / power % 10) as u8;
+                self.out.extend_from_slice(&[prefix, digit(100), digit(10), digit(1), b'\r', b'\n']);
             }
             _ => self.long_head(prefix, len),
         }
@@ -512,13 +518,23 @@ impl Reply {
         }
     }
 
-    /// Gives back memory beyond `limit` bytes that nothing unsent needs.
-    pub fn shrink(&mut self, limit: usize) {
-        if self.out.capacity() > limit {
-            self.out.shrink_to(limit);
+    /// Takes the memory of an empty reply, for another one to use; nothing while it holds something.
+    #[inline]
+    pub fn take_memory(&mut self) -> Vec<u8> {
+        if !self.is_empty() {
+            return Vec::new();
         }
-        if self.shared.is_empty() {
-            self.shared = VecDeque::new();
+        self.clear();
+        self.shared = VecDeque::new();
+        std::mem::take(&mut self.out)
+    }
+
+    /// Lends memory to a reply that has none.
+    #[inline]
+    pub fn lend_memory(&mut self, mut memory: Vec<u8>) {
+        if self.out.capacity() == 0 {
+            memory.clear();
+            self.out = memory;
         }
     }
 }

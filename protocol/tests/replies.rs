@@ -173,9 +173,13 @@ fn memory_is_given_back() {
     let mut reply = Reply::new();
     reply.bulk(&vec![b'x'; 100_000]);
     assert!(reply.memory() >= 100_000);
+    assert_eq!(reply.take_memory().capacity(), 0, "it is in use");
     reply.advance(reply.len());
-    reply.shrink(1024);
-    assert!(reply.memory() <= 1024);
+    let memory = reply.take_memory();
+    assert!(memory.capacity() >= 100_000);
+    assert_eq!(reply.memory(), 0);
+    reply.lend_memory(memory);
+    assert!(reply.memory() >= 100_000);
     reply.ok();
     assert_eq!(sent(&reply), b"+OK\r\n");
 }

@@ -9,7 +9,7 @@ use crate::commands::table::TABLE;
 use crate::config::Access;
 use crate::engine::Engine;
 use crate::error::{self, Error};
-use crate::session::{Queued, Session, Transaction};
+use crate::session::{Queued, ReplyMode, Session, Transaction};
 
 /// What becomes of a command.
 pub(crate) enum Admission {
@@ -17,9 +17,19 @@ pub(crate) enum Admission {
     Queue(u16),
 }
 
+/// Whether a call certainly runs at once, as most do: what [`admit`] and [`adds_data`] look at does not apply.
+#[inline]
+pub(crate) fn is_plain(session: &Session, command: &Command, args: Args<'_>) -> bool {
+    session.authenticated
+        && session.multi.is_none()
+        && session.reply_mode == ReplyMode::On
+        && session.subscriptions.is_empty()
+        && command.flags & (ADMIN | SUBCOMMANDS) == 0
+        && command.arity.allows(args.len())
+}
+
 /// Finds the row of a call (`row` is what its first word names) and decides about it. An error comes with the row,
 /// if there is one.
-#[inline]
 pub(crate) fn admit(
     engine: &Engine,
     session: &Session,
@@ -38,9 +48,6 @@ pub(crate) fn admit(
     }
     if !command.arity.allows(args.len()) {
         return Err((Some(row), error::wrong_arity(&command.lower_name())));
-    }
-    if session.authenticated && session.multi.is_none() && session.subscriptions.is_empty() && !command.has(ADMIN) {
-        return Ok(Admission::Run(row));
     }
     special(engine, session, command, proto).map_err(|error| (Some(row), error))?;
     match session.multi {

@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 
 use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
-use crate::commands::command::{DENYOOM, Run};
-use crate::commands::table::TABLE;
+use crate::commands::command::{Command, DENYOOM, Run};
+use crate::commands::table::{Recent, TABLE, Table as CommandTable};
 use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::effects::{Group, Recorder};
@@ -58,6 +58,8 @@ pub(crate) enum Progress {
 
 /// See the module's page.
 pub struct Engine {
+    /// The rows of all commands.
+    table: &'static CommandTable,
     keyspace: Keyspace<Extra>,
     config: Config,
     clock: Clock,
@@ -101,6 +103,7 @@ impl Engine {
         let ticks = Ticks::default();
         ticks.note(0, started_ms);
         Arc::new(Self {
+            table: &TABLE,
             rates: Rates::default(),
             ticks,
             keyspace: Keyspace::new(options),
@@ -248,7 +251,7 @@ impl Engine {
     ) -> Progress {
         let now = self.clock.now_ms();
         let mut plan = std::mem::take(&mut session.plan);
-        self.prepare(&mut plan, batch, buffer, from);
+        self.prepare(&mut plan, batch, buffer, from, session.db);
         let stats = session.stats.clone();
         let mut progress = Progress::Done;
         let mut hashes_from = 0;
@@ -271,20 +274,21 @@ impl Engine {
 
     /// Finds rows, hashes keys, and asks for the memory that the commands will touch, each step for all of them, so
     /// that their cache misses overlap.
-    fn prepare(&self, plan: &mut Plan, batch: &Batch, buffer: &[u8], from: usize) {
+    fn prepare(&self, plan: &mut Plan, batch: &Batch, buffer: &[u8], from: usize, db: usize) {
+        let (table, mut recent) = (self.table, Recent::default());
         plan.commands.clear();
         plan.hashes.clear();
         for at in from..batch.len() {
             let args = batch.args(at, buffer);
-            let mut row = TABLE.number(&args[0]).unwrap_or(u16::MAX);
+            let mut row = table.number_near(args.at(0), &mut recent);
             if row != u16::MAX {
-                if matches!(TABLE.row(row).run, Run::Container) {
-                    row = TABLE.find(args).unwrap_or(row);
+                if matches!(table.row(row).run, Run::Container) {
+                    row = table.find(args).unwrap_or(row);
                 }
                 let hashes = &mut plan.hashes;
                 // A call whose keys cannot be found locks nothing; its function says what is wrong with it.
                 let before = hashes.len();
-                let keys = TABLE
+                let keys = table
                     .row(row)
                     .each_key(args, |_, key, _| hashes.push(KnownHash::new(key, self.keyspace.hash(key))));
                 if keys.is_none() {
@@ -294,26 +298,48 @@ impl Engine {
             plan.commands.push((row, plan.hashes.len() as u32));
         }
         if batch.len() - from >= PREPARE_FROM {
-            self.prefetch(plan);
+            self.prefetch(plan, db);
         }
     }
 
-    fn prefetch(&self, plan: &Plan) {
+    fn prefetch(&self, plan: &Plan, db: usize) {
         let ahead = &plan.hashes[..plan.hashes.len().min(KEYS_AHEAD * plan.commands.len())];
-        let tables = |hash: u64, step: fn(&Table, u64)| {
+        let look = |hash: u64, step: fn(&Table, u64)| {
             self.keyspace.peek(hash, |shard| {
-                if let Some(table) = shard.table(0) {
+                if let Some(table) = shard.table(db) {
                     step(table, hash);
                 }
             });
         };
-        ahead.iter().for_each(|known| tables(known.hash, Table::prefetch_index));
-        ahead.iter().for_each(|known| tables(known.hash, Table::prefetch_entries));
+        ahead.iter().for_each(|known| look(known.hash, Table::prefetch_index));
+        ahead.iter().for_each(|known| look(known.hash, Table::prefetch_entries));
     }
 
     /// Runs or queues or refuses one command; false when it needs room first.
     #[inline]
     fn call(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
+        let plain = |command: &Command| {
+            admit::is_plain(session, command, call.args) && (!command.has(DENYOOM) || self.has_room())
+        };
+        match self.table.get(call.row) {
+            Some(command) if plain(command) => {
+                let mark = reply.mark();
+                if let Err(error) = self.execute(session, stats, call.row, &call, reply) {
+                    reply.rewind(mark);
+                    self.fail(stats, &error, reply);
+                }
+                if matches!(command.run, Run::Session(_)) {
+                    self.finish(session, reply, mark);
+                }
+                true
+            }
+            _ => self.call_with_care(session, stats, call, reply),
+        }
+    }
+
+    /// As [`Engine::call`], for what may be refused, queued or delayed.
+    #[inline(never)]
+    fn call_with_care(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
         let mark = reply.mark();
         if call.row == u16::MAX && admit::is_http(&call.args[0]) {
             // A browser was led to send this on behalf of somebody else: it gets no answer.
@@ -335,7 +361,7 @@ impl Engine {
                         }
                     }
                 }
-                self.execute(session, stats, row, call, reply)
+                self.execute(session, stats, row, &call, reply)
             }
             Ok(Admission::Queue(row)) => {
                 admit::queue(session, row, call.args);
@@ -355,10 +381,17 @@ impl Engine {
         true
     }
 
+    /// Whether the data is within `maxmemory`.
+    #[inline]
+    fn has_room(&self) -> bool {
+        let limit = self.settings().maxmemory.get();
+        limit == 0 || self.keyspace.used_memory() as u64 <= limit
+    }
+
     /// Frees memory for a command that adds data, as far as `maxmemory` asks for it.
     fn make_room(&self, session: &Session, row: u16) -> Room {
         let limit = self.settings().maxmemory.get();
-        if limit == 0 || (self.keyspace.used_memory() as u64) <= limit {
+        if self.has_room() {
             return Room::Enough;
         }
         if !admit::adds_data(session, TABLE.row(row)) {
@@ -374,21 +407,25 @@ impl Engine {
         session: &mut Session,
         stats: &WorkerStats,
         row: u16,
-        call: Call<'_>,
+        call: &Call<'_>,
         reply: &mut Reply,
     ) -> Result<(), Error> {
-        let command = TABLE.row(row);
-        let timed = !TABLE.is_quick(row) || session.untimed == 0;
+        let command = self.table.row(row);
+        let timed = !self.table.is_quick(row) || session.untimed == 0;
         session.untimed = if session.untimed == 0 { TIME_EVERY - 1 } else { session.untimed - 1 };
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
         let outcome = match command.run {
             Run::Keys(function) => {
-                let set = call.hashes.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.hash));
-                self.with_shards(session, stats, set, &call, |locked| function(locked, call.args, reply))
+                let set = match call.hashes {
+                    [only] => self.keyspace.set_of(only.hash),
+                    all => all.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.hash)),
+                };
+                self.with_shards(session, stats, set, call, |locked| function(locked, call.args, reply))
             }
-            Run::All(function) => self
-                .with_shards(session, stats, self.keyspace.all(), &call, |locked| function(locked, call.args, reply)),
+            Run::All(function) => {
+                self.with_shards(session, stats, self.keyspace.all(), call, |locked| function(locked, call.args, reply))
+            }
             Run::Session(function) => function(self, session, call.args, reply),
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
@@ -396,7 +433,7 @@ impl Engine {
         let counters = stats.row(row);
         counters.calls.add(1);
         if let Some(started) = started {
-            let weight = if TABLE.is_quick(row) { TIME_EVERY as u64 } else { 1 };
+            let weight = if self.table.is_quick(row) { TIME_EVERY as u64 } else { 1 };
             counters.nanoseconds.add(started.elapsed().as_nanos() as u64 * weight);
         }
         if outcome.is_err() {

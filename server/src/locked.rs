@@ -82,8 +82,15 @@ pub struct Locked<'a> {
     /// Changes of the running command.
     dirty: u64,
     rewritten: bool,
+    /// What is done when the shards are released; most commands leave nothing.
+    after: Option<Box<After>>,
+}
+
+/// See [`Locked::after`].
+#[derive(Default)]
+struct After {
     group: Group,
-    /// Values that were removed, dropped after the shards are released.
+    /// Values that were removed.
     dropped: Vec<Box<Object>>,
 }
 
@@ -111,6 +118,7 @@ impl Text<'_> {
 }
 
 impl<'a> Locked<'a> {
+    #[inline]
     pub(crate) fn new(engine: &'a Engine, set: ShardSet, now: u64, stats: &'a WorkerStats) -> Self {
         Self {
             engine,
@@ -123,9 +131,26 @@ impl<'a> Locked<'a> {
             no_touch: false,
             dirty: 0,
             rewritten: false,
-            group: Group::default(),
-            dropped: Vec::new(),
+            after: None,
         }
+    }
+
+    #[cold]
+    fn after(&mut self) -> &mut After {
+        self.after.get_or_insert_default()
+    }
+
+    /// Keeps a value that was removed until the shards are released.
+    #[inline]
+    fn drop_later(&mut self, object: Option<Box<Object>>) {
+        if let Some(object) = object {
+            self.after().dropped.push(object);
+        }
+    }
+
+    #[cold]
+    fn record(&mut self, db: usize, command: OwnedArgs) {
+        self.after().group.push(db, command);
     }
 
     /// Makes ready for one command.
@@ -141,7 +166,7 @@ impl<'a> Locked<'a> {
     #[inline]
     pub(crate) fn end(&mut self, args: Args<'_>) {
         if self.dirty > 0 && !self.rewritten && self.engine.records_effects() {
-            self.group.push(self.db, args.to_owned());
+            self.record(self.db, args.to_owned());
         }
         self.stats.add_dirty(self.dirty);
     }
@@ -199,7 +224,7 @@ impl<'a> Locked<'a> {
         let (now, db) = (self.now, self.db);
         let table = self.shards.of(hash).shard.table_quiet(db)?;
         let pos = table.find(hash, key)?;
-        if table.word(pos).expires() && table.entry(pos).expiry().is_some_and(|at| at <= now) {
+        if table.may_be_due(now) && table.word(pos).expires() && table.entry(pos).expiry().is_some_and(|at| at <= now) {
             self.expire(hash, pos);
             return None;
         }
@@ -213,7 +238,7 @@ impl<'a> Locked<'a> {
         let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
         let key = table.entry(pos).key().to_vec();
         let object = table.remove(pos, hash);
-        self.dropped.extend(object);
+        self.drop_later(object);
         self.stats.expired();
         self.removed_by_server(hash, &key, Class::EXPIRED, "expired");
     }
@@ -224,7 +249,7 @@ impl<'a> Locked<'a> {
         let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
         let key = table.entry(pos).key().to_vec();
         let object = self.guarded(hash).shard.evict(db, hash, pos);
-        self.dropped.extend(object);
+        self.drop_later(object);
         self.stats.evicted();
         self.removed_by_server(hash, &key, Class::EVICTED, "evicted");
     }
@@ -234,39 +259,39 @@ impl<'a> Locked<'a> {
         self.shards.of(hash).extra.watchers.mark(db, key);
         self.engine.publish_event(db, class, event, key);
         if self.engine.records_effects() {
-            self.group.push(db, OwnedArgs::from_slices(&[b"DEL", key]));
+            self.record(db, OwnedArgs::from_slices(&[b"DEL", key]));
         }
     }
 
     /// A key's entry, for a command that reads: it counts as a hit or a miss and as an access.
     #[inline]
     pub(crate) fn read(&mut self, key: &[u8]) -> Option<Entry<'_>> {
-        let Some((hash, pos)) = self.locate(key) else {
-            self.stats.miss();
-            self.missed(key);
-            return None;
-        };
-        self.stats.hit();
-        self.touched(hash, pos)
+        let hash = self.hash(key);
+        let (engine, stats, now, db) = (self.engine, self.stats, self.now, self.db);
+        let tick = if self.no_touch { None } else { Some(self.tick) };
+        if self.shards.of(hash).shard.table(db).is_some_and(|table| table.may_be_due(now)) {
+            // Removes the key if its time has come.
+            self.find(hash, key);
+        }
+        let entry = self.shards.of(hash).shard.table_quiet(db).and_then(|table| table.access(hash, key, tick));
+        if entry.is_some() {
+            stats.hit();
+        } else {
+            missed(engine, stats, db, key);
+        }
+        entry
     }
 
     /// As [`Locked::read`], but it is no access: EXISTS, TYPE and TTL look at a key without using it.
     #[inline]
     pub(crate) fn glance(&mut self, key: &[u8]) -> Option<Entry<'_>> {
         let Some((hash, pos)) = self.locate(key) else {
-            self.stats.miss();
-            self.missed(key);
+            missed(self.engine, self.stats, self.db, key);
             return None;
         };
         self.stats.hit();
         let db = self.db;
         Some(self.guarded(hash).shard.table_quiet(db)?.entry(pos))
-    }
-
-    #[cold]
-    fn missed(&mut self, key: &[u8]) {
-        let db = self.db;
-        self.engine.publish_event(db, Class::KEY_MISS, "keymiss", key);
     }
 
     /// A key's entry, for a command that writes: it counts as an access.
@@ -345,7 +370,7 @@ impl<'a> Locked<'a> {
             if !no_touch {
                 table.touch(pos, tick);
             }
-            self.dropped.extend(old);
+            self.drop_later(old);
             return Ok(());
         }
         let at = match expiry {
@@ -438,7 +463,7 @@ impl<'a> Locked<'a> {
         let Some((hash, pos)) = self.locate(key) else { return false };
         let db = self.db;
         let object = self.guarded(hash).shard.table_mut(db).and_then(|table| table.remove(pos, hash));
-        self.dropped.extend(object);
+        self.drop_later(object);
         true
     }
 
@@ -516,7 +541,7 @@ impl<'a> Locked<'a> {
     pub(crate) fn replay(&mut self, command: &[&[u8]]) {
         self.rewritten = true;
         if self.engine.records_effects() {
-            self.group.push(self.db, OwnedArgs::from_slices(command));
+            self.record(self.db, OwnedArgs::from_slices(command));
         }
     }
 }
@@ -524,12 +549,28 @@ impl<'a> Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        if !self.group.is_empty() {
-            self.engine.deliver(&self.group);
+        if let Some(after) = self.after.take() {
+            self.finish(*after);
         }
-        if !self.dropped.is_empty() {
-            self.engine.reclaim(std::mem::take(&mut self.dropped));
+    }
+}
+
+/// Notes that a command that reads did not find its key.
+#[inline]
+fn missed(engine: &Engine, stats: &WorkerStats, db: usize, key: &[u8]) {
+    stats.miss();
+    if engine.publishes_events() {
+        engine.publish_event(db, Class::KEY_MISS, "keymiss", key);
+    }
+}
+
+impl Locked<'_> {
+    #[cold]
+    fn finish(&mut self, after: After) {
+        if !after.group.is_empty() {
+            self.engine.deliver(&after.group);
         }
+        self.engine.reclaim(after.dropped);
     }
 }
 

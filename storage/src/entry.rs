@@ -21,6 +21,7 @@ use crate::value::{Kind, Object, Value};
 const FORM_INLINE: u8 = 0;
 const FORM_INT: u8 = 1;
 const FORM_OBJECT: u8 = 2;
+const FORM: u8 = 3 << 3;
 const HAS_EXPIRY: u8 = 1 << 5;
 const RAW: u8 = 1 << 6;
 const SHORT_AT_MOST: usize = 253;
@@ -164,6 +165,17 @@ impl<'a> Entry<'a> {
     #[inline(always)]
     pub(crate) fn read(cell: &'a [u8]) -> Self {
         let flags = cell[0];
+        let (key_len, value_len) = (cell[1] as usize, cell[2] as usize);
+        if flags & (FORM | HAS_EXPIRY) == 0 && key_len <= SHORT_AT_MOST && value_len <= SHORT_AT_MOST {
+            // A short value without an expiry, as most are.
+            let value_at = 3 + key_len;
+            return Self { cell, key: &cell[3..value_at], expiry_at: 2, value_at, value_len };
+        }
+        Self::read_any(cell)
+    }
+
+    fn read_any(cell: &'a [u8]) -> Self {
+        let flags = cell[0];
         let mut at = 1;
         let boxed = cell[1] == KEY_BOXED;
         let key_len = if boxed { 0 } else { length(cell, &mut at) };
@@ -174,7 +186,7 @@ impl<'a> Entry<'a> {
         if flags & HAS_EXPIRY != 0 {
             at += 8;
         }
-        let value_len = if flags >> 3 & 3 == FORM_INLINE { length(cell, &mut at) } else { 8 };
+        let value_len = if flags & FORM == FORM_INLINE << 3 { length(cell, &mut at) } else { 8 };
         let key = if boxed { boxed_key(cell) } else { &cell[at..at + key_len] };
         Self { cell, key, expiry_at, value_at: at + key_len, value_len }
     }

@@ -150,6 +150,8 @@ pub struct Index<S> {
     /// Overflow segments of a segment that may not split any more (only under colliding hashes).
     overflow: BTreeMap<u32, Vec<u32>>,
     deadlines: BTreeSet<(u64, u32)>,
+    /// The earliest of them, [`NO_DEADLINE`] for none.
+    earliest: u64,
     /// A bit per segment: whether it stands in `deadlines`.
     marks: Vec<u64>,
 }
@@ -172,6 +174,7 @@ impl<S: Slot> Index<S> {
             at_depth: [0; 65],
             overflow: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            earliest: NO_DEADLINE,
             marks: Vec::new(),
         }
     }
@@ -220,6 +223,13 @@ impl<S: Slot> Index<S> {
             return Some(Pos { segment: id, slot });
         }
         if segment.chained() { self.find_in_chain(id, hash, &mut eq) } else { None }
+    }
+
+    /// As [`Index::find`], with the slot to be changed.
+    #[inline]
+    pub fn find_mut(&mut self, hash: u64, eq: impl FnMut(S) -> bool) -> Option<(Pos, &mut S)> {
+        let pos = self.find(hash, eq)?;
+        Some((pos, &mut self.segment_mut(pos.segment).slots[pos.slot as usize]))
     }
 
     #[cold]
@@ -530,6 +540,7 @@ impl<S: Slot> Index<S> {
         if at < NO_DEADLINE {
             self.segment_mut(segment).set_deadline(at);
             self.deadlines.insert((at, segment));
+            self.earliest = self.earliest.min(at);
             self.mark(segment);
         }
     }
@@ -540,6 +551,9 @@ impl<S: Slot> Index<S> {
             self.deadlines.remove(&(before, segment));
             self.marks[segment as usize / 64] &= !(1 << (segment % 64));
             self.segment_mut(segment).set_deadline(NO_DEADLINE);
+            if before == self.earliest {
+                self.earliest = self.deadlines.first().map_or(NO_DEADLINE, |&(at, _)| at);
+            }
         }
     }
 
@@ -549,6 +563,12 @@ impl<S: Slot> Index<S> {
             self.marks.resize(word + 1, 0);
         }
         self.marks[word] |= 1 << (segment % 64);
+    }
+
+    /// The earliest deadline of all segments, [`NO_DEADLINE`] for none.
+    #[inline]
+    pub fn earliest_deadline(&self) -> u64 {
+        self.earliest
     }
 
     /// The earliest deadline of all segments, and that segment.
@@ -587,6 +607,7 @@ impl<S: Slot> Index<S> {
         self.len = 0;
         self.directory = Vec::new();
         self.deadlines.clear();
+        self.earliest = NO_DEADLINE;
         self.marks = Vec::new();
         self.chunks.truncate(self.chunks.len().saturating_sub(chunks));
         if self.chunks.is_empty() {
@@ -627,6 +648,8 @@ impl<S: Slot> Index<S> {
         }
         let marked: u32 = self.marks.iter().map(|marks| marks.count_ones()).sum();
         assert_eq!(marked as usize, self.deadlines.len(), "only segments with a deadline are marked");
+        let earliest = self.deadlines.first().map_or(NO_DEADLINE, |&(at, _)| at);
+        assert_eq!(self.earliest, earliest, "the earliest deadline is known");
         assert_eq!(seen, self.len, "every element is counted");
         assert_eq!(depths, self.at_depth, "depths are counted");
         assert!(self.depth == 0 || self.at_depth[self.depth as usize] > 0, "the directory is as small as can be");

@@ -50,6 +50,12 @@ impl ShardSet {
         self.0.count_ones() as usize
     }
 
+    /// The shard, if it is just one.
+    #[inline]
+    fn only(self) -> Option<usize> {
+        self.0.is_power_of_two().then(|| self.0.trailing_zeros() as usize)
+    }
+
     fn iter(self) -> impl Iterator<Item = usize> {
         let mut left = self.0;
         std::iter::from_fn(move || {
@@ -116,9 +122,12 @@ pub struct Keyspace<X> {
     number: u64,
 }
 
-impl<X: Default> Keyspace<X> {
+impl<X> Keyspace<X> {
     /// An empty keyspace.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: Options) -> Self
+    where
+        X: Default,
+    {
         let shards = options.shards.clamp(1, MAX_SHARDS).next_power_of_two();
         let lane = |number: usize| Lane {
             guarded: Mutex::new(Guarded {
@@ -214,10 +223,27 @@ impl<X: Default> Keyspace<X> {
     pub fn lock(&self, set: ShardSet) -> Locked<'_, X> {
         #[cfg(debug_assertions)]
         nesting::enter(self.number);
-        let mut shards = set.iter();
-        let first = shards.next().map(|shard| self.lanes[shard].guarded.lock());
-        let rest = shards.map(|shard| self.lanes[shard].guarded.lock()).collect();
-        Locked { keyspace: self, set, first, rest }
+        let lock = |shard: usize| self.lanes[shard].guarded.lock();
+        let guards = match set.only() {
+            Some(shard) => Guards::One(lock(shard)),
+            None => Guards::Many(set.iter().map(lock).collect()),
+        };
+        Locked { keyspace: self, set, guards }
+    }
+
+    /// Makes what has changed in a shard visible to all.
+    #[inline]
+    fn publish(&self, number: usize, shard: &mut Shard) {
+        let change = shard.take_change();
+        if change.bytes != 0 {
+            self.used.fetch_add(change.bytes, Ordering::Relaxed);
+        }
+        if change.ticks != 0 {
+            self.tick.fetch_add(change.ticks, Ordering::Relaxed);
+        }
+        if let Some(at) = change.next_due {
+            self.lanes[number].next_due.store(at, Ordering::Relaxed);
+        }
     }
 
     /// Locks one shard for a step of a batched look-up.
@@ -250,9 +276,32 @@ mod nesting {
 pub struct Locked<'k, X> {
     keyspace: &'k Keyspace<X>,
     set: ShardSet,
-    /// Most commands have one key, hence one shard, and need no list.
-    first: Option<MutexGuard<'k, Guarded<X>>>,
-    rest: Vec<MutexGuard<'k, Guarded<X>>>,
+    guards: Guards<'k, X>,
+}
+
+/// Most commands have one key, hence one shard, and need no list.
+enum Guards<'k, X> {
+    One(MutexGuard<'k, Guarded<X>>),
+    /// None, or several in ascending order.
+    Many(Vec<MutexGuard<'k, Guarded<X>>>),
+}
+
+impl<'k, X> Guards<'k, X> {
+    #[inline]
+    fn all(&self) -> &[MutexGuard<'k, Guarded<X>>] {
+        match self {
+            Self::One(guard) => std::slice::from_ref(guard),
+            Self::Many(guards) => guards,
+        }
+    }
+
+    #[inline]
+    fn all_mut(&mut self) -> &mut [MutexGuard<'k, Guarded<X>>] {
+        match self {
+            Self::One(guard) => std::slice::from_mut(guard),
+            Self::Many(guards) => guards,
+        }
+    }
 }
 
 impl<'k, X> Locked<'k, X> {
@@ -268,56 +317,63 @@ impl<'k, X> Locked<'k, X> {
         self.set
     }
 
+    /// Which of the held shards a hash falls into.
+    #[inline]
+    fn rank(&self, hash: u64) -> usize {
+        let below = (1 << self.keyspace.shard_of(hash)) - 1;
+        assert!(self.set.0 & (below + 1) != 0, "the shard is held");
+        match &self.guards {
+            Guards::One(_) => 0,
+            Guards::Many(_) => (self.set.0 & below).count_ones() as usize,
+        }
+    }
+
     /// The shard (and what the server keeps beside it) that a hash falls into. It must be one of those held.
     #[inline]
     pub fn of(&mut self, hash: u64) -> &mut Guarded<X> {
-        let shard = hash & (self.keyspace.lanes.len() - 1) as u64;
-        assert!(self.set.0 >> shard & 1 == 1, "the shard is held");
-        let rank = (self.set.0 & ((1 << shard) - 1)).count_ones() as usize;
-        match &mut self.first {
-            Some(first) if rank == 0 => first,
-            _ => &mut self.rest[rank - 1],
-        }
+        let rank = self.rank(hash);
+        &mut self.guards.all_mut()[rank]
     }
 
     /// As [`Locked::of`], for reading.
     #[inline]
     pub fn of_ref(&self, hash: u64) -> &Guarded<X> {
-        let shard = hash & (self.keyspace.lanes.len() - 1) as u64;
-        let rank = (self.set.0 & ((1 << shard) - 1)).count_ones() as usize;
-        match &self.first {
-            Some(first) if rank == 0 => first,
-            _ => &self.rest[rank - 1],
-        }
+        &self.guards.all()[self.rank(hash)]
     }
 
     /// The shard that is held, if it is just one.
     pub fn only(&mut self) -> Option<&mut Guarded<X>> {
-        if self.rest.is_empty() { self.first.as_deref_mut() } else { None }
+        match &mut self.guards {
+            Guards::One(guard) => Some(guard),
+            Guards::Many(_) => None,
+        }
     }
 
     /// The shards that are held, ascending, with their numbers.
     pub fn each(&mut self) -> impl Iterator<Item = (usize, &mut Guarded<X>)> {
-        self.set.iter().zip(self.first.iter_mut().chain(&mut self.rest).map(|guard| &mut **guard))
+        self.set.iter().zip(self.guards.all_mut().iter_mut().map(|guard| &mut **guard))
     }
 
     /// As [`Locked::each`], for reading.
     pub fn each_ref(&self) -> impl Iterator<Item = (usize, &Guarded<X>)> {
-        self.set.iter().zip(self.first.iter().chain(&self.rest).map(|guard| &**guard))
+        self.set.iter().zip(self.guards.all().iter().map(|guard| &**guard))
     }
 
     /// Makes the changes so far visible in [`Keyspace::used_memory`] and [`Keyspace::next_due`].
     #[inline]
     pub fn publish(&mut self) {
-        for (number, guard) in self.set.iter().zip(self.first.iter_mut().chain(&mut self.rest)) {
-            if let Some(change) = guard.shard.take_change() {
-                if change.bytes != 0 {
-                    self.keyspace.used.fetch_add(change.bytes, Ordering::Relaxed);
+        match &mut self.guards {
+            Guards::One(guard) => {
+                if guard.shard.has_changed() {
+                    self.keyspace.publish(self.set.0.trailing_zeros() as usize, &mut guard.shard);
                 }
-                if change.ticks != 0 {
-                    self.keyspace.tick.fetch_add(change.ticks, Ordering::Relaxed);
+            }
+            Guards::Many(guards) => {
+                for (number, guard) in self.set.iter().zip(guards) {
+                    if guard.shard.has_changed() {
+                        self.keyspace.publish(number, &mut guard.shard);
+                    }
                 }
-                self.keyspace.lanes[number].next_due.store(change.next_due, Ordering::Relaxed);
             }
         }
     }

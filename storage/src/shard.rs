@@ -11,15 +11,33 @@ use crate::value::{Content, Object};
 /// Ticks in the time in which as many keys are inserted as there are.
 const TICKS_PER_TURNOVER: usize = 256;
 
+/// A database's keys in one shard.
+#[derive(Default)]
+struct Slice {
+    table: Option<Box<Table>>,
+    /// Its bytes and its first deadline (`u64::MAX` for none) when they were last published.
+    bytes: usize,
+    due: u64,
+}
+
+/// Which databases have changed since they were last published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    None,
+    One(usize),
+    Many,
+}
+
 /// See the module's page.
 pub struct Shard {
-    tables: Box<[Option<Box<Table>>]>,
+    slices: Box<[Slice]>,
     /// Source of this shard's random choices.
     pub rng: Rng,
-    changed: bool,
-    published: i64,
-    /// Inserts that have not moved the tick yet.
+    changed: Changed,
+    ghost_bytes: usize,
+    /// Inserts that have not moved the tick yet, and how many it takes.
     inserts: usize,
+    inserts_per_tick: usize,
     /// One of how many shards this is.
     shards: usize,
     /// Keys evicted of late, while the eviction policy asks for it.
@@ -44,42 +62,68 @@ pub struct NewEntry<'a> {
 pub(crate) struct Change {
     pub(crate) bytes: i64,
     pub(crate) ticks: u32,
-    pub(crate) next_due: u64,
+    /// The first deadline, `u64::MAX` for none, if it is another one.
+    pub(crate) next_due: Option<u64>,
 }
 
 impl Shard {
     pub(crate) fn new(databases: usize, shards: usize, rng: Rng) -> Self {
-        let tables = (0..databases).map(|_| None).collect();
-        Self { tables, rng, changed: false, published: 0, inserts: 0, shards, ghost: None }
+        let slices = (0..databases).map(|_| Slice { due: u64::MAX, ..Slice::default() }).collect();
+        Self {
+            slices,
+            rng,
+            changed: Changed::None,
+            ghost_bytes: 0,
+            inserts: 0,
+            inserts_per_tick: 1,
+            shards,
+            ghost: None,
+        }
+    }
+
+    /// Notes that a database changes.
+    #[inline]
+    fn touch(&mut self, database: usize) {
+        self.changed = match self.changed {
+            Changed::None => Changed::One(database),
+            Changed::One(before) if before == database => self.changed,
+            _ => Changed::Many,
+        };
+    }
+
+    /// Whether something has changed since it was last published.
+    #[inline]
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed != Changed::None
     }
 
     /// A database's table, if it has keys here.
     #[inline]
     pub fn table(&self, database: usize) -> Option<&Table> {
-        self.tables[database].as_deref()
+        self.slices[database].table.as_deref()
     }
 
     /// A database's table, if it has keys here, to be changed.
     #[inline]
     pub fn table_mut(&mut self, database: usize) -> Option<&mut Table> {
-        self.changed = true;
-        self.tables[database].as_deref_mut()
+        self.touch(database);
+        self.slices[database].table.as_deref_mut()
     }
 
     /// A database's table for notes of access only, which change no size.
     #[inline]
     pub fn table_quiet(&mut self, database: usize) -> Option<&mut Table> {
-        self.tables[database].as_deref_mut()
+        self.slices[database].table.as_deref_mut()
     }
 
     /// Stores a key that is known to be absent from a database, whose table is made if it is not there. The key's
     /// history begins with what is remembered of it.
     #[inline]
     pub fn insert(&mut self, database: usize, entry: NewEntry<'_>, env: &Env<'_>) -> Result<Pos, Full> {
-        self.changed = true;
+        self.touch(database);
         self.inserts += 1;
         let NewEntry { hash, key, content, expiry, tick } = entry;
-        let table = self.tables[database].get_or_insert_with(|| Box::new(Table::new(env)));
+        let table = self.slices[database].table.get_or_insert_with(|| Box::new(Table::new(env)));
         let pos = table.insert(hash, key, content, expiry, tick)?;
         if let Some(ghost) = &mut self.ghost {
             table.set_history(pos, tick, ghost.welcome(hash, &mut self.rng));
@@ -90,9 +134,9 @@ impl Shard {
     /// Takes a key out for want of memory, and remembers it if the policy asks for it; gives its object, to be
     /// dropped outside the lock.
     pub fn evict(&mut self, database: usize, hash: u64, pos: Pos) -> Option<Box<Object>> {
-        self.changed = true;
+        self.touch(database);
         let residents = self.len();
-        let table = self.tables[database].as_deref_mut()?;
+        let table = self.slices[database].table.as_deref_mut()?;
         if let Some(ghost) = &mut self.ghost {
             ghost.put(hash, table.word(pos).frequency(), residents);
         }
@@ -101,19 +145,23 @@ impl Shard {
 
     /// Begins to remember evicted keys, or forgets them all.
     pub(crate) fn remember(&mut self, remember: bool) {
-        self.changed = true;
+        self.changed = Changed::Many;
         self.ghost = remember.then(|| self.ghost.take().unwrap_or_default());
     }
 
     /// Takes a database's table out, or puts another in; gives what was there.
     pub fn exchange(&mut self, database: usize, table: Option<Box<Table>>) -> Option<Box<Table>> {
-        self.changed = true;
-        std::mem::replace(&mut self.tables[database], table)
+        self.touch(database);
+        std::mem::replace(&mut self.slices[database].table, table)
     }
 
     /// Keys in all databases.
     pub fn len(&self) -> usize {
-        self.tables.iter().flatten().map(|table| table.len()).sum()
+        self.tables().map(Table::len).sum()
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.slices.iter().filter_map(|slice| slice.table.as_deref())
     }
 
     /// Whether no database has a key here.
@@ -123,12 +171,12 @@ impl Shard {
 
     /// The databases that have a table here.
     pub fn databases(&self) -> impl Iterator<Item = (usize, &Table)> {
-        self.tables.iter().enumerate().filter_map(|(database, table)| Some((database, table.as_deref()?)))
+        self.slices.iter().enumerate().filter_map(|(database, slice)| Some((database, slice.table.as_deref()?)))
     }
 
     /// Live bytes.
     pub fn memory(&self) -> usize {
-        self.tables.iter().flatten().map(|table| table.memory()).sum::<usize>() + self.ghost_memory()
+        self.tables().map(Table::memory).sum::<usize>() + self.ghost_memory()
     }
 
     fn ghost_memory(&self) -> usize {
@@ -137,52 +185,45 @@ impl Shard {
 
     /// Bytes of free places in pages that exist.
     pub fn free_bytes(&self) -> usize {
-        self.tables.iter().flatten().map(|table| table.free_bytes()).sum()
+        self.tables().map(Table::free_bytes).sum()
     }
 
     /// A random key of a database.
     pub fn random(&mut self, database: usize) -> Option<Pos> {
-        self.tables[database].as_deref()?.random(&mut self.rng)
+        self.slices[database].table.as_deref()?.random(&mut self.rng)
     }
 
     /// Moves entries out of one sparse page; false when there is none.
     pub fn compact_step(&mut self) -> bool {
-        self.tables.iter_mut().flatten().any(|table| table.compact_step())
+        self.slices.iter_mut().filter_map(|slice| slice.table.as_deref_mut()).any(Table::compact_step)
     }
 
+    /// What has changed since it was last asked.
     #[inline]
-    pub(crate) fn take_change(&mut self) -> Option<Change> {
-        if !std::mem::take(&mut self.changed) {
-            return None;
+    pub(crate) fn take_change(&mut self) -> Change {
+        let (mut bytes, mut due_changed) = (0, false);
+        match std::mem::replace(&mut self.changed, Changed::None) {
+            Changed::None => {}
+            Changed::One(database) => self.slices[database].publish(&mut bytes, &mut due_changed),
+            Changed::Many => self.slices.iter_mut().for_each(|slice| slice.publish(&mut bytes, &mut due_changed)),
         }
-        let (mut bytes, mut next_due, mut keys) = (self.ghost_memory() as i64, u64::MAX, 0);
-        for table in self.tables.iter_mut() {
-            if let Some(own) = table {
-                if own.is_empty() {
-                    *table = None;
-                } else {
-                    bytes += own.memory() as i64;
-                    next_due = next_due.min(own.first_deadline().unwrap_or(u64::MAX));
-                    keys += own.len();
-                }
-            }
-        }
-        let ticks = self.take_ticks(keys);
-        let change = Change { bytes: bytes - self.published, ticks, next_due };
-        self.published = bytes;
-        Some(change)
+        let ghost = self.ghost_memory();
+        bytes += ghost as i64 - self.ghost_bytes as i64;
+        self.ghost_bytes = ghost;
+        let next_due = due_changed.then(|| self.slices.iter().map(|slice| slice.due).min().unwrap_or(u64::MAX));
+        Change { bytes, ticks: self.take_ticks(), next_due }
     }
 
     /// How far the inserts move the tick of all shards. A shard counts only its own, which are as many for its size
     /// as the others'; one of so few keys that it should move more than a tick per insert moves one.
     #[inline]
-    fn take_ticks(&mut self, keys: usize) -> u32 {
-        let per_tick = (keys * self.shards / TICKS_PER_TURNOVER).max(1);
-        if self.inserts < per_tick {
+    fn take_ticks(&mut self) -> u32 {
+        if self.inserts < self.inserts_per_tick {
             return 0;
         }
-        let ticks = self.inserts / per_tick;
-        self.inserts %= per_tick;
+        let ticks = self.inserts / self.inserts_per_tick;
+        self.inserts %= self.inserts_per_tick;
+        self.inserts_per_tick = (self.len() * self.shards / TICKS_PER_TURNOVER).max(1);
         ticks as u32
     }
 
@@ -196,5 +237,20 @@ impl Shard {
                 }
             }
         }
+    }
+}
+
+impl Slice {
+    /// Drops an empty table; adds to `bytes` how they have changed, and notes if the first deadline has.
+    #[inline]
+    fn publish(&mut self, bytes: &mut i64, due_changed: &mut bool) {
+        self.table.take_if(|table| table.is_empty());
+        let (now, due) = match &self.table {
+            Some(table) => (table.memory(), table.first_deadline()),
+            None => (0, u64::MAX),
+        };
+        *bytes += now as i64 - self.bytes as i64;
+        *due_changed |= due != self.due;
+        (self.bytes, self.due) = (now, due);
     }
 }

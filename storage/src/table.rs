@@ -102,6 +102,28 @@ impl Table {
         })
     }
 
+    /// Looks a key up, and notes the access at `tick` if there is one to note.
+    #[inline]
+    pub fn access(&mut self, hash: u64, key: &[u8], tick: Option<u32>) -> Option<Entry<'_>> {
+        let (slab, mut entry) = (&self.slab, None);
+        let found = self.index.find_mut(hash, |bits| {
+            let word = Word::from_bits(bits);
+            if !word.may_match(hash) {
+                return false;
+            }
+            let candidate = Entry::read(slab.cell(word.cell()));
+            let matches = candidate.key() == key;
+            if matches {
+                entry = Some(candidate);
+            }
+            matches
+        });
+        if let (Some((_, slot)), Some(tick)) = (found, tick) {
+            *slot = Word::from_bits(*slot).touched(tick).bits();
+        }
+        entry
+    }
+
     /// The entry at a position.
     #[inline]
     pub fn entry(&self, pos: Pos) -> Entry<'_> {
@@ -380,10 +402,19 @@ impl Table {
         self.index.scan(position, |bits| each(Entry::read(self.slab.cell(Word::from_bits(bits).cell()))))
     }
 
-    /// The earliest time at which a key may be due.
+    /// A lower bound of the time at which a key is due, `u64::MAX` for none.
     #[inline]
-    pub fn first_deadline(&self) -> Option<u64> {
-        self.index.first_deadline().map(|(at, _)| at)
+    pub fn first_deadline(&self) -> u64 {
+        match self.index.earliest_deadline() {
+            NO_DEADLINE => u64::MAX,
+            at => at,
+        }
+    }
+
+    /// Whether a key may be due at `now`: if not, none has expired.
+    #[inline]
+    pub fn may_be_due(&self, now: u64) -> bool {
+        self.index.earliest_deadline() <= now
     }
 
     /// How many segments may hold keys with an expiry: all that hold some are among them.

@@ -1,8 +1,8 @@
 //! One connection: read once, run every complete command, write once.
 //!
-//! Read buffers belong to the thread: a connection keeps one only while it holds part of a command, so that idle
-//! connections cost little. While replies wait to be written nothing is read: a client that does not take its
-//! answers is not served further.
+//! Buffers belong to the thread: a connection keeps one only while it holds part of a command or replies that were
+//! not sent, so that idle connections cost little. While replies wait to be written nothing is read: a client that
+//! does not take its answers is not served further.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -11,9 +11,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
 use larder_protocol::{Batch, Limits, Parser, Reply};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -24,34 +23,36 @@ use crate::engine::{Engine, Progress};
 use crate::session::Session;
 use crate::stats::WorkerStats;
 
-/// Bytes of a thread's read buffer.
-const READ_BYTES: usize = 64 << 10;
+/// Bytes of a thread's buffer.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Commands that are prepared together.
 const BATCH: usize = 32;
 /// Replies of a pipeline are written early when they pass this.
 const WRITE_EARLY: usize = 256 << 10;
-/// What an idle connection keeps of its reply buffer.
-const KEEP_REPLY: usize = 1 << 10;
+/// Replies up to this do not count against the output buffer's limits, as in Redis.
+const UNCOUNTED_REPLY: usize = 16 << 10;
 /// The most that a read buffer grows by at once, whatever length a client announces.
 const GROW_AT_MOST: usize = 1 << 20;
 /// An inline command must end within this.
 const INLINE_BYTES: usize = 64 << 10;
 
-/// Read buffers of one thread that no connection uses.
+/// Buffers of one thread that no connection uses.
 #[derive(Default)]
-pub(super) struct Buffers(RefCell<Vec<BytesMut>>);
+pub(super) struct Buffers(RefCell<Vec<Vec<u8>>>);
 
 impl Buffers {
-    fn take(&self) -> BytesMut {
-        self.0.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(READ_BYTES))
+    #[inline]
+    fn take(&self) -> Vec<u8> {
+        self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
-    fn give(&self, mut buffer: BytesMut) {
+    #[inline]
+    fn give(&self, mut buffer: Vec<u8>) {
         /// Spare buffers of a thread.
-        const SPARE: usize = 4;
+        const SPARE: usize = 8;
         buffer.clear();
         let mut buffers = self.0.borrow_mut();
-        if buffer.capacity() >= READ_BYTES && buffer.capacity() <= 4 * READ_BYTES && buffers.len() < SPARE {
+        if buffer.capacity() >= BUFFER_BYTES && buffer.capacity() <= 4 * BUFFER_BYTES && buffers.len() < SPARE {
             buffers.push(buffer);
         }
     }
@@ -73,8 +74,10 @@ struct Connection {
     parser: Parser,
     batch: Batch,
     /// Holds data only between two reads of one command.
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     buffers: Rc<Buffers>,
+    /// What others wake this connection by, once it is registered.
+    waker: Option<Waker>,
     /// Since when the output is above its soft limit, in milliseconds; 0 if it is not.
     over_soft_since: u64,
 }
@@ -96,8 +99,9 @@ pub(super) async fn serve(
         reply: Reply::new(),
         parser: Parser::new(),
         batch: Batch::default(),
-        buffer: BytesMut::new(),
+        buffer: Vec::new(),
         buffers,
+        waker: None,
         over_soft_since: 0,
     };
     if let Err(error) = connection.run().await {
@@ -119,6 +123,7 @@ impl Connection {
                 Event::Read(count) => {
                     self.session.stats.counters.input_bytes.add(count as u64);
                     self.session.stats.counters.reads.add(1);
+                    self.reply.lend_memory(self.buffers.take());
                     let open = self.run_commands().await?;
                     self.release_buffer();
                     if !open {
@@ -129,6 +134,16 @@ impl Connection {
             }
             self.take_messages();
             self.flush().await?;
+            self.buffers.give(self.reply.take_memory());
+        }
+    }
+
+    /// Lets others wake this connection; to be called before it looks at what they may have done.
+    #[inline]
+    fn register(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.session.client.wake.register(cx.waker());
+            self.waker = Some(cx.waker().clone());
         }
     }
 
@@ -138,8 +153,8 @@ impl Connection {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
+        self.register(cx);
         let client = &self.session.client;
-        client.wake.register(cx.waker());
         if client.is_killed() {
             return Poll::Ready(Ok(Event::Killed));
         }
@@ -150,7 +165,8 @@ impl Connection {
             self.buffer = self.buffers.take();
         } else if self.buffer.len() == self.buffer.capacity() {
             let wanted = self.parser.wanted().saturating_sub(self.buffer.len());
-            self.buffer.reserve(wanted.max(self.buffer.len()).clamp(READ_BYTES, GROW_AT_MOST.max(self.buffer.len())));
+            let most = GROW_AT_MOST.max(self.buffer.len());
+            self.buffer.reserve_exact(wanted.max(self.buffer.len()).clamp(BUFFER_BYTES, most));
         }
         let read = pin!(self.socket.read_buf(&mut self.buffer)).poll(cx);
         if read.is_pending() {
@@ -168,6 +184,7 @@ impl Connection {
 
     /// Runs every complete command of the buffer; false when the connection is to be closed.
     async fn run_commands(&mut self) -> io::Result<bool> {
+        let mut done = 0;
         loop {
             let settings = self.engine.settings();
             let limits = Limits {
@@ -175,14 +192,13 @@ impl Connection {
                 max_inline: INLINE_BYTES,
                 authenticated: self.session.authenticated,
             };
-            self.batch.clear();
             // Before authentication the limits can change with each command.
             let most = if limits.authenticated { BATCH } else { 1 };
-            let parsed = self.parser.parse(&self.buffer, &mut self.batch, most, &limits);
+            let parsed = self.parser.parse(&self.buffer[done..], &mut self.batch, most, &limits);
             if !self.batch.is_empty() {
-                self.run_batch().await;
+                self.run_batch(done).await;
             }
-            bytes::Buf::advance(&mut self.buffer, self.batch.consumed());
+            done += self.batch.consumed();
             if self.session.closing || self.session.client.is_killed() {
                 return Ok(false);
             }
@@ -192,7 +208,8 @@ impl Connection {
                 return Ok(false);
             }
             // An error in the bytes after the last command shows at the next look at them.
-            if self.batch.is_empty() || self.buffer.is_empty() {
+            if self.batch.is_empty() || done == self.buffer.len() {
+                self.buffer.drain(..done);
                 return Ok(self.within_query_limit());
             }
             if self.reply.len() >= WRITE_EARLY {
@@ -201,10 +218,12 @@ impl Connection {
         }
     }
 
-    async fn run_batch(&mut self) {
+    /// Runs the commands of the batch, which was parsed from the buffer's place `start` on.
+    async fn run_batch(&mut self, start: usize) {
         let mut from = 0;
         loop {
-            match self.engine.run(&mut self.session, &self.batch, &self.buffer, from, &mut self.reply) {
+            let buffer = &self.buffer[start..];
+            match self.engine.run(&mut self.session, &self.batch, buffer, from, &mut self.reply) {
                 Progress::Done => return,
                 Progress::NeedsRoom(at) => from = at,
             }
@@ -262,26 +281,48 @@ impl Connection {
 
     /// Writes all replies.
     async fn flush(&mut self) -> io::Result<()> {
+        if self.reply.is_empty() {
+            return Ok(());
+        }
+        self.write_at_once()?;
         while !self.reply.is_empty() {
-            if self.reply.len() > KEEP_REPLY && !self.within_output_limit() {
+            if !self.within_output_limit() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
             let written = poll_fn(|cx| self.poll_write(cx)).await?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            self.session.stats.counters.output_bytes.add(written as u64);
-            self.reply.advance(written);
+            self.note_written(written)?;
         }
         self.session.stats.counters.writes.add(1);
-        self.reply.clear();
-        self.reply.shrink(KEEP_REPLY);
+        Ok(())
+    }
+
+    /// Writes what the system takes without waiting, which is mostly everything.
+    #[inline]
+    fn write_at_once(&mut self) -> io::Result<()> {
+        if self.reply.len() > UNCOUNTED_REPLY && !self.within_output_limit() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let refused = self.session.client.is_killed() && !self.session.closing;
+        match self.reply.as_slice().filter(|_| !refused).map(|bytes| self.socket.try_write(bytes)) {
+            Some(Ok(written)) => self.note_written(written),
+            Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn note_written(&mut self, count: usize) -> io::Result<()> {
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.session.stats.counters.output_bytes.add(count as u64);
+        self.reply.advance(count);
         Ok(())
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.register(cx);
         let client = &self.session.client;
-        client.wake.register(cx.waker());
         if client.is_killed() && !self.session.closing {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }

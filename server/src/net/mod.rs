@@ -124,15 +124,21 @@ pub(crate) fn start(engine: &Arc<Engine>, listeners: Listeners) -> io::Result<Ve
     let mut listeners = Some((listeners, senders));
     let mut handles = Vec::new();
     for (number, receiver) in receivers.into_iter().enumerate() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (engine, accepting) = (engine.clone(), listeners.take());
+        let (tell, told) = std::sync::mpsc::channel();
         let work = move || {
-            let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, worker(engine.clone(), number, threads, receiver, accepting));
-            // Connections that are open when the end comes close with their tasks.
-            drop(local);
+            let options = tokio::runtime::LocalOptions::default();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options);
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            let _ = tell.send(Ok(()));
+            // Connections that are open when the end comes close with the runtime and its tasks.
+            runtime.block_on(worker(engine, number, threads, receiver, accepting));
         };
         handles.push(std::thread::Builder::new().name(format!("larder-{number}")).spawn(work)?);
+        told.recv().map_err(|_| io::Error::other("a thread ended before it began"))??;
     }
     Ok(handles)
 }

@@ -16,6 +16,21 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
+impl Socket {
+    /// Writes what the system takes without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if that is nothing.
+    #[inline]
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
