@@ -197,6 +197,11 @@ impl<'a> Entry<'a> {
         self.key
     }
 
+    /// Bytes that it takes in its cell.
+    pub(crate) fn len(&self) -> usize {
+        self.value_at + self.value_len
+    }
+
     /// The time at which it expires, in milliseconds since 1970.
     #[inline]
     pub fn expiry(&self) -> Option<u64> {

@@ -216,19 +216,29 @@ impl Table {
     }
 
     /// Writes an entry over another, in its cell if that has the right size, else in a new one.
+    #[inline]
     fn rewrite(&mut self, cell: Ref, parts: Parts<'_>) -> Result<(Option<Box<Object>>, Ref), Full> {
-        let len = parts.len();
+        let new = self.new_cell(cell, parts.len())?;
+        Ok(self.write_over(cell, new, parts))
+    }
+
+    /// A cell for an entry of `len` bytes that has this one; `None` if it may stay.
+    #[inline]
+    fn new_cell(&mut self, cell: Ref, len: usize) -> Result<Option<Ref>, Full> {
         if cell_size(len) == self.slab.cell(cell).len() {
-            let bytes = self.slab.cell_mut(cell);
-            let old = entry::take(bytes);
-            parts.write(bytes);
-            return Ok((old, cell));
+            return Ok(None);
         }
-        let new = self.slab.alloc(len).ok_or(Full)?;
+        self.slab.alloc(len).map(Some).ok_or(Full)
+    }
+
+    #[inline]
+    fn write_over(&mut self, cell: Ref, new: Option<Ref>, parts: Parts<'_>) -> (Option<Box<Object>>, Ref) {
         let old = entry::take(self.slab.cell_mut(cell));
-        parts.write(self.slab.cell_mut(new));
-        self.slab.free(cell);
-        Ok((old, new))
+        parts.write(self.slab.cell_mut(new.unwrap_or(cell)));
+        if new.is_some() {
+            self.slab.free(cell);
+        }
+        (old, new.unwrap_or(cell))
     }
 
     fn note_expiry(&mut self, pos: Pos, before: Option<u64>, after: Option<u64>) {
@@ -256,6 +266,14 @@ impl Table {
 
     /// Writes an entry once more, with or without the place for an expiry.
     fn with_layout(&mut self, cell: Ref, expiry: Option<u64>) -> Result<Ref, Full> {
+        const EXPIRY_BYTES: usize = 8;
+        let entry = Entry::read(self.slab.cell(cell));
+        let len = match expiry {
+            Some(_) => entry.len() + EXPIRY_BYTES,
+            None => entry.len() - EXPIRY_BYTES,
+        };
+        // The object is taken out only when its new place is certain.
+        let new = self.new_cell(cell, len)?;
         let mut copy = std::mem::take(&mut self.scratch);
         copy.clear();
         let entry = Entry::read(self.slab.cell(cell));
@@ -277,9 +295,9 @@ impl Table {
             (None, Some((kind, raw))) => Payload::Inline { kind, bytes, raw },
             (None, None) => Payload::Int(number),
         };
-        let written = self.rewrite(cell, Parts { key, expiry, payload });
+        let (_, cell) = self.write_over(cell, new, Parts { key, expiry, payload });
         self.scratch = copy;
-        written.map(|(_, cell)| cell)
+        Ok(cell)
     }
 
     /// Lets `change` work on a value with structure. A small collection is copied out of its cell and back; a
