@@ -249,7 +249,7 @@ impl Engine {
         from: usize,
         reply: &mut Reply,
     ) -> Progress {
-        let now = self.clock.now_ms();
+        let mut now = self.clock.now_ms();
         let mut plan = std::mem::take(&mut session.plan);
         self.prepare(&mut plan, batch, buffer, from, session.db);
         let stats = session.stats.clone();
@@ -265,6 +265,10 @@ impl Engine {
             }
             if session.closing {
                 break;
+            }
+            if self.table.get(row).is_some_and(|_| !self.table.is_quick(row)) {
+                // It may have taken long, and keys have expired meanwhile.
+                now = self.clock.now_ms();
             }
         }
         session.plan = plan;

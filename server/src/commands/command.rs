@@ -401,6 +401,11 @@ impl Command {
     /// the keys that they announce; then nothing may be locked, and the command itself finds what is wrong.
     #[inline]
     pub fn each_key<'a>(&self, args: Args<'a>, mut each: impl FnMut(usize, &'a [u8], u16)) -> Option<()> {
+        if let [KeySpec { begin, find: Find::Range { last: 0, .. }, flags, .. }] = self.keys {
+            // One key, as most commands have.
+            each(*begin as usize, args.get(*begin as usize)?, *flags);
+            return Some(());
+        }
         for spec in self.keys {
             let begin = spec.begin as usize;
             let (first, last, step) = match spec.find {
