@@ -1,64 +1,98 @@
 //! The server as a program: reads the options, starts it, and ends it when it is told to.
 
-use std::process::ExitCode;
+mod log;
 
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::error::ErrorKind;
 use larder::Server;
-use larder::config::{Config, LogLevel, cli};
+use larder::config::{Config, Settings, cli};
+use log::Log;
 
 fn main() -> ExitCode {
-    let line = match cli::parse(std::env::args_os()) {
-        Ok(line) => line,
-        Err(error) => error.exit(),
-    };
-    let config = match Config::load(&line, &mut std::io::stdin()) {
-        Ok(config) => config,
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    if let Err(error) = start_log(&config) {
-        eprintln!("Can't open the log file: {error}");
-        return ExitCode::FAILURE;
     }
+}
+
+fn run() -> Result<(), String> {
+    let line = cli::parse(std::env::args_os()).map_err(refuse)?;
+    let mut config = Config::load(&line, &mut std::io::stdin()).map_err(|error| format!("\n{error}"))?;
+    let log = Arc::new(Log::start(&config).map_err(|error| format!("Can't open the log file: {error}"))?);
+    config.observe(move |settings, changed| follow(&log, settings, changed));
+    tracing::info!("Larder {} is starting, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    match config.file() {
+        Some(path) => tracing::info!("Configuration loaded from {}", path.display()),
+        None => tracing::info!("No configuration file; the defaults and the command line hold"),
+    }
+    allow_clients(config.settings());
     let server = match Server::builder().config(config).start() {
         Ok(server) => server,
         Err(error) => {
-            tracing::error!(%error, "cannot start");
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
+            tracing::error!("{error}");
+            return Err(error.to_string());
         }
     };
     if let Err(error) = end_on_signals(&server) {
         tracing::warn!(%error, "signals will end the server without notice");
     }
-    match server.address() {
-        Some(address) => tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready to accept connections"),
-        None => tracing::info!("ready; no TCP port is open"),
+    // Programs that start a server wait for this line.
+    for listener in server.listeners() {
+        tracing::info!("Ready to accept connections {listener}");
     }
     server.wait();
-    tracing::info!("ended");
-    ExitCode::SUCCESS
-}
-
-fn start_log(config: &Config) -> std::io::Result<()> {
-    let settings = config.settings();
-    let level = match settings.loglevel.get() {
-        LogLevel::Debug => tracing::level_filters::LevelFilter::DEBUG,
-        LogLevel::Verbose | LogLevel::Notice => tracing::level_filters::LevelFilter::INFO,
-        LogLevel::Warning => tracing::level_filters::LevelFilter::WARN,
-        LogLevel::Nothing => tracing::level_filters::LevelFilter::OFF,
-    };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    if settings.logfile.is_empty() {
-        log.init();
-    } else {
-        let path = config.resolve(&settings.logfile.get());
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-        log.with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();
-    }
+    tracing::warn!("Larder has ended, bye bye...");
     Ok(())
 }
+
+/// What to say of a command line that is not understood; `--help` and `--version` end here, too.
+fn refuse(error: clap::Error) -> String {
+    if error.kind() != ErrorKind::UnknownArgument {
+        error.exit();
+    }
+    let head = format!("\n*** FATAL CONFIG FILE ERROR (Larder {}) ***", env!("CARGO_PKG_VERSION"));
+    format!("{head}\nReading the command line\nBad directive or wrong number of arguments\n{error}")
+}
+
+/// What the program does after CONFIG SET.
+fn follow(log: &Log, settings: &Settings, changed: &[&'static str]) {
+    if changed.contains(&"loglevel") {
+        log.set_level(settings.loglevel.get());
+    }
+    if changed.contains(&"maxclients") {
+        allow_clients(settings);
+    }
+}
+
+/// Asks the system for as many open files as `maxclients` needs. Where it gives less, connections beyond are refused by
+/// the system, and the log says so.
+#[cfg(unix)]
+fn allow_clients(settings: &Settings) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// Files beside the clients' sockets.
+    const RESERVED: u64 = 32;
+    let wanted = settings.maxclients.get() + RESERVED;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = Rlimit { current: Some(limit.maximum.map_or(wanted, |maximum| wanted.min(maximum))), ..limit };
+    if setrlimit(Resource::Nofile, raised.clone()).is_err() || raised.current.is_some_and(|current| current < wanted) {
+        let allowed = getrlimit(Resource::Nofile).current.unwrap_or_default();
+        tracing::warn!(
+            "maxclients is {}, but the system allows {allowed} open files only; 'ulimit -n' may raise that",
+            settings.maxclients.get()
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn allow_clients(_: &Settings) {}
 
 /// Ends the server on SIGTERM and SIGINT (Ctrl-C elsewhere).
 fn end_on_signals(server: &Server) -> std::io::Result<()> {
@@ -71,16 +105,19 @@ fn end_on_signals(server: &Server) -> std::io::Result<()> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
     };
     std::thread::Builder::new().name("larder-signals".into()).spawn(move || {
-        runtime.block_on(async {
+        let name = runtime.block_on(async {
             #[cfg(unix)]
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
             }
             #[cfg(not(unix))]
-            let _ = tokio::signal::ctrl_c().await;
+            {
+                let _ = tokio::signal::ctrl_c().await;
+                "Ctrl-C"
+            }
         });
-        tracing::info!("asked to end by a signal");
+        tracing::warn!("Received {name} scheduling shutdown...");
         stop();
     })?;
     Ok(())

@@ -35,17 +35,28 @@ pub use file::{LoadError, Origin};
 pub use manual::options_markdown;
 pub use options::Settings;
 
-use kind::{error_text, path_from};
+pub(crate) use kind::error_text;
+use kind::path_from;
 use options::{Change, Row, find, rows};
 
+/// Told which options CONFIG SET has changed.
+type Observer = Box<dyn Fn(&Settings, &[&'static str]) + Send + Sync>;
+
 /// The configuration of one server.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Config {
     settings: Settings,
     /// The configuration file, absolute.
     file: Option<PathBuf>,
     /// Held while options change or are written, so that two changes do not mix.
     changing: Mutex<()>,
+    observer: Option<Observer>,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Config").field("settings", &self.settings).field("file", &self.file).finish()
+    }
 }
 
 impl Config {
@@ -77,6 +88,12 @@ impl Config {
         }
         file::load_text(&config.settings, &Origin::CommandLine, line.directives.as_bytes())?;
         Ok(config)
+    }
+
+    /// Has `observer` called after each CONFIG SET that changed something, with the names of the options: for what the
+    /// program around the server has to do then. It is called for one change at a time.
+    pub fn observe(&mut self, observer: impl Fn(&Settings, &[&'static str]) + Send + Sync + 'static) {
+        self.observer = Some(Box::new(observer));
     }
 
     /// The values.
@@ -135,6 +152,9 @@ impl Config {
                 row.kind.copy(&draft, &self.settings);
                 changed.push(row.name);
             }
+        }
+        if let Some(observer) = self.observer.as_ref().filter(|_| !changed.is_empty()) {
+            observer(&self.settings, &changed);
         }
         Ok(changed)
     }

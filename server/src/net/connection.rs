@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use larder_protocol::{Batch, Limits, Parser, Reply};
@@ -34,6 +35,8 @@ const WRITE_EARLY: usize = 256 << 10;
 const KEEP_REPLY: usize = 1 << 10;
 /// The most that a read buffer grows by at once, whatever length a client announces.
 const GROW_AT_MOST: usize = 1 << 20;
+/// How often the output limits of a client are looked at that does not read.
+const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// An inline command must end within this.
 const INLINE_BYTES: usize = 64 << 10;
 
@@ -266,7 +269,13 @@ impl Connection {
             if self.reply.len() > KEEP_REPLY && !self.within_output_limit() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            let written = poll_fn(|cx| self.poll_write(cx)).await?;
+            let written = match poll_fn(|cx| Poll::Ready(self.poll_write(cx))).await {
+                Poll::Ready(written) => written?,
+                Poll::Pending => match self.write_in_time().await {
+                    Some(written) => written?,
+                    None => continue,
+                },
+            };
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -277,6 +286,12 @@ impl Connection {
         self.reply.clear();
         self.reply.shrink(KEEP_REPLY);
         Ok(())
+    }
+
+    /// Waits until the client takes something; `None` from time to time, to look at the limits again: the soft limit
+    /// passes while nothing happens.
+    async fn write_in_time(&mut self) -> Option<io::Result<usize>> {
+        tokio::time::timeout(LIMITS_EVERY, poll_fn(|cx| self.poll_write(cx))).await.ok()
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
