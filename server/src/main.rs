@@ -30,6 +30,11 @@ fn run() -> Result<(), String> {
         Some(path) => tracing::info!("Configuration loaded from {}", path.display()),
         None => tracing::info!("No configuration file; the defaults and the command line hold"),
     }
+    if !config.passed_over().is_empty() {
+        tracing::warn!("Options without effect: {}", config.passed_over().join(", "));
+    }
+    let pid_file = Some(config.settings().pidfile.get()).filter(|path| !path.is_empty());
+    let pid_file = pid_file.map(|path| config.resolve(&path));
     allow_clients(config.settings());
     let server = match Server::builder().config(config).start() {
         Ok(server) => server,
@@ -41,11 +46,20 @@ fn run() -> Result<(), String> {
     if let Err(error) = end_on_signals(&server) {
         tracing::warn!(%error, "signals will end the server without notice");
     }
+    if let Some(path) = &pid_file
+        && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+    {
+        tracing::warn!("Failed to write PID file {}: {error}", path.display());
+    }
     // Programs that start a server wait for this line.
     for listener in server.listeners() {
         tracing::info!("Ready to accept connections {listener}");
     }
     server.wait();
+    if let Some(path) = &pid_file {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(path);
+    }
     tracing::warn!("Larder has ended, bye bye...");
     Ok(())
 }

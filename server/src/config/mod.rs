@@ -48,6 +48,8 @@ pub struct Config {
     settings: Settings,
     /// The configuration file, absolute.
     file: Option<PathBuf>,
+    /// Options that were given and that Larder has no use for.
+    passed_over: Vec<&'static str>,
     /// Held while options change or are written, so that two changes do not mix.
     changing: Mutex<()>,
     observer: Option<Observer>,
@@ -67,8 +69,8 @@ impl Config {
 
     /// The defaults, changed by the lines of a configuration file.
     pub fn from_text(text: &str) -> Result<Self, LoadError> {
-        let config = Self::new();
-        file::load_text(&config.settings, &Origin::Text, text.as_bytes())?;
+        let mut config = Self::new();
+        config.passed_over = file::load_text(&config.settings, &Origin::Text, text.as_bytes())?;
         Ok(config)
     }
 
@@ -78,15 +80,16 @@ impl Config {
         if let Some(path) = &line.file {
             let unreadable = |error| LoadError::Unreadable { path: path.clone(), error };
             config.file = Some(std::path::absolute(path).map_err(unreadable)?);
-            file::load_file(&config.settings, path)?;
+            config.passed_over = file::load_file(&config.settings, path)?;
         }
         if line.standard_input {
             let mut text = Vec::new();
             let unreadable = |error| LoadError::Unreadable { path: PathBuf::from("-"), error };
             standard_input.read_to_end(&mut text).map_err(unreadable)?;
-            file::load_text(&config.settings, &Origin::StandardInput, &text)?;
+            config.passed_over.extend(file::load_text(&config.settings, &Origin::StandardInput, &text)?);
         }
-        file::load_text(&config.settings, &Origin::CommandLine, line.directives.as_bytes())?;
+        let directives = line.directives.as_bytes();
+        config.passed_over.extend(file::load_text(&config.settings, &Origin::CommandLine, directives)?);
         Ok(config)
     }
 
@@ -104,6 +107,12 @@ impl Config {
     /// The configuration file, absolute; `None` if there is none.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+
+    /// Options that were given and have no effect, as they concern what Larder has not: see
+    /// [`PASSED_OVER`](options::PASSED_OVER).
+    pub fn passed_over(&self) -> &[&'static str] {
+        &self.passed_over
     }
 
     /// A path of an option such as `logfile` or `unixsocket`, taken from `dir` if it is relative.

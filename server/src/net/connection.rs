@@ -90,6 +90,7 @@ pub(super) async fn serve(
     stats: Arc<WorkerStats>,
     buffers: Rc<Buffers>,
 ) {
+    tracing::debug!("Accepted {}", client.addresses.peer);
     engine.clients().add(client.clone());
     let session = Session::new(&engine, client, stats);
     let mut connection = Connection {
@@ -106,6 +107,7 @@ pub(super) async fn serve(
     if let Err(error) = connection.run().await {
         tracing::debug!(client = connection.session.client.id, %error, "connection lost");
     }
+    tracing::debug!("Client closed connection {}", connection.session.client.addresses.peer);
     connection.session.leave(&connection.engine);
     connection.engine.clients().remove(connection.session.client.id);
     if !connection.session.client.is_killed() {
