@@ -30,7 +30,7 @@ pub fn options_markdown() -> String {
         }
     }
     let names: Vec<String> = PASSED_OVER.iter().map(|name| format!("`{name}`")).collect();
-    let _ = write!(manual, "{PASSED}{}.\n", names.join(", "));
+    let _ = writeln!(manual, "{PASSED}{}.", names.join(", "));
     manual
 }
 
