@@ -444,10 +444,10 @@ impl Table {
         });
     }
 
-    /// Empties one sparse page by moving its entries; false when no page is sparse enough.
+    /// Empties one sparse page by moving its entries, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {
-            return false;
+            return self.index.give_back_step();
         };
         let mut cells = Vec::new();
         self.slab.live_cells(page, &mut cells);
