@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use larder_benches::requests::key;
 use larder_storage::hasher::Hasher;
 use larder_storage::region::Regions;
@@ -39,20 +39,20 @@ fn bench(criterion: &mut Criterion) {
         let keys: Vec<Vec<u8>> = (0..200_000).map(|_| key(rng.below(size))).collect();
         let absent: Vec<Vec<u8>> = (0..200_000).map(|_| key(size + rng.below(size))).collect();
         let mut present = keys.iter().cycle();
-        criterion.bench_function(BenchmarkId::new("find", size), |bencher| {
+        criterion.bench_function(&format!("find, {size} keys"), |bencher| {
             bencher.iter(|| {
                 let key = present.next().map_or(&[][..], Vec::as_slice);
                 black_box(table.find(env.hasher.hash(key), key))
             });
         });
         let mut missing = absent.iter().cycle();
-        criterion.bench_function(BenchmarkId::new("find absent", size), |bencher| {
+        criterion.bench_function(&format!("find absent, {size} keys"), |bencher| {
             bencher.iter(|| {
                 let key = missing.next().map_or(&[][..], Vec::as_slice);
                 black_box(table.find(env.hasher.hash(key), key))
             });
         });
-        criterion.bench_function(BenchmarkId::new("remove and insert", size), |bencher| {
+        criterion.bench_function(&format!("remove and insert, {size} keys"), |bencher| {
             bencher.iter(|| {
                 let key = present.next().map_or(&[][..], Vec::as_slice);
                 let hash = env.hasher.hash(key);
