@@ -36,6 +36,7 @@ fn run() -> Result<(), String> {
     let pid_file = Some(config.settings().pidfile.get()).filter(|path| !path.is_empty());
     let pid_file = pid_file.map(|path| config.resolve(&path));
     allow_clients(config.settings());
+    let signals = Signals::listen();
     let server = match Server::builder().config(config).start() {
         Ok(server) => server,
         Err(error) => {
@@ -43,7 +44,7 @@ fn run() -> Result<(), String> {
             return Err(error.to_string());
         }
     };
-    if let Err(error) = end_on_signals(&server) {
+    if let Err(error) = signals.and_then(|signals| signals.end(&server)) {
         tracing::warn!(%error, "signals will end the server without notice");
     }
     if let Some(path) = &pid_file
@@ -108,31 +109,57 @@ fn allow_clients(settings: &Settings) {
 #[cfg(not(unix))]
 fn allow_clients(_: &Settings) {}
 
-/// Ends the server on SIGTERM and SIGINT (Ctrl-C elsewhere).
-fn end_on_signals(server: &Server) -> std::io::Result<()> {
-    let stop = server.stopper();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// The signals that end the server: SIGTERM and SIGINT (Ctrl-C elsewhere). They are listened for before the server
+/// answers anybody, so that one that comes early ends it as gracefully.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
     #[cfg(unix)]
-    let (mut terminate, mut interrupt) = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let _context = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
-    std::thread::Builder::new().name("larder-signals".into()).spawn(move || {
-        let name = runtime.block_on(async {
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        #[cfg(unix)]
+        let (terminate, interrupt) = {
+            use tokio::signal::unix::{SignalKind, signal};
+            let _context = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Self {
+            runtime,
             #[cfg(unix)]
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
+            terminate,
+            #[cfg(unix)]
+            interrupt,
+        })
+    }
+
+    /// Ends the server when one of them comes.
+    fn end(mut self, server: &Server) -> std::io::Result<()> {
+        let stop = server.stopper();
+        std::thread::Builder::new().name("larder-signals".into()).spawn(move || {
+            let name = self.wait();
+            tracing::warn!("Received {name} scheduling shutdown...");
+            stop();
+        })?;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> &'static str {
+        self.runtime.block_on(async {
+            #[cfg(unix)]
+            return tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+            };
             #[cfg(not(unix))]
             {
                 let _ = tokio::signal::ctrl_c().await;
                 "Ctrl-C"
             }
-        });
-        tracing::warn!("Received {name} scheduling shutdown...");
-        stop();
-    })?;
-    Ok(())
+        })
+    }
 }
