@@ -27,11 +27,14 @@ fn parse(criterion: &mut Criterion) {
     }
 }
 
+/// Writes one reply.
+type Write = fn(&mut Reply, &[u8]);
+
 fn reply(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("reply");
     group.throughput(Throughput::Elements(DEPTH as u64));
     let value = [b'v'; 64];
-    let kinds: [(&str, fn(&mut Reply, &[u8])); 5] = [
+    let kinds: [(&str, Write); 5] = [
         ("ok", |reply, _| reply.ok()),
         ("bulk of 64 bytes", |reply, value| reply.bulk(value)),
         ("integer", |reply, value| reply.int(value.len() as i64 * 1_000_003)),

@@ -97,7 +97,7 @@ fn allow_clients(settings: &Settings) {
         return;
     }
     let raised = Rlimit { current: Some(limit.maximum.map_or(wanted, |maximum| wanted.min(maximum))), ..limit };
-    if setrlimit(Resource::Nofile, raised.clone()).is_err() || raised.current.is_some_and(|current| current < wanted) {
+    if setrlimit(Resource::Nofile, raised).is_err() || raised.current.is_some_and(|current| current < wanted) {
         let allowed = getrlimit(Resource::Nofile).current.unwrap_or_default();
         tracing::warn!(
             "maxclients is {}, but the system allows {allowed} open files only; 'ulimit -n' may raise that",
