@@ -13,8 +13,8 @@ use crate::stats::WorkerStats;
 
 /// How long connections may wait for a slice of this work.
 const SLICE: Duration = Duration::from_micros(100);
-/// How often a thread looks for work.
-const TICK: Duration = Duration::from_millis(10);
+/// How often a thread looks for work, in looks per `hz`: ten times as often as Redis, as what is due shall be done soon.
+const LOOKS_PER_HZ: u64 = 10;
 /// Segments that one lock of a shard may look through.
 const SEGMENTS_PER_LOCK: usize = 4;
 /// Keys that one lock of a shard may remove.
@@ -29,7 +29,7 @@ pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stat
             busy = slice(&engine, number, threads, &stats);
             tokio::task::yield_now().await;
         }
-        tokio::time::sleep(TICK).await;
+        tokio::time::sleep(pause(engine.settings().hz.get())).await;
         if number != 0 {
             continue;
         }
@@ -42,10 +42,21 @@ pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stat
     }
 }
 
+/// The pause between two looks for work.
+fn pause(hz: u64) -> Duration {
+    Duration::from_millis((1000 / (LOOKS_PER_HZ * hz.max(1))).max(1))
+}
+
+/// How long the sweep may hold connections up: a quarter more per step of `active-expire-effort`.
+fn sweep_slice(effort: u64) -> Duration {
+    SLICE * (3 + effort as u32) / 4
+}
+
 /// One slice of work; whether more is at hand.
 fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) -> bool {
+    let budget = sweep_slice(engine.settings().active_expire_effort.get());
     let mut more =
-        engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, SLICE);
+        engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, budget);
     if number == 0 {
         more |= engine.free_garbage(SLICE);
         more |= engine.evictor().relieve(engine, stats);
@@ -125,5 +136,16 @@ fn every_second(engine: &Engine) {
         if !listens && now.saturating_sub(facts.active_ms.load(Relaxed)) > timeout {
             client.kill();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_give_the_time_of_background_work() {
+        assert_eq!([1, 10, 100, 500].map(|hz| pause(hz).as_millis()), [100, 10, 1, 1]);
+        assert_eq!([1, 2, 5, 10].map(|effort| sweep_slice(effort).as_micros()), [100, 125, 200, 325]);
     }
 }

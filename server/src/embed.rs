@@ -83,7 +83,7 @@ impl Builder {
         };
         let seed = self.seed.unwrap_or_else(random_seed);
         let engine = Engine::make(config, self.clock.unwrap_or(Clock::System), seed, self.recorder);
-        Ok(Server { engine, picks_port, address: None, threads: Vec::new() })
+        Ok(Server { engine, picks_port, address: None, listeners: &[], threads: Vec::new() })
     }
 
     /// Makes a server and starts its threads, listening on a free port unless one is set.
@@ -95,6 +95,7 @@ impl Builder {
             self.build().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let listeners = net::Listeners::open(&server.engine, server.picks_port)?;
         server.address = listeners.address();
+        server.listeners = listeners.kinds();
         server.threads = net::start(&server.engine, listeners)?;
         Ok(server)
     }
@@ -105,6 +106,7 @@ pub struct Server {
     engine: Arc<Engine>,
     picks_port: bool,
     address: Option<SocketAddr>,
+    listeners: &'static [&'static str],
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -117,6 +119,11 @@ impl Server {
     /// The TCP address that it listens on.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// The kinds of socket that it listens on: `tcp`, `unix`.
+    pub fn listeners(&self) -> &'static [&'static str] {
+        self.listeners
     }
 
     /// A connection without a socket.

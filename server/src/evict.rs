@@ -4,7 +4,9 @@
 //! that the change has its effects, and the policy follows the option. One thread evicts at a time; the lock is taken
 //! before shards and never while one is held.
 
-use larder_storage::evict::{Choice, Chooser, Rebase, Rule, Selection};
+use std::time::{Duration, Instant};
+
+use larder_storage::evict::{Choice, Chooser, Rebase, Rule, SAMPLE, Selection};
 use larder_storage::keyspace::ShardSet;
 use parking_lot::Mutex;
 
@@ -13,10 +15,10 @@ use crate::engine::Engine;
 use crate::locked::Locked;
 use crate::stats::WorkerStats;
 
-/// Victims of one step.
-const VICTIMS: usize = 64;
-/// Searches of one step: not each finds a victim that still stands.
-const SEARCHES: usize = 256;
+/// Searches between two looks at the time.
+const SEARCHES: usize = 16;
+/// `maxmemory-samples` at which a sample has as many entries as the policies were measured with.
+const USUAL_SAMPLES: usize = 5;
 /// Segments whose histories one step brings up to date.
 const REBASED: u32 = 64;
 
@@ -42,16 +44,20 @@ impl Evictor {
         Self { chooser: Mutex::new(Chooser::new(seed)), rebase: Mutex::new(Rebase::new(0)) }
     }
 
-    /// Evicts until `limit` bytes are used, 64 keys at most. Must not be called while shards are held.
+    /// Evicts until `limit` bytes are used, or for as long as a step may take. Must not be called while shards are held.
     pub(crate) fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
+        let settings = engine.settings();
         let mut chooser = self.chooser.lock();
         chooser.select(engine.keyspace(), selection(engine));
-        let mut victims = 0;
-        for _ in 0..SEARCHES {
+        chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
+        let started = Instant::now();
+        for search in 1.. {
             if engine.keyspace().used_memory() as u64 <= limit {
                 return Room::Enough;
             }
-            if victims == VICTIMS {
+            if search % SEARCHES == 0
+                && step_time(settings.maxmemory_eviction_tenacity.get()).is_some_and(|most| started.elapsed() > most)
+            {
                 return Room::More;
             }
             match chooser.next(engine.keyspace()) {
@@ -62,7 +68,6 @@ impl Evictor {
                     let stands = locked.shards().only().and_then(|guarded| victim.stands(&guarded.shard));
                     if let Some(hash) = stands {
                         locked.evict(hash, victim.pos);
-                        victims += 1;
                     }
                 }
                 Choice::Later => {}
@@ -87,6 +92,18 @@ impl Evictor {
     }
 }
 
+/// How long a step may take at this `maxmemory-eviction-tenacity`, with Redis's formula; `None` is until it is done.
+fn step_time(tenacity: u64) -> Option<Duration> {
+    /// Where time begins to grow exponentially, and what a point is worth below that.
+    const USUAL: u64 = 10;
+    const POINT_US: u64 = 50;
+    match tenacity {
+        0..=USUAL => Some(Duration::from_micros(POINT_US * tenacity)),
+        100.. => None,
+        more => Some(Duration::from_micros(((POINT_US * USUAL) as f64 * 1.15f64.powi((more - USUAL) as i32)) as u64)),
+    }
+}
+
 fn selection(engine: &Engine) -> Option<Selection> {
     let (rule, volatile) = match engine.settings().maxmemory_policy.get() {
         MaxmemoryPolicy::Noeviction => return None,
@@ -103,6 +120,7 @@ fn selection(engine: &Engine) -> Option<Selection> {
 
 #[cfg(test)]
 mod tests {
+    use super::step_time;
     use crate::{Connection, Server, Value};
 
     const LIMIT: usize = 6 << 20;
@@ -158,6 +176,37 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn time_grows_with_tenacity() {
+        let step = |tenacity| step_time(tenacity).unwrap().as_micros();
+        assert_eq!((step(0), step(5), step(10)), (0, 250, 500));
+        assert_eq!(step(11), 575);
+        assert!((120_000_000..130_000_000).contains(&step(99)), "two minutes: {}", step(99));
+        assert_eq!(step_time(100), None);
+    }
+
+    #[test]
+    fn more_samples_find_better_victims() {
+        /// How many keys are left that exact LRU would have evicted.
+        fn old_keys_left(samples: &str) -> usize {
+            let options = [("maxmemory", "1mb"), ("maxmemory-policy", "allkeys-lru"), ("maxmemory-samples", samples)];
+            let builder =
+                options.into_iter().fold(Server::builder().seed(3), |it, (name, value)| it.option(name, value));
+            let server = builder.build().unwrap();
+            let mut connection = server.connect();
+            for number in 0..12_000 {
+                connection.execute(["SET", &format!("key:{number}"), &"v".repeat(100)]);
+            }
+            let here: Vec<usize> = (0..12_000)
+                .filter(|number| connection.execute(["GET", &format!("key:{number}")]) != Value::Null)
+                .collect();
+            // Exact LRU would have kept the last ones and no other.
+            here.iter().filter(|number| **number < 12_000 - here.len()).count()
+        }
+        let (few, many) = (old_keys_left("1"), old_keys_left("64"));
+        assert!(few > 2 * many, "{few} old keys are left with 1, {many} with 64");
     }
 
     #[test]

@@ -1,87 +1,165 @@
 //! The server as a program: reads the options, starts it, and ends it when it is told to.
 
-use std::process::ExitCode;
+mod log;
 
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::error::ErrorKind;
 use larder::Server;
-use larder::config::{Config, LogLevel, cli};
+use larder::config::{Config, Settings, cli};
+use log::Log;
 
 fn main() -> ExitCode {
-    let line = match cli::parse(std::env::args_os()) {
-        Ok(line) => line,
-        Err(error) => error.exit(),
-    };
-    let config = match Config::load(&line, &mut std::io::stdin()) {
-        Ok(config) => config,
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    if let Err(error) = start_log(&config) {
-        eprintln!("Can't open the log file: {error}");
-        return ExitCode::FAILURE;
     }
+}
+
+fn run() -> Result<(), String> {
+    let line = cli::parse(std::env::args_os()).map_err(refuse)?;
+    let mut config = Config::load(&line, &mut std::io::stdin()).map_err(|error| format!("\n{error}"))?;
+    let log = Arc::new(Log::start(&config).map_err(|error| format!("Can't open the log file: {error}"))?);
+    config.observe(move |settings, changed| follow(&log, settings, changed));
+    tracing::info!("Larder {} is starting, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    match config.file() {
+        Some(path) => tracing::info!("Configuration loaded from {}", path.display()),
+        None => tracing::info!("No configuration file; the defaults and the command line hold"),
+    }
+    if !config.passed_over().is_empty() {
+        tracing::warn!("Options without effect: {}", config.passed_over().join(", "));
+    }
+    let pid_file = Some(config.settings().pidfile.get()).filter(|path| !path.is_empty());
+    let pid_file = pid_file.map(|path| config.resolve(&path));
+    allow_clients(config.settings());
+    let signals = Signals::listen();
     let server = match Server::builder().config(config).start() {
         Ok(server) => server,
         Err(error) => {
-            tracing::error!(%error, "cannot start");
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
+            tracing::error!("{error}");
+            return Err(error.to_string());
         }
     };
-    if let Err(error) = end_on_signals(&server) {
+    if let Err(error) = signals.and_then(|signals| signals.end(&server)) {
         tracing::warn!(%error, "signals will end the server without notice");
     }
-    match server.address() {
-        Some(address) => tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready to accept connections"),
-        None => tracing::info!("ready; no TCP port is open"),
+    if let Some(path) = &pid_file
+        && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+    {
+        tracing::warn!("Failed to write PID file {}: {error}", path.display());
+    }
+    // Programs that start a server wait for this line.
+    for listener in server.listeners() {
+        tracing::info!("Ready to accept connections {listener}");
     }
     server.wait();
-    tracing::info!("ended");
-    ExitCode::SUCCESS
-}
-
-fn start_log(config: &Config) -> std::io::Result<()> {
-    let settings = config.settings();
-    let level = match settings.loglevel.get() {
-        LogLevel::Debug => tracing::level_filters::LevelFilter::DEBUG,
-        LogLevel::Verbose | LogLevel::Notice => tracing::level_filters::LevelFilter::INFO,
-        LogLevel::Warning => tracing::level_filters::LevelFilter::WARN,
-        LogLevel::Nothing => tracing::level_filters::LevelFilter::OFF,
-    };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    if settings.logfile.is_empty() {
-        log.init();
-    } else {
-        let path = config.resolve(&settings.logfile.get());
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-        log.with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();
+    if let Some(path) = &pid_file {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(path);
     }
+    tracing::warn!("Larder has ended, bye bye...");
     Ok(())
 }
 
-/// Ends the server on SIGTERM and SIGINT (Ctrl-C elsewhere).
-fn end_on_signals(server: &Server) -> std::io::Result<()> {
-    let stop = server.stopper();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// What to say of a command line that is not understood; `--help` and `--version` end here, too.
+fn refuse(error: clap::Error) -> String {
+    if error.kind() != ErrorKind::UnknownArgument {
+        error.exit();
+    }
+    let head = format!("\n*** FATAL CONFIG FILE ERROR (Larder {}) ***", env!("CARGO_PKG_VERSION"));
+    format!("{head}\nReading the command line\nBad directive or wrong number of arguments\n{error}")
+}
+
+/// What the program does after CONFIG SET.
+fn follow(log: &Log, settings: &Settings, changed: &[&'static str]) {
+    if changed.contains(&"loglevel") {
+        log.set_level(settings.loglevel.get());
+    }
+    if changed.contains(&"maxclients") {
+        allow_clients(settings);
+    }
+}
+
+/// Asks the system for as many open files as `maxclients` needs. Where it gives less, connections beyond are refused by
+/// the system, and the log says so.
+#[cfg(unix)]
+fn allow_clients(settings: &Settings) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// Files beside the clients' sockets.
+    const RESERVED: u64 = 32;
+    let wanted = settings.maxclients.get() + RESERVED;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = Rlimit { current: Some(limit.maximum.map_or(wanted, |maximum| wanted.min(maximum))), ..limit };
+    if setrlimit(Resource::Nofile, raised).is_err() || raised.current.is_some_and(|current| current < wanted) {
+        let allowed = getrlimit(Resource::Nofile).current.unwrap_or_default();
+        tracing::warn!(
+            "maxclients is {}, but the system allows {allowed} open files only; 'ulimit -n' may raise that",
+            settings.maxclients.get()
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn allow_clients(_: &Settings) {}
+
+/// The signals that end the server: SIGTERM and SIGINT (Ctrl-C elsewhere). They are listened for before the server
+/// answers anybody, so that one that comes early ends it as gracefully.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
     #[cfg(unix)]
-    let (mut terminate, mut interrupt) = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let _context = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
-    std::thread::Builder::new().name("larder-signals".into()).spawn(move || {
-        runtime.block_on(async {
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        #[cfg(unix)]
+        let (terminate, interrupt) = {
+            use tokio::signal::unix::{SignalKind, signal};
+            let _context = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Self {
+            runtime,
             #[cfg(unix)]
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            terminate,
+            #[cfg(unix)]
+            interrupt,
+        })
+    }
+
+    /// Ends the server when one of them comes.
+    fn end(mut self, server: &Server) -> std::io::Result<()> {
+        let stop = server.stopper();
+        std::thread::Builder::new().name("larder-signals".into()).spawn(move || {
+            let name = self.wait();
+            tracing::warn!("Received {name} scheduling shutdown...");
+            stop();
+        })?;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> &'static str {
+        self.runtime.block_on(async {
+            #[cfg(unix)]
+            return tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+            };
             #[cfg(not(unix))]
-            let _ = tokio::signal::ctrl_c().await;
-        });
-        tracing::info!("asked to end by a signal");
-        stop();
-    })?;
-    Ok(())
+            {
+                let _ = tokio::signal::ctrl_c().await;
+                "Ctrl-C"
+            }
+        })
+    }
 }

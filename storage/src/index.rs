@@ -16,6 +16,9 @@
 //! the segment (or its overflow chain) that its hash addresses; a segment with a deadline stands in `deadlines`
 //! under just that deadline and is marked.
 
+mod give_back;
+mod random;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cpu::{matching_bytes, prefetch};

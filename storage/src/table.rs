@@ -12,7 +12,7 @@ use crate::hasher::Hasher;
 use smallvec::SmallVec;
 
 use crate::cpu::prefetch;
-use crate::index::{Index, NO_DEADLINE, Pos, SLOTS};
+use crate::index::{Index, NO_DEADLINE, Pos};
 use crate::rng::Rng;
 use crate::slab::{Ref, Slab, cell_size};
 use crate::types::Env;
@@ -377,20 +377,7 @@ impl Table {
 
     /// A random key, each as likely as any other.
     pub fn random(&self, rng: &mut Rng) -> Option<Pos> {
-        if self.is_empty() {
-            return None;
-        }
-        let segments = self.index.segments() as u64;
-        // Places are drawn until one is taken, so that crowded segments are not neglected.
-        for _ in 0..1000 {
-            let (segment, slot) = (rng.below(segments) as u32, rng.below(SLOTS as u64) as u8);
-            if let Some((pos, _)) = self.index.slots(segment).find(|(pos, _)| pos.slot == slot) {
-                return Some(pos);
-            }
-        }
-        let first = rng.below(segments) as u32;
-        let order = (first..segments as u32).chain(0..first);
-        order.flat_map(|segment| self.index.slots(segment)).next().map(|(pos, _)| pos)
+        self.index.random(rng)
     }
 
     /// Segment numbers run below this.
@@ -506,10 +493,10 @@ impl Table {
         });
     }
 
-    /// Empties one sparse page by moving its entries; false when no page is sparse enough.
+    /// Empties one sparse page by moving its entries, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {
-            return false;
+            return self.index.give_back_step();
         };
         let mut cells = Vec::new();
         self.slab.live_cells(page, &mut cells);

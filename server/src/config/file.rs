@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::kind::{error_text, path_from};
-use super::options::{Settings, find};
+use super::options::{Settings, find, passed_over};
 use super::value::split_words;
 use crate::glob;
 
@@ -80,49 +80,64 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Carries out every directive of a file.
-pub(super) fn load_file(settings: &Settings, path: &Path) -> Result<(), LoadError> {
-    include_file(settings, path, 0)
+/// Carries out every directive of a file; gives the options that were passed over.
+pub(super) fn load_file(settings: &Settings, path: &Path) -> Result<Vec<&'static str>, LoadError> {
+    let mut loader = Loader { settings, passed_over: Vec::new() };
+    loader.include_file(path, 0)?;
+    Ok(loader.passed_over)
 }
 
-/// Carries out every directive of a text.
-pub(super) fn load_text(settings: &Settings, origin: &Origin, text: &[u8]) -> Result<(), LoadError> {
-    include_text(settings, origin, text, 0)
+/// Carries out every directive of a text; gives the options that were passed over.
+pub(super) fn load_text(settings: &Settings, origin: &Origin, text: &[u8]) -> Result<Vec<&'static str>, LoadError> {
+    let mut loader = Loader { settings, passed_over: Vec::new() };
+    loader.include_text(origin, text, 0)?;
+    Ok(loader.passed_over)
 }
 
-fn include_file(settings: &Settings, path: &Path, depth: usize) -> Result<(), LoadError> {
-    let text = fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
-    include_text(settings, &Origin::File(path.to_owned()), &text, depth)
+/// What directives change.
+struct Loader<'a> {
+    settings: &'a Settings,
+    passed_over: Vec<&'static str>,
 }
 
-fn include_text(settings: &Settings, origin: &Origin, text: &[u8], depth: usize) -> Result<(), LoadError> {
-    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.trim_ascii();
-        if line.is_empty() || line.starts_with(b"#") {
-            continue;
-        }
-        let at_line = |message: String| LoadError::Directive {
-            origin: origin.clone(),
-            line: index + 1,
-            text: String::from_utf8_lossy(line).into_owned(),
-            message,
-        };
-        let words = split_words(line).ok_or_else(|| at_line("Unbalanced quotes in configuration line".into()))?;
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        match words.as_slice() {
-            [name, pattern] if name.eq_ignore_ascii_case(b"include") => {
-                if depth == MAX_INCLUDES {
-                    return Err(at_line("Files include each other too deeply".into()));
-                }
-                for path in included(settings, pattern) {
-                    include_file(settings, &path, depth + 1)?;
-                }
-            }
-            [name, values @ ..] => carry_out(settings, name, values).map_err(at_line)?,
-            [] => {}
-        }
+impl Loader<'_> {
+    fn include_file(&mut self, path: &Path, depth: usize) -> Result<(), LoadError> {
+        let text = fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
+        self.include_text(&Origin::File(path.to_owned()), &text, depth)
     }
-    Ok(())
+
+    fn include_text(&mut self, origin: &Origin, text: &[u8], depth: usize) -> Result<(), LoadError> {
+        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let at_line = |message: String| LoadError::Directive {
+                origin: origin.clone(),
+                line: index + 1,
+                text: String::from_utf8_lossy(line).into_owned(),
+                message,
+            };
+            let words = split_words(line).ok_or_else(|| at_line("Unbalanced quotes in configuration line".into()))?;
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            match words.as_slice() {
+                [name, pattern] if name.eq_ignore_ascii_case(b"include") => {
+                    if depth == MAX_INCLUDES {
+                        return Err(at_line("Files include each other too deeply".into()));
+                    }
+                    for path in included(self.settings, pattern) {
+                        self.include_file(&path, depth + 1)?;
+                    }
+                }
+                [name, values @ ..] => match passed_over(name).filter(|_| !values.is_empty()) {
+                    Some(name) => self.passed_over.push(name),
+                    None => carry_out(self.settings, name, values).map_err(at_line)?,
+                },
+                [] => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Sets one option from the words behind its name.

@@ -350,7 +350,7 @@ pub(super) fn path_from(bytes: &[u8]) -> std::path::PathBuf {
 }
 
 /// The system's text for an error, as C's strerror gives it.
-pub(super) fn error_text(error: &io::Error) -> String {
+pub(crate) fn error_text(error: &io::Error) -> String {
     let text = match error.kind() {
         io::ErrorKind::NotFound => "No such file or directory".to_owned(),
         _ => error.to_string(),

@@ -2,13 +2,17 @@
 
 use std::fmt::Write;
 
-use super::options::{Change, Row, SECTIONS, Settings};
+use super::options::{Change, PASSED_OVER, Row, SECTIONS, Settings};
 
 const HEAD: &str = "# Options\n\n\
     Generated from the table in `server/src/config/options.rs`.\n\n\
     Options stand in a configuration file (`name value`), on the command line (`--name value`), and in CONFIG SET. Sizes\n\
     take a unit: `k` is 1000 bytes, `kb` 1024, and likewise `m`, `mb`, `g`, `gb`. *Changes* tells whether CONFIG SET may\n\
     change the option: *yes*, *protected* (only where `enable-protected-configs` allows it) or *at start* (never).\n";
+
+const PASSED: &str = "\n## Passed over\n\n\
+    These stand in a usual redis.conf and concern what Larder has not, or not yet. In a file and on the command line they are\n\
+    passed over, and the log names them; to CONFIG GET and SET they are unknown.\n\n";
 
 /// The manual as Markdown: a table per section.
 pub fn options_markdown() -> String {
@@ -25,6 +29,8 @@ pub fn options_markdown() -> String {
             manual.push_str(&manual_row(row, &defaults));
         }
     }
+    let names: Vec<String> = PASSED_OVER.iter().map(|name| format!("`{name}`")).collect();
+    let _ = writeln!(manual, "{PASSED}{}.", names.join(", "));
     manual
 }
 

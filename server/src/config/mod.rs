@@ -35,17 +35,30 @@ pub use file::{LoadError, Origin};
 pub use manual::options_markdown;
 pub use options::Settings;
 
-use kind::{error_text, path_from};
+pub(crate) use kind::error_text;
+use kind::path_from;
 use options::{Change, Row, find, rows};
 
+/// Told which options CONFIG SET has changed.
+type Observer = Box<dyn Fn(&Settings, &[&'static str]) + Send + Sync>;
+
 /// The configuration of one server.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Config {
     settings: Settings,
     /// The configuration file, absolute.
     file: Option<PathBuf>,
+    /// Options that were given and that Larder has no use for.
+    passed_over: Vec<&'static str>,
     /// Held while options change or are written, so that two changes do not mix.
     changing: Mutex<()>,
+    observer: Option<Observer>,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Config").field("settings", &self.settings).field("file", &self.file).finish()
+    }
 }
 
 impl Config {
@@ -56,8 +69,8 @@ impl Config {
 
     /// The defaults, changed by the lines of a configuration file.
     pub fn from_text(text: &str) -> Result<Self, LoadError> {
-        let config = Self::new();
-        file::load_text(&config.settings, &Origin::Text, text.as_bytes())?;
+        let mut config = Self::new();
+        config.passed_over = file::load_text(&config.settings, &Origin::Text, text.as_bytes())?;
         Ok(config)
     }
 
@@ -67,16 +80,23 @@ impl Config {
         if let Some(path) = &line.file {
             let unreadable = |error| LoadError::Unreadable { path: path.clone(), error };
             config.file = Some(std::path::absolute(path).map_err(unreadable)?);
-            file::load_file(&config.settings, path)?;
+            config.passed_over = file::load_file(&config.settings, path)?;
         }
         if line.standard_input {
             let mut text = Vec::new();
             let unreadable = |error| LoadError::Unreadable { path: PathBuf::from("-"), error };
             standard_input.read_to_end(&mut text).map_err(unreadable)?;
-            file::load_text(&config.settings, &Origin::StandardInput, &text)?;
+            config.passed_over.extend(file::load_text(&config.settings, &Origin::StandardInput, &text)?);
         }
-        file::load_text(&config.settings, &Origin::CommandLine, line.directives.as_bytes())?;
+        let directives = line.directives.as_bytes();
+        config.passed_over.extend(file::load_text(&config.settings, &Origin::CommandLine, directives)?);
         Ok(config)
+    }
+
+    /// Has `observer` called after each CONFIG SET that changed something, with the names of the options: for what the
+    /// program around the server has to do then. It is called for one change at a time.
+    pub fn observe(&mut self, observer: impl Fn(&Settings, &[&'static str]) + Send + Sync + 'static) {
+        self.observer = Some(Box::new(observer));
     }
 
     /// The values.
@@ -87,6 +107,12 @@ impl Config {
     /// The configuration file, absolute; `None` if there is none.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+
+    /// Options that were given and have no effect, as they concern what Larder has not: see
+    /// [`PASSED_OVER`](options::PASSED_OVER).
+    pub fn passed_over(&self) -> &[&'static str] {
+        &self.passed_over
     }
 
     /// A path of an option such as `logfile` or `unixsocket`, taken from `dir` if it is relative.
@@ -135,6 +161,9 @@ impl Config {
                 row.kind.copy(&draft, &self.settings);
                 changed.push(row.name);
             }
+        }
+        if let Some(observer) = self.observer.as_ref().filter(|_| !changed.is_empty()) {
+            observer(&self.settings, &changed);
         }
         Ok(changed)
     }

@@ -59,6 +59,68 @@ pub(super) fn find(name: &[u8]) -> Option<(&'static Row, &'static str)> {
         .find(|(_, known)| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
+/// Options that a usual redis.conf sets and that concern what Larder has not, or not yet. In a file and on the command
+/// line they are passed over, and the log names them; to CONFIG they are unknown.
+pub const PASSED_OVER: &[&str] = &[
+    "acllog-max-len",
+    "activerehashing",
+    "always-show-logo",
+    "aof-load-truncated",
+    "aof-rewrite-incremental-fsync",
+    "aof-timestamp-enabled",
+    "aof-use-rdb-preamble",
+    "appenddirname",
+    "appendfilename",
+    "appendfsync",
+    "auto-aof-rewrite-min-size",
+    "auto-aof-rewrite-percentage",
+    "dbfilename",
+    "disable-thp",
+    "hash-max-listpack-entries",
+    "hash-max-listpack-value",
+    "hash-max-ziplist-entries",
+    "hash-max-ziplist-value",
+    "hll-sparse-max-bytes",
+    "jemalloc-bg-thread",
+    "latency-monitor-threshold",
+    "list-compress-depth",
+    "list-max-listpack-size",
+    "list-max-ziplist-size",
+    "locale-collate",
+    "no-appendfsync-on-rewrite",
+    "oom-score-adj",
+    "oom-score-adj-values",
+    "proc-title-template",
+    "rdb-del-sync-files",
+    "rdb-save-incremental-fsync",
+    "rdbchecksum",
+    "rdbcompression",
+    "repl-disable-tcp-nodelay",
+    "repl-diskless-load",
+    "repl-diskless-sync",
+    "repl-diskless-sync-delay",
+    "repl-diskless-sync-max-replicas",
+    "replica-lazy-flush",
+    "replica-priority",
+    "replica-read-only",
+    "replica-serve-stale-data",
+    "set-max-intset-entries",
+    "set-max-listpack-entries",
+    "set-max-listpack-value",
+    "set-proc-title",
+    "slowlog-log-slower-than",
+    "slowlog-max-len",
+    "stop-writes-on-bgsave-error",
+    "stream-node-max-bytes",
+    "stream-node-max-entries",
+    "supervised",
+];
+
+/// The option that is passed over, by its name in any case.
+pub(super) fn passed_over(name: &[u8]) -> Option<&'static str> {
+    PASSED_OVER.iter().copied().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
 /// Declares the sections of the table and, from the same rows, [`Settings`]. A row reads
 /// `"name" | "alias" => field: Cell = kind(arguments), "default", Change;` under its manual entry.
 macro_rules! options {
@@ -195,14 +257,18 @@ options! {
         "threads" => threads: Number = integer(0, 1024), "0", AtStart;
         /// Parts into which the data is cut, each with a lock of its own; a power of two.
         "shards" => shards: Number = adjusted(1, 64, power_of_two), "64", AtStart;
-        /// How often a second background work runs. Values outside of 1 to 500 are moved there.
+        /// How often background work is looked for: ten times as many times a second, and on while there is some.
+        /// Values outside of 1 to 500 are moved there.
         "hz" => hz: Number = adjusted(0, INT_MAX, clamp_hz), "10", Live;
-        /// Whether background work runs more often while many clients are connected.
+        /// Accepted for compatibility: background work goes on while there is some, however many clients are connected.
         "dynamic-hz" => dynamic_hz: Flag = flag(), "yes", Live;
-        /// The least severe message to log.
+        /// The least severe message to log: `debug` and `verbose` tell of each connection, `nothing` is no message at
+        /// all.
         "loglevel" => loglevel: Selected<LogLevel> = choice(), "notice", Live;
-        /// File to log to; empty is standard output.
+        /// File to log to, opened anew for each line so that it may be moved away; empty is standard output.
         "logfile" => logfile: Text = text(), "", AtStart;
+        /// File that holds the process id while the server runs; empty is none.
+        "pidfile" => pidfile: Text = optional_text(), "", AtStart;
         /// Directory that relative paths start from. The process itself does not change its directory.
         "dir" => dir: Text = directory(), ".", Protected;
         /// Whether to run in the background.
@@ -221,25 +287,29 @@ options! {
         "maxmemory" => maxmemory: Number = memory(0, u64::MAX), "0", Live;
         /// Which keys are evicted.
         "maxmemory-policy" => maxmemory_policy: Selected<MaxmemoryPolicy> = choice(), "noeviction", Live;
-        /// How many keys are compared to find the next to evict. More is more exact and slower.
+        /// How closely the next key to evict is looked for. Each search sees 28 keys at 5, more or less in proportion,
+        /// and the best of all searches go first. More is more exact and slower.
         "maxmemory-samples" => maxmemory_samples: Number = integer(1, 64), "5", Live;
-        /// How long commands may be held up by eviction: 0 the least, 100 until it is done.
+        /// How long other clients may be held up at once while keys are evicted: 50 microseconds per point up to 10,
+        /// then 15 % more per point; 100 until it is done. A command that needs room waits for it in any case.
         "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: Number = integer(0, 100), "10", Live;
-        /// How many accesses the counter of a key's use takes to grow. A larger factor tells more of them apart.
+        /// Accepted for compatibility: the `lfu` policies count every access, up to 31.
         "lfu-log-factor" => lfu_log_factor: Number = integer(0, INT_MAX), "10", Live;
-        /// Minutes after which the counter of a key's use falls by one; 0 is never.
+        /// Accepted for compatibility: the `lfu` policies weigh the count of accesses against the time since the last
+        /// one, in place of a decay.
         "lfu-decay-time" => lfu_decay_time: Number = integer(0, INT_MAX), "1", Live;
-        /// How much work goes into finding expired keys in the background.
+        /// How long expired keys may be removed in one go while clients wait: 100 microseconds at 1, a quarter of that
+        /// more per step. The work goes on until none is left.
         "active-expire-effort" => active_expire_effort: Number = integer(1, 10), "1", Live;
-        /// Whether evicted values are freed in the background.
+        /// Accepted for compatibility: large evicted values are always freed in the background.
         "lazyfree-lazy-eviction" => lazyfree_lazy_eviction: Flag = flag(), "no", Live;
-        /// Whether expired values are freed in the background.
+        /// Accepted for compatibility: large expired values are always freed in the background.
         "lazyfree-lazy-expire" => lazyfree_lazy_expire: Flag = flag(), "no", Live;
-        /// Whether values that a command overwrites are freed in the background.
+        /// Accepted for compatibility: large overwritten values are always freed in the background.
         "lazyfree-lazy-server-del" => lazyfree_lazy_server_del: Flag = flag(), "no", Live;
-        /// Whether DEL frees values in the background, as UNLINK does.
+        /// Accepted for compatibility: DEL frees large values in the background, as UNLINK does.
         "lazyfree-lazy-user-del" => lazyfree_lazy_user_del: Flag = flag(), "no", Live;
-        /// Whether FLUSHALL and FLUSHDB free in the background where they do not say.
+        /// Accepted for compatibility: FLUSHALL and FLUSHDB free in the background, with SYNC too.
         "lazyfree-lazy-user-flush" => lazyfree_lazy_user_flush: Flag = flag(), "no", Live;
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::options::PASSED_OVER;
 use super::*;
 
 /// A directory of its own for a test, removed at its end.
@@ -382,6 +383,28 @@ fn later_sources_override_earlier_ones() {
     assert_eq!(missing, "Fatal error, can't open config file '/no/such/file': No such file or directory");
     let wrong = load(&["--port", "x"], "").unwrap_err().to_string();
     assert!(wrong.contains("Reading the command line, at line 1\n>>> 'port \"x\"'"), "{wrong}");
+}
+
+#[test]
+fn options_of_parts_that_are_not_there_are_passed_over() {
+    let config = load(&["--slowlog-max-len", "64", "--hz", "20"], "").unwrap();
+    assert_eq!(config.passed_over(), ["slowlog-max-len"]);
+    assert_eq!(get(&config, "hz"), "20");
+    let config = Config::from_text("RdbCompression yes\noom-score-adj-values 0 200 800\nport 7").unwrap();
+    assert_eq!(config.passed_over(), ["rdbcompression", "oom-score-adj-values"]);
+    assert!(config.get(&[b"rdbcompression"]).is_empty());
+    assert!(set(&config, &["rdbcompression", "no"]).unwrap_err().starts_with("ERR Unknown option"));
+    // What would ask for something that does not happen is refused.
+    for line in ["rdbcompression", "replicaof 127.0.0.1 7", "masterauth x", "rename-command GET x", "tls-port 1"] {
+        assert!(Config::from_text(line).is_err(), "{line}");
+    }
+    assert!(PASSED_OVER.iter().all(|name| find(name.as_bytes()).is_none()));
+    assert!(PASSED_OVER.is_sorted());
+}
+
+#[test]
+fn rewrite_keeps_what_is_passed_over() {
+    check_rewrite("rdbcompression no\ndir DIR\nsave \"\"", &[], "rdbcompression no\ndir \"DIR\"\nsave \"\"\n");
 }
 
 #[test]

@@ -106,6 +106,8 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
     }
     report.bytes("used_memory_peak", peak);
     report.fact("used_memory_peak_perc", format_args!("{:.2}%", percent(used, peak)));
+    // Only data counts as used, and there is none at the start.
+    report.fact("used_memory_startup", 0);
     let free: usize = report.locked.shards().each_ref().map(|(_, guarded)| guarded.shard.free_bytes()).sum();
     report.fact("allocator_allocated", used);
     report.fact("allocator_active", used + free as u64);
@@ -122,6 +124,7 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
         report.fact("mem_fragmentation_bytes", resident as i64 - used as i64);
     }
     let clients: usize = engine.clients().all().iter().map(|client| client_bytes(client)).sum();
+    report.fact("mem_not_counted_for_evict", 0);
     report.fact("mem_clients_slaves", 0);
     report.fact("mem_clients_normal", clients);
     report.fact("mem_allocator", "larder-slab");
@@ -146,9 +149,14 @@ pub(super) fn persistence(report: &mut Report<'_, '_>) {
     report.fact("rdb_bgsave_in_progress", 0);
     report.fact("rdb_last_save_time", report.locked.engine().identity.started_ms / 1000);
     report.fact("rdb_last_bgsave_status", "ok");
+    report.fact("rdb_last_bgsave_time_sec", -1);
+    report.fact("rdb_current_bgsave_time_sec", -1);
+    report.fact("rdb_saves", 0);
     report.fact("aof_enabled", 0);
     report.fact("aof_rewrite_in_progress", 0);
     report.fact("aof_rewrite_scheduled", 0);
+    report.fact("aof_last_rewrite_time_sec", -1);
+    report.fact("aof_current_rewrite_time_sec", -1);
     report.fact("aof_last_bgrewrite_status", "ok");
     report.fact("aof_last_write_status", "ok");
 }
@@ -166,8 +174,12 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("instantaneous_input_kbps", format_args!("{:.2}", rates.input_bytes / 1024.0));
     report.fact("instantaneous_output_kbps", format_args!("{:.2}", rates.output_bytes / 1024.0));
     report.fact("rejected_connections", totals.rejected_connections);
+    report.fact("sync_full", 0);
+    report.fact("sync_partial_ok", 0);
+    report.fact("sync_partial_err", 0);
     report.fact("expired_keys", totals.expired);
     report.fact("evicted_keys", totals.evicted);
+    report.fact("evicted_clients", 0);
     report.fact("keyspace_hits", totals.hits);
     report.fact("keyspace_misses", totals.misses);
     report.fact("pubsub_channels", channels);
@@ -175,6 +187,7 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("pubsubshard_channels", shard_channels);
     report.fact("latest_fork_usec", 0);
     report.fact("total_forks", 0);
+    report.fact("slave_expires_tracked_keys", 0);
     report.fact("total_error_replies", totals.errors);
     report.fact("total_reads_processed", totals.reads);
     report.fact("total_writes_processed", totals.writes);

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use larder_protocol::{Batch, Limits, Parser, Reply};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -33,6 +34,8 @@ const WRITE_EARLY: usize = 256 << 10;
 const UNCOUNTED_REPLY: usize = 16 << 10;
 /// The most that a read buffer grows by at once, whatever length a client announces.
 const GROW_AT_MOST: usize = 1 << 20;
+/// How often the output limits of a client are looked at that does not read.
+const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// An inline command must end within this.
 const INLINE_BYTES: usize = 64 << 10;
 
@@ -90,6 +93,7 @@ pub(super) async fn serve(
     stats: Arc<WorkerStats>,
     buffers: Rc<Buffers>,
 ) {
+    tracing::debug!("Accepted {}", client.addresses.peer);
     engine.clients().add(client.clone());
     let session = Session::new(&engine, client, stats);
     let mut connection = Connection {
@@ -107,6 +111,7 @@ pub(super) async fn serve(
     if let Err(error) = connection.run().await {
         tracing::debug!(client = connection.session.client.id, %error, "connection lost");
     }
+    tracing::debug!("Client closed connection {}", connection.session.client.addresses.peer);
     connection.session.leave(&connection.engine);
     connection.engine.clients().remove(connection.session.client.id);
     if !connection.session.client.is_killed() {
@@ -289,8 +294,9 @@ impl Connection {
             if !self.within_output_limit() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            let written = poll_fn(|cx| self.poll_write(cx)).await?;
-            self.note_written(written)?;
+            if let Some(written) = self.write_in_time().await {
+                self.note_written(written?)?;
+            }
         }
         self.session.stats.counters.writes.add(1);
         Ok(())
@@ -318,6 +324,12 @@ impl Connection {
         self.session.stats.counters.output_bytes.add(count as u64);
         self.reply.advance(count);
         Ok(())
+    }
+
+    /// Waits until the client takes something; `None` from time to time, to look at the limits again: the soft limit
+    /// passes while nothing happens.
+    async fn write_in_time(&mut self) -> Option<io::Result<usize>> {
+        tokio::time::timeout(LIMITS_EVERY, poll_fn(|cx| self.poll_write(cx))).await.ok()
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

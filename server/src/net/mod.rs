@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::background;
 use crate::client::{Addresses, Client};
+use crate::config::error_text;
 use crate::engine::Engine;
 use socket::Socket;
 
@@ -53,19 +54,42 @@ impl Listeners {
                     tcp.push(listener);
                 }
                 Err(error) if optional && error.kind() != io::ErrorKind::AddrInUse => {
-                    tracing::warn!(address, %error, "not listening on an optional address");
+                    tracing::warn!("Not listening on {address}, which is optional: {}", error_text(&error));
                 }
                 Err(error) => {
-                    return Err(io::Error::new(error.kind(), format!("cannot listen on {address}:{port}: {error}")));
+                    let reason = error_text(&error);
+                    let text = format!("Could not create server TCP listening socket {address}:{port}: bind: {reason}");
+                    return Err(io::Error::new(error.kind(), text));
                 }
             }
         }
         engine.identity.port.store(port as u64, Relaxed);
-        Ok(Self {
+        let listeners = Self {
             tcp,
             #[cfg(unix)]
             unix: open_unix(engine)?,
-        })
+        };
+        if listeners.kinds().is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "Configured to not listen anywhere, exiting."));
+        }
+        Ok(listeners)
+    }
+
+    /// The kinds of socket that are open.
+    pub(crate) fn kinds(&self) -> &'static [&'static str] {
+        match (!self.tcp.is_empty(), self.has_unix()) {
+            (true, true) => &["tcp", "unix"],
+            (true, false) => &["tcp"],
+            (false, true) => &["unix"],
+            (false, false) => &[],
+        }
+    }
+
+    fn has_unix(&self) -> bool {
+        #[cfg(unix)]
+        return self.unix.is_some();
+        #[cfg(not(unix))]
+        return false;
     }
 
     /// The first TCP address.
@@ -107,8 +131,10 @@ fn open_unix(engine: &Engine) -> io::Result<Option<(std::os::unix::net::UnixList
     let path = engine.config().resolve(&settings.unixsocket.get());
     // As Redis does: what an earlier run left there is in the way.
     let _ = std::fs::remove_file(&path);
-    let listener = std::os::unix::net::UnixListener::bind(&path)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display())))?;
+    let listener = std::os::unix::net::UnixListener::bind(&path).map_err(|error| {
+        let reason = error_text(&error);
+        io::Error::new(error.kind(), format!("Failed opening Unix socket {}: bind: {reason}", path.display()))
+    })?;
     let permissions = settings.unixsocketperm.get() as u32;
     if permissions != 0 {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(permissions))?;

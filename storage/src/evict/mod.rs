@@ -2,7 +2,7 @@
 //!
 //! No list of entries is kept, and nothing is written on the way of a request but an entry's own history. To find a
 //! victim, a [`Chooser`] looks at whole segments of a random shard (and of the next ones, until it has seen
-//! [`SAMPLE`] entries) and offers the best [`OFFERED`] to a small pool that spans all shards. The pool's best is the
+//! a number of entries) and offers the best [`OFFERED`] to a small pool that spans all shards. The pool's best is the
 //! victim, if it is then still as it was seen; the caller removes it. One shard is locked at a time.
 //!
 //! A [`Policy`] tells which of two entries goes first; there is one per file. To add one, write its file, give it a
@@ -32,8 +32,8 @@ use crate::word::Word;
 use pool::Pool;
 use smallvec::SmallVec;
 
-/// Entries seen per sample.
-const SAMPLE: usize = 28;
+/// Entries seen per sample, unless another number is set: about half a segment.
+pub const SAMPLE: usize = 28;
 /// Of them, so many are offered to the pool.
 const OFFERED: usize = 2;
 /// Segments that one look into a shard may visit, and those of a whole sample: where only few entries have an expiry
@@ -115,6 +115,8 @@ pub enum Choice {
 /// Finds victims for one keyspace. The same calls with the same seed find the same ones.
 pub struct Chooser {
     selection: Option<Selection>,
+    /// Entries seen per sample.
+    sample: usize,
     pool: Pool,
     rng: Rng,
 }
@@ -122,7 +124,7 @@ pub struct Chooser {
 impl Chooser {
     /// One that evicts nothing yet.
     pub fn new(seed: u64) -> Self {
-        Self { selection: None, pool: Pool::default(), rng: Rng::seeded(seed) }
+        Self { selection: None, sample: SAMPLE, pool: Pool::default(), rng: Rng::seeded(seed) }
     }
 
     /// Follows the policy from now on; `None` for no eviction. Locks every shard, one after the other, when evicted
@@ -144,6 +146,11 @@ impl Chooser {
         }
     }
 
+    /// Sets how many entries a sample has, at least; segments are looked at whole. More finds better victims, slower.
+    pub fn set_sample(&mut self, entries: usize) {
+        self.sample = entries.max(1);
+    }
+
     /// Finds a victim. It locks one shard after the other and holds none when it returns, so the caller has to lock
     /// the victim's shard and see whether it [still stands](Candidate::stands) there.
     pub fn next<X: Default>(&mut self, keyspace: &Keyspace<X>) -> Choice {
@@ -157,9 +164,9 @@ impl Chooser {
     }
 
     fn choose<X: Default>(&mut self, policy: &impl Policy, keyspace: &Keyspace<X>, volatile: bool) -> Choice {
-        let tick = keyspace.tick();
-        let mut sample =
-            Sample { policy, volatile, tick, rng: &mut self.rng, seen: 0, segments: 0, best: SmallVec::new() };
+        let (tick, wanted) = (keyspace.tick(), self.sample);
+        let rng = &mut self.rng;
+        let mut sample = Sample { policy, volatile, tick, rng, wanted, seen: 0, segments: 0, best: SmallVec::new() };
         let mut any = false;
         let shards = keyspace.shards();
         let first = sample.rng.index(shards);
@@ -167,7 +174,7 @@ impl Chooser {
             if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
                 any |= sample.look_into(&mut guarded.shard, shard);
             }
-            if sample.seen >= SAMPLE || sample.segments >= SEGMENTS {
+            if sample.seen >= wanted || sample.segments >= SEGMENTS {
                 break;
             }
         }
@@ -188,7 +195,8 @@ struct Sample<'a, P> {
     volatile: bool,
     tick: u32,
     rng: &'a mut Rng,
-    /// Entries seen that may go, and segments visited.
+    /// Entries to be seen that may go; those seen so far, and segments visited.
+    wanted: usize,
     seen: usize,
     segments: usize,
     /// The best, in falling order.
@@ -229,7 +237,7 @@ impl<P: Policy> Sample<'_, P> {
         let first = self.rng.index(segments as usize) as u32;
         for segment in (first..segments).chain(0..first) {
             self.look_at(table, segment, place);
-            if self.seen >= SAMPLE {
+            if self.seen >= self.wanted {
                 break;
             }
         }
@@ -244,7 +252,7 @@ impl<P: Policy> Sample<'_, P> {
             if self.look_at(table, segment, place) == 0 {
                 table.refresh_deadline(segment);
             }
-            if self.seen >= SAMPLE {
+            if self.seen >= self.wanted {
                 break;
             }
         }

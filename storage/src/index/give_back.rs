@@ -1,0 +1,115 @@
+//! Segments that merges left unused go back to the system: the last ones move into unused ones before them, one per step,
+//! and what is unused at the end is dropped, a chunk at a time.
+
+use super::{CHUNK, Index, NO_DEADLINE, Segment, Slot};
+
+/// Unused segments that are kept, for growth.
+const KEPT: usize = 2 * CHUNK;
+
+impl<S: Slot> Index<S> {
+    /// Gives the last segment's place back, if enough segments are unused; false if not. Elements move to a segment with another
+    /// number, in the same slots.
+    pub fn give_back_step(&mut self) -> bool {
+        // Positions in chains are not worth the while.
+        if self.free.len() <= KEPT.max(self.segments() / 8) || !self.overflow.is_empty() {
+            return false;
+        }
+        let last = self.segments() as u32 - 1;
+        // The list is in no order: looking through it costs a few microseconds where ten thousands are unused.
+        match self.free.iter().position(|&id| id == last) {
+            Some(at) => {
+                self.free.swap_remove(at);
+            }
+            None => self.move_to_unused(last),
+        }
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.pop();
+            if chunk.is_empty() {
+                self.chunks.pop();
+            }
+        }
+        true
+    }
+
+    fn move_to_unused(&mut self, from: u32) {
+        let Some(first) = self.directory.iter().position(|&id| id == from) else { return };
+        let Some(to) = self.free.pop() else { return };
+        let width = 1 << (self.depth - self.segment(from).depth());
+        self.directory[first..first + width].fill(to);
+        let deadline = self.segment(from).deadline();
+        self.drop_deadline(from);
+        *self.segment_mut(to) = std::mem::replace(self.segment_mut(from), Segment::new(0));
+        if deadline != NO_DEADLINE {
+            self.set_deadline(to, deadline);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn spread(slot: u32) -> u64 {
+        Rng::seeded(slot as u64).next_u64()
+    }
+
+    fn filled(most: u32) -> Index<u32> {
+        let mut index = Index::new();
+        for number in 0..most {
+            let pos = index.insert(spread(number), number, spread, |_| {});
+            if number % 3 == 0 {
+                index.lower_deadline(pos.segment, number as u64 + 1);
+            }
+        }
+        index
+    }
+
+    fn remove(index: &mut Index<u32>, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            let pos = index.find(spread(number), |slot| slot == number).unwrap();
+            index.remove(pos, spread(number));
+        }
+    }
+
+    #[test]
+    fn unused_segments_go_and_elements_stay() {
+        let mut index = filled(50_000);
+        let most = index.segments();
+        remove(&mut index, 100..50_000);
+        assert_eq!(index.segments(), most, "nothing goes by itself");
+        let memory = index.memory();
+        let mut steps = 0;
+        while index.give_back_step() {
+            steps += 1;
+            if steps % 100 == 0 {
+                index.validate(spread);
+            }
+        }
+        index.validate(spread);
+        assert_eq!(index.memory(), memory, "what is unused did not count");
+        assert!(index.segments() <= KEPT + 20, "{} of {most} segments are left", index.segments());
+        assert_eq!(index.chunks.len(), index.segments().div_ceil(CHUNK));
+        for number in 0..100 {
+            assert!(index.find(spread(number), |slot| slot == number).is_some(), "{number}");
+        }
+        assert!(index.first_deadline().is_some());
+        // It grows again as if nothing had been.
+        for number in 100..20_000 {
+            index.insert(spread(number), number, spread, |_| {});
+        }
+        index.validate(spread);
+        remove(&mut index, 0..20_000);
+        index.validate(spread);
+        assert!(!index.give_back_step());
+    }
+
+    #[test]
+    fn a_full_index_keeps_its_segments() {
+        let mut index = filled(50_000);
+        assert!(!index.give_back_step());
+        remove(&mut index, 0..2_000);
+        assert!(!index.give_back_step());
+        index.validate(spread);
+    }
+}
