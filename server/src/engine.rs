@@ -265,7 +265,7 @@ impl Engine {
             }
         }
         session.plan = plan;
-        session.note_facts(reply, now);
+        session.note_facts(now);
         progress
     }
 

@@ -274,6 +274,7 @@ impl Connection {
             self.reply.advance(written);
         }
         self.session.stats.counters.writes.add(1);
+        self.session.client.facts.output_bytes.store(0, Relaxed);
         self.reply.clear();
         self.reply.shrink(KEEP_REPLY);
         Ok(())
@@ -293,6 +294,7 @@ impl Connection {
             let reply = &mut self.reply;
             let before = reply.len();
             self.session.client.take_messages(|message| reply.raw(&message));
+            self.session.client.facts.output_bytes.store(self.reply.len(), Relaxed);
             if self.reply.len() > before && !self.within_output_limit() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
