@@ -113,12 +113,13 @@ fn runs_while_listening(command: &Command) -> bool {
     )
 }
 
-/// Whether a command must be refused while memory is short.
+/// Whether a command must be refused while memory is short. Inside a transaction all are but those that end it: a
+/// queue takes memory.
 pub(crate) fn adds_data(session: &Session, command: &Command) -> bool {
     match &session.multi {
         None => command.has(DENYOOM),
         Some(transaction) if command.name == "EXEC" => transaction.flags & DENYOOM != 0,
-        Some(_) => !runs_inside_multi(command),
+        Some(_) => !matches!(command.name, "DISCARD" | "QUIT" | "RESET"),
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Facts {
     pub(crate) queued_bytes: AtomicUsize,
     pub(crate) query_bytes: AtomicUsize,
     pub(crate) query_capacity: AtomicUsize,
-    /// Bytes of commands that are parsed but not run.
+    /// Bytes of replies and messages that the socket did not take yet.
     pub(crate) output_bytes: AtomicUsize,
     pub(crate) protocol: AtomicU8,
     pub(crate) no_evict: AtomicBool,

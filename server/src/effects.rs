@@ -44,9 +44,23 @@ impl Group {
 /// execution. It must be quick and must not call the engine.
 pub type Recorder = Arc<dyn Fn(&Group) + Send + Sync>;
 
+/// One client's watching of one key.
+pub(crate) struct Watch {
+    client: Arc<Client>,
+    /// Whether the key that is there had expired before it was watched: its removal changes nothing.
+    pub(crate) expired: bool,
+}
+
+impl Watch {
+    /// The key has changed: the client's next EXEC fails.
+    pub(crate) fn fail(&self) {
+        self.client.watch_failed();
+    }
+}
+
 /// Clients that watch keys of one shard.
 #[derive(Default)]
-pub(crate) struct Watchers(HashMap<(usize, Vec<u8>), Vec<Arc<Client>>>);
+pub(crate) struct Watchers(HashMap<(usize, Vec<u8>), Vec<Watch>>);
 
 impl Watchers {
     #[inline]
@@ -59,36 +73,44 @@ impl Watchers {
         self.0.len()
     }
 
-    pub(crate) fn add(&mut self, db: usize, key: &[u8], client: &Arc<Client>) {
-        self.0.entry((db, key.to_vec())).or_default().push(client.clone());
+    /// Notes who watches a key, and whether it has expired already.
+    pub(crate) fn add(&mut self, db: usize, key: &[u8], client: &Arc<Client>, expired: bool) {
+        self.0.entry((db, key.to_vec())).or_default().push(Watch { client: client.clone(), expired });
     }
 
-    pub(crate) fn remove(&mut self, db: usize, key: &[u8], client: &Client) {
+    /// Ends a client's watching of a key, and gives what was noted of it.
+    pub(crate) fn remove(&mut self, db: usize, key: &[u8], client: &Client) -> Option<Watch> {
         let at = (db, key.to_vec());
-        if let Some(clients) = self.0.get_mut(&at) {
-            clients.retain(|other| other.id != client.id);
-            if clients.is_empty() {
-                self.0.remove(&at);
-            }
+        let watches = self.0.get_mut(&at)?;
+        let place = watches.iter().position(|watch| watch.client.id == client.id)?;
+        let watch = watches.remove(place);
+        if watches.is_empty() {
+            self.0.remove(&at);
         }
+        Some(watch)
     }
 
-    /// Marks the clients that watch a key: their next EXEC fails.
-    pub(crate) fn mark(&mut self, db: usize, key: &[u8]) {
+    /// A key has changed.
+    pub(crate) fn changed(&mut self, db: usize, key: &[u8]) {
+        self.of(db, key).iter().for_each(Watch::fail);
+    }
+
+    /// A key was removed because it has expired: a change for those who watched it before that.
+    pub(crate) fn expired(&mut self, db: usize, key: &[u8]) {
+        self.of(db, key).iter().filter(|watch| !watch.expired).for_each(Watch::fail);
+    }
+
+    fn of(&self, db: usize, key: &[u8]) -> &[Watch] {
         if self.0.is_empty() {
-            return;
+            return &[];
         }
-        if let Some(clients) = self.0.get(&(db, key.to_vec())) {
-            clients.iter().for_each(|client| client.watch_failed());
-        }
+        self.0.get(&(db, key.to_vec())).map_or(&[], Vec::as_slice)
     }
 
-    /// Marks the clients that watch a key of a database for which `gone` holds, for FLUSHDB and SWAPDB.
-    pub(crate) fn mark_all(&mut self, mut gone: impl FnMut(usize, &[u8]) -> bool) {
-        for ((db, key), clients) in &self.0 {
-            if gone(*db, key) {
-                clients.iter().for_each(|client| client.watch_failed());
-            }
+    /// Shows every watch with its database and key, for FLUSHDB and SWAPDB.
+    pub(crate) fn each(&mut self, mut visit: impl FnMut(usize, &[u8], &mut Watch)) {
+        for ((db, key), watches) in &mut self.0 {
+            watches.iter_mut().for_each(|watch| visit(*db, key, watch));
         }
     }
 }

@@ -272,7 +272,7 @@ impl Engine {
             }
         }
         session.plan = plan;
-        session.note_facts(reply, now);
+        session.note_facts(now);
         progress
     }
 
@@ -351,22 +351,21 @@ impl Engine {
             return true;
         }
         let admission = admit::admit(self, session, call.row, call.args, reply.proto());
-        let outcome = match admission {
-            Ok(Admission::Run(row)) => {
-                let command = TABLE.row(row);
-                if command.has(DENYOOM) || session.multi.is_some() {
-                    match self.make_room(session, row) {
-                        Room::Enough => {}
-                        Room::More => return false,
-                        Room::None => {
-                            self.refuse(session, stats, Some(row), &error::OUT_OF_MEMORY, reply);
-                            self.finish(session, reply, mark);
-                            return true;
-                        }
-                    }
+        if let Ok(Admission::Run(row) | Admission::Queue(row)) = admission
+            && (TABLE.row(row).has(DENYOOM) || session.multi.is_some())
+        {
+            match self.make_room(session, row) {
+                Room::Enough => {}
+                Room::More => return false,
+                Room::None => {
+                    self.refuse(session, stats, Some(row), &error::OUT_OF_MEMORY, reply);
+                    self.finish(session, reply, mark);
+                    return true;
                 }
-                self.execute(session, stats, row, &call, reply)
             }
+        }
+        let outcome = match admission {
+            Ok(Admission::Run(row)) => self.execute(session, stats, row, &call, reply),
             Ok(Admission::Queue(row)) => {
                 admit::queue(session, row, call.args);
                 reply.simple("QUEUED");

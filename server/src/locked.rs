@@ -256,7 +256,11 @@ impl<'a> Locked<'a> {
 
     fn removed_by_server(&mut self, hash: u64, key: &[u8], class: Class, event: &'static str) {
         let db = self.db;
-        self.shards.of(hash).extra.watchers.mark(db, key);
+        let watchers = &mut self.shards.of(hash).extra.watchers;
+        match class {
+            Class::EXPIRED => watchers.expired(db, key),
+            _ => watchers.changed(db, key),
+        }
         self.engine.publish_event(db, class, event, key);
         if self.engine.records_effects() {
             self.record(db, OwnedArgs::from_slices(&[b"DEL", key]));
@@ -524,7 +528,7 @@ impl<'a> Locked<'a> {
         let (hash, db) = (self.hash(key), self.db);
         let watchers = &mut self.shards.of(hash).extra.watchers;
         if !watchers.is_empty() {
-            watchers.mark(db, key);
+            watchers.changed(db, key);
         }
         if self.engine.publishes_events() {
             self.engine.publish_event(db, class, event, key);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use larder_protocol::{OwnedArgs, Proto, Reply};
+use larder_protocol::{OwnedArgs, Proto};
 
 use crate::client::Client;
 use crate::engine::Engine;
@@ -45,8 +45,6 @@ pub(crate) struct Watched {
     pub(crate) db: usize,
     pub(crate) key: Vec<u8>,
     pub(crate) hash: u64,
-    /// Whether it had expired already when it was watched.
-    pub(crate) expired: bool,
 }
 
 /// Names that the client listens to.
@@ -151,7 +149,7 @@ impl Session {
     }
 
     /// Notes what others may know, after a batch.
-    pub(crate) fn note_facts(&self, reply: &Reply, now_ms: u64) {
+    pub(crate) fn note_facts(&self, now_ms: u64) {
         let facts = &self.client.facts;
         facts.active_ms.store(now_ms, Relaxed);
         facts.db.store(self.db, Relaxed);
@@ -159,7 +157,6 @@ impl Session {
         facts.channels.store(self.subscriptions.channels.len(), Relaxed);
         facts.patterns.store(self.subscriptions.patterns.len(), Relaxed);
         facts.shard_channels.store(self.subscriptions.shard_channels.len(), Relaxed);
-        facts.output_bytes.store(reply.len(), Relaxed);
         let (queued, bytes) =
             self.multi.as_ref().map_or((u64::MAX, 0), |multi| (multi.queue.len() as u64, multi.bytes));
         facts.queued.store(queued, Relaxed);

@@ -136,12 +136,14 @@ impl<X> Keyspace<X> {
             }),
             next_due: AtomicU64::new(u64::MAX),
         };
+        let lanes: Box<[Lane<X>]> = (0..shards).map(lane).collect();
+        let fixed = size_of_val(&*lanes) + shards * Shard::fixed_bytes(options.databases);
         Self {
-            lanes: (0..shards).map(lane).collect(),
+            lanes,
             databases: options.databases,
             hasher: Hasher::seeded(options.seed),
             regions: Regions::with_huge_pages(),
-            used: AtomicI64::new(0),
+            used: AtomicI64::new(fixed as i64),
             tick: AtomicU32::new(0),
             #[cfg(debug_assertions)]
             number: {
@@ -194,8 +196,9 @@ impl<X> Keyspace<X> {
         ShardSet(u64::MAX >> (MAX_SHARDS - self.lanes.len()))
     }
 
-    /// Live bytes: entries rounded to their class, segments, directories and what values own. While shards are
-    /// locked, their changes are not in it yet.
+    /// Live bytes: entries rounded to their class, segments, directories and what values own, and the shards themselves,
+    /// so that it is never nothing: a limit of one byte refuses every write. While shards are locked, their changes
+    /// are not in it yet.
     #[inline]
     pub fn used_memory(&self) -> usize {
         self.used.load(Ordering::Relaxed).max(0) as usize

@@ -155,6 +155,11 @@ impl Shard {
         std::mem::replace(&mut self.slices[database].table, table)
     }
 
+    /// Bytes that a shard has besides its tables and itself.
+    pub(crate) fn fixed_bytes(databases: usize) -> usize {
+        databases * size_of::<Option<Box<Table>>>()
+    }
+
     /// Keys in all databases.
     pub fn len(&self) -> usize {
         self.tables().map(Table::len).sum()

@@ -215,6 +215,27 @@ fn a_subscriber_that_does_not_read_is_cut_off() {
 }
 
 #[test]
+fn what_a_subscriber_does_not_read_shows_in_its_line() {
+    let server = TestServer::start();
+    let mut subscriber = server.client();
+    subscriber.ask("SUBSCRIBE c");
+    let mut client = server.client();
+    let message = vec![b'm'; 1 << 20];
+    for _ in 0..16 {
+        client.call(&[b"PUBLISH".as_slice(), b"c", &message]);
+    }
+    let mut line = || String::from_utf8(client.call(&["CLIENT", "LIST", "TYPE", "pubsub"])).unwrap();
+    let waiting =
+        |line: &str| -> u64 { line.split_once(" omem=").unwrap().1.split_once(' ').unwrap().0.parse().unwrap() };
+    // The system's buffers hold the rest.
+    soon("a count of what waits", || (4 * MIB..16 * MIB).contains(&waiting(&line())));
+    for _ in 0..16 {
+        subscriber.reply().unwrap();
+    }
+    soon("nothing waits", || line().contains(" obl=0 oll=0 omem=0 "));
+}
+
+#[test]
 fn a_query_larger_than_its_limit_ends_the_connection() {
     let mut server = TestServer::with(&["--client-query-buffer-limit", "1048576"]);
     let mut client = server.client();

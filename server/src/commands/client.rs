@@ -18,6 +18,8 @@ use crate::error::{
 };
 use crate::session::{ReplyMode, Session};
 
+/// Bytes of the buffer that CLIENT LIST reports apart from what is queued after it, as Redis has it.
+const REPLY_BUFFER: usize = 16 << 10;
 /// What most subcommands have in common.
 const USUAL: u32 = NOSCRIPT | LOADING | STALE;
 
@@ -134,14 +136,14 @@ fn id(_: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outc
 }
 
 /// Notes what CLIENT LIST is to show of the connection that asks: others' facts are as of their last batch.
-fn note_own_facts(engine: &Engine, session: &Session, reply: &Reply) -> u64 {
+fn note_own_facts(engine: &Engine, session: &Session) -> u64 {
     let now = engine.clock().now_ms();
-    session.note_facts(reply, now);
+    session.note_facts(now);
     now
 }
 
 fn info(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let now = note_own_facts(engine, session, reply);
+    let now = note_own_facts(engine, session);
     let mut text = String::new();
     describe(&session.client, now, argument_bytes(args), &mut text);
     reply.verbatim("txt", text);
@@ -154,7 +156,7 @@ fn argument_bytes(args: Args<'_>) -> usize {
 
 fn list(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let clients = chosen(engine, args)?;
-    let now = note_own_facts(engine, session, reply);
+    let now = note_own_facts(engine, session);
     let mut text = String::new();
     for client in clients {
         let running = if client.id == session.client.id { argument_bytes(args) } else { 0 };
@@ -215,17 +217,20 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
     let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     let queued = facts.queued.load(Relaxed) as i64;
     let (used, capacity) = (facts.query_bytes.load(Relaxed), facts.query_capacity.load(Relaxed));
-    let (output, outbox) = (facts.output_bytes.load(Relaxed), client.outbox_bytes());
+    let output = facts.output_bytes.load(Relaxed) + client.outbox_bytes();
+    // Redis keeps the first bytes in a buffer of fixed size and lists the rest.
+    let buffered = output.min(REPLY_BUFFER);
+    let listed = output - buffered;
     let queued_bytes = facts.queued_bytes.load(Relaxed);
-    let memory = size_of::<Client>() + capacity + output + outbox + queued_bytes + running;
+    let memory = size_of::<Client>() + capacity + output + queued_bytes + running;
     let row = u16::try_from(facts.row.load(Relaxed)).ok().filter(|row| *row != u16::MAX);
     let command = row.map_or_else(|| "NULL".to_owned(), |row| TABLE.row(row).lower_name());
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={queued} \
-         watch={} qbuf={used} qbuf-free={} argv-mem={running} multi-mem={queued_bytes} rbs={output} rbp={output} \
-         obl={output} oll={} omem={outbox} tot-mem={memory} events=r cmd={command} user=default redir=-1 resp={} \
+         watch={} qbuf={used} qbuf-free={} argv-mem={running} multi-mem={queued_bytes} rbs={buffered} rbp={buffered} \
+         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user=default redir=-1 resp={} \
          lib-name={} lib-ver={}",
         client.id,
         client.addresses.peer,
@@ -241,7 +246,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         facts.shard_channels.load(Relaxed),
         client.watched_keys(),
         capacity.saturating_sub(used),
-        usize::from(client.has_messages()),
+        listed.div_ceil(REPLY_BUFFER),
         facts.protocol.load(Relaxed),
         shown(&names.library),
         shown(&names.library_version),
@@ -382,7 +387,7 @@ impl<'a> Filter<'a> {
 
 fn kill(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let filter = Filter::parse(args.from(2))?;
-    let (me, now) = (session.client.id, note_own_facts(engine, session, reply));
+    let (me, now) = (session.client.id, note_own_facts(engine, session));
     let mut killed = 0;
     for client in engine.clients().all() {
         if !filter.holds(&client, me, now) {

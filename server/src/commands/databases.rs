@@ -10,6 +10,7 @@ use larder_storage::table::Table;
 
 use super::command::*;
 use super::parse::{integer_or, is};
+use crate::effects::Watch;
 use crate::engine::{Engine, Garbage};
 use crate::error::{
     DB_OUT_OF_RANGE, Error, FIRST_DB_INVALID, INT_OUT_OF_RANGE, NOT_AN_INTEGER, Outcome, SECOND_DB_INVALID, SYNTAX,
@@ -111,8 +112,12 @@ fn flush(
     let (databases, engine) = (databases(locked), locked.engine());
     let mut keys = 0;
     for (_, Guarded { shard, extra }) in locked.shards().each() {
-        // Only a key that is there changes by being deleted.
-        extra.watchers.mark_all(|db, key| databases.contains(&db) && holds(engine, shard, db, key));
+        // Only a key that is there changes by being deleted, and not if it had expired before it was watched.
+        extra.watchers.each(|db, key, watch| {
+            if databases.contains(&db) && !watch.expired && presence(engine, shard, db, key) != Presence::Absent {
+                watch.fail();
+            }
+        });
         for table in databases.clone().filter_map(|db| shard.exchange(db, None)) {
             keys += table.len();
             engine.reclaim_later(Garbage::Table(table));
@@ -132,8 +137,12 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
     let pair = [in_range(engine, one)?, in_range(engine, other)?];
     if pair[0] != pair[1] {
         for (_, Guarded { shard, extra }) in locked.shards().each() {
-            let either = |key: &[u8]| pair.iter().any(|db| holds(engine, shard, *db, key));
-            extra.watchers.mark_all(|db, key| pair.contains(&db) && either(key));
+            extra.watchers.each(|db, key, watch| {
+                if let Some(at) = pair.iter().position(|paired| *paired == db) {
+                    let here = presence(engine, shard, db, key);
+                    swapped(watch, here, presence(engine, shard, pair[1 - at], key));
+                }
+            });
             let first = shard.exchange(pair[0], None);
             let second = shard.exchange(pair[1], first);
             shard.exchange(pair[0], second);
@@ -144,14 +153,40 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
     Ok(())
 }
 
-/// Whether a key is in a database, an expired one that nobody has met yet included.
-fn holds(engine: &Engine, shard: &Shard, db: usize, key: &[u8]) -> bool {
-    shard.table(db).is_some_and(|table| table.find(engine.keyspace().hash(key), key).is_some())
+/// Whether a key is in a database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Absent,
+    /// It has expired, and nobody has met it yet.
+    Expired,
+    Live,
+}
+
+fn presence(engine: &Engine, shard: &Shard, db: usize, key: &[u8]) -> Presence {
+    let table = shard.table(db);
+    let entry = table.and_then(|table| table.find(engine.keyspace().hash(key), key).map(|pos| table.entry(pos)));
+    match entry.map(|entry| entry.expiry()) {
+        None => Presence::Absent,
+        Some(Some(at)) if at <= engine.clock().now_ms() => Presence::Expired,
+        Some(_) => Presence::Live,
+    }
+}
+
+/// What a watched key is `here` gives place to what is `there`. An expired key is as good as none, but for one that
+/// was watched before it expired.
+fn swapped(watch: &mut Watch, here: Presence, there: Presence) {
+    if !watch.expired && here != Presence::Absent || there == Presence::Live {
+        watch.fail();
+    } else {
+        watch.expired = there == Presence::Expired;
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::Server;
+    use std::time::Duration;
+
+    use crate::{Connection, Server};
 
     /// Whether a transaction that watches `key` fails when `change` comes in between.
     fn fails(key: &str, change: &str) -> bool {
@@ -173,5 +208,41 @@ mod tests {
         assert!(!fails("nowhere", "FLUSHDB") && !fails("there", "FLUSHALL"));
         assert!(fails("here", "SWAPDB 0 1") && fails("there", "SWAPDB 1 0"));
         assert!(!fails("nowhere", "SWAPDB 0 1") && !fails("here", "SWAPDB 1 2") && !fails("here", "SWAPDB 0 0"));
+    }
+
+    /// Whether a transaction fails that watches `k` of database 1, where `here` made it, while database 2 has what
+    /// `there` made of it, when `change` comes in between.
+    fn fails_among_expired(here: &str, there: &str, change: &str) -> bool {
+        let server = Server::builder().manual_clock(1_000_000).option("enable-debug-command", "yes").build().unwrap();
+        let (mut watcher, mut other) = (server.connect(), server.connect());
+        let run = |connection: &mut Connection, command: &str| connection.execute(command.split(' ')).to_string();
+        for command in ["DEBUG SET-ACTIVE-EXPIRE 0", "SELECT 2", there, "SELECT 1", here] {
+            assert!(command.is_empty() || run(&mut other, command) == "OK", "{command}");
+        }
+        server.advance(Duration::from_millis(10));
+        run(&mut watcher, "SELECT 1");
+        run(&mut watcher, "WATCH k");
+        if !change.is_empty() {
+            run(&mut other, change);
+        }
+        run(&mut watcher, "MULTI");
+        run(&mut watcher, "PING");
+        run(&mut watcher, "EXEC") == "(nil)"
+    }
+
+    #[test]
+    fn a_key_that_had_expired_when_it_was_watched_is_as_good_as_none() {
+        let (stale, live) = ("SET k v PX 1", "SET k v");
+        for change in ["", "EXISTS k", "DEL k", "FLUSHDB", "FLUSHALL", "SWAPDB 1 2", "SWAPDB 2 1", "SWAPDB 1 3"] {
+            for there in ["", stale] {
+                assert!(!fails_among_expired(stale, there, change), "{change} {there}");
+                assert!(!fails_among_expired("", there, change), "{change} {there}");
+            }
+        }
+        for here in ["", stale, live] {
+            assert!(fails_among_expired(here, live, "SWAPDB 1 2"), "{here}");
+            assert!(fails_among_expired(here, "", "SET k w"), "{here}");
+        }
+        assert!(fails_among_expired(live, stale, "SWAPDB 1 2"));
     }
 }

@@ -88,9 +88,9 @@ fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
         let hash = engine.keyspace().hash(key);
         let mut shards = engine.keyspace().lock(engine.keyspace().set_of(hash));
         let guarded = shards.of(hash);
-        guarded.extra.watchers.add(db, key, &session.client);
         let expired = is_expired(&guarded.shard, db, hash, key, now);
-        session.watched.push(Watched { db, key: key.to_vec(), hash, expired });
+        guarded.extra.watchers.add(db, key, &session.client, expired);
+        session.watched.push(Watched { db, key: key.to_vec(), hash });
     }
     reply.ok();
     Ok(())
@@ -166,8 +166,9 @@ fn still_as_watched(session: &mut Session, locked: &mut Locked<'_>, now: u64) ->
     let mut unchanged = !session.client.has_watch_failed();
     for watched in session.watched.drain(..) {
         let guarded = locked.shards().of(watched.hash);
-        unchanged &= watched.expired || !is_expired(&guarded.shard, watched.db, watched.hash, &watched.key, now);
-        guarded.extra.watchers.remove(watched.db, &watched.key, &session.client);
+        let watch = guarded.extra.watchers.remove(watched.db, &watched.key, &session.client);
+        let was_expired = watch.is_some_and(|watch| watch.expired);
+        unchanged &= was_expired || !is_expired(&guarded.shard, watched.db, watched.hash, &watched.key, now);
     }
     session.client.forget_watch();
     unchanged

@@ -346,6 +346,7 @@ impl Connection {
             let reply = &mut self.reply;
             let before = reply.len();
             self.session.client.take_messages(|message| reply.raw(&message));
+            self.session.client.facts.output_bytes.store(self.reply.len(), Relaxed);
             if self.reply.len() > before && !self.within_output_limit() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
