@@ -26,10 +26,10 @@ pub(crate) struct Table {
     subcommands: HashMap<Vec<u8>, u16>,
 }
 
-/// A name in capitals, padded with zeros; `None` when it is too long for any command.
+/// A name in capitals, padded with zeros; `None` when it is too long for any command, or ends as the padding does.
 #[inline]
 fn fold(name: &[u8]) -> Option<[u64; 3]> {
-    if name.len() > NAME_BYTES {
+    if name.len() > NAME_BYTES || name.last() == Some(&0) {
         return None;
     }
     let mut bytes = [0; NAME_BYTES];
