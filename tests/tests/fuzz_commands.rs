@@ -160,13 +160,13 @@ fn server(random: &mut Random) -> Server {
     let builder = Server::builder()
         .manual_clock(1_700_000_000_000)
         .seed(random.bits())
-        .option("shards", *random.pick(&["1", "8", "64"]))
+        .option("shards", random.pick::<&str>(&["1", "8", "64"]))
         .option("enable-debug-command", "yes")
-        .option("notify-keyspace-events", *random.pick(&["KEA", ""]))
+        .option("notify-keyspace-events", random.pick::<&str>(&["KEA", ""]))
         // As much as one answer may take: the fuzzer asks for what is too long.
         .option("proto-max-bulk-len", "16mb")
         .option("maxmemory", if random.once_in(2) { &limit } else { "0" })
-        .option("maxmemory-policy", *random.pick(POLICIES));
+        .option("maxmemory-policy", random.pick::<&str>(POLICIES));
     builder.build().unwrap()
 }
 

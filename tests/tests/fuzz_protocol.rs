@@ -52,6 +52,9 @@ fn parse(stream: &[u8], cuts: Cuts, limits: &Limits, random: &mut Random) -> Out
     (commands, None)
 }
 
+/// Empty commands, which leave no trace.
+const EMPTY: &[&str] = &["\r\n", "\n", "*0\r\n", "*-1\r\n", "  \r\n"];
+
 /// A pipeline of valid commands, mostly as arrays, and what it says.
 fn pipeline(random: &mut Random) -> (Vec<u8>, Vec<Command>) {
     let (mut stream, mut commands) = (Vec::new(), Vec::new());
@@ -61,7 +64,7 @@ fn pipeline(random: &mut Random) -> (Vec<u8>, Vec<Command>) {
             fuzz::mutate_command(&mut command, random);
         }
         match random.below(8) {
-            0 => stream.extend_from_slice(random.pick(&[b"\r\n".as_slice(), b"\n", b"*0\r\n", b"*-1\r\n", b"  \r\n"])),
+            0 => stream.extend_from_slice(random.pick(EMPTY).as_bytes()),
             1 => {
                 inline(&command, &mut stream);
                 commands.push(command);
