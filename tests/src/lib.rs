@@ -22,6 +22,7 @@
 pub mod both;
 pub mod client;
 pub mod corpus;
+pub mod differences;
 pub mod frame;
 pub mod fuzz;
 pub mod grammar;
