@@ -44,9 +44,25 @@ impl Group {
 /// execution. It must be quick and must not call the engine.
 pub type Recorder = Arc<dyn Fn(&Group) + Send + Sync>;
 
+/// A client that watches a key.
+struct Watcher {
+    client: Arc<Client>,
+    /// Whether the key had expired when it was watched and is still there: that it goes changes nothing.
+    expired: bool,
+}
+
+/// What a database has of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Absent,
+    /// It has expired, and nobody has met it yet.
+    Expired,
+    Live,
+}
+
 /// Clients that watch keys of one shard.
 #[derive(Default)]
-pub(crate) struct Watchers(HashMap<(usize, Vec<u8>), Vec<Arc<Client>>>);
+pub(crate) struct Watchers(HashMap<(usize, Vec<u8>), Vec<Watcher>>);
 
 impl Watchers {
     #[inline]
@@ -59,36 +75,54 @@ impl Watchers {
         self.0.len()
     }
 
-    pub(crate) fn add(&mut self, db: usize, key: &[u8], client: &Arc<Client>) {
-        self.0.entry((db, key.to_vec())).or_default().push(client.clone());
+    /// Adds a client; `expired` tells that the key is there but has expired.
+    pub(crate) fn add(&mut self, db: usize, key: &[u8], client: &Arc<Client>, expired: bool) {
+        self.0.entry((db, key.to_vec())).or_default().push(Watcher { client: client.clone(), expired });
     }
 
-    pub(crate) fn remove(&mut self, db: usize, key: &[u8], client: &Client) {
+    /// Removes a client; whether the key had expired when it was watched, and is still there.
+    pub(crate) fn remove(&mut self, db: usize, key: &[u8], client: &Client) -> bool {
         let at = (db, key.to_vec());
-        if let Some(clients) = self.0.get_mut(&at) {
-            clients.retain(|other| other.id != client.id);
-            if clients.is_empty() {
-                self.0.remove(&at);
-            }
+        let Some(watchers) = self.0.get_mut(&at) else { return false };
+        let found = watchers.iter().position(|watcher| watcher.client.id == client.id);
+        let expired = found.is_some_and(|found| watchers.swap_remove(found).expired);
+        if watchers.is_empty() {
+            self.0.remove(&at);
         }
+        expired
     }
 
-    /// Marks the clients that watch a key: their next EXEC fails.
-    pub(crate) fn mark(&mut self, db: usize, key: &[u8]) {
+    /// Marks the clients that watch a key, which has changed and is still there or not: their next EXEC fails.
+    pub(crate) fn mark(&mut self, db: usize, key: &[u8], is_there: impl FnOnce() -> bool) {
         if self.0.is_empty() {
             return;
         }
-        if let Some(clients) = self.0.get(&(db, key.to_vec())) {
-            clients.iter().for_each(|client| client.watch_failed());
+        if let Some(watchers) = self.0.get_mut(&(db, key.to_vec())) {
+            let left = if is_there() { Presence::Live } else { Presence::Absent };
+            watchers.iter_mut().for_each(|watcher| watcher.note(Presence::Live, left));
         }
     }
 
-    /// Marks the clients that watch a key of a database for which `gone` holds, for FLUSHDB and SWAPDB.
-    pub(crate) fn mark_all(&mut self, mut gone: impl FnMut(usize, &[u8]) -> bool) {
-        for ((db, key), clients) in &self.0 {
-            if gone(*db, key) {
-                clients.iter().for_each(|client| client.watch_failed());
+    /// Marks the clients that watch a key of a database that is emptied or exchanged. `change` tells what the database
+    /// has of the key before and after, `None` for other databases.
+    pub(crate) fn mark_all(&mut self, mut change: impl FnMut(usize, &[u8]) -> Option<(Presence, Presence)>) {
+        for ((db, key), watchers) in &mut self.0 {
+            if let Some((before, after)) = change(*db, key) {
+                watchers.iter_mut().for_each(|watcher| watcher.note(before, after));
             }
+        }
+    }
+}
+
+impl Watcher {
+    fn note(&mut self, before: Presence, after: Presence) {
+        match (self.expired, before, after) {
+            (false, Presence::Absent, Presence::Absent) => {}
+            // An expired key goes, or stays one, or comes where none was: for the client there is none all the time.
+            (true, _, Presence::Absent) => self.expired = false,
+            (true, _, Presence::Expired) => {}
+            (false, Presence::Absent, Presence::Expired) => self.expired = true,
+            _ => self.client.watch_failed(),
         }
     }
 }

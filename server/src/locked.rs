@@ -231,7 +231,7 @@ impl<'a> Locked<'a> {
 
     fn removed_by_server(&mut self, hash: u64, key: &[u8], class: Class, event: &'static str) {
         let db = self.db;
-        self.shards.of(hash).extra.watchers.mark(db, key);
+        self.shards.of(hash).extra.watchers.mark(db, key, || false);
         self.engine.publish_event(db, class, event, key);
         if self.engine.records_effects() {
             self.group.push(db, OwnedArgs::from_slices(&[b"DEL", key]));
@@ -497,9 +497,9 @@ impl<'a> Locked<'a> {
     #[inline]
     pub(crate) fn note(&mut self, class: Class, event: &'static str, key: &[u8]) {
         let (hash, db) = (self.hash(key), self.db);
-        let watchers = &mut self.shards.of(hash).extra.watchers;
-        if !watchers.is_empty() {
-            watchers.mark(db, key);
+        let Guarded { shard, extra } = self.shards.of(hash);
+        if !extra.watchers.is_empty() {
+            extra.watchers.mark(db, key, || shard.table(db).is_some_and(|table| table.find(hash, key).is_some()));
         }
         if self.engine.publishes_events() {
             self.engine.publish_event(db, class, event, key);

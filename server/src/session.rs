@@ -45,8 +45,6 @@ pub(crate) struct Watched {
     pub(crate) db: usize,
     pub(crate) key: Vec<u8>,
     pub(crate) hash: u64,
-    /// Whether it had expired already when it was watched.
-    pub(crate) expired: bool,
 }
 
 /// Names that the client listens to.

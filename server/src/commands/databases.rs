@@ -10,6 +10,7 @@ use larder_storage::table::Table;
 
 use super::command::*;
 use super::parse::{integer_or, is};
+use crate::effects::Presence;
 use crate::engine::{Engine, Garbage};
 use crate::error::{
     DB_OUT_OF_RANGE, Error, FIRST_DB_INVALID, INT_OUT_OF_RANGE, NOT_AN_INTEGER, Outcome, SECOND_DB_INVALID, SYNTAX,
@@ -108,11 +109,14 @@ fn flush(
     if args.len() > 2 || args.get(1).is_some_and(|mode| !is(mode, "SYNC") && !is(mode, "ASYNC")) {
         return Err(SYNTAX);
     }
-    let (databases, engine) = (databases(locked), locked.engine());
+    let (databases, engine, now) = (databases(locked), locked.engine(), locked.now);
     let mut keys = 0;
     for (_, Guarded { shard, extra }) in locked.shards().each() {
-        // Only a key that is there changes by being deleted.
-        extra.watchers.mark_all(|db, key| databases.contains(&db) && holds(engine, shard, db, key));
+        extra.watchers.mark_all(|db, key| {
+            databases
+                .contains(&db)
+                .then(|| (presence(shard, db, engine.keyspace().hash(key), key, now), Presence::Absent))
+        });
         for table in databases.clone().filter_map(|db| shard.exchange(db, None)) {
             keys += table.len();
             engine.reclaim_later(Garbage::Table(table));
@@ -126,14 +130,17 @@ fn flush(
 }
 
 fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let engine = locked.engine();
+    let (engine, now) = (locked.engine(), locked.now);
     let one = int(args.at(1), FIRST_DB_INVALID, FIRST_DB_INVALID)?;
     let other = int(args.at(2), SECOND_DB_INVALID, SECOND_DB_INVALID)?;
     let pair = [in_range(engine, one)?, in_range(engine, other)?];
     if pair[0] != pair[1] {
         for (_, Guarded { shard, extra }) in locked.shards().each() {
-            let either = |key: &[u8]| pair.iter().any(|db| holds(engine, shard, *db, key));
-            extra.watchers.mark_all(|db, key| pair.contains(&db) && either(key));
+            extra.watchers.mark_all(|db, key| {
+                let hash = engine.keyspace().hash(key);
+                let at = pair.iter().position(|one| *one == db)?;
+                Some((presence(shard, db, hash, key, now), presence(shard, pair[1 - at], hash, key, now)))
+            });
             let first = shard.exchange(pair[0], None);
             let second = shard.exchange(pair[1], first);
             shard.exchange(pair[0], second);
@@ -144,9 +151,14 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
     Ok(())
 }
 
-/// Whether a key is in a database, an expired one that nobody has met yet included.
-fn holds(engine: &Engine, shard: &Shard, db: usize, key: &[u8]) -> bool {
-    shard.table(db).is_some_and(|table| table.find(engine.keyspace().hash(key), key).is_some())
+/// What a database has of a key.
+pub(super) fn presence(shard: &Shard, db: usize, hash: u64, key: &[u8], now: u64) -> Presence {
+    let table = shard.table(db);
+    match table.and_then(|table| table.find(hash, key).map(|pos| table.entry(pos))) {
+        None => Presence::Absent,
+        Some(entry) if entry.expiry().is_some_and(|at| at <= now) => Presence::Expired,
+        Some(_) => Presence::Live,
+    }
 }
 
 #[cfg(test)]

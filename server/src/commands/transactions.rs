@@ -7,7 +7,9 @@ use larder_protocol::{Args, Reply};
 use larder_storage::keyspace::ShardSet;
 
 use super::command::{ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT, RO, Run, SKIP_SLOWLOG, STALE, keys};
+use super::databases::presence;
 use super::table::TABLE;
+use crate::effects::Presence;
 use crate::engine::Engine;
 use crate::error::{
     DISCARD_WITHOUT_MULTI, EXEC_ABORTED, EXEC_WITHOUT_MULTI, NESTED_MULTI, Outcome, WATCH_INSIDE_MULTI,
@@ -88,9 +90,9 @@ fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
         let hash = engine.keyspace().hash(key);
         let mut shards = engine.keyspace().lock(engine.keyspace().set_of(hash));
         let guarded = shards.of(hash);
-        guarded.extra.watchers.add(db, key, &session.client);
-        let expired = is_expired(&guarded.shard, db, hash, key, now);
-        session.watched.push(Watched { db, key: key.to_vec(), hash, expired });
+        let expired = presence(&guarded.shard, db, hash, key, now) == Presence::Expired;
+        guarded.extra.watchers.add(db, key, &session.client, expired);
+        session.watched.push(Watched { db, key: key.to_vec(), hash });
     }
     reply.ok();
     Ok(())
@@ -100,12 +102,6 @@ fn unwatch(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Repl
     unwatch_all(engine, session);
     reply.ok();
     Ok(())
-}
-
-fn is_expired(shard: &larder_storage::shard::Shard, db: usize, hash: u64, key: &[u8], now: u64) -> bool {
-    let table = shard.table(db);
-    let entry = table.and_then(|table| table.find(hash, key).map(|pos| table.entry(pos)));
-    entry.and_then(|entry| entry.expiry()).is_some_and(|at| at <= now)
 }
 
 /// Forgets the watched keys. Locks their shards, so it must not be called while shards are held, unless nothing is
@@ -166,8 +162,9 @@ fn still_as_watched(session: &mut Session, locked: &mut Locked<'_>, now: u64) ->
     let mut unchanged = !session.client.has_watch_failed();
     for watched in session.watched.drain(..) {
         let guarded = locked.shards().of(watched.hash);
-        unchanged &= watched.expired || !is_expired(&guarded.shard, watched.db, watched.hash, &watched.key, now);
-        guarded.extra.watchers.remove(watched.db, &watched.key, &session.client);
+        let Watched { db, key, hash } = &watched;
+        let was_expired = guarded.extra.watchers.remove(*db, key, &session.client);
+        unchanged &= was_expired || presence(&guarded.shard, *db, *hash, key, now) != Presence::Expired;
     }
     session.client.forget_watch();
     unchanged
