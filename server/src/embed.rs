@@ -17,6 +17,14 @@ use crate::session::Session;
 use crate::{background, net};
 
 /// Settings of a server to be made; see [`Server::builder`].
+///
+/// ```
+/// // `build` makes one without sockets and threads, `start` one that listens.
+/// let server = larder::Server::builder().option("maxmemory", "10mb").seed(1).build();
+/// assert!(server.is_ok());
+/// assert!(larder::Server::builder().option("maxmemory", "much").build().is_err());
+/// assert!(larder::Server::builder().option("nosuchoption", "1").start().is_err());
+/// ```
 #[derive(Default)]
 pub struct Builder {
     config: Option<Config>,
@@ -49,7 +57,40 @@ impl Builder {
         self
     }
 
-    /// Uses a clock that stands still until [`Server::advance`]; it starts at `at_ms` milliseconds since 1970.
+    /// Uses a clock that stands still until [`Server::advance`]; it starts at `at_ms` milliseconds since 1970. TTLs,
+    /// expiry and what eviction takes for old follow it:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = larder::Server::builder()
+    ///     .manual_clock(1_700_000_000_000)
+    ///     .option("maxmemory", "2mb")
+    ///     .option("maxmemory-policy", "allkeys-lru")
+    ///     .build()?;
+    /// let mut connection = server.connect();
+    /// connection.execute(["SET", "soon", "gone", "PX", "1500"]);
+    /// connection.execute(["SET", "old", "value"]);
+    ///
+    /// server.advance(Duration::from_secs(1));
+    /// assert_eq!(connection.execute(["PTTL", "soon"]).to_string(), "(integer) 500");
+    /// assert_eq!(connection.execute(["OBJECT", "IDLETIME", "old"]).to_string(), "(integer) 1");
+    /// server.advance(Duration::from_millis(500));
+    /// assert_eq!(connection.execute(["DBSIZE"]).to_string(), "(integer) 1");
+    ///
+    /// // Newer keys than there is room for: the oldest ones have to go.
+    /// for number in 0..5000 {
+    ///     if number % 100 == 0 {
+    ///         server.advance(Duration::from_secs(1));
+    ///     }
+    ///     connection.execute(["SET", &format!("key:{number}"), &"x".repeat(1000)]);
+    /// }
+    /// assert_eq!(connection.execute(["EXISTS", "old"]).to_string(), "(integer) 0");
+    /// assert_eq!(connection.execute(["EXISTS", "key:4999"]).to_string(), "(integer) 1");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn manual_clock(mut self, at_ms: u64) -> Self {
         self.clock = Some(Clock::manual(at_ms));
         self
@@ -61,7 +102,26 @@ impl Builder {
         self
     }
 
-    /// Has every change recorded; see [`Recorder`].
+    /// Has every change recorded, as commands that repeat it on another engine; see [`Recorder`].
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (sender, changes) = mpsc::channel();
+    /// let record = move |group: &larder::effects::Group| {
+    ///     for effect in group.effects() {
+    ///         let words = effect.command.as_args().iter().map(|word| String::from_utf8_lossy(word).into_owned());
+    ///         // Nobody listens any more when the program ends.
+    ///         let _ = sender.send(words.collect::<Vec<_>>().join(" "));
+    ///     }
+    /// };
+    /// let server = larder::Server::builder().manual_clock(1_000).record(record).build()?;
+    /// server.connect().execute(["SET", "k", "v", "EX", "60"]);
+    /// assert_eq!(changes.recv()?, "SET k v PXAT 61000");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn record(mut self, recorder: impl Fn(&Group) + Send + Sync + 'static) -> Self {
         self.recorder = Some(Arc::new(recorder));
         self
@@ -101,7 +161,68 @@ impl Builder {
     }
 }
 
+impl Engine {
+    /// A connection without a socket, authenticated and with a state of its own, as one client has. Any number of
+    /// threads may have one each:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = larder::Server::builder().build()?;
+    /// let engine = server.engine();
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..2 {
+    ///         scope.spawn(|| {
+    ///             let mut connection = engine.connect();
+    ///             (0..1000).for_each(|_| drop(connection.execute(["INCR", "visits"])));
+    ///         });
+    ///     }
+    /// });
+    /// assert_eq!(engine.connect().execute(["GET", "visits"]).to_string(), "\"2000\"");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect(self: &Arc<Self>) -> Connection {
+        let session = self.detached_session();
+        let (reply, parser, batch) = (Reply::new(), Parser::new(), Batch::default());
+        Connection { engine: self.clone(), session, reply, parser, batch }
+    }
+
+    /// Moves a manual clock, and does what is due by then: expired keys are gone when this returns. The system's clock
+    /// stays as it is.
+    pub fn advance(&self, by: Duration) {
+        // Accesses so far happened before the clock moved, not on its way.
+        self.advance_tick();
+        self.clock().advance(by);
+        self.advance_tick();
+        let stats = self.stats().idle_worker();
+        while self.sweeps() && background::sweep(self, 0..self.keyspace().shards(), &stats, Duration::MAX) {}
+        while self.free_garbage(Duration::MAX) {}
+    }
+}
+
 /// A server of this program. It ends when it is dropped.
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Two servers on free ports, which know nothing of each other.
+/// let one = larder::Server::builder().start()?;
+/// let other = larder::Server::builder().option("databases", "1").start()?;
+/// other.connect().execute(["SET", "k", "v"]);
+///
+/// let address = one.address().ok_or("it listens")?;
+/// let mut client = std::net::TcpStream::connect(address)?;
+/// client.write_all(b"EXISTS k\r\nQUIT\r\n")?;
+/// let mut replies = String::new();
+/// client.read_to_string(&mut replies)?;
+/// assert_eq!(replies, ":0\r\n+OK\r\n");
+///
+/// // What clients do over sockets is seen without one.
+/// assert_eq!(other.connect().execute(["EXISTS", "k"]).to_string(), "(integer) 1");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
     engine: Arc<Engine>,
     picks_port: bool,
@@ -126,25 +247,17 @@ impl Server {
         self.listeners
     }
 
-    /// A connection without a socket.
+    /// A connection without a socket; see [`Engine::connect`].
     pub fn connect(&self) -> Connection {
-        let engine = self.engine.clone();
-        let session = engine.detached_session();
-        Connection { engine, session, reply: Reply::new(), parser: Parser::new(), batch: Batch::default() }
+        self.engine.connect()
     }
 
-    /// Moves a manual clock, and does what is due by then: expired keys are gone when this returns.
+    /// Moves a manual clock; see [`Engine::advance`].
     pub fn advance(&self, by: Duration) {
-        self.engine.clock().advance(by);
-        self.engine.advance_tick();
-        let stats = self.engine.stats().idle_worker();
-        while self.engine.sweeps()
-            && background::sweep(&self.engine, 0..self.engine.keyspace().shards(), &stats, Duration::MAX)
-        {}
-        while self.engine.free_garbage(Duration::MAX) {}
+        self.engine.advance(by);
     }
 
-    /// The engine.
+    /// The engine. It lives on while somebody holds it, even when the server has ended.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
@@ -182,7 +295,21 @@ impl Drop for Server {
     }
 }
 
-/// A connection without a socket: commands run on the caller's thread.
+/// A connection without a socket: commands run on the caller's thread, and it has a state of its own as one client has
+/// (database, protocol, transaction, subscriptions).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = larder::Server::builder().build()?;
+/// let mut connection = server.connect();
+/// // Arguments may be any bytes.
+/// connection.execute([b"SET".as_slice(), b"\xffkey", b"\0value"]);
+/// assert_eq!(connection.execute([b"STRLEN".as_slice(), b"\xffkey"]), larder::Value::Integer(6));
+/// // Or whole requests, as a socket would carry them; this gives the bytes of the replies.
+/// assert_eq!(connection.run(b"MULTI\r\nINCR n\r\nEXEC\r\n"), b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Connection {
     engine: Arc<Engine>,
     session: Session,
@@ -192,7 +319,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Runs one command and gives its reply.
+    /// Runs one command and gives its reply; [`Value::Null`] when it has none.
     pub fn execute<A: AsRef<[u8]>>(&mut self, command: impl IntoIterator<Item = A>) -> Value {
         let words: Vec<A> = command.into_iter().collect();
         let mut request = format!("*{}\r\n", words.len()).into_bytes();

@@ -29,7 +29,11 @@
 //! # }
 //! ```
 //!
-//! Several servers live in one process without knowing of each other.
+//! # Where to go on
+//!
+//! [`Server::builder`] takes the options of `docs/options.md`, a clock to be moved by hand, a seed, and a recorder of
+//! changes. [`Engine::connect`] gives each thread a [`Connection`] of its own to the same data, and [`Value`] is what
+//! commands answer. Several servers live in one process without knowing of each other.
 
 mod admit;
 mod background;

@@ -32,7 +32,10 @@ use crate::both::{Both, Compare};
 use std::time::Duration;
 
 /// Stands between a command and the reply that the file itself gives.
-const ANSWER: &str = " => ";
+pub(crate) const ANSWER: &str = " => ";
+
+/// In a title: what follows is larder's own, whatever version the peer has.
+pub(crate) const ON_PURPOSE: &str = "[on purpose]";
 
 /// Failures shown in a report.
 const SHOWN: usize = 25;
@@ -60,7 +63,7 @@ pub fn run_with(options: &[&str], text: &str) {
             if !section.is_for(protocol) {
                 continue;
             }
-            both.expect_of_peer(!section.title.contains("[on purpose]"));
+            both.expect_of_peer(!section.title.contains(ON_PURPOSE));
             for failure in section.run(&mut both) {
                 failures.push(format!("@ {}, RESP{protocol}: {failure}", section.title));
             }

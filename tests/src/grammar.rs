@@ -90,6 +90,37 @@ const TEMPLATES: &[&str] = &[
     "[GET|SET|ZADD|ZRANGE|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
 ];
 
+/// Commands of which the outcome depends on the time or on chance: for one engine whose clock a test moves.
+const TIMED: &[&str] = &[
+    "SET <key> <value> [NX|XX||||] [EX|PX] <soon>",
+    "SET <many> <text> [PX <soon>|PX <soon>|]",
+    "SET <many> <text> [EX <soon>||]",
+    "[SETEX|PSETEX] <key> <soon> <value>",
+    "GETEX <key> [EX <soon>|PX <soon>|PERSIST]",
+    "[EXPIRE|PEXPIRE|PEXPIRE] <key> <soon> [NX|XX|GT|LT||||]",
+    "[EXPIRE|PEXPIRE] <many> <soon>",
+    "[TTL|PTTL|GET|EXISTS] <key>",
+    "[GET|TOUCH|GETDEL|PERSIST] <many>",
+    "MSET <many> <text> <many> <text> <key> <value>",
+    "DEL <many> <many> <key>",
+    "[RENAME|RENAMENX|COPY] <many> <key>",
+    "[RENAME|RENAMENX|COPY] <key> <many>",
+    "COPY <key> <many> DB [0|1|2] [REPLACE|]",
+    "MOVE <many> [0|1|2]",
+    "SELECT [0|1|2]",
+    "SWAPDB [0|1|2] [0|1|2]",
+    "INCRBYFLOAT <many> <float>",
+    "INCR <many>",
+    "ZADD <zset> <score> <wide> <score> <wide> <score> <wide>",
+    "ZINCRBY <zset> <float> <member>",
+    "ZRANDMEMBER <zset> [<count>|<count> WITHSCORES|-3|]",
+    "[ZPOPMIN|ZPOPMAX] big [<count>|]",
+    "RANDOMKEY",
+    "MULTI",
+    "EXEC",
+    "WATCH <many> <key>",
+];
+
 const KEYS: &[&str] = &["a", "b", "c", "d", "z1", "z2", "big", "", "key:\0\r\n", "a"];
 const SORTED_SETS: &[&str] = &["z1", "z2", "z1", "z2", "big", "a", "b", "missing"];
 const VALUES: &[&str] = &[
@@ -167,6 +198,8 @@ const COUNTS: &[&str] = &["0", "1", "2", "3", "10", "-1", "x", "1000000"];
 const TIMES: &[&str] = &["1", "0", "-1", "99999999999999", "88888888888888", "77777777777777", "99999999999999", "x"];
 const SECONDS: &[&str] =
     &["1", "0", "-1", "99999999999", "88888888888", "77777777777", "99999999999", "9223372036854775807"];
+/// Seconds or milliseconds from now.
+const DELAYS: &[&str] = &["1", "2", "5", "30", "200", "1000", "1001", "20000", "0", "-1"];
 const GARBAGE: &[&str] = &["", "nosuch", "\0", "get set", "ZZZ", "*3", "$-1", "\r\n"];
 
 /// A random command, and how its replies are to be compared.
@@ -179,6 +212,16 @@ pub fn command(random: &mut Random) -> (Vec<Vec<u8>>, Compare) {
     let mut words = Vec::new();
     expand(template, random, &mut words);
     (words, compare)
+}
+
+/// A random command for an engine of which the clock is moved by hand: relative expiry and random choices, too.
+pub fn timed_command(random: &mut Random) -> Vec<Vec<u8>> {
+    if random.once_in(2) {
+        return command(random).0;
+    }
+    let mut words = Vec::new();
+    expand(random.pick::<&str>(TIMED), random, &mut words);
+    words
 }
 
 /// Appends the words of a template.
@@ -222,6 +265,9 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "when" => TIMES,
         "second" => SECONDS,
         "garbage" => GARBAGE,
+        "soon" => DELAYS,
+        "many" => return format!("key:{}", random.below(300)).into_bytes(),
+        "text" => return vec![b'a' + random.below(26) as u8; random.below(700)],
         "wide" => return format!("m{}", random.below(500)).into_bytes(),
         other => panic!("no argument is called {other}"),
     };
@@ -235,7 +281,7 @@ mod tests {
     #[test]
     fn every_template_expands() {
         let mut random = Random::new(1);
-        for template in TEMPLATES {
+        for template in TEMPLATES.iter().chain(TIMED) {
             for _ in 0..50 {
                 let mut words = Vec::new();
                 expand(template.trim_start_matches("~ "), &mut random, &mut words);

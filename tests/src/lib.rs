@@ -17,11 +17,14 @@
 //!   7.4 must be equalled exactly; what an older one answers otherwise is listed in `tests/corpus/differences.txt`;
 //! - `LARDER_SEED=n`: the seed of the random tests, which they print;
 //! - `LARDER_COMMANDS=n`: how many commands a random differential test sends.
+//! - `LARDER_FUZZ_SECONDS=n`: how long each fuzz test goes on, 2 unless set.
 
 pub mod both;
 pub mod client;
 pub mod corpus;
+pub mod differences;
 pub mod frame;
+pub mod fuzz;
 pub mod grammar;
 pub mod number;
 pub mod process;

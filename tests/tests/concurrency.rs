@@ -1,13 +1,20 @@
 //! Many clients on the same keys: what must be atomic is.
 
+use larder_tests::client::encode;
 use larder_tests::{RawClient, ServerProcess, TestServer, frame};
 use std::collections::BTreeSet;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long tests of an invariant look for a moment in which it does not hold.
 const TIME: Duration = Duration::from_millis(1500);
+
+/// A server that runs commands at the same time even where there is one core.
+fn server() -> ServerProcess {
+    TestServer::with(&["--threads", "4"])
+}
 
 /// Calls `watch` until [`TIME`] is over while `disturb` runs on as many threads as it is given numbers.
 fn observe(
@@ -53,7 +60,7 @@ fn texts(reply: &[u8]) -> Vec<String> {
 
 #[test]
 fn incr_from_64_connections_loses_nothing() {
-    let server = TestServer::start();
+    let server = server();
     thread::scope(|scope| {
         for number in 0..64 {
             let server = &server;
@@ -76,7 +83,7 @@ fn incr_from_64_connections_loses_nothing() {
 
 #[test]
 fn incr_returns_each_number_once() {
-    let server = TestServer::start();
+    let server = server();
     let numbers: Vec<Vec<u8>> = thread::scope(|scope| {
         let work = || {
             let mut client = server.client();
@@ -90,7 +97,7 @@ fn incr_returns_each_number_once() {
 
 #[test]
 fn mset_is_seen_whole() {
-    let server = TestServer::start();
+    let server = server();
     let keys: Vec<String> = (0..8).map(|number| format!("key:{number}")).collect();
     let mget: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
     let set = |client: &mut RawClient, number: usize, round: u64| {
@@ -107,7 +114,7 @@ fn mset_is_seen_whole() {
 
 #[test]
 fn a_transaction_is_seen_whole() {
-    let server = TestServer::start();
+    let server = server();
     server.client().check("MSET a 1000 b 1000", "+OK\r\n");
     let transfer = |client: &mut RawClient, number: usize, _| {
         let (from, to) = if number.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
@@ -122,28 +129,37 @@ fn a_transaction_is_seen_whole() {
 
 #[test]
 fn watchers_of_each_others_key_never_both_win() {
-    let server = TestServer::start();
-    let (mut left, mut right) = (server.client(), server.client());
-    let (mut both, mut neither) = (0, 0);
-    for _ in 0..3000 {
-        left.check("WATCH a", "+OK\r\n");
-        right.check("WATCH b", "+OK\r\n");
-        // Both are under way at once, each to a thread of its own if the server has two.
-        left.raw(b"MULTI\r\nSET b x\r\nEXEC\r\n").unwrap();
-        right.raw(b"MULTI\r\nSET a x\r\nEXEC\r\n").unwrap();
-        let wins = [&mut left, &mut right].map(|client| {
+    const ROUNDS: usize = 3000;
+    let server = server();
+    let barrier = Barrier::new(2);
+    let play = |watched: &str, changed: &str| -> Vec<bool> {
+        let mut client = server.client();
+        let transaction = format!("MULTI\r\nSET {changed} x\r\nEXEC\r\n");
+        let mut round = || {
+            client.check(&format!("WATCH {watched}"), "+OK\r\n");
+            // Both watch before either goes on, and then both are under way at once.
+            barrier.wait();
+            client.raw(transaction.as_bytes()).unwrap();
             let replies: Vec<_> = (0..3).map(|_| client.reply().unwrap()).collect();
+            barrier.wait();
             replies[2] != b"*-1\r\n"
-        });
-        both += u32::from(wins == [true, true]);
-        neither += u32::from(wins == [false, false]);
-    }
-    assert_eq!((both, neither), (0, 0), "rounds in which both won, and in which nobody did");
+        };
+        (0..ROUNDS).map(|_| round()).collect()
+    };
+    let (left, right) = thread::scope(|scope| {
+        let left = scope.spawn(|| play("a", "b"));
+        let right = play("b", "a");
+        (left.join().unwrap(), right)
+    });
+    let count = |wins: (bool, bool)| left.iter().zip(&right).filter(|(left, right)| (**left, **right) == wins).count();
+    let outcomes = [(true, true), (false, false), (true, false), (false, true)].map(count);
+    println!("both, neither, left, right: {outcomes:?}");
+    assert_eq!(outcomes[..2], [0, 0], "rounds in which both won, and in which nobody did");
 }
 
 #[test]
 fn optimistic_increments_lose_nothing() {
-    let server = TestServer::start();
+    let server = server();
     server.client().check("SET n 0", "+OK\r\n");
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -166,7 +182,7 @@ fn optimistic_increments_lose_nothing() {
 #[test]
 fn keys_and_dbsize_are_exact_during_renames() {
     const COUNT: usize = 200;
-    let server = TestServer::start();
+    let server = server();
     let mut client = server.client();
     (0..COUNT).for_each(|number| drop(client.call(&["SET", &format!("here:{number}"), "x"])));
     let rename = |client: &mut RawClient, number: usize, round: u64| {
@@ -186,11 +202,23 @@ fn keys_and_dbsize_are_exact_during_renames() {
 #[test]
 fn scan_returns_all_that_stays() {
     const STAYING: usize = 300;
-    let server = TestServer::start();
+    let server = server();
     let mut client = server.client();
-    (0..STAYING).for_each(|number| drop(client.call(&["SET", &format!("stay:{number}"), "x"])));
-    // The table grows and shrinks by thousands meanwhile.
+    // Some of those that stay have an expiry, which does not come.
+    for number in 0..STAYING {
+        let key = format!("stay:{number}");
+        let set = ["SET", &key, "x", "EX", "1000"];
+        client.call(if number % 3 == 0 { &set } else { &set[..3] });
+    }
+    // The table grows and shrinks by thousands meanwhile: keys are deleted, and others expire.
     let churn = |client: &mut RawClient, number: usize, round: u64| {
+        if number == 2 {
+            let mut bytes = Vec::new();
+            (0..1000).for_each(|key| encode(&["SET", &format!("soon:{key}"), "x", "PX", "20"], &mut bytes));
+            client.raw(&bytes).unwrap();
+            (0..1000).for_each(|_| assert_eq!(client.reply().unwrap(), b"+OK\r\n"));
+            return thread::sleep(Duration::from_millis(30));
+        }
         let mut args = vec![if round.is_multiple_of(2) { "MSET" } else { "DEL" }.to_string()];
         for key in 0..1000 {
             args.push(format!("go:{number}:{key}"));
@@ -198,25 +226,33 @@ fn scan_returns_all_that_stays() {
         }
         client.call(&args);
     };
-    observe(&server, 2, churn, |client| {
-        let (mut seen, mut cursor) = (BTreeSet::new(), "0".to_string());
+    let (mut scans, mut most, mut least) = (0, 0, usize::MAX);
+    observe(&server, 3, churn, |client| {
+        let (mut seen, mut others, mut cursor) = (BTreeSet::new(), 0, "0".to_string());
         loop {
             let reply = client.ask(&format!("SCAN {cursor} COUNT 50"));
             let keys = reply.items[1].items.iter().map(|item| String::from_utf8_lossy(&item.text).into_owned());
-            seen.extend(keys.filter(|key| key.starts_with("stay:")));
+            let (stay, other): (Vec<_>, Vec<_>) = keys.partition(|key| key.starts_with("stay:"));
+            seen.extend(stay);
+            others += other.len();
             cursor = reply.item(0);
             if cursor == "0" {
                 break;
             }
         }
         assert_eq!(seen.len(), STAYING);
+        (scans, most, least) = (scans + 1, others.max(most), others.min(least));
     });
+    println!("{scans} scans met from {least} to {most} keys that come and go");
+    assert!(most > 1000, "the table must change while it is scanned");
+    let expired = String::from_utf8_lossy(&client.ask("INFO stats").text).into_owned();
+    assert!(!expired.contains("\r\nexpired_keys:0\r\n"), "keys must expire while it is scanned");
 }
 
 #[test]
 fn messages_of_a_publisher_arrive_in_order() {
     const COUNT: u64 = 5000;
-    let server = TestServer::start();
+    let server = server();
     let subscribers = ["SUBSCRIBE c", "PSUBSCRIBE c*", "SUBSCRIBE c", "PSUBSCRIBE ?"].map(|line| {
         let mut client = server.client();
         client.ask(line);
@@ -240,7 +276,7 @@ fn messages_of_a_publisher_arrive_in_order() {
 
 #[test]
 fn swapped_databases_are_never_seen_half() {
-    let server = TestServer::start();
+    let server = server();
     let mut client = server.client();
     client.check("MSET a 0 b 0 c 0 d 0", "+OK\r\n");
     client.check("SELECT 1", "+OK\r\n");

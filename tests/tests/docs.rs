@@ -19,6 +19,11 @@ fn commands_are_documented() {
 }
 
 #[test]
+fn differences_are_documented() {
+    check_document("differences.md", &larder_tests::differences::markdown(include_str!("corpus/differences.txt")));
+}
+
+#[test]
 fn options_are_documented() {
     check_document("options.md", &larder::config::options_markdown());
 }

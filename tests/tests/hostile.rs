@@ -201,6 +201,32 @@ fn a_reader_that_does_not_read_is_cut_off() {
 }
 
 #[test]
+fn a_slow_reader_gets_everything_and_holds_up_nobody() {
+    const COUNT: usize = 200;
+    let server = TestServer::with(&["--threads", "1"]);
+    let mut other = server.client();
+    let values: Vec<Vec<u8>> = (0..4).map(|number| vec![b'a' + number; 200_000]).collect();
+    for (number, value) in values.iter().enumerate() {
+        other.call(&[b"SET".as_slice(), format!("k{number}").as_bytes(), value]);
+    }
+    let mut wanted = Vec::new();
+    (0..COUNT).for_each(|at| encode(&["GET", &format!("k{}", at % 4)], &mut wanted));
+    let mut slow = flood(&server, &wanted);
+    for at in 0..COUNT {
+        if at % 10 == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+            let start = Instant::now();
+            other.check("PING", "+PONG\r\n");
+            assert!(start.elapsed() < Duration::from_secs(2), "others wait for {:?}", start.elapsed());
+        }
+        let reply = slow.reply().unwrap();
+        let head = b"$200000\r\n";
+        assert!(reply.starts_with(head) && reply[head.len()..].starts_with(&values[at % 4]), "reply {at}");
+    }
+    slow.check("PING", "+PONG\r\n");
+}
+
+#[test]
 fn a_subscriber_that_does_not_read_is_cut_off() {
     let mut server = TestServer::with(&["--client-output-buffer-limit", "pubsub 2mb 0 0"]);
     let before = server.resident_bytes();
@@ -293,9 +319,12 @@ fn a_client_that_has_finished_still_gets_its_replies() {
 fn idle_clients_are_closed_after_the_timeout() {
     let server = TestServer::with(&["--timeout", "1"]);
     let mut idle = server.client();
+    // A peer that vanished in the middle of a command never says so.
+    let mut vanished = flood(&server, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nhe");
     let mut subscriber = server.client();
     subscriber.check("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     assert_eq!(idle.rest().unwrap(), b"");
+    assert_eq!(vanished.rest().unwrap(), b"");
     // A subscriber may be silent for ever.
     server.client().check("PUBLISH c x", ":1\r\n");
 }

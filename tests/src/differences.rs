@@ -1,0 +1,106 @@
+//! The page of differences from Redis, made of the corpus that checks them.
+
+use crate::corpus::{ANSWER, ON_PURPOSE};
+
+/// Characters of an answer that the page shows.
+const SHOWN: usize = 140;
+
+/// One section of the corpus.
+#[derive(Default)]
+struct Difference<'a> {
+    title: &'a str,
+    reason: String,
+    /// Commands with their answers.
+    cases: Vec<(&'a str, &'a str)>,
+}
+
+/// docs/differences.md, made of the text of `corpus/differences.txt`.
+///
+/// # Panics
+/// When a section gives no reason, or has a command without an answer.
+pub fn markdown(corpus: &str) -> String {
+    let differences = parse(corpus);
+    let mut page = String::from(
+        "# Differences from Redis\n\n\
+         Generated from `tests/tests/corpus/differences.txt`, which the tests compare with the server's answers.\n\n\
+         Larder answers as Redis 7.4. Here is what changed since 7.0, the version that the tests compare with, and what\n\
+         Larder does differently on purpose. Answers are those of RESP2, long ones cut.\n",
+    );
+    for (heading, is_on_purpose) in [("From 7.0 to 7.4", false), ("On purpose", true)] {
+        page.push_str(&format!("\n## {heading}\n"));
+        differences
+            .iter()
+            .filter(|difference| difference.title.contains(ON_PURPOSE) == is_on_purpose)
+            .for_each(|difference| add(difference, &mut page));
+    }
+    page
+}
+
+fn parse(corpus: &str) -> Vec<Difference<'_>> {
+    let mut differences: Vec<Difference> = Vec::new();
+    for line in corpus.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(title) = line.strip_prefix("@ ") {
+            differences.push(Difference { title, ..Difference::default() });
+            continue;
+        }
+        // What stands before the first section is about the file.
+        let Some(difference) = differences.last_mut() else { continue };
+        if let Some(comment) = line.strip_prefix('#') {
+            difference.reason.push_str(comment);
+        } else {
+            let case = line.split_once(ANSWER).unwrap_or_else(|| panic!("no answer is given to {line}"));
+            difference.cases.push(case);
+        }
+    }
+    differences
+}
+
+fn add(difference: &Difference<'_>, page: &mut String) {
+    let Difference { title, reason, cases } = difference;
+    assert!(!reason.is_empty(), "{title}: no reason is given");
+    let heading = title.replace(ON_PURPOSE, "").replace("[2]", "(RESP2)").replace("[3]", "(RESP3)");
+    page.push_str(&format!("\n### {}\n\n{}\n", capitalized(heading.trim()), reason.trim()));
+    if cases.is_empty() {
+        return;
+    }
+    page.push_str("\n```text\n");
+    for (command, answer) in cases {
+        let answer = answer.split(" || ").next().unwrap_or_default();
+        let command = match *command {
+            "<" => "(then)",
+            command => command.strip_prefix("= ").unwrap_or(command),
+        };
+        let is_long = answer.chars().count() > SHOWN;
+        let shown: String = answer.chars().take(SHOWN).collect();
+        page.push_str(&format!("{command}{ANSWER}{shown}{}\n", if is_long { "..." } else { "" }));
+    }
+    page.push_str("```\n");
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_section_stands_in_its_chapter() {
+        let page = markdown(
+            "# about the file\n@ sizes [on purpose]\n# They\n# differ.\n@ own messages [3]\n# Since 7.2.\n\
+             PUBLISH c x => :1\\r\\n || :2\\r\\n\n< => >1\\r\\n\n= CLIENT INFO => id\n",
+        );
+        let chapters = page.split_once("\n## From 7.0 to 7.4\n").unwrap().1;
+        let own = "\n### Own messages (RESP3)\n\nSince 7.2.\n\n```text\nPUBLISH c x => :1\\r\\n\n(then) => >1\\r\\n\n\
+                   CLIENT INFO => id\n```\n";
+        assert_eq!(chapters, format!("{own}\n## On purpose\n\n### Sizes\n\nThey differ.\n"));
+    }
+
+    #[test]
+    #[should_panic(expected = "no reason is given")]
+    fn a_reason_is_asked_for() {
+        markdown("@ title\nPING => +PONG\\r\\n\n");
+    }
+}
