@@ -9,19 +9,20 @@
 //! (depth, earliest deadline), so that one cache miss decides which slots can match. Tag and directory use
 //! different bits of the hash.
 //!
-//! Segments also keep a lower bound of their elements' deadlines, ordered in a set, so that a sweep visits only
-//! segments in which something is due, and marked in a bit map, so that each of them can be drawn alike.
+//! Segments also keep a lower bound of their elements' deadlines, for the sweep of what has expired.
 //!
 //! Invariants: every segment of depth `d` is reached by exactly `2^(depth - d)` directory places; an element is in
 //! the segment (or its overflow chain) that its hash addresses; a segment with a deadline stands in `deadlines`
-//! under just that deadline and is marked.
+//! under just that deadline.
 
+mod deadlines;
 mod give_back;
 mod random;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::cpu::{matching_bytes, prefetch};
+use deadlines::Deadlines;
 
 /// Slots of one segment.
 pub const SLOTS: usize = 56;
@@ -152,11 +153,7 @@ pub struct Index<S> {
     at_depth: [u32; 65],
     /// Overflow segments of a segment that may not split any more (only under colliding hashes).
     overflow: BTreeMap<u32, Vec<u32>>,
-    deadlines: BTreeSet<(u64, u32)>,
-    /// The earliest of them, [`NO_DEADLINE`] for none.
-    earliest: u64,
-    /// A bit per segment: whether it stands in `deadlines`.
-    marks: Vec<u64>,
+    deadlines: Deadlines,
 }
 
 impl<S: Slot> Default for Index<S> {
@@ -176,9 +173,7 @@ impl<S: Slot> Index<S> {
             len: 0,
             at_depth: [0; 65],
             overflow: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            earliest: NO_DEADLINE,
-            marks: Vec::new(),
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -196,7 +191,7 @@ impl<S: Slot> Index<S> {
     /// Bytes of directory and segments, the same for the same operations.
     pub fn memory(&self) -> usize {
         let segments: usize = self.segments() - self.free.len();
-        self.directory.len() * size_of::<u32>() + segments * size_of::<Segment<S>>()
+        self.directory.len() * size_of::<u32>() + segments * size_of::<Segment<S>>() + self.deadlines.memory()
     }
 
     #[inline]
@@ -356,8 +351,7 @@ impl<S: Slot> Index<S> {
         let deadline = segment.deadline();
         if deadline != NO_DEADLINE {
             upper.set_deadline(deadline);
-            self.deadlines.insert((deadline, new));
-            self.mark(new);
+            self.deadlines.insert(deadline, new);
         }
         *self.segment_mut(new) = upper;
 
@@ -542,42 +536,28 @@ impl<S: Slot> Index<S> {
         self.drop_deadline(segment);
         if at < NO_DEADLINE {
             self.segment_mut(segment).set_deadline(at);
-            self.deadlines.insert((at, segment));
-            self.earliest = self.earliest.min(at);
-            self.mark(segment);
+            self.deadlines.insert(at, segment);
         }
     }
 
     fn drop_deadline(&mut self, segment: u32) {
         let before = self.segment(segment).deadline();
         if before != NO_DEADLINE {
-            self.deadlines.remove(&(before, segment));
-            self.marks[segment as usize / 64] &= !(1 << (segment % 64));
+            self.deadlines.remove(before, segment);
             self.segment_mut(segment).set_deadline(NO_DEADLINE);
-            if before == self.earliest {
-                self.earliest = self.deadlines.first().map_or(NO_DEADLINE, |&(at, _)| at);
-            }
         }
-    }
-
-    fn mark(&mut self, segment: u32) {
-        let word = segment as usize / 64;
-        if word >= self.marks.len() {
-            self.marks.resize(word + 1, 0);
-        }
-        self.marks[word] |= 1 << (segment % 64);
     }
 
     /// The earliest deadline of all segments, [`NO_DEADLINE`] for none.
     #[inline]
     pub fn earliest_deadline(&self) -> u64 {
-        self.earliest
+        self.deadlines.earliest()
     }
 
     /// The earliest deadline of all segments, and that segment.
     #[inline]
     pub fn first_deadline(&self) -> Option<(u64, u32)> {
-        self.deadlines.first().copied()
+        self.deadlines.first()
     }
 
     /// The deadline of a segment, [`NO_DEADLINE`] for none.
@@ -592,16 +572,7 @@ impl<S: Slot> Index<S> {
 
     /// The segment number `nth` of those with a deadline, in the order of their numbers: 0 is the first.
     pub fn nth_with_deadline(&self, nth: usize) -> Option<u32> {
-        let mut left = nth as u32;
-        for (at, &marks) in self.marks.iter().enumerate() {
-            let here = marks.count_ones();
-            if left < here {
-                let rest = (0..left).fold(marks, |marks, _| marks & (marks - 1));
-                return Some(at as u32 * 64 + rest.trailing_zeros());
-            }
-            left -= here;
-        }
-        None
+        self.deadlines.nth(nth)
     }
 
     /// Frees up to `chunks` blocks of memory; true when all is freed. For dropping in slices; the index holds
@@ -609,9 +580,7 @@ impl<S: Slot> Index<S> {
     pub fn free_step(&mut self, chunks: usize) -> bool {
         self.len = 0;
         self.directory = Vec::new();
-        self.deadlines.clear();
-        self.earliest = NO_DEADLINE;
-        self.marks = Vec::new();
+        self.deadlines = Deadlines::default();
         self.chunks.truncate(self.chunks.len().saturating_sub(chunks));
         if self.chunks.is_empty() {
             *self = Self::new();
@@ -622,7 +591,7 @@ impl<S: Slot> Index<S> {
     /// Checks every invariant; panics with what is wrong. For tests.
     pub fn validate(&self, rehash: impl Fn(S) -> u64) {
         if self.len == 0 {
-            assert!(self.directory.is_empty() && self.deadlines.is_empty(), "an empty index holds nothing");
+            assert!(self.directory.is_empty() && self.deadlines.len() == 0, "an empty index holds nothing");
             return;
         }
         assert_eq!(self.directory.len(), 1 << self.depth, "the directory has 2^depth places");
@@ -641,18 +610,11 @@ impl<S: Slot> Index<S> {
                     assert_eq!(self.segment(member).tag(pos.slot as usize), tag_of(hash), "tags match");
                     seen += 1;
                 }
-                let deadline = self.segment(member).deadline();
-                let listed = self.deadlines.contains(&(deadline, member));
-                assert_eq!(listed, deadline != NO_DEADLINE, "deadlines are listed");
-                let marked = self.marks.get(member as usize / 64).is_some_and(|marks| marks >> (member % 64) & 1 == 1);
-                assert_eq!(listed, marked, "segments with a deadline are marked");
+                self.deadlines.validate_segment(self.segment(member).deadline(), member);
             }
             place += width;
         }
-        let marked: u32 = self.marks.iter().map(|marks| marks.count_ones()).sum();
-        assert_eq!(marked as usize, self.deadlines.len(), "only segments with a deadline are marked");
-        let earliest = self.deadlines.first().map_or(NO_DEADLINE, |&(at, _)| at);
-        assert_eq!(self.earliest, earliest, "the earliest deadline is known");
+        self.deadlines.validate();
         assert_eq!(seen, self.len, "every element is counted");
         assert_eq!(depths, self.at_depth, "depths are counted");
         assert!(self.depth == 0 || self.at_depth[self.depth as usize] > 0, "the directory is as small as can be");

@@ -290,6 +290,14 @@ impl Connection {
             return Ok(());
         }
         self.write_at_once()?;
+        if !self.reply.is_empty() {
+            self.write_the_rest().await?;
+        }
+        self.session.stats.counters.writes.add(1);
+        Ok(())
+    }
+
+    async fn write_the_rest(&mut self) -> io::Result<()> {
         while !self.reply.is_empty() {
             if !self.within_output_limit() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
@@ -298,7 +306,7 @@ impl Connection {
                 self.note_written(written?)?;
             }
         }
-        self.session.stats.counters.writes.add(1);
+        self.session.client.facts.output_bytes.store(0, Relaxed);
         Ok(())
     }
 
