@@ -160,6 +160,7 @@ impl Parser {
     /// A malformed command that is first in `buf`. One that follows complete commands is
     /// reported by the next call, judged by that call's limits: so an AUTH in the batch counts for
     /// what comes after it, as in Redis. The connection is to be closed, for no resumption is defined.
+    #[inline(never)]
     pub fn parse(
         &mut self,
         buf: &[u8],
@@ -355,43 +356,45 @@ impl Progress {
 /// end, or `None` for all others, right or wrong, with spans pushed in vain.
 #[inline]
 fn whole(buf: &[u8], spans: &mut Vec<Span>, max_bulk: usize) -> Option<usize> {
-    let (count, mut at) = small_length(buf, 0, b'*').filter(|(count, _)| *count > 0)?;
+    let (count, mut rest) = small_length(buf, b'*').filter(|(count, _)| *count > 0)?;
     for _ in 0..count {
-        let (len, start) = small_length(buf, at, b'$')?;
-        at = start + len + 2;
-        if at > buf.len() || at > u32::MAX as usize || len > max_bulk {
+        let (len, after) = small_length(rest, b'$')?;
+        let start = buf.len() - after.len();
+        if len > max_bulk || start + len > u32::MAX as usize {
             return None;
         }
+        rest = after.get(len + 2..)?;
         spans.push(Span { start: start as u32, len: len as u32 });
     }
-    Some(at)
+    Some(buf.len() - rest.len())
 }
 
-/// Reads a line of `kind` and up to 6 digits; returns their value and the offset after the line.
+/// Reads a line of `kind` and up to 6 digits; returns their value and what follows the line.
 #[inline(always)]
-fn small_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+fn small_length(buf: &[u8], kind: u8) -> Option<(usize, &[u8])> {
     // What a length announces follows it, so that even the shortest is not the last of its command.
-    let head: &[u8; 5] = buf.get(at..at + 5)?.try_into().ok()?;
+    let head: &[u8; 5] = buf.first_chunk()?;
     let (first, second) = (head[1].wrapping_sub(b'0'), head[2].wrapping_sub(b'0'));
     if head[0] != kind || first > 9 {
         return None;
     }
     if head[2] == b'\r' {
-        return Some((usize::from(first), at + 4));
+        return Some((usize::from(first), &buf[4..]));
     }
     if first > 0 && second <= 9 && head[3] == b'\r' {
-        return Some((usize::from(first) * 10 + usize::from(second), at + 5));
+        return Some((usize::from(first) * 10 + usize::from(second), &buf[5..]));
     }
-    longer_length(buf, at)
+    longer_length(buf)
 }
 
 /// As [`small_length`], for three digits and more.
-fn longer_length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
-    let digits = buf[at + 1..].iter().take(6).take_while(|byte| byte.is_ascii_digit());
+#[inline(never)]
+fn longer_length(buf: &[u8]) -> Option<(usize, &[u8])> {
+    let digits = buf[1..].iter().take(6).take_while(|byte| byte.is_ascii_digit());
     let (value, len) = digits.fold((0, 0), |(value, len), byte| (value * 10 + usize::from(byte - b'0'), len + 1));
-    let end = at + 1 + len;
-    let complete = buf[at + 1] != b'0' && buf.get(end) == Some(&b'\r') && end + 1 < buf.len();
-    complete.then_some((value, end + 2))
+    let rest = &buf[1 + len..];
+    let complete = buf[1] != b'0' && rest.first() == Some(&b'\r') && rest.len() > 1;
+    complete.then(|| (value, &rest[2..]))
 }
 
 /// Offset of the first `end` at or after `from`; else, as an error, the offset to search on from

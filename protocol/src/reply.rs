@@ -525,7 +525,9 @@ impl Reply {
             return Vec::new();
         }
         self.clear();
-        self.shared = VecDeque::new();
+        if self.shared.capacity() > 0 {
+            self.shared = VecDeque::new();
+        }
         std::mem::take(&mut self.out)
     }
 

@@ -17,15 +17,18 @@ pub(crate) enum Admission {
     Queue(u16),
 }
 
-/// Whether a call certainly runs at once, as most do: what [`admit`] and [`adds_data`] look at does not apply.
-#[inline]
-pub(crate) fn is_plain(session: &Session, command: &Command, args: Args<'_>) -> bool {
+/// Whether a session is in no state that [`admit`] must look at. Only commands without keys change that.
+pub(crate) fn is_plain(session: &Session) -> bool {
     session.authenticated
         && session.multi.is_none()
         && session.reply_mode == ReplyMode::On
         && session.subscriptions.is_empty()
-        && command.flags & (ADMIN | SUBCOMMANDS) == 0
-        && command.arity.allows(args.len())
+}
+
+/// Whether a call of a plain session certainly runs at once, as most do.
+#[inline]
+pub(crate) fn runs_at_once(command: &Command, args: Args<'_>) -> bool {
+    command.flags & (ADMIN | SUBCOMMANDS) == 0 && command.arity.allows(args.len())
 }
 
 /// Finds the row of a call (`row` is what its first word names) and decides about it. An error comes with the row,

@@ -13,7 +13,7 @@ use larder_storage::hasher::random_seed;
 use crate::config::{Config, LoadError};
 use crate::effects::{Group, Recorder};
 use crate::engine::{Engine, Progress};
-use crate::session::Session;
+use crate::session::{Session, Workspace};
 use crate::{background, net};
 
 /// Settings of a server to be made; see [`Server::builder`].
@@ -184,7 +184,8 @@ impl Engine {
     pub fn connect(self: &Arc<Self>) -> Connection {
         let session = self.detached_session();
         let (reply, parser, batch) = (Reply::new(), Parser::new(), Batch::default());
-        Connection { engine: self.clone(), session, reply, parser, batch }
+        let workspace = Workspace::new(session.stats.clone());
+        Connection { engine: self.clone(), session, workspace, reply, parser, batch }
     }
 
     /// Moves a manual clock, and does what is due by then: expired keys are gone when this returns. The system's clock
@@ -313,6 +314,7 @@ impl Drop for Server {
 pub struct Connection {
     engine: Arc<Engine>,
     session: Session,
+    workspace: Workspace,
     reply: Reply,
     parser: Parser,
     batch: Batch,
@@ -350,7 +352,7 @@ impl Connection {
             let parsed = self.parser.parse(rest, &mut self.batch, 32, &limits);
             let mut from = 0;
             while let Progress::NeedsRoom(at) =
-                self.engine.run(&mut self.session, &self.batch, rest, from, &mut self.reply)
+                self.engine.run(&mut self.session, &mut self.workspace, &self.batch, rest, from, &mut self.reply)
             {
                 from = at;
             }

@@ -30,7 +30,7 @@ use crate::evict::{Evictor, Room};
 use crate::info::Rates;
 use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::pubsub::Channels;
-use crate::session::{Plan, ReplyMode, Session};
+use crate::session::{Plan, ReplyMode, Session, Workspace};
 use crate::stats::{Stats, WorkerStats};
 use crate::ticks::Ticks;
 
@@ -241,43 +241,47 @@ impl Engine {
     }
 
     /// Runs the commands of a batch from number `from` on; their replies are appended to `reply`.
+    #[inline(never)]
     pub(crate) fn run(
         &self,
         session: &mut Session,
+        Workspace { stats, plan }: &mut Workspace,
         batch: &Batch,
         buffer: &[u8],
         from: usize,
         reply: &mut Reply,
     ) -> Progress {
         let mut now = self.clock.now_ms();
-        let mut plan = std::mem::take(&mut session.plan);
-        self.prepare(&mut plan, batch, buffer, from, session.db);
-        let stats = session.stats.clone();
+        self.prepare(plan, batch, buffer, from, session.db);
         let mut progress = Progress::Done;
         let mut hashes_from = 0;
+        let mut plain = admit::is_plain(session);
         for (at, &(row, hashes_to)) in plan.commands.iter().enumerate() {
             let hashes = &plan.hashes[hashes_from..hashes_to as usize];
             hashes_from = hashes_to as usize;
-            let call = Call { row, args: batch.args(from + at, buffer), hashes, now };
-            if !self.call(session, &stats, call, reply) {
+            let call = Call { row, args: batch.args(from + at, buffer), hashes, now, plain };
+            if !self.call(session, stats, call, reply) {
                 progress = Progress::NeedsRoom(from + at);
                 break;
             }
-            if session.closing {
-                break;
+            if !self.table.get(row).is_some_and(|command| matches!(command.run, Run::Keys(_))) {
+                if session.closing {
+                    break;
+                }
+                plain = admit::is_plain(session);
             }
-            if self.table.get(row).is_some_and(|_| !self.table.is_quick(row)) {
+            if !self.table.is_quick(row) {
                 // It may have taken long, and keys have expired meanwhile.
                 now = self.clock.now_ms();
             }
         }
-        session.plan = plan;
         session.note_facts(now);
         progress
     }
 
     /// Finds rows, hashes keys, and asks for the memory that the commands will touch, each step for all of them, so
     /// that their cache misses overlap.
+    #[inline(never)]
     fn prepare(&self, plan: &mut Plan, batch: &Batch, buffer: &[u8], from: usize, db: usize) {
         let (table, mut recent) = (self.table, Recent::default());
         plan.commands.clear();
@@ -306,6 +310,7 @@ impl Engine {
         }
     }
 
+    #[inline(never)]
     fn prefetch(&self, plan: &Plan, db: usize) {
         let ahead = &plan.hashes[..plan.hashes.len().min(KEYS_AHEAD * plan.commands.len())];
         let look = |hash: u64, step: fn(&Table, u64)| {
@@ -322,11 +327,10 @@ impl Engine {
     /// Runs or queues or refuses one command; false when it needs room first.
     #[inline]
     fn call(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
-        let plain = |command: &Command| {
-            admit::is_plain(session, command, call.args) && (!command.has(DENYOOM) || self.has_room())
-        };
+        let at_once =
+            |command: &Command| admit::runs_at_once(command, call.args) && (!command.has(DENYOOM) || self.has_room());
         match self.table.get(call.row) {
-            Some(command) if plain(command) => {
+            Some(command) if call.plain && at_once(command) => {
                 let mark = reply.mark();
                 if let Err(error) = self.execute(session, stats, call.row, &call, reply) {
                     reply.rewind(mark);
@@ -607,4 +611,6 @@ struct Call<'a> {
     args: Args<'a>,
     hashes: &'a [KnownHash],
     now: u64,
+    /// Whether the session is in no state of its own; see [`admit::is_plain`].
+    plain: bool,
 }

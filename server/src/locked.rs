@@ -365,6 +365,13 @@ impl<'a> Locked<'a> {
     #[inline]
     pub(crate) fn set(&mut self, key: &[u8], content: Content<'_>, expiry: Expiry) -> Result<(), Error> {
         let (hash, db, tick, no_touch) = (self.hash(key), self.db, self.tick, self.no_touch);
+        if let (Content::Str { bytes, raw: false }, Some(table)) =
+            (&content, self.shards.of(hash).shard.table_quiet(db))
+            && !matches!(expiry, Expiry::Set(Some(_)))
+            && table.overwrite(hash, key, bytes, if no_touch { None } else { Some(tick) })
+        {
+            return Ok(());
+        }
         let found = self.find(hash, key);
         let shard = &mut self.shards.of(hash).shard;
         if let Some(pos) = found

@@ -93,10 +93,20 @@ pub struct Session {
     /// The connection is to be closed when the replies are sent.
     pub(crate) closing: bool,
     pub(crate) no_touch: bool,
-    /// Rows and hashes of the batch that runs; kept for its memory.
-    pub(crate) plan: Plan,
     /// Commands since the last one that was timed.
     pub(crate) untimed: u32,
+}
+
+/// What runs batches, one at a time, beside the session: a thread has one for all its connections.
+pub(crate) struct Workspace {
+    pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) plan: Plan,
+}
+
+impl Workspace {
+    pub(crate) fn new(stats: Arc<WorkerStats>) -> Self {
+        Self { stats, plan: Plan::default() }
+    }
 }
 
 /// The rows of a batch and the hashes of its keys, found before the first command runs.
@@ -122,7 +132,6 @@ impl Session {
             reply_mode: ReplyMode::On,
             closing: false,
             no_touch: false,
-            plan: Plan::default(),
             untimed: 0,
         }
     }

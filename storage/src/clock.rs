@@ -22,7 +22,7 @@ impl Clock {
     /// Microseconds since 1970.
     pub fn now_us(&self) -> u64 {
         match self {
-            Self::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64),
+            Self::System => since_1970().as_micros() as u64,
             Self::Manual(now) => now.load(Ordering::Relaxed),
         }
     }
@@ -30,7 +30,13 @@ impl Clock {
     /// Milliseconds since 1970.
     #[inline]
     pub fn now_ms(&self) -> u64 {
-        self.now_us() / 1000
+        match self {
+            Self::System => {
+                let since = since_1970();
+                since.as_secs() * 1000 + u64::from(since.subsec_millis())
+            }
+            Self::Manual(now) => now.load(Ordering::Relaxed) / 1000,
+        }
     }
 
     /// Moves a manual clock; the system's does not move.
@@ -39,4 +45,8 @@ impl Clock {
             now.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
         }
     }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -14,7 +14,7 @@
 
 #![expect(unsafe_code, reason = "a cell owns a value through a pointer that it holds as bytes")]
 
-use crate::slab::MAX_CELL;
+use crate::slab::{MAX_CELL, cell_size};
 use crate::types::zset::ZSetRef;
 use crate::value::{Kind, Object, Value};
 
@@ -154,10 +154,8 @@ fn word(cell: &[u8], at: usize) -> u64 {
 pub struct Entry<'a> {
     cell: &'a [u8],
     key: &'a [u8],
-    /// Where the expiry stands, or would stand.
-    expiry_at: usize,
-    value_at: usize,
-    value_len: usize,
+    value_at: u16,
+    value_len: u16,
 }
 
 impl<'a> Entry<'a> {
@@ -169,7 +167,7 @@ impl<'a> Entry<'a> {
         if flags & (FORM | HAS_EXPIRY) == 0 && key_len <= SHORT_AT_MOST && value_len <= SHORT_AT_MOST {
             // A short value without an expiry, as most are.
             let value_at = 3 + key_len;
-            return Self { cell, key: &cell[3..value_at], expiry_at: 2, value_at, value_len };
+            return Self { cell, key: &cell[3..value_at], value_at: value_at as u16, value_len: value_len as u16 };
         }
         Self::read_any(cell)
     }
@@ -182,13 +180,12 @@ impl<'a> Entry<'a> {
         if boxed {
             at = 10;
         }
-        let expiry_at = at;
         if flags & HAS_EXPIRY != 0 {
             at += 8;
         }
         let value_len = if flags & FORM == FORM_INLINE << 3 { length(cell, &mut at) } else { 8 };
         let key = if boxed { boxed_key(cell) } else { &cell[at..at + key_len] };
-        Self { cell, key, expiry_at, value_at: at + key_len, value_len }
+        Self { cell, key, value_at: (at + key_len) as u16, value_len: value_len as u16 }
     }
 
     /// The key.
@@ -197,15 +194,31 @@ impl<'a> Entry<'a> {
         self.key
     }
 
+    /// Where the value stands in the cell; no cell is longer than a `u16` can tell.
+    #[inline]
+    fn value_range(&self) -> std::ops::Range<usize> {
+        let start = usize::from(self.value_at);
+        start..start + usize::from(self.value_len)
+    }
+
+    /// Where the expiry stands, or would stand.
+    fn expiry_at(&self) -> usize {
+        match self.cell[1] {
+            KEY_BOXED => 10,
+            LENGTH_U16 => 4,
+            _ => 2,
+        }
+    }
+
     /// Bytes that it takes in its cell.
     pub(crate) fn len(&self) -> usize {
-        self.value_at + self.value_len
+        self.value_range().end
     }
 
     /// The time at which it expires, in milliseconds since 1970.
     #[inline]
     pub fn expiry(&self) -> Option<u64> {
-        (self.cell[0] & HAS_EXPIRY != 0).then(|| word(self.cell, self.expiry_at))
+        (self.cell[0] & HAS_EXPIRY != 0).then(|| word(self.cell, self.expiry_at()))
     }
 
     /// The type.
@@ -215,17 +228,17 @@ impl<'a> Entry<'a> {
     }
 
     /// The value.
-    #[inline]
+    #[inline(always)]
     pub fn value(&self) -> Value<'a> {
         match self.cell[0] >> 3 & 3 {
             FORM_INLINE => {
-                let bytes = &self.cell[self.value_at..self.value_at + self.value_len];
+                let bytes = &self.cell[self.value_range()];
                 match self.kind() {
                     Kind::String => Value::Str { bytes, raw: self.cell[0] & RAW != 0 },
                     Kind::ZSet => Value::ZSet(ZSetRef::Packed(bytes)),
                 }
             }
-            FORM_INT => Value::Int(word(self.cell, self.value_at) as i64),
+            FORM_INT => Value::Int(word(self.cell, self.value_range().start) as i64),
             _ => self.object_ref().value(),
         }
     }
@@ -235,10 +248,10 @@ impl<'a> Entry<'a> {
         match self.cell[0] >> 3 & 3 {
             FORM_INLINE => Some(Payload::Inline {
                 kind: self.kind(),
-                bytes: &self.cell[self.value_at..self.value_at + self.value_len],
+                bytes: &self.cell[self.value_range()],
                 raw: self.cell[0] & RAW != 0,
             }),
-            FORM_INT => Some(Payload::Int(word(self.cell, self.value_at) as i64)),
+            FORM_INT => Some(Payload::Int(word(self.cell, self.value_range().start) as i64)),
             _ => None,
         }
     }
@@ -249,7 +262,7 @@ impl<'a> Entry<'a> {
     }
 
     fn object_ref(&self) -> &'a Object {
-        let pointer = std::ptr::with_exposed_provenance::<Object>(word(self.cell, self.value_at) as usize);
+        let pointer = std::ptr::with_exposed_provenance::<Object>(word(self.cell, self.value_range().start) as usize);
         // SAFETY: the form says that `write` left a pointer from Box::into_raw here; the cell owns it, and the
         // borrow of the cell lasts as long as the reference.
         unsafe { &*pointer }
@@ -285,7 +298,7 @@ fn boxed_key(cell: &[u8]) -> &[u8] {
 pub(crate) fn object_mut(cell: &mut [u8]) -> Option<&mut Object> {
     let entry = Entry::read(cell);
     entry.object()?;
-    let pointer = std::ptr::with_exposed_provenance_mut::<Object>(word(cell, entry.value_at) as usize);
+    let pointer = std::ptr::with_exposed_provenance_mut::<Object>(word(cell, entry.value_range().start) as usize);
     // SAFETY: as in `object_ref`, and the cell is borrowed exclusively.
     Some(unsafe { &mut *pointer })
 }
@@ -294,7 +307,7 @@ pub(crate) fn object_mut(cell: &mut [u8]) -> Option<&mut Object> {
 /// overwritten next; it is marked as a free one, so that nothing can be taken twice.
 pub(crate) fn take(cell: &mut [u8]) -> Option<Box<Object>> {
     let entry = Entry::read(cell);
-    let (owns_key, has_object, value_at) = (entry.owns_key(), entry.object().is_some(), entry.value_at);
+    let (owns_key, has_object, value_at) = (entry.owns_key(), entry.object().is_some(), entry.value_range().start);
     if owns_key {
         let pointer = std::ptr::with_exposed_provenance_mut::<Box<[u8]>>(word(cell, 2) as usize);
         // SAFETY: the pointer came from Box::into_raw, and byte 0 below ends this cell's ownership.
@@ -312,11 +325,28 @@ pub(crate) fn take(cell: &mut [u8]) -> Option<Box<Object>> {
     object
 }
 
+/// Writes a short string over another, where the key stays as it is: the entry has no expiry, owns nothing, and its
+/// cell is as long as the new one would be. False, and nothing is changed, for all other entries.
+#[inline]
+pub(crate) fn overwrite_string(cell: &mut [u8], bytes: &[u8]) -> bool {
+    let (key_len, value_len) = (cell[1] as usize, cell[2] as usize);
+    let start = 3 + key_len;
+    let plain = cell[0] & !RAW == Kind::String as u8
+        && key_len.max(value_len).max(bytes.len()) <= SHORT_AT_MOST
+        && cell_size(start + bytes.len()) == cell.len();
+    if plain {
+        cell[0] = Kind::String as u8;
+        cell[2] = bytes.len() as u8;
+        cell[start..start + bytes.len()].copy_from_slice(bytes);
+    }
+    plain
+}
+
 /// Writes another expiry into an entry that has one.
 pub(crate) fn overwrite_expiry(cell: &mut [u8], at: u64) {
     let entry = Entry::read(cell);
     if entry.expiry().is_some() {
-        let place = entry.expiry_at;
+        let place = entry.expiry_at();
         cell[place..place + 8].copy_from_slice(&at.to_le_bytes());
     }
 }
@@ -346,6 +376,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_short_string_is_written_over_another_of_its_size() {
+        let written = |key: &[u8], expiry, old: &[u8], new: &[u8]| {
+            let parts = Parts { key, expiry, payload: Payload::Inline { kind: Kind::String, bytes: old, raw: true } };
+            let mut cell = vec![0; cell_size(parts.len())];
+            parts.write(&mut cell);
+            let written = overwrite_string(&mut cell, new);
+            let entry = Entry::read(&cell);
+            let (bytes, raw) = if written { (new, false) } else { (old, true) };
+            assert_eq!((entry.key(), entry.expiry()), (key, expiry));
+            assert!(matches!(entry.value(), Value::Str { bytes: read, raw: kept } if read == bytes && kept == raw));
+            take(&mut cell);
+            written
+        };
+        assert!(written(b"key", None, b"12345678", b"8765432"));
+        assert!(written(&[1; 253], None, &[2; 253], &[3; 252]));
+        assert!(!written(b"key", None, b"1234", b"12345678901234567890"), "another cell");
+        assert!(!written(b"key", Some(1), b"1234", b"4321"), "an expiry");
+        assert!(!written(&[1; 254], None, b"1234", b"4321"), "a long key");
+        assert!(!written(b"key", None, &[2; 254], &[3; 253]), "a long value before");
+        assert!(!written(b"key", None, &[2; 253], &[3; 254]), "a long value");
+        assert!(!written(&[1; 2000], None, b"1234", b"4321"), "a boxed key");
+        let mut number = vec![0; 16];
+        Parts { key: b"key", expiry: None, payload: Payload::Int(7) }.write(&mut number);
+        assert!(!overwrite_string(&mut number, b"1234567"), "an integer");
     }
 
     #[test]

@@ -47,6 +47,27 @@ pub struct Pos {
     pub slot: u8,
 }
 
+/// The slots of one segment, and which of them have the tag that is looked for.
+pub struct Candidates<'a, S> {
+    slots: &'a mut [S; SLOTS],
+    marks: u64,
+    /// Whether the search goes on in an overflow chain.
+    pub chained: bool,
+}
+
+impl<S> Candidates<'_, S> {
+    /// The next candidate.
+    #[inline]
+    pub fn next(&mut self) -> Option<&mut S> {
+        if self.marks == 0 {
+            return None;
+        }
+        let slot = self.marks.trailing_zeros() as usize;
+        self.marks &= self.marks - 1;
+        self.slots.get_mut(slot)
+    }
+}
+
 /// Words 0 to 6 of `head` hold the tags, word 7 the facts: `[47:0] earliest deadline, [55:48] depth, [63] chained`.
 #[derive(Clone)]
 #[repr(C, align(64))]
@@ -223,11 +244,16 @@ impl<S: Slot> Index<S> {
         if segment.chained() { self.find_in_chain(id, hash, &mut eq) } else { None }
     }
 
-    /// As [`Index::find`], with the slot to be changed.
+    /// The slots that may hold elements with this hash, but for those of an overflow chain.
     #[inline]
-    pub fn find_mut(&mut self, hash: u64, eq: impl FnMut(S) -> bool) -> Option<(Pos, &mut S)> {
-        let pos = self.find(hash, eq)?;
-        Some((pos, &mut self.segment_mut(pos.segment).slots[pos.slot as usize]))
+    pub fn candidates(&mut self, hash: u64) -> Option<Candidates<'_, S>> {
+        if self.len == 0 {
+            return None;
+        }
+        let id = self.directory[self.place(hash)];
+        let segment = self.segment_mut(id);
+        let (marks, chained) = (segment.matching(tag_of(hash)), segment.chained());
+        Some(Candidates { slots: &mut segment.slots, marks, chained })
     }
 
     #[cold]
@@ -511,7 +537,7 @@ impl<S: Slot> Index<S> {
 
     /// Second step: shows the slots whose tags match.
     #[inline]
-    pub fn candidates(&self, hash: u64, mut each: impl FnMut(S)) {
+    pub fn each_candidate(&self, hash: u64, mut each: impl FnMut(S)) {
         if self.len != 0 {
             let segment = self.segment(self.directory[self.place(hash)]);
             let mut left = segment.matching(tag_of(hash));

@@ -50,6 +50,16 @@ impl ShardSet {
         self.0.count_ones() as usize
     }
 
+    #[inline]
+    fn has(self, shard: usize) -> bool {
+        self.0 >> shard & 1 == 1
+    }
+
+    /// How many shards below this one are in it.
+    fn rank(self, shard: usize) -> usize {
+        (self.0 & ((1 << shard) - 1)).count_ones() as usize
+    }
+
     /// The shard, if it is just one.
     #[inline]
     fn only(self) -> Option<usize> {
@@ -320,28 +330,22 @@ impl<'k, X> Locked<'k, X> {
         self.set
     }
 
-    /// Which of the held shards a hash falls into.
-    #[inline]
-    fn rank(&self, hash: u64) -> usize {
-        let below = (1 << self.keyspace.shard_of(hash)) - 1;
-        assert!(self.set.0 & (below + 1) != 0, "the shard is held");
-        match &self.guards {
-            Guards::One(_) => 0,
-            Guards::Many(_) => (self.set.0 & below).count_ones() as usize,
-        }
-    }
-
     /// The shard (and what the server keeps beside it) that a hash falls into. It must be one of those held.
     #[inline]
     pub fn of(&mut self, hash: u64) -> &mut Guarded<X> {
-        let rank = self.rank(hash);
-        &mut self.guards.all_mut()[rank]
+        let shard = self.keyspace.shard_of(hash);
+        assert!(self.set.has(shard), "the shard is held");
+        match &mut self.guards {
+            Guards::One(guard) => guard,
+            Guards::Many(guards) => &mut guards[self.set.rank(shard)],
+        }
     }
 
     /// As [`Locked::of`], for reading.
-    #[inline]
     pub fn of_ref(&self, hash: u64) -> &Guarded<X> {
-        &self.guards.all()[self.rank(hash)]
+        let shard = self.keyspace.shard_of(hash);
+        assert!(self.set.has(shard), "the shard is held");
+        &self.guards.all()[self.set.rank(shard)]
     }
 
     /// The shard that is held, if it is just one.

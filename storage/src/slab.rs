@@ -229,9 +229,17 @@ impl Slab {
     /// Where the cell is, for prefetching; null if its page does not exist.
     #[inline]
     pub fn address(&self, cell: Ref) -> *const u8 {
+        self.place(cell).0
+    }
+
+    /// Where the cell is and how long, for prefetching; null if its page does not exist.
+    #[inline]
+    pub fn place(&self, cell: Ref) -> (*const u8, usize) {
         let offset = usize::from(cell.unit()) * UNIT;
         let page = self.pages.get(cell.page() as usize);
-        page.map_or(std::ptr::null(), |page| page.base.as_ptr().wrapping_add(offset))
+        page.map_or((std::ptr::null(), 0), |page| {
+            (page.base.as_ptr().wrapping_add(offset), usize::from(page.units) * UNIT)
+        })
     }
 
     /// Bytes of the live cells, each rounded to its class.

@@ -105,23 +105,40 @@ impl Table {
     /// Looks a key up, and notes the access at `tick` if there is one to note.
     #[inline]
     pub fn access(&mut self, hash: u64, key: &[u8], tick: Option<u32>) -> Option<Entry<'_>> {
-        let (slab, mut entry) = (&self.slab, None);
-        let found = self.index.find_mut(hash, |bits| {
-            let word = Word::from_bits(bits);
+        let mut candidates = self.index.candidates(hash)?;
+        while let Some(slot) = candidates.next() {
+            let word = Word::from_bits(*slot);
             if !word.may_match(hash) {
-                return false;
+                continue;
             }
-            let candidate = Entry::read(slab.cell(word.cell()));
-            let matches = candidate.key() == key;
-            if matches {
-                entry = Some(candidate);
+            let entry = Entry::read(self.slab.cell(word.cell()));
+            if entry.key() == key {
+                if let Some(tick) = tick {
+                    *slot = word.touched(tick).bits();
+                }
+                return Some(entry);
             }
-            matches
-        });
-        if let (Some((_, slot)), Some(tick)) = (found, tick) {
-            *slot = Word::from_bits(*slot).touched(tick).bits();
         }
-        entry
+        if candidates.chained { access_in_chain(&mut self.index, &self.slab, hash, key, tick) } else { None }
+    }
+
+    /// Stores a short string over another where that changes nothing else: the key is there without an expiry, owns no
+    /// memory, and its cell keeps its size. Notes the access as [`Table::access`] does. False, and nothing is changed,
+    /// in all other cases.
+    #[inline]
+    pub fn overwrite(&mut self, hash: u64, key: &[u8], bytes: &[u8], tick: Option<u32>) -> bool {
+        let Some(mut candidates) = self.index.candidates(hash) else { return false };
+        while let Some(slot) = candidates.next() {
+            let word = Word::from_bits(*slot);
+            if word.may_match(hash) && Entry::read(self.slab.cell(word.cell())).key() == key {
+                let written = entry::overwrite_string(self.slab.cell_mut(word.cell()), bytes);
+                if let Some(tick) = tick.filter(|_| written) {
+                    *slot = word.touched(tick).bits();
+                }
+                return written;
+            }
+        }
+        false
     }
 
     /// The entry at a position.
@@ -483,12 +500,10 @@ impl Table {
     /// Second step: asks for the entry.
     #[inline]
     pub fn prefetch_entries(&self, hash: u64) {
-        self.index.candidates(hash, |bits| {
+        self.index.each_candidate(hash, |bits| {
             let word = Word::from_bits(bits);
             if word.may_match(hash) {
-                let address = self.slab.address(word.cell());
-                prefetch(address);
-                prefetch(address.wrapping_add(64));
+                prefetch_cell(&self.slab, word.cell());
             }
         });
     }
@@ -568,6 +583,39 @@ impl Drop for Table {
     fn drop(&mut self) {
         while self.owned > 0 && !self.free_step(usize::MAX) {}
     }
+}
+
+/// As [`Table::access`], where colliding hashes have filled more than a segment.
+#[cold]
+fn access_in_chain<'a>(
+    index: &mut Index<u64>,
+    slab: &'a Slab,
+    hash: u64,
+    key: &[u8],
+    tick: Option<u32>,
+) -> Option<Entry<'a>> {
+    let pos = index.find(hash, |bits| Entry::read(slab.cell(Word::from_bits(bits).cell())).key() == key)?;
+    let word = Word::from_bits(index.get(pos));
+    if let Some(tick) = tick {
+        index.set(pos, word.touched(tick).bits());
+    }
+    Some(Entry::read(slab.cell(word.cell())))
+}
+
+/// Asks for the lines of a cell, of a long one for the first.
+#[inline]
+fn prefetch_cell(slab: &Slab, cell: Ref) {
+    const LINE: usize = 64;
+    const AT_MOST: usize = 4 * LINE;
+    let (address, len) = slab.place(cell);
+    let end = address.wrapping_add(len.min(AT_MOST)).wrapping_sub(1);
+    prefetch(address);
+    let mut next = address.wrapping_add(LINE);
+    while next < end {
+        prefetch(next);
+        next = next.wrapping_add(LINE);
+    }
+    prefetch(end);
 }
 
 fn hash_of(slab: &Slab, hasher: Hasher, bits: u64) -> u64 {

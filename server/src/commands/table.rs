@@ -164,7 +164,7 @@ impl Table {
     /// Whether a row's commands are timed by samples only.
     #[inline]
     pub(crate) fn is_quick(&self, number: u16) -> bool {
-        self.quick[number as usize]
+        self.quick.get(number as usize).is_some_and(|quick| *quick)
     }
 
     /// A row by its number.

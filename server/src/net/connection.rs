@@ -4,7 +4,7 @@
 //! not sent, so that idle connections cost little. While replies wait to be written nothing is read: a client that
 //! does not take its answers is not served further.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -21,7 +21,7 @@ use super::socket::Socket;
 use crate::client::Client;
 use crate::config::ClientClass;
 use crate::engine::{Engine, Progress};
-use crate::session::Session;
+use crate::session::{Session, Workspace};
 use crate::stats::WorkerStats;
 
 /// Bytes of a thread's buffer.
@@ -39,25 +39,33 @@ const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// An inline command must end within this.
 const INLINE_BYTES: usize = 64 << 10;
 
-/// Buffers of one thread that no connection uses.
-#[derive(Default)]
-pub(super) struct Buffers(RefCell<Vec<Vec<u8>>>);
+/// What the connections of one thread share.
+pub(super) struct Worker {
+    pub(super) stats: Arc<WorkerStats>,
+    workspace: RefCell<Workspace>,
+    /// Buffers that no connection uses: one to read into, one for replies.
+    spare_input: Cell<Vec<u8>>,
+    spare_output: Cell<Vec<u8>>,
+}
 
-impl Buffers {
-    #[inline]
-    fn take(&self) -> Vec<u8> {
-        self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+impl Worker {
+    pub(super) fn new(stats: Arc<WorkerStats>) -> Self {
+        let workspace = RefCell::new(Workspace::new(stats.clone()));
+        Self { stats, workspace, spare_input: Cell::default(), spare_output: Cell::default() }
     }
+}
 
-    #[inline]
-    fn give(&self, mut buffer: Vec<u8>) {
-        /// Spare buffers of a thread.
-        const SPARE: usize = 8;
+#[inline]
+fn take(spare: &Cell<Vec<u8>>) -> Vec<u8> {
+    let buffer = spare.take();
+    if buffer.capacity() > 0 { buffer } else { Vec::with_capacity(BUFFER_BYTES) }
+}
+
+#[inline]
+fn give(spare: &Cell<Vec<u8>>, mut buffer: Vec<u8>) {
+    if (BUFFER_BYTES..=4 * BUFFER_BYTES).contains(&buffer.capacity()) {
         buffer.clear();
-        let mut buffers = self.0.borrow_mut();
-        if buffer.capacity() >= BUFFER_BYTES && buffer.capacity() <= 4 * BUFFER_BYTES && buffers.len() < SPARE {
-            buffers.push(buffer);
-        }
+        spare.set(buffer);
     }
 }
 
@@ -78,7 +86,7 @@ struct Connection {
     batch: Batch,
     /// Holds data only between two reads of one command.
     buffer: Vec<u8>,
-    buffers: Rc<Buffers>,
+    worker: Rc<Worker>,
     /// What others wake this connection by, once it is registered.
     waker: Option<Waker>,
     /// Since when the output is above its soft limit, in milliseconds; 0 if it is not.
@@ -86,16 +94,10 @@ struct Connection {
 }
 
 /// Serves a client until one side ends it.
-pub(super) async fn serve(
-    engine: Arc<Engine>,
-    socket: Socket,
-    client: Arc<Client>,
-    stats: Arc<WorkerStats>,
-    buffers: Rc<Buffers>,
-) {
+pub(super) async fn serve(engine: Arc<Engine>, socket: Socket, client: Arc<Client>, worker: Rc<Worker>) {
     tracing::debug!("Accepted {}", client.addresses.peer);
     engine.clients().add(client.clone());
-    let session = Session::new(&engine, client, stats);
+    let session = Session::new(&engine, client, worker.stats.clone());
     let mut connection = Connection {
         engine,
         socket,
@@ -104,7 +106,7 @@ pub(super) async fn serve(
         parser: Parser::new(),
         batch: Batch::default(),
         buffer: Vec::new(),
-        buffers,
+        worker,
         waker: None,
         over_soft_since: 0,
     };
@@ -126,9 +128,9 @@ impl Connection {
             match self.event().await? {
                 Event::Read(0) | Event::Killed => return Ok(()),
                 Event::Read(count) => {
-                    self.session.stats.counters.input_bytes.add(count as u64);
-                    self.session.stats.counters.reads.add(1);
-                    self.reply.lend_memory(self.buffers.take());
+                    self.worker.stats.counters.input_bytes.add(count as u64);
+                    self.worker.stats.counters.reads.add(1);
+                    self.reply.lend_memory(take(&self.worker.spare_output));
                     let open = self.run_commands().await?;
                     self.release_buffer();
                     if !open {
@@ -139,7 +141,7 @@ impl Connection {
             }
             self.take_messages();
             self.flush().await?;
-            self.buffers.give(self.reply.take_memory());
+            give(&self.worker.spare_output, self.reply.take_memory());
         }
     }
 
@@ -167,7 +169,7 @@ impl Connection {
             return Poll::Ready(Ok(Event::Messages));
         }
         if self.buffer.capacity() == 0 {
-            self.buffer = self.buffers.take();
+            self.buffer = take(&self.worker.spare_input);
         } else if self.buffer.len() == self.buffer.capacity() {
             let wanted = self.parser.wanted().saturating_sub(self.buffer.len());
             let most = GROW_AT_MOST.max(self.buffer.len());
@@ -183,7 +185,7 @@ impl Connection {
     /// Gives the read buffer back to the thread unless it holds part of a command.
     fn release_buffer(&mut self) {
         if self.buffer.is_empty() {
-            self.buffers.give(std::mem::take(&mut self.buffer));
+            give(&self.worker.spare_input, std::mem::take(&mut self.buffer));
         }
     }
 
@@ -227,14 +229,18 @@ impl Connection {
     async fn run_batch(&mut self, start: usize) {
         let mut from = 0;
         loop {
-            let buffer = &self.buffer[start..];
-            match self.engine.run(&mut self.session, &self.batch, buffer, from, &mut self.reply) {
+            match self.run_from(start, from) {
                 Progress::Done => return,
                 Progress::NeedsRoom(at) => from = at,
             }
             // Others go on while this client waits for room.
             tokio::task::yield_now().await;
         }
+    }
+
+    fn run_from(&mut self, start: usize, from: usize) -> Progress {
+        let workspace = &mut self.worker.workspace.borrow_mut();
+        self.engine.run(&mut self.session, workspace, &self.batch, &self.buffer[start..], from, &mut self.reply)
     }
 
     fn within_query_limit(&mut self) -> bool {
@@ -248,7 +254,7 @@ impl Connection {
                 used,
                 "closing a client that reached the query buffer limit"
             );
-            self.session.stats.counters.query_limit_closed.add(1);
+            self.worker.stats.counters.query_limit_closed.add(1);
             return false;
         }
         true
@@ -277,7 +283,7 @@ impl Connection {
         let too_long = over_soft && now.saturating_sub(self.over_soft_since) > limit.soft_seconds * 1000;
         if pending > hard || too_long {
             tracing::warn!(client = client.id, pending, "closing a client that passed its output buffer limit");
-            self.session.stats.counters.output_limit_closed.add(1);
+            self.worker.stats.counters.output_limit_closed.add(1);
             client.kill();
             return false;
         }
@@ -293,7 +299,7 @@ impl Connection {
         if !self.reply.is_empty() {
             self.write_the_rest().await?;
         }
-        self.session.stats.counters.writes.add(1);
+        self.worker.stats.counters.writes.add(1);
         Ok(())
     }
 
@@ -329,7 +335,7 @@ impl Connection {
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.session.stats.counters.output_bytes.add(count as u64);
+        self.worker.stats.counters.output_bytes.add(count as u64);
         self.reply.advance(count);
         Ok(())
     }

@@ -177,7 +177,7 @@ async fn worker(
     accepting: Option<(Listeners, Vec<UnboundedSender<Incoming>>)>,
 ) {
     let stats = engine.stats().worker();
-    let buffers = Rc::new(connection::Buffers::default());
+    let shared = Rc::new(connection::Worker::new(stats.clone()));
     tokio::task::spawn_local(background::run(engine.clone(), number, threads, stats.clone()));
     let socket_path = accepting.map(|(listeners, senders)| accept_all(&engine, listeners, senders));
     loop {
@@ -189,10 +189,10 @@ async fn worker(
                 stats.counters.connections.add(1);
                 match prepare(&engine, next) {
                     Ok((socket, client)) => {
-                        let (engine, stats, buffers) = (engine.clone(), stats.clone(), buffers.clone());
+                        let (engine, shared) = (engine.clone(), shared.clone());
                         tokio::task::spawn_local(async move {
-                            if let Some(socket) = admit(&engine, socket, &client, &stats).await {
-                                connection::serve(engine, socket, client, stats, buffers).await;
+                            if let Some(socket) = admit(&engine, socket, &client, &shared.stats).await {
+                                connection::serve(engine, socket, client, shared).await;
                             }
                         });
                     }
