@@ -440,8 +440,8 @@ impl Engine {
         let counters = stats.row(row);
         counters.calls.add(1);
         if let Some(started) = started {
-            let weight = if self.table.is_quick(row) { TIME_EVERY as u64 } else { 1 };
-            counters.nanoseconds.add(started.elapsed().as_nanos() as u64 * weight);
+            counters.timed.add(1);
+            counters.nanoseconds.add(started.elapsed().as_nanos() as u64);
         }
         if outcome.is_err() {
             counters.failed.add(1);
@@ -532,6 +532,7 @@ impl Engine {
         stats.counters.commands.add(1);
         let counters = stats.row(row);
         counters.calls.add(1);
+        counters.timed.add(1);
         counters.nanoseconds.add(started.elapsed().as_nanos() as u64);
         if let Err(error) = outcome {
             counters.failed.add(1);

@@ -96,7 +96,8 @@ counters! {
 #[derive(Default)]
 pub(crate) struct RowCounters {
     pub(crate) calls: Counter,
-    /// Time, in nanoseconds; estimated from samples for commands that are fast.
+    /// Calls that were timed, and how long these took, in nanoseconds.
+    pub(crate) timed: Counter,
     pub(crate) nanoseconds: Counter,
     pub(crate) rejected: Counter,
     pub(crate) failed: Counter,
@@ -106,12 +107,14 @@ pub(crate) struct RowCounters {
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct RowTotals {
     pub(crate) calls: u64,
+    /// Estimated from the calls that were timed.
     pub(crate) nanoseconds: u64,
     pub(crate) rejected: u64,
     pub(crate) failed: u64,
 }
 
-/// Statistics of one thread.
+/// Statistics of one thread, on cache lines of its own.
+#[repr(align(128))]
 pub(crate) struct WorkerStats {
     pub(crate) counters: Counters,
     rows: Box<[RowCounters]>,
@@ -208,7 +211,10 @@ impl Stats {
         for worker in self.workers.lock().iter() {
             let own = worker.row(row);
             totals.calls += own.calls.get();
-            totals.nanoseconds += own.nanoseconds.get();
+            if own.timed.get() > 0 {
+                let share = own.calls.get() as f64 / own.timed.get() as f64;
+                totals.nanoseconds += (own.nanoseconds.get() as f64 * share) as u64;
+            }
             totals.rejected += own.rejected.get();
             totals.failed += own.failed.get();
         }
@@ -222,6 +228,7 @@ impl Stats {
             worker.counters.reset();
             for row in &worker.rows {
                 row.calls.reset();
+                row.timed.reset();
                 row.nanoseconds.reset();
                 row.rejected.reset();
                 row.failed.reset();

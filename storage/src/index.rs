@@ -163,18 +163,19 @@ fn home_of(hash: u64) -> usize {
     (hash >> 17 & 0xff) as usize * 7 >> 8 << 3
 }
 
-/// An extendible hash index; see the module's page.
+/// An extendible hash index; see the module's page. What a look-up reads stands together, in one cache line.
+#[repr(C, align(64))]
 pub struct Index<S> {
-    directory: Vec<u32>,
-    depth: u8,
+    directory: Box<[u32]>,
     chunks: Vec<Vec<Segment<S>>>,
-    free: Vec<u32>,
     len: usize,
+    depth: u8,
+    deadlines: Deadlines,
+    free: Vec<u32>,
     /// Segments by depth, to know when the directory can halve.
     at_depth: [u32; 65],
     /// Overflow segments of a segment that may not split any more (only under colliding hashes).
     overflow: BTreeMap<u32, Vec<u32>>,
-    deadlines: Deadlines,
 }
 
 impl<S: Slot> Default for Index<S> {
@@ -187,7 +188,7 @@ impl<S: Slot> Index<S> {
     /// An empty index; it allocates at its first insert.
     pub fn new() -> Self {
         Self {
-            directory: Vec::new(),
+            directory: Box::default(),
             depth: 0,
             chunks: Vec::new(),
             free: Vec::new(),
@@ -288,7 +289,7 @@ impl<S: Slot> Index<S> {
     pub fn insert(&mut self, hash: u64, slot: S, rehash: impl Fn(S) -> u64, ahead: impl Fn(S)) -> Pos {
         if self.directory.is_empty() {
             let id = self.new_segment(0);
-            self.directory.push(id);
+            self.directory = Box::new([id]);
         }
         self.len += 1;
         loop {
@@ -605,7 +606,7 @@ impl<S: Slot> Index<S> {
     /// nothing afterwards and may only be freed further.
     pub fn free_step(&mut self, chunks: usize) -> bool {
         self.len = 0;
-        self.directory = Vec::new();
+        self.directory = Box::default();
         self.deadlines = Deadlines::default();
         self.chunks.truncate(self.chunks.len().saturating_sub(chunks));
         if self.chunks.is_empty() {

@@ -118,16 +118,22 @@ pub struct Options {
     pub seed: u64,
 }
 
+/// What all threads write, on cache lines of its own, away from what they only read.
+#[repr(align(128))]
+struct Totals {
+    /// Live bytes of all shards, as of their last unlocking.
+    used: AtomicI64,
+    /// Counts inserts, 256 per turnover of the cache: the unit of an entry's age.
+    tick: AtomicU32,
+}
+
 /// See the module's page.
 pub struct Keyspace<X> {
     lanes: Box<[Lane<X>]>,
     databases: usize,
     hasher: Hasher,
     regions: Arc<Regions>,
-    /// Live bytes of all shards, as of their last unlocking.
-    used: AtomicI64,
-    /// Counts inserts, 256 per turnover of the cache: the unit of an entry's age.
-    tick: AtomicU32,
+    totals: Totals,
     #[cfg(debug_assertions)]
     number: u64,
 }
@@ -153,8 +159,7 @@ impl<X> Keyspace<X> {
             databases: options.databases,
             hasher: Hasher::seeded(options.seed),
             regions: Regions::with_huge_pages(),
-            used: AtomicI64::new(fixed as i64),
-            tick: AtomicU32::new(0),
+            totals: Totals { used: AtomicI64::new(fixed as i64), tick: AtomicU32::new(0) },
             #[cfg(debug_assertions)]
             number: {
                 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -211,18 +216,18 @@ impl<X> Keyspace<X> {
     /// are not in it yet.
     #[inline]
     pub fn used_memory(&self) -> usize {
-        self.used.load(Ordering::Relaxed).max(0) as usize
+        self.totals.used.load(Ordering::Relaxed).max(0) as usize
     }
 
     /// The present tick.
     #[inline]
     pub fn tick(&self) -> u32 {
-        self.tick.load(Ordering::Relaxed)
+        self.totals.tick.load(Ordering::Relaxed)
     }
 
     /// Moves the tick on, as time does at least once a second.
     pub fn advance_tick(&self) {
-        self.tick.fetch_add(1, Ordering::Relaxed);
+        self.totals.tick.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A lower bound of a shard's earliest expiry, without locking it.
@@ -249,10 +254,10 @@ impl<X> Keyspace<X> {
     fn publish(&self, number: usize, shard: &mut Shard) {
         let change = shard.take_change();
         if change.bytes != 0 {
-            self.used.fetch_add(change.bytes, Ordering::Relaxed);
+            self.totals.used.fetch_add(change.bytes, Ordering::Relaxed);
         }
         if change.ticks != 0 {
-            self.tick.fetch_add(change.ticks, Ordering::Relaxed);
+            self.totals.tick.fetch_add(change.ticks, Ordering::Relaxed);
         }
         if let Some(at) = change.next_due {
             self.lanes[number].next_due.store(at, Ordering::Relaxed);

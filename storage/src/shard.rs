@@ -20,6 +20,37 @@ struct Slice {
     due: u64,
 }
 
+/// All databases of one shard. Most use number 0 alone, so that stands here and the others behind a pointer.
+struct Slices {
+    first: Slice,
+    others: Box<[Slice]>,
+}
+
+impl Slices {
+    fn new(databases: usize) -> Self {
+        let empty = || Slice { due: u64::MAX, ..Slice::default() };
+        Self { first: empty(), others: (1..databases).map(|_| empty()).collect() }
+    }
+
+    #[inline]
+    fn get(&self, database: usize) -> &Slice {
+        if database == 0 { &self.first } else { &self.others[database - 1] }
+    }
+
+    #[inline]
+    fn get_mut(&mut self, database: usize) -> &mut Slice {
+        if database == 0 { &mut self.first } else { &mut self.others[database - 1] }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Slice> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slice> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+}
+
 /// Which databases have changed since they were last published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Changed {
@@ -30,7 +61,7 @@ enum Changed {
 
 /// See the module's page.
 pub struct Shard {
-    slices: Box<[Slice]>,
+    slices: Slices,
     /// Source of this shard's random choices.
     pub rng: Rng,
     changed: Changed,
@@ -68,9 +99,8 @@ pub(crate) struct Change {
 
 impl Shard {
     pub(crate) fn new(databases: usize, shards: usize, rng: Rng) -> Self {
-        let slices = (0..databases).map(|_| Slice { due: u64::MAX, ..Slice::default() }).collect();
         Self {
-            slices,
+            slices: Slices::new(databases),
             rng,
             changed: Changed::None,
             ghost_bytes: 0,
@@ -100,20 +130,20 @@ impl Shard {
     /// A database's table, if it has keys here.
     #[inline]
     pub fn table(&self, database: usize) -> Option<&Table> {
-        self.slices[database].table.as_deref()
+        self.slices.get(database).table.as_deref()
     }
 
     /// A database's table, if it has keys here, to be changed.
     #[inline]
     pub fn table_mut(&mut self, database: usize) -> Option<&mut Table> {
         self.touch(database);
-        self.slices[database].table.as_deref_mut()
+        self.slices.get_mut(database).table.as_deref_mut()
     }
 
     /// A database's table for notes of access only, which change no size.
     #[inline]
     pub fn table_quiet(&mut self, database: usize) -> Option<&mut Table> {
-        self.slices[database].table.as_deref_mut()
+        self.slices.get_mut(database).table.as_deref_mut()
     }
 
     /// Stores a key that is known to be absent from a database, whose table is made if it is not there. The key's
@@ -123,7 +153,7 @@ impl Shard {
         self.touch(database);
         self.inserts += 1;
         let NewEntry { hash, key, content, expiry, tick } = entry;
-        let table = self.slices[database].table.get_or_insert_with(|| Box::new(Table::new(env)));
+        let table = self.slices.get_mut(database).table.get_or_insert_with(|| Box::new(Table::new(env)));
         let pos = table.insert(hash, key, content, expiry, tick)?;
         if let Some(ghost) = &mut self.ghost {
             table.set_history(pos, tick, ghost.welcome(hash, &mut self.rng));
@@ -136,7 +166,7 @@ impl Shard {
     pub fn evict(&mut self, database: usize, hash: u64, pos: Pos) -> Option<Box<Object>> {
         self.touch(database);
         let residents = self.len();
-        let table = self.slices[database].table.as_deref_mut()?;
+        let table = self.slices.get_mut(database).table.as_deref_mut()?;
         if let Some(ghost) = &mut self.ghost {
             ghost.put(hash, table.word(pos).frequency(), residents);
         }
@@ -152,7 +182,7 @@ impl Shard {
     /// Takes a database's table out, or puts another in; gives what was there.
     pub fn exchange(&mut self, database: usize, table: Option<Box<Table>>) -> Option<Box<Table>> {
         self.touch(database);
-        std::mem::replace(&mut self.slices[database].table, table)
+        std::mem::replace(&mut self.slices.get_mut(database).table, table)
     }
 
     /// Bytes that a shard has besides its tables and itself.
@@ -195,7 +225,7 @@ impl Shard {
 
     /// A random key of a database.
     pub fn random(&mut self, database: usize) -> Option<Pos> {
-        self.slices[database].table.as_deref()?.random(&mut self.rng)
+        self.slices.get(database).table.as_deref()?.random(&mut self.rng)
     }
 
     /// Moves entries out of one sparse page; false when there is none.
@@ -209,7 +239,7 @@ impl Shard {
         let (mut bytes, mut due_changed) = (0, false);
         match std::mem::replace(&mut self.changed, Changed::None) {
             Changed::None => {}
-            Changed::One(database) => self.slices[database].publish(&mut bytes, &mut due_changed),
+            Changed::One(database) => self.slices.get_mut(database).publish(&mut bytes, &mut due_changed),
             Changed::Many => self.slices.iter_mut().for_each(|slice| slice.publish(&mut bytes, &mut due_changed)),
         }
         let ghost = self.ghost_memory();

@@ -90,6 +90,7 @@ impl Ref {
 }
 
 /// An allocator of cells; see the module's text.
+#[repr(C)]
 pub struct Slab {
     /// What an access needs, by page number.
     pages: Vec<Page>,

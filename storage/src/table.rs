@@ -33,7 +33,8 @@ pub enum Expiry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// See the module's page.
+/// See the module's page. Index and slab begin with what a look-up reads.
+#[repr(C)]
 pub struct Table {
     index: Index<u64>,
     slab: Slab,

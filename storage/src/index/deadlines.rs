@@ -9,12 +9,19 @@ use std::collections::BTreeSet;
 use super::NO_DEADLINE;
 
 /// See the module's page.
-#[derive(Default)]
+#[repr(C)]
 pub(super) struct Deadlines {
+    /// [`NO_DEADLINE`] for none. It is read by each look-up, beside what stands before it in the index.
+    earliest: u64,
     ordered: BTreeSet<(u64, u32)>,
-    earliest: Option<u64>,
     /// A bit per segment.
     marks: Vec<u64>,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { earliest: NO_DEADLINE, ordered: BTreeSet::new(), marks: Vec::new() }
+    }
 }
 
 impl Deadlines {
@@ -26,7 +33,7 @@ impl Deadlines {
 
     pub(super) fn insert(&mut self, at: u64, segment: u32) {
         self.ordered.insert((at, segment));
-        self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
+        self.earliest = self.earliest.min(at);
         let word = segment as usize / 64;
         if word >= self.marks.len() {
             self.marks.resize(word + 1, 0);
@@ -37,15 +44,15 @@ impl Deadlines {
     pub(super) fn remove(&mut self, at: u64, segment: u32) {
         self.ordered.remove(&(at, segment));
         self.marks[segment as usize / 64] &= !(1 << (segment % 64));
-        if self.earliest == Some(at) {
-            self.earliest = self.first().map(|(at, _)| at);
+        if self.earliest == at {
+            self.earliest = self.first().map_or(NO_DEADLINE, |(at, _)| at);
         }
     }
 
     /// The earliest deadline, [`NO_DEADLINE`] for none.
     #[inline]
     pub(super) fn earliest(&self) -> u64 {
-        self.earliest.unwrap_or(NO_DEADLINE)
+        self.earliest
     }
 
     /// The earliest deadline, and its segment.
@@ -84,6 +91,7 @@ impl Deadlines {
     pub(super) fn validate(&self) {
         let marked: u32 = self.marks.iter().map(|marks| marks.count_ones()).sum();
         assert_eq!(marked as usize, self.len(), "only segments with a deadline are marked");
-        assert_eq!(self.earliest, self.first().map(|(at, _)| at), "the earliest deadline is known");
+        let earliest = self.first().map_or(NO_DEADLINE, |(at, _)| at);
+        assert_eq!(self.earliest, earliest, "the earliest deadline is known");
     }
 }
