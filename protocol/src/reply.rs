@@ -51,7 +51,7 @@ pub struct Mark {
 pub struct Deferred(Mark);
 
 /// Replies not yet sent, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reply {
     out: Vec<u8>,
     /// Bytes of `out` that were sent.
@@ -60,6 +60,23 @@ pub struct Reply {
     /// Sum of the lengths in `shared`.
     shared_len: usize,
     proto: Proto,
+    /// Bytes above which nothing more is taken; see [`Reply::set_limit`].
+    limit: usize,
+    overflowed: bool,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Reply {
+            out: Vec::new(),
+            sent: 0,
+            shared: VecDeque::new(),
+            shared_len: 0,
+            proto: Proto::default(),
+            limit: usize::MAX,
+            overflowed: false,
+        }
+    }
 }
 
 /// The forms of a reply. Each writes one frame, or the head of an aggregate whose elements follow.
@@ -123,6 +140,9 @@ impl Reply {
     pub fn bulk_shared(&mut self, bytes: Bytes) {
         if bytes.len() < SHARED_MIN {
             return self.bulk(&bytes);
+        }
+        if self.overflows(bytes.len()) {
+            return;
         }
         self.head(b'$', bytes.len());
         self.share(self.shared.len(), self.out.len(), bytes);
@@ -258,6 +278,9 @@ impl Reply {
     #[inline]
     fn text(&mut self, kind: u8, first: &[u8], second: &[u8]) {
         let len = first.len() + second.len();
+        if self.overflows(len) {
+            return;
+        }
         self.out.reserve(len + 16);
         self.head(kind, len);
         if !first.is_empty() {
@@ -265,6 +288,14 @@ impl Reply {
         }
         self.out.extend_from_slice(second);
         self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Whether a string of `len` bytes is too much.
+    #[inline]
+    fn overflows(&mut self, len: usize) -> bool {
+        let overflows = self.len() + len > self.limit;
+        self.overflowed |= overflows;
+        overflows
     }
 
     /// Writes `prefix` and `len` as a line. Lengths below 100 are most of all.
@@ -393,6 +424,19 @@ impl Reply {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Sets how many bytes may wait to be sent. Strings beyond that are left out, so that what follows is no reply any
+    /// more and must not be sent: whoever sets a limit looks at [`Reply::has_overflowed`] and ends the connection.
+    #[inline]
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// Whether a string was left out.
+    #[inline]
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed
     }
 
     /// Memory that the reply holds, values kept by reference included, in bytes.

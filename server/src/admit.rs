@@ -71,7 +71,7 @@ fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) 
         protected(engine.settings().enable_debug_command.get(), session)?;
     }
     // A password may have been taken away since the session began.
-    if !session.authenticated && !command.has(NO_AUTH) && engine.needs_password() {
+    if !command.has(NO_AUTH) && !session.may_speak(engine) {
         return Err(error::NO_AUTH);
     }
     if session.multi.is_some() && command.has(NO_MULTI) {
@@ -129,6 +129,10 @@ pub(crate) fn adds_data(session: &Session, command: &Command) -> bool {
 /// Keeps a command for EXEC.
 pub(crate) fn queue(session: &mut Session, row: u16, args: Args<'_>) {
     let transaction = session.multi.get_or_insert_with(Transaction::default);
+    if transaction.aborted || session.client.has_watch_failed() {
+        // EXEC will not run it.
+        return;
+    }
     let args: OwnedArgs = args.to_owned();
     transaction.bytes += args.bytes();
     transaction.flags |= TABLE.row(row).flags;

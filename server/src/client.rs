@@ -116,13 +116,17 @@ impl Client {
     pub(crate) fn push(&self, message: Bytes) {
         let size = message.len();
         let mut messages = self.outbox.messages.lock();
+        if self.is_killed() {
+            return;
+        }
         messages.push(message);
         self.outbox.waiting.store(true, Relaxed);
         let total = self.outbox.bytes.fetch_add(size, Relaxed) + size;
-        drop(messages);
         if total > self.outbox_limit.load(Relaxed) {
-            self.kill();
+            messages.clear();
+            self.killed.store(true, Relaxed);
         }
+        drop(messages);
         self.wake.wake();
     }
 
@@ -143,6 +147,11 @@ impl Client {
     /// Whether messages wait.
     pub(crate) fn has_messages(&self) -> bool {
         self.outbox.waiting.load(Relaxed)
+    }
+
+    /// Whether the client is closed because it did not take its messages.
+    pub(crate) fn has_full_outbox(&self) -> bool {
+        self.outbox_bytes() > self.outbox_limit.load(Relaxed)
     }
 
     /// Bytes of messages that wait.

@@ -541,14 +541,12 @@ impl Engine {
         }
     }
 
-    /// Takes over values that nobody can reach any more: small ones are dropped here, large ones in slices.
-    pub(crate) fn reclaim(&self, objects: Vec<Box<Object>>) {
+    /// Takes the large ones out of values that nobody can reach any more, to free them in slices.
+    pub(crate) fn reclaim(&self, objects: &mut Vec<Box<Object>>) {
         /// Elements that are dropped at once.
         const AT_ONCE: usize = 64;
-        for object in objects {
-            if object.weight() > AT_ONCE {
-                self.reclaim_later(Garbage::Object(object));
-            }
+        for object in objects.extract_if(.., |object| object.weight() > AT_ONCE) {
+            self.reclaim_later(Garbage::Object(object));
         }
     }
 

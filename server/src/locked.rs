@@ -82,7 +82,8 @@ pub struct Locked<'a> {
     /// Changes of the running command.
     dirty: u64,
     rewritten: bool,
-    /// What is done when the shards are released; most commands leave nothing.
+    /// What outlives the commands; most leave nothing. It stands after `shards` and so is dropped after these are
+    /// released.
     after: Option<Box<After>>,
 }
 
@@ -560,8 +561,9 @@ impl<'a> Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(after) = self.after.take() {
-            self.finish(*after);
+        if let Some(mut after) = self.after.take() {
+            self.finish(&mut after);
+            self.after = Some(after);
         }
     }
 }
@@ -576,12 +578,13 @@ fn missed(engine: &Engine, stats: &WorkerStats, db: usize, key: &[u8]) {
 }
 
 impl Locked<'_> {
+    /// Delivers the effects, while the shards are still held, and puts aside what takes long to free.
     #[cold]
-    fn finish(&mut self, after: After) {
+    fn finish(&mut self, after: &mut After) {
         if !after.group.is_empty() {
             self.engine.deliver(&after.group);
         }
-        self.engine.reclaim(after.dropped);
+        self.engine.reclaim(&mut after.dropped);
     }
 }
 

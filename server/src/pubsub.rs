@@ -111,6 +111,11 @@ impl Channels {
         was
     }
 
+    /// Waits until every message under way is in the outboxes.
+    pub(crate) fn settle(&self) {
+        drop(self.names.write());
+    }
+
     /// Sends a message to all who listen to the channel, by name or by pattern; gives their number.
     pub(crate) fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
         if self.is_silent() {
@@ -168,7 +173,7 @@ impl Channels {
 }
 
 fn send(listeners: &Listeners, mut message: Message<'_>) -> usize {
-    for client in listeners.values() {
+    for client in listeners.values().filter(|client| !client.is_killed()) {
         let proto = if client.facts.protocol.load(Relaxed) == 3 { Proto::Resp3 } else { Proto::Resp2 };
         client.push(message.bytes(proto));
     }

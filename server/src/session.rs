@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use larder_protocol::{OwnedArgs, Proto};
+use larder_protocol::{OwnedArgs, Proto, Reply};
 
 use crate::client::Client;
+use crate::config::{ClientClass, OutputLimit};
 use crate::engine::Engine;
 use crate::locked::KnownHash;
 use crate::pubsub::Target;
@@ -133,6 +134,26 @@ impl Session {
             closing: false,
             no_touch: false,
             untimed: 0,
+        }
+    }
+
+    /// Whether commands run: a password was given, or none is asked for any more.
+    #[inline]
+    pub(crate) fn may_speak(&self, engine: &Engine) -> bool {
+        self.authenticated || !engine.needs_password()
+    }
+
+    /// The limit of what may wait to be sent.
+    pub(crate) fn output_limit(&self, engine: &Engine) -> OutputLimit {
+        let class = if self.subscriptions.is_empty() { ClientClass::Normal } else { ClientClass::Pubsub };
+        engine.settings().client_output_buffer_limit.get(class)
+    }
+
+    /// Moves what others have pushed so far into the reply, so that it stands before what is written next. Replies
+    /// that will be taken back must not hold it.
+    pub(crate) fn take_messages(&self, reply: &mut Reply) {
+        if self.reply_mode == ReplyMode::On && !self.executes {
+            self.client.take_messages(|message| reply.raw(&message));
         }
     }
 

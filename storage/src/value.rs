@@ -98,6 +98,9 @@ impl<'a> Content<'a> {
     }
 }
 
+/// Bytes of a string that are freed as one.
+const STRING_BLOCK: usize = 64 << 10;
+
 /// A string whose bytes are reference-counted, so that a reply can send them without a copy.
 pub struct BigStr {
     bytes: Bytes,
@@ -128,6 +131,18 @@ impl BigStr {
 
     fn memory(&self) -> usize {
         self.capacity.next_multiple_of(16)
+    }
+
+    /// Shortens the string by so many blocks; true when nothing is left, or when a reply still holds it and will free
+    /// it in the end.
+    fn free_step(&mut self, blocks: usize) -> bool {
+        let Ok(own) = std::mem::take(&mut self.bytes).try_into_mut() else { return true };
+        // The allocator gives the end of a large block back without moving the rest.
+        let mut own = Vec::from(own);
+        own.truncate(own.len().saturating_sub(blocks.saturating_mul(STRING_BLOCK)));
+        own.shrink_to_fit();
+        self.bytes = Bytes::from(own);
+        self.bytes.is_empty()
     }
 }
 
@@ -198,10 +213,10 @@ impl Object {
         }
     }
 
-    /// Elements whose freeing costs one allocation or more each; 1 for a plain block.
+    /// Elements whose freeing costs one allocation or more each; of a string the blocks that the system takes back.
     pub fn weight(&self) -> usize {
         match self {
-            Self::Str(_) => 1,
+            Self::Str(string) => 1 + string.shared().len() / STRING_BLOCK,
             Self::ZSet(zset) => zset.as_ref().len(),
         }
     }
@@ -209,7 +224,7 @@ impl Object {
     /// Frees up to `chunks` blocks; true when nothing large is left.
     pub fn free_step(&mut self, chunks: usize) -> bool {
         match self {
-            Self::Str(_) => true,
+            Self::Str(string) => string.free_step(chunks),
             Self::ZSet(zset) => zset.free_step(chunks),
         }
     }
@@ -249,6 +264,18 @@ mod tests {
         for text in ["", "-", "-0", "+1", "01", " 1", "1 ", "9223372036854775808", "-9223372036854775809", "1e3"] {
             assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_long_string_is_freed_in_steps() {
+        let mut object = Object::Str(BigStr::new(&vec![7; 10 * STRING_BLOCK + 1]));
+        assert_eq!(object.weight(), 11);
+        let steps = (0..).take_while(|_| !object.free_step(4)).count();
+        assert_eq!(steps, 2);
+        let shared = BigStr::new(&vec![7; 10 * STRING_BLOCK]);
+        let reader = shared.shared().clone();
+        assert!(Object::Str(shared).free_step(1), "its reader frees it");
+        assert_eq!(reader.len(), 10 * STRING_BLOCK);
     }
 
     #[test]

@@ -287,3 +287,28 @@ fn swapped_databases_are_never_seen_half() {
         assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
     });
 }
+
+#[test]
+fn what_was_published_precedes_the_end_of_a_subscription() {
+    let server = server();
+    let publish = |client: &mut RawClient, _: usize, _: u64| {
+        client.call(&["PUBLISH", "c", "hello"]);
+    };
+    let mut rounds = 0u64;
+    let listen = |client: &mut RawClient| {
+        client.ask("SUBSCRIBE c");
+        let end = if rounds % 2 == 0 { "UNSUBSCRIBE c" } else { "RESET" };
+        rounds += 1;
+        client.raw(format!("{end}\r\nECHO over\r\n").as_bytes()).unwrap();
+        loop {
+            let reply = client.reply().unwrap();
+            if reply.starts_with(b"*3\r\n$11\r\nunsubscribe") || reply == b"+RESET\r\n" {
+                break;
+            }
+            assert!(reply.starts_with(b"*3\r\n$7\r\nmessage"), "{}", frame::show(&reply));
+        }
+        assert_eq!(frame::show(&client.reply().unwrap()), "$4\\r\\nover\\r\\n");
+    };
+    observe(&server, 3, publish, listen);
+    assert!(rounds > 20, "{rounds} rounds");
+}

@@ -183,7 +183,7 @@ fn hello(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
     if let Some(name) = options.name {
         session.client.names.lock().name = name.to_vec();
     }
-    speak(session, proto, reply);
+    speak(engine, session, proto, reply);
     reply.map(7);
     for (fact, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
         reply.bulk(fact.as_bytes());
@@ -207,14 +207,23 @@ fn proto_number(proto: Proto) -> i64 {
 }
 
 /// Changes the protocol, for replies and for what others push.
-fn speak(session: &Session, proto: Proto, reply: &mut Reply) {
+fn speak(engine: &Engine, session: &Session, proto: Proto, reply: &mut Reply) {
+    if proto == reply.proto() {
+        return;
+    }
     reply.set_proto(proto);
     session.client.facts.protocol.store(proto_number(proto) as u8, Relaxed);
+    if !session.subscriptions.is_empty() {
+        // What is pushed from now on is in the new form; what came in the old one precedes the answer.
+        engine.channels().settle();
+        session.take_messages(reply);
+    }
 }
 
 fn reset(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
     session.multi = None;
     session.leave(engine);
+    session.take_messages(reply);
     session.db = 0;
     session.authenticated = !engine.needs_password();
     session.no_touch = false;
@@ -226,7 +235,7 @@ fn reset(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply)
     facts.no_evict.store(false, Relaxed);
     // What the library said of itself stays: it is still the same library.
     session.client.names.lock().name.clear();
-    speak(session, Proto::Resp2, reply);
+    speak(engine, session, Proto::Resp2, reply);
     reply.simple("RESET");
     Ok(())
 }

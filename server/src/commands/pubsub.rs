@@ -171,6 +171,7 @@ fn kinds(target: Target) -> (&'static str, &'static str) {
 fn listen(engine: &Engine, session: &mut Session, target: Target, args: Args<'_>, reply: &mut Reply) -> Outcome {
     for name in args.from(1).iter() {
         if session.subscriptions.of(target).insert(name.to_vec()) {
+            session.client.limit_outbox(session.output_limit(engine).hard());
             engine.channels().subscribe(target, name, &session.client);
         }
         confirm(session, target, kinds(target).0, Some(name), reply);
@@ -187,6 +188,8 @@ fn unlisten(engine: &Engine, session: &mut Session, target: Target, args: Args<'
     for name in &names {
         if session.subscriptions.of(target).remove(name) {
             engine.channels().unsubscribe(target, name, &session.client);
+            // Nobody pushes any more; what came so far precedes the confirmation.
+            session.take_messages(reply);
         }
         confirm(session, target, kinds(target).1, Some(name), reply);
     }

@@ -145,7 +145,8 @@ fn getrange(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outco
     };
     match (byte_range(start, end, text.len()), &mut text) {
         (None, _) => reply.bulk(b""),
-        (Some((start, end)), Text::Shared(bytes)) if end - start >= SHARED_MIN => {
+        // A reference keeps the whole string alive, so it is worth that only for most of it.
+        (Some((start, end)), Text::Shared(bytes)) if end - start >= SHARED_MIN.max(bytes.len() / 2) => {
             reply.bulk_shared(bytes.slice(start..end));
         }
         (Some((start, end)), text) => reply.bulk(&text.bytes()[start..end]),

@@ -368,6 +368,16 @@ pub struct OutputLimit {
     pub soft_seconds: u64,
 }
 
+impl OutputLimit {
+    /// The hard limit as a length, `usize::MAX` for none.
+    pub fn hard(self) -> usize {
+        match self.hard_bytes {
+            0 => usize::MAX,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// The output limit of each class of client.
 #[derive(Debug, Default)]
 pub struct OutputLimits([[Number; 3]; 3]);

@@ -1,8 +1,9 @@
 //! One connection: read once, run every complete command, write once.
 //!
 //! Buffers belong to the thread: a connection keeps one only while it holds part of a command or replies that were
-//! not sent, so that idle connections cost little. While replies wait to be written nothing is read: a client that
-//! does not take its answers is not served further.
+//! not sent, so that idle connections cost little. A client may send as much as it likes before it reads its answers:
+//! they wait, within the output buffer's limits. Only a client for which more than `client-query-buffer-limit` waits
+//! is not served further until it has read some of that.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -19,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::socket::Socket;
 use crate::client::Client;
-use crate::config::ClientClass;
+use crate::config::OutputLimit;
 use crate::engine::{Engine, Progress};
 use crate::session::{Session, Workspace};
 use crate::stats::WorkerStats;
@@ -73,8 +74,14 @@ fn give(spare: &Cell<Vec<u8>>, mut buffer: Vec<u8>) {
 enum Event {
     /// Bytes came; 0 at the end of the stream.
     Read(usize),
+    /// Bytes went out that had to wait.
+    Written(usize),
+    /// Enough was written for commands that wait.
+    Resume,
     Messages,
     Killed,
+    /// Replies wait; it is time to look at the limits, which pass while nothing happens.
+    Check,
 }
 
 struct Connection {
@@ -89,6 +96,10 @@ struct Connection {
     worker: Rc<Worker>,
     /// What others wake this connection by, once it is registered.
     waker: Option<Waker>,
+    /// Whether commands wait in the buffer because too many replies do.
+    stalled: bool,
+    /// Nothing is read any more: the connection ends when the replies are sent.
+    ending: bool,
     /// Since when the output is above its soft limit, in milliseconds; 0 if it is not.
     over_soft_since: u64,
 }
@@ -108,8 +119,11 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Socket, client: Arc<Clien
         buffer: Vec::new(),
         worker,
         waker: None,
+        stalled: false,
+        ending: false,
         over_soft_since: 0,
     };
+    connection.apply_limits();
     if let Err(error) = connection.run().await {
         tracing::debug!(client = connection.session.client.id, %error, "connection lost");
     }
@@ -126,22 +140,29 @@ impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         loop {
             match self.event().await? {
-                Event::Read(0) | Event::Killed => return Ok(()),
+                Event::Killed => {
+                    let cut_off = self.session.client.has_full_outbox();
+                    self.worker.stats.counters.output_limit_closed.add(u64::from(cut_off));
+                    return Ok(());
+                }
+                Event::Read(0) => self.ending = true,
                 Event::Read(count) => {
                     self.worker.stats.counters.input_bytes.add(count as u64);
                     self.worker.stats.counters.reads.add(1);
-                    self.reply.lend_memory(take(&self.worker.spare_output));
-                    let open = self.run_commands().await?;
-                    self.release_buffer();
-                    if !open {
-                        return self.flush().await;
-                    }
+                    self.run_commands().await;
                 }
-                Event::Messages => {}
+                Event::Resume => self.run_commands().await,
+                Event::Written(count) => self.note_written(count)?,
+                Event::Messages | Event::Check => {}
             }
             self.take_messages();
-            self.flush().await?;
-            give(&self.worker.spare_output, self.reply.take_memory());
+            self.write()?;
+            if self.reply.is_empty() {
+                give(&self.worker.spare_output, self.reply.take_memory());
+                if self.ending {
+                    return Ok(());
+                }
+            }
         }
     }
 
@@ -154,9 +175,13 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes, for messages of others, or for the wish to close.
+    /// Waits for bytes to come or to go, for messages of others, or for the wish to close.
     async fn event(&mut self) -> io::Result<Event> {
-        poll_fn(|cx| self.poll_event(cx)).await
+        if self.reply.is_empty() {
+            return poll_fn(|cx| self.poll_event(cx)).await;
+        }
+        let event = poll_fn(|cx| self.poll_event(cx));
+        tokio::time::timeout(LIMITS_EVERY, event).await.unwrap_or(Ok(Event::Check))
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
@@ -168,36 +193,58 @@ impl Connection {
         if client.has_messages() {
             return Poll::Ready(Ok(Event::Messages));
         }
-        if self.buffer.capacity() == 0 {
-            self.buffer = take(&self.worker.spare_input);
-        } else if self.buffer.len() == self.buffer.capacity() {
-            let wanted = self.parser.wanted().saturating_sub(self.buffer.len());
-            let most = GROW_AT_MOST.max(self.buffer.len());
-            self.buffer.reserve_exact(wanted.max(self.buffer.len()).clamp(BUFFER_BYTES, most));
+        if self.stalled && !self.has_too_many_replies() {
+            return Poll::Ready(Ok(Event::Resume));
+        }
+        if !self.reply.is_empty()
+            && let Poll::Ready(written) = self.poll_write(cx)
+        {
+            return Poll::Ready(written.map(Event::Written));
+        }
+        if self.stalled || self.ending { Poll::Pending } else { self.poll_read(cx).map_ok(Event::Read) }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let len = self.buffer.len();
+        if len == self.buffer.capacity() {
+            if len < BUFFER_BYTES {
+                // A rest that was shelved, or nothing.
+                let rest = std::mem::replace(&mut self.buffer, take(&self.worker.spare_input));
+                self.buffer.extend_from_slice(&rest);
+            } else {
+                self.buffer.reserve_exact(self.parser.wanted().max(len).clamp(BUFFER_BYTES, GROW_AT_MOST.max(len)));
+            }
         }
         let read = pin!(self.socket.read_buf(&mut self.buffer)).poll(cx);
         if read.is_pending() {
-            self.release_buffer();
+            self.shelve();
         }
-        read.map_ok(Event::Read)
+        read
     }
 
-    /// Gives the read buffer back to the thread unless it holds part of a command.
-    fn release_buffer(&mut self) {
-        if self.buffer.is_empty() {
-            give(&self.worker.spare_input, std::mem::take(&mut self.buffer));
+    /// Gives the read buffer back to the thread; part of a command is kept in as many bytes as it has.
+    fn shelve(&mut self) {
+        let rest = if self.buffer.len() < BUFFER_BYTES / 2 { self.buffer.as_slice().into() } else { Vec::new() };
+        if rest.len() == self.buffer.len() {
+            give(&self.worker.spare_input, std::mem::replace(&mut self.buffer, rest));
+        } else if self.buffer.capacity() > 4 * self.buffer.len() {
+            self.buffer.shrink_to_fit();
         }
+        self.session.client.facts.query_capacity.store(self.buffer.capacity(), Relaxed);
     }
 
-    /// Runs every complete command of the buffer; false when the connection is to be closed.
-    async fn run_commands(&mut self) -> io::Result<bool> {
+    /// Runs every complete command of the buffer.
+    async fn run_commands(&mut self) {
+        self.reply.lend_memory(take(&self.worker.spare_output));
+        self.apply_limits();
+        self.stalled = false;
         let mut done = 0;
         loop {
             let settings = self.engine.settings();
             let limits = Limits {
                 max_bulk: settings.proto_max_bulk_len.as_usize(),
                 max_inline: INLINE_BYTES,
-                authenticated: self.session.authenticated,
+                authenticated: self.session.may_speak(&self.engine),
             };
             // Before authentication the limits can change with each command.
             let most = if limits.authenticated { BATCH } else { 1 };
@@ -206,23 +253,37 @@ impl Connection {
                 self.run_batch(done).await;
             }
             done += self.batch.consumed();
-            if self.session.closing || self.session.client.is_killed() {
-                return Ok(false);
-            }
             if let Err(error) = parsed {
                 self.reply.protocol_error(&error);
                 self.engine.stats().error("ERR");
-                return Ok(false);
+                self.ending = true;
+            }
+            self.ending |= self.session.closing;
+            if self.ending || self.session.client.is_killed() {
+                return self.buffer.clear();
             }
             // An error in the bytes after the last command shows at the next look at them.
             if self.batch.is_empty() || done == self.buffer.len() {
-                self.buffer.drain(..done);
-                return Ok(self.within_query_limit());
+                break;
             }
             if self.reply.len() >= WRITE_EARLY {
-                self.flush().await?;
+                if self.write().is_err() {
+                    self.session.client.kill();
+                    return;
+                }
+                if self.has_too_many_replies() {
+                    self.stalled = true;
+                    break;
+                }
             }
         }
+        self.buffer.drain(..done);
+        self.check_query_limit();
+    }
+
+    /// Whether so much waits to be sent that no further command runs.
+    fn has_too_many_replies(&self) -> bool {
+        self.reply.len() > self.engine.settings().client_query_buffer_limit.as_usize()
     }
 
     /// Runs the commands of the batch, which was parsed from the buffer's place `start` on.
@@ -243,21 +304,27 @@ impl Connection {
         self.engine.run(&mut self.session, workspace, &self.batch, &self.buffer[start..], from, &mut self.reply)
     }
 
-    fn within_query_limit(&mut self) -> bool {
-        let limit = self.engine.settings().client_query_buffer_limit.as_usize();
+    /// Closes a client whose unfinished command or transaction is too large.
+    #[inline]
+    fn check_query_limit(&mut self) {
         let (used, facts) = (self.buffer.len(), &self.session.client.facts);
         facts.query_bytes.store(used, Relaxed);
+        if used == 0 && self.session.multi.is_none() {
+            return;
+        }
+        // Part of a command came: the client is not idle, though nothing ran.
+        facts.active_ms.store(self.engine.clock().now_ms(), Relaxed);
+        let limit = self.engine.settings().client_query_buffer_limit.as_usize();
         let queued = self.session.multi.as_ref().map_or(0, |multi| multi.bytes);
-        if used + queued > limit {
+        if used + queued > limit && !self.stalled {
             tracing::warn!(
                 client = self.session.client.id,
                 used,
                 "closing a client that reached the query buffer limit"
             );
             self.worker.stats.counters.query_limit_closed.add(1);
-            return false;
+            self.ending = true;
         }
-        true
     }
 
     fn take_messages(&mut self) {
@@ -265,14 +332,20 @@ impl Connection {
         self.session.client.take_messages(|message| reply.raw(&message));
     }
 
-    /// Whether the output is within its limits; closes the client if not.
-    fn within_output_limit(&mut self) -> bool {
-        let class = if self.session.subscriptions.is_empty() { ClientClass::Normal } else { ClientClass::Pubsub };
-        let limit = self.engine.settings().client_output_buffer_limit.get(class);
+    /// The output limit that holds for the client now; also tells the outbox and the reply.
+    fn apply_limits(&mut self) -> OutputLimit {
+        let limit = self.session.output_limit(&self.engine);
+        self.session.client.limit_outbox(limit.hard());
+        self.reply.set_limit(limit.hard());
+        limit
+    }
+
+    /// Closes the client if its output is not within its limits.
+    fn check_output_limit(&mut self) {
+        let limit = self.apply_limits();
         let client = &self.session.client;
-        let hard = if limit.hard_bytes == 0 { usize::MAX } else { limit.hard_bytes as usize };
-        client.limit_outbox(hard);
         let pending = self.reply.len() + client.outbox_bytes();
+        client.facts.output_bytes.store(self.reply.len(), Relaxed);
         let over_soft = limit.soft_bytes > 0 && pending > limit.soft_bytes as usize;
         let now = self.engine.clock().now_ms();
         self.over_soft_since = match (over_soft, self.over_soft_since) {
@@ -281,53 +354,35 @@ impl Connection {
             (true, since) => since,
         };
         let too_long = over_soft && now.saturating_sub(self.over_soft_since) > limit.soft_seconds * 1000;
-        if pending > hard || too_long {
+        if pending > limit.hard() || too_long || self.reply.has_overflowed() {
             tracing::warn!(client = client.id, pending, "closing a client that passed its output buffer limit");
             self.worker.stats.counters.output_limit_closed.add(1);
             client.kill();
-            return false;
         }
-        true
-    }
-
-    /// Writes all replies.
-    async fn flush(&mut self) -> io::Result<()> {
-        if self.reply.is_empty() {
-            return Ok(());
-        }
-        self.write_at_once()?;
-        if !self.reply.is_empty() {
-            self.write_the_rest().await?;
-        }
-        self.worker.stats.counters.writes.add(1);
-        Ok(())
-    }
-
-    async fn write_the_rest(&mut self) -> io::Result<()> {
-        while !self.reply.is_empty() {
-            if !self.within_output_limit() {
-                return Err(io::ErrorKind::ConnectionAborted.into());
-            }
-            if let Some(written) = self.write_in_time().await {
-                self.note_written(written?)?;
-            }
-        }
-        self.session.client.facts.output_bytes.store(0, Relaxed);
-        Ok(())
     }
 
     /// Writes what the system takes without waiting, which is mostly everything.
     #[inline]
-    fn write_at_once(&mut self) -> io::Result<()> {
-        if self.reply.len() > UNCOUNTED_REPLY && !self.within_output_limit() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+    fn write(&mut self) -> io::Result<()> {
+        if self.reply.is_empty() {
+            return Ok(());
         }
-        let refused = self.session.client.is_killed() && !self.session.closing;
-        match self.reply.as_slice().filter(|_| !refused).map(|bytes| self.socket.try_write(bytes)) {
-            Some(Ok(written)) => self.note_written(written),
-            Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
+        if self.reply.len() > UNCOUNTED_REPLY || self.reply.has_overflowed() {
+            self.check_output_limit();
         }
+        if self.session.client.is_killed() {
+            return Ok(());
+        }
+        match self.reply.as_slice().map(|bytes| self.socket.try_write(bytes)) {
+            Some(Ok(written)) => self.note_written(written)?,
+            Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+        self.worker.stats.counters.writes.add(1);
+        if !self.reply.is_empty() {
+            self.check_output_limit();
+        }
+        Ok(())
     }
 
     #[inline]
@@ -340,30 +395,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until the client takes something; `None` from time to time, to look at the limits again: the soft limit
-    /// passes while nothing happens.
-    async fn write_in_time(&mut self) -> Option<io::Result<usize>> {
-        tokio::time::timeout(LIMITS_EVERY, poll_fn(|cx| self.poll_write(cx))).await.ok()
-    }
-
+    /// Goes on writing what had to wait.
+    #[cold]
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.register(cx);
-        let client = &self.session.client;
-        if client.is_killed() && !self.session.closing {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
         let mut slices = [IoSlice::new(&[]); 16];
         let count = self.reply.slices(&mut slices);
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]);
-        if written.is_pending() {
-            // Messages that come meanwhile count against the limit.
-            let reply = &mut self.reply;
-            let before = reply.len();
-            self.session.client.take_messages(|message| reply.raw(&message));
-            self.session.client.facts.output_bytes.store(self.reply.len(), Relaxed);
-            if self.reply.len() > before && !self.within_output_limit() {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
+        if let Poll::Ready(Ok(count)) = &written {
+            let facts = &self.session.client.facts;
+            facts.active_ms.store(self.engine.clock().now_ms(), Relaxed);
+            facts.output_bytes.store(self.reply.len() - count, Relaxed);
         }
         written
     }
