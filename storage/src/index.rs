@@ -5,9 +5,7 @@
 //! segments of 56 slots; a full segment splits alone, so there is no rehash of the whole and no doubling of its
 //! memory. Iteration follows the order of hashes, which splits and merges keep: a SCAN position is a hash.
 //!
-//! A segment is one block. Its first line holds a one-byte tag per slot (0 marks a free one) and a word of facts
-//! (depth, earliest deadline), so that one cache miss decides which slots can match. Tag and directory use
-//! different bits of the hash.
+//! Tag and directory use different bits of the hash.
 //!
 //! Segments also keep a lower bound of their elements' deadlines, for the sweep of what has expired.
 //!
@@ -18,11 +16,14 @@
 mod deadlines;
 mod give_back;
 mod random;
+mod segment;
 
 use std::collections::BTreeMap;
 
-use crate::cpu::{matching_bytes, prefetch};
+use crate::cpu::prefetch;
 use deadlines::Deadlines;
+pub use segment::Candidates;
+use segment::{CHAINED, Segment, home_of, tag_of};
 
 /// Slots of one segment.
 pub const SLOTS: usize = 56;
@@ -45,122 +46,6 @@ pub struct Pos {
     pub segment: u32,
     /// The slot within the segment, below [`SLOTS`].
     pub slot: u8,
-}
-
-/// The slots of one segment, and which of them have the tag that is looked for.
-pub struct Candidates<'a, S> {
-    slots: &'a mut [S; SLOTS],
-    marks: u64,
-    /// Whether the search goes on in an overflow chain.
-    pub chained: bool,
-}
-
-impl<S> Candidates<'_, S> {
-    /// The next candidate.
-    #[inline]
-    pub fn next(&mut self) -> Option<&mut S> {
-        if self.marks == 0 {
-            return None;
-        }
-        let slot = self.marks.trailing_zeros() as usize;
-        self.marks &= self.marks - 1;
-        self.slots.get_mut(slot)
-    }
-}
-
-/// Words 0 to 6 of `head` hold the tags, word 7 the facts: `[47:0] earliest deadline, [55:48] depth, [63] chained`.
-#[derive(Clone)]
-#[repr(C, align(64))]
-struct Segment<S> {
-    head: [u64; 8],
-    slots: [S; SLOTS],
-}
-
-const CHAINED: u64 = 1 << 63;
-
-impl<S: Slot> Segment<S> {
-    fn new(depth: u8) -> Self {
-        let mut head = [0; 8];
-        head[7] = NO_DEADLINE | (depth as u64) << 48;
-        Self { head, slots: [S::default(); SLOTS] }
-    }
-
-    #[inline]
-    fn depth(&self) -> u8 {
-        (self.head[7] >> 48) as u8 & 0x7f
-    }
-
-    fn set_depth(&mut self, depth: u8) {
-        self.head[7] = self.head[7] & !(0x7f << 48) | (depth as u64) << 48;
-    }
-
-    #[inline]
-    fn deadline(&self) -> u64 {
-        self.head[7] & NO_DEADLINE
-    }
-
-    fn set_deadline(&mut self, at: u64) {
-        self.head[7] = self.head[7] & !NO_DEADLINE | at;
-    }
-
-    #[inline]
-    fn chained(&self) -> bool {
-        self.head[7] & CHAINED != 0
-    }
-
-    #[inline]
-    fn set_tag(&mut self, slot: usize, tag: u8) {
-        let (word, shift) = (slot / 8, slot % 8 * 8);
-        self.head[word] = self.head[word] & !(0xff << shift) | (tag as u64) << shift;
-    }
-
-    #[inline]
-    fn tag(&self, slot: usize) -> u8 {
-        (self.head[slot / 8] >> (slot % 8 * 8)) as u8
-    }
-
-    /// A bit per slot whose tag is `tag`.
-    #[inline]
-    fn matching(&self, tag: u8) -> u64 {
-        matching_bytes(&self.head, tag) & ((1 << SLOTS) - 1)
-    }
-
-    #[inline]
-    fn occupied(&self) -> u64 {
-        !self.matching(0) & ((1 << SLOTS) - 1)
-    }
-
-    #[inline]
-    fn count(&self) -> usize {
-        self.occupied().count_ones() as usize
-    }
-
-    /// Stores in a free slot, if there is one: the first from `home` on, so that a look-up can ask for the line of
-    /// the slot before it knows the slot.
-    #[inline]
-    fn put(&mut self, home: usize, tag: u8, slot: S) -> Option<u8> {
-        let free = self.matching(0);
-        if free == 0 {
-            return None;
-        }
-        let from_home = free >> home << home;
-        let place = if from_home != 0 { from_home } else { free }.trailing_zeros() as usize;
-        self.set_tag(place, tag);
-        self.slots[place] = slot;
-        Some(place as u8)
-    }
-}
-
-/// The tag of a hash: eight bits that the directory does not use soon, never 0.
-#[inline]
-fn tag_of(hash: u64) -> u8 {
-    ((hash >> 8) as u8).max(1)
-}
-
-/// The slot from which on an element is stored: the first of one of the segment's seven lines.
-#[inline]
-fn home_of(hash: u64) -> usize {
-    (hash >> 17 & 0xff) as usize * 7 >> 8 << 3
 }
 
 /// An extendible hash index; see the module's page. What a look-up reads stands together, in one cache line.

@@ -107,7 +107,7 @@ impl Table {
     #[inline]
     pub fn access(&mut self, hash: u64, key: &[u8], tick: Option<u32>) -> Option<Entry<'_>> {
         let mut candidates = self.index.candidates(hash)?;
-        while let Some(slot) = candidates.next() {
+        while let Some(slot) = candidates.next_slot() {
             let word = Word::from_bits(*slot);
             if !word.may_match(hash) {
                 continue;
@@ -129,7 +129,7 @@ impl Table {
     #[inline]
     pub fn overwrite(&mut self, hash: u64, key: &[u8], bytes: &[u8], tick: Option<u32>) -> bool {
         let Some(mut candidates) = self.index.candidates(hash) else { return false };
-        while let Some(slot) = candidates.next() {
+        while let Some(slot) = candidates.next_slot() {
             let word = Word::from_bits(*slot);
             if word.may_match(hash) && Entry::read(self.slab.cell(word.cell())).key() == key {
                 let written = entry::overwrite_string(self.slab.cell_mut(word.cell()), bytes);

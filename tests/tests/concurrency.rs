@@ -297,7 +297,7 @@ fn what_was_published_precedes_the_end_of_a_subscription() {
     let mut rounds = 0u64;
     let listen = |client: &mut RawClient| {
         client.ask("SUBSCRIBE c");
-        let end = if rounds % 2 == 0 { "UNSUBSCRIBE c" } else { "RESET" };
+        let end = if rounds.is_multiple_of(2) { "UNSUBSCRIBE c" } else { "RESET" };
         rounds += 1;
         client.raw(format!("{end}\r\nECHO over\r\n").as_bytes()).unwrap();
         loop {
