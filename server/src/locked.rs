@@ -225,7 +225,7 @@ impl<'a> Locked<'a> {
         let (now, db) = (self.now, self.db);
         let table = self.shards.of(hash).shard.table_quiet(db)?;
         let pos = table.find(hash, key)?;
-        if table.may_be_due(now) && table.word(pos).expires() && table.entry(pos).expiry().is_some_and(|at| at <= now) {
+        if table.may_be_due(now) && table.word(pos).expires() && table.entry(pos).has_expired(now) {
             self.expire(hash, pos);
             return None;
         }

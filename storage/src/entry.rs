@@ -221,6 +221,12 @@ impl<'a> Entry<'a> {
         (self.cell[0] & HAS_EXPIRY != 0).then(|| word(self.cell, self.expiry_at()))
     }
 
+    /// Whether its time has come.
+    #[inline]
+    pub fn has_expired(&self, now: u64) -> bool {
+        self.expiry().is_some_and(|at| at <= now)
+    }
+
     /// The type.
     #[inline]
     pub fn kind(&self) -> Kind {

@@ -469,8 +469,8 @@ impl Table {
         changed
     }
 
-    /// A key whose expiry is before or at `now`, looking into at most `segments` segments: `Ok(None)` when none is
-    /// due, `Err` when the bound was met.
+    /// A key whose time has come, if one is found in the `segments` segments that may be looked into; these are counted
+    /// down.
     pub fn next_due(&mut self, now: u64, segments: &mut usize) -> Option<Pos> {
         while let Some((deadline, segment)) = self.index.first_deadline() {
             if deadline > now || *segments == 0 {
@@ -512,7 +512,8 @@ impl Table {
     /// Empties one sparse page by moving its entries, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {
-            return self.index.give_back_step();
+            let (slab, hasher) = (&self.slab, self.hasher);
+            return self.index.give_back_step(|bits| hash_of(slab, hasher, bits));
         };
         let mut cells = Vec::new();
         self.slab.live_cells(page, &mut cells);

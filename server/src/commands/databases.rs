@@ -109,12 +109,12 @@ fn flush(
     if args.len() > 2 || args.get(1).is_some_and(|mode| !is(mode, "SYNC") && !is(mode, "ASYNC")) {
         return Err(SYNTAX);
     }
-    let (databases, engine) = (databases(locked), locked.engine());
+    let (databases, engine, now) = (databases(locked), locked.engine(), locked.now);
     let mut keys = 0;
     for (_, Guarded { shard, extra }) in locked.shards().each() {
         // Only a key that is there changes by being deleted, and not if it had expired before it was watched.
         extra.watchers.each(|db, key, watch| {
-            if databases.contains(&db) && !watch.expired && presence(engine, shard, db, key) != Presence::Absent {
+            if databases.contains(&db) && !watch.expired && presence(engine, shard, db, key, now) != Presence::Absent {
                 watch.fail();
             }
         });
@@ -131,7 +131,7 @@ fn flush(
 }
 
 fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let engine = locked.engine();
+    let (engine, now) = (locked.engine(), locked.now);
     let one = int(args.at(1), FIRST_DB_INVALID, FIRST_DB_INVALID)?;
     let other = int(args.at(2), SECOND_DB_INVALID, SECOND_DB_INVALID)?;
     let pair = [in_range(engine, one)?, in_range(engine, other)?];
@@ -139,8 +139,8 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
         for (_, Guarded { shard, extra }) in locked.shards().each() {
             extra.watchers.each(|db, key, watch| {
                 if let Some(at) = pair.iter().position(|paired| *paired == db) {
-                    let here = presence(engine, shard, db, key);
-                    swapped(watch, here, presence(engine, shard, pair[1 - at], key));
+                    let here = presence(engine, shard, db, key, now);
+                    swapped(watch, here, presence(engine, shard, pair[1 - at], key, now));
                 }
             });
             let first = shard.exchange(pair[0], None);
@@ -162,12 +162,12 @@ enum Presence {
     Live,
 }
 
-fn presence(engine: &Engine, shard: &Shard, db: usize, key: &[u8]) -> Presence {
+fn presence(engine: &Engine, shard: &Shard, db: usize, key: &[u8], now: u64) -> Presence {
     let table = shard.table(db);
     let entry = table.and_then(|table| table.find(engine.keyspace().hash(key), key).map(|pos| table.entry(pos)));
-    match entry.map(|entry| entry.expiry()) {
+    match entry {
         None => Presence::Absent,
-        Some(Some(at)) if at <= engine.clock().now_ms() => Presence::Expired,
+        Some(entry) if entry.has_expired(now) => Presence::Expired,
         Some(_) => Presence::Live,
     }
 }

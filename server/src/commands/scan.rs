@@ -59,7 +59,7 @@ fn keys(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
         let mut position = 0;
         loop {
             position = table.scan(position, |entry| {
-                if pattern.matches(entry.key()) && !is_due(&entry, now) {
+                if pattern.matches(entry.key()) && !entry.has_expired(now) {
                     reply.bulk(entry.key());
                     count += 1;
                 }
@@ -71,10 +71,6 @@ fn keys(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     }
     reply.set_array_len(keys, count);
     Ok(())
-}
-
-fn is_due(entry: &Entry<'_>, now: u64) -> bool {
-    entry.expiry().is_some_and(|at| at <= now)
 }
 
 fn scan(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -107,7 +103,7 @@ fn scan_step(
             place.position = table.scan(place.position, |entry| {
                 seen += 1;
                 if !options.pattern.matches(entry.key()) {
-                } else if is_due(&entry, now) {
+                } else if entry.has_expired(now) {
                     due.push(entry.key().to_vec());
                 } else if options.kind.is_none_or(|kind| is(kind, entry.kind().name())) {
                     reply.bulk(entry.key());

@@ -105,7 +105,7 @@ fn unwatch(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Repl
 fn is_expired(shard: &larder_storage::shard::Shard, db: usize, hash: u64, key: &[u8], now: u64) -> bool {
     let table = shard.table(db);
     let entry = table.and_then(|table| table.find(hash, key).map(|pos| table.entry(pos)));
-    entry.and_then(|entry| entry.expiry()).is_some_and(|at| at <= now)
+    entry.is_some_and(|entry| entry.has_expired(now))
 }
 
 /// Forgets the watched keys. Locks their shards, so it must not be called while shards are held, unless nothing is

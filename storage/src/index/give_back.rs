@@ -7,20 +7,23 @@ use super::{CHUNK, Index, NO_DEADLINE, Segment, Slot};
 const KEPT: usize = 2 * CHUNK;
 
 impl<S: Slot> Index<S> {
-    /// Gives the last segment's place back, if enough segments are unused; false if not. Elements move to a segment with another
-    /// number, in the same slots.
-    pub fn give_back_step(&mut self) -> bool {
+    /// Gives the last segment's place back, if enough segments are unused; false if not. Elements move to a segment with
+    /// another number, in the same slots; `rehash` gives the hash of one.
+    pub fn give_back_step(&mut self, rehash: impl Fn(S) -> u64) -> bool {
         // Positions in chains are not worth the while.
         if self.free.len() <= KEPT.max(self.segments() / 8) || !self.overflow.is_empty() {
             return false;
         }
         let last = self.segments() as u32 - 1;
-        // The list is in no order: looking through it costs a few microseconds where ten thousands are unused.
-        match self.free.iter().position(|&id| id == last) {
-            Some(at) => {
-                self.free.swap_remove(at);
-            }
-            None => self.move_to_unused(last),
+        let element = self.slots(last).next().map(|(_, slot)| slot);
+        let place = match element {
+            Some(slot) => Some(self.place(rehash(slot))),
+            // Few segments in use are empty, and few microseconds go into looking through either list.
+            None => self.directory.iter().position(|&id| id == last),
+        };
+        match place {
+            Some(place) => self.move_to_unused(last, place),
+            None => self.free.retain(|&id| id != last),
         }
         if let Some(chunk) = self.chunks.last_mut() {
             chunk.pop();
@@ -31,10 +34,12 @@ impl<S: Slot> Index<S> {
         true
     }
 
-    fn move_to_unused(&mut self, from: u32) {
-        let Some(first) = self.directory.iter().position(|&id| id == from) else { return };
+    /// Moves a segment, which the directory's `place` leads to, into an unused one.
+    fn move_to_unused(&mut self, from: u32, place: usize) {
         let Some(to) = self.free.pop() else { return };
         let width = 1 << (self.depth - self.segment(from).depth());
+        let first = place / width * width;
+        debug_assert!(self.directory[first..first + width].iter().all(|&id| id == from), "its places");
         self.directory[first..first + width].fill(to);
         let deadline = self.segment(from).deadline();
         self.drop_deadline(from);
@@ -80,7 +85,7 @@ mod tests {
         assert_eq!(index.segments(), most, "nothing goes by itself");
         let memory = index.memory();
         let mut steps = 0;
-        while index.give_back_step() {
+        while index.give_back_step(spread) {
             steps += 1;
             if steps % 100 == 0 {
                 index.validate(spread);
@@ -101,15 +106,15 @@ mod tests {
         index.validate(spread);
         remove(&mut index, 0..20_000);
         index.validate(spread);
-        assert!(!index.give_back_step());
+        assert!(!index.give_back_step(spread));
     }
 
     #[test]
     fn a_full_index_keeps_its_segments() {
         let mut index = filled(50_000);
-        assert!(!index.give_back_step());
+        assert!(!index.give_back_step(spread));
         remove(&mut index, 0..2_000);
-        assert!(!index.give_back_step());
+        assert!(!index.give_back_step(spread));
         index.validate(spread);
     }
 }
