@@ -5,7 +5,6 @@
 //! see `COUNT` keys.
 
 use larder_protocol::{Args, Reply, parse_i64};
-use larder_storage::entry::Entry;
 
 use super::command::*;
 use super::parse::{integer, is};
