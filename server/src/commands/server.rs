@@ -101,10 +101,10 @@ fn shutdown(engine: &Engine, session: &mut Session, args: Args<'_>, _: &mut Repl
     // The server ends at once when it is asked to, so there is never an end to call off.
     let options = ShutdownOptions::parse(args.from(1))?.ok_or(NO_SHUTDOWN)?;
     if options.save && !options.force {
-        tracing::warn!("asked to save before the end, which is not supported; the server goes on");
+        tracing::warn!("Asked to save before the end, which is not supported; the server goes on");
         return Err(SHUTDOWN_FAILED);
     }
-    tracing::info!(client = session.client.id, "asked to end by a client");
+    tracing::info!("User requested shutdown...");
     engine.shutdown.ask();
     session.closing = true;
     Ok(())
