@@ -1,6 +1,7 @@
 //! Configuration: one table of options ([`options`]) from which everything about them derives.
 //!
 //! - [`options`]: the table, and [`Settings`], which holds the values.
+//! - `absent`: options of Redis that are passed over or refused.
 //! - `cells`: what a setting is while the server runs, cheap to read from any thread.
 //! - `kind`: how a kind of option reads and prints its value; `value`: numbers, sizes and quoted words as text.
 //! - `file`, [`cli`]: configuration files and the command line; `rewrite`: CONFIG REWRITE; `manual`: docs/options.md.
@@ -9,6 +10,7 @@
 //! its pairs on a draft and only then changes the settings, so it happens as a whole or not at all. What a change must
 //! cause elsewhere is the caller's: it gets the names of the options that changed.
 
+mod absent;
 mod cells;
 pub mod cli;
 mod file;
@@ -70,7 +72,7 @@ impl Config {
     /// The defaults, changed by the lines of a configuration file.
     pub fn from_text(text: &str) -> Result<Self, LoadError> {
         let mut config = Self::new();
-        config.passed_over = file::load_text(&config.settings, &Origin::Text, text.as_bytes())?;
+        config.pass_over(file::load_text(&config.settings, &Origin::Text, text.as_bytes())?);
         Ok(config)
     }
 
@@ -80,17 +82,26 @@ impl Config {
         if let Some(path) = &line.file {
             let unreadable = |error| LoadError::Unreadable { path: path.clone(), error };
             config.file = Some(std::path::absolute(path).map_err(unreadable)?);
-            config.passed_over = file::load_file(&config.settings, path)?;
+            config.pass_over(file::load_file(&config.settings, path)?);
         }
         if line.standard_input {
             let mut text = Vec::new();
             let unreadable = |error| LoadError::Unreadable { path: PathBuf::from("-"), error };
             standard_input.read_to_end(&mut text).map_err(unreadable)?;
-            config.passed_over.extend(file::load_text(&config.settings, &Origin::StandardInput, &text)?);
+            config.pass_over(file::load_text(&config.settings, &Origin::StandardInput, &text)?);
         }
         let directives = line.directives.as_bytes();
-        config.passed_over.extend(file::load_text(&config.settings, &Origin::CommandLine, directives)?);
+        config.pass_over(file::load_text(&config.settings, &Origin::CommandLine, directives)?);
         Ok(config)
+    }
+
+    /// Notes options that were passed over, each once.
+    fn pass_over(&mut self, names: Vec<&'static str>) {
+        names.into_iter().for_each(|name| {
+            if !self.passed_over.contains(&name) {
+                self.passed_over.push(name);
+            }
+        });
     }
 
     /// Has `observer` called after each CONFIG SET that changed something, with the names of the options: for what the
@@ -109,8 +120,7 @@ impl Config {
         self.file.as_deref()
     }
 
-    /// Options that were given and have no effect, as they concern what Larder has not: see
-    /// [`PASSED_OVER`](options::PASSED_OVER).
+    /// Options that were given and have no effect, as they concern what Larder has not; docs/options.md lists them.
     pub fn passed_over(&self) -> &[&'static str] {
         &self.passed_over
     }
