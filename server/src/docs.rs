@@ -111,7 +111,8 @@ mod tests {
     fn every_row_says_what_it_does() {
         for row in TABLE.rows() {
             assert!(row.summary.ends_with('.'), "{}: {}", row.name, row.summary);
-            assert!(!row.complexity.is_empty() && !row.since.is_empty(), "{}", row.name);
+            assert!(!row.since.is_empty(), "{} names no version", row.name);
+            assert!(!row.complexity.is_empty(), "{} names no time", row.name);
         }
     }
 }

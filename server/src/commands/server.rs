@@ -20,6 +20,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(LOADING | STALE | DANGEROUS)
         .group(Group::Server)
         .syntax("[section...]")
+        .since("1.0.0")
         .summary("Tells how the server is doing, in sections: default, all, or those named.")
         .complexity("O(N) for N clients and databases")
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
@@ -27,12 +28,14 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(LOADING | STALE | FAST)
         .group(Group::Server)
         .since("2.6.0")
+        .complexity("O(1)")
         .summary("Answers the time of the server: seconds since 1970, and microseconds.")
         .tips(&["nondeterministic_output"]),
     Command::session("SHUTDOWN", Arity::at_least(0), shutdown)
         .flags(ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY)
         .group(Group::Server)
         .syntax("[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]")
+        .since("1.0.0")
         .summary("Ends the server.")
         .complexity("O(N) for N connections")
         .examples(&[
@@ -45,6 +48,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Server)
         .syntax("subcommand [arg...]")
         .complexity("Depends on the subcommand")
+        .since("1.0.0")
         .summary("Helps to test clients and the server; see DEBUG HELP.")
         .examples(&[("DEBUG HELP", DEBUG_REFUSED)]),
 ];
