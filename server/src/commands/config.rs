@@ -84,7 +84,7 @@ fn set(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply
     let (pairs, []) = words.as_chunks::<2>() else { return Err(SYNTAX) };
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let addresses = &session.client.addresses;
-    engine.config().set(&pairs, addresses.loopback || addresses.unix).map_err(Error::made)?;
+    engine.config().set(&pairs, addresses.loopback || addresses.unix)?;
     reply.ok();
     Ok(())
 }

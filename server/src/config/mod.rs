@@ -37,6 +37,7 @@ pub use file::{LoadError, Origin};
 pub use manual::options_markdown;
 pub use options::Settings;
 
+use crate::error::{self, Error};
 pub(crate) use kind::error_text;
 use kind::path_from;
 use options::{Change, Row, find, rows};
@@ -155,8 +156,8 @@ impl Config {
 
     /// CONFIG SET of several pairs of name and value, all or none. `local` tells whether the client is on this host,
     /// which protected options may ask for. Returns the options whose value is another now; what that must cause is the
-    /// caller's. The error is the text of the reply, with its `ERR`.
-    pub fn set(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<Vec<&'static str>, String> {
+    /// caller's. The error is the reply.
+    pub fn set(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<Vec<&'static str>, Error> {
         let access = self.settings.enable_protected_configs.get();
         let chosen = choose(pairs, access.allows(local))?;
         let _changing = self.changing.lock();
@@ -198,12 +199,12 @@ pub fn is_secret(name: &[u8]) -> bool {
 type Chosen<'a> = (&'static Row, &'static str, &'a [u8]);
 
 /// Finds the options of CONFIG SET and checks that they may be set together. The first pair that is wrong decides.
-fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Chosen<'a>>, String> {
+fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Chosen<'a>>, Error> {
     let mut chosen: Vec<Chosen<'a>> = Vec::new();
     for (given, value) in pairs {
         let spelled = String::from_utf8_lossy(given);
         let Some((row, name)) = find(given) else {
-            return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{spelled}'"));
+            return Err(error::unknown_config(given));
         };
         match row.change {
             Change::AtStart => return Err(failure(&spelled, "can't set immutable config")),
@@ -230,6 +231,6 @@ fn set_from_argument(row: &Row, settings: &Settings, value: &[u8]) -> Result<(),
     row.kind.set(settings, &words)
 }
 
-fn failure(name: &str, reason: &str) -> String {
-    format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+fn failure(name: &str, reason: &str) -> Error {
+    Error::made(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
 }

@@ -42,7 +42,7 @@ fn get(config: &Config, name: &str) -> String {
 
 fn set(config: &Config, words: &[&str]) -> Result<Vec<&'static str>, String> {
     let pairs: Vec<_> = words.chunks(2).map(|pair| (pair[0].as_bytes(), pair[1].as_bytes())).collect();
-    config.set(&pairs, true)
+    config.set(&pairs, true).map_err(|error| error.to_string())
 }
 
 fn load(arguments: &[&str], standard_input: &str) -> Result<Config, LoadError> {
