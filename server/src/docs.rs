@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::commands::command::{Command, Group, flag_names};
 use crate::commands::table::TABLE;
 pub use crate::config::options_markdown;
+use crate::redis_commands;
 
 /// The families, in the order of the manual, with their headings.
 const FAMILIES: &[(Group, &str)] = &[
@@ -22,7 +23,8 @@ pub fn commands_markdown() -> String {
     let mut manual = String::from(
         "# Commands\n\nGenerated from the rows in `server/src/commands/`. Every example is a test.\n\n\
          In the arguments, a word in capitals stands for itself; `[ ]` may be left out, `|` separates alternatives, and\n\
-         `...` repeats what stands before it.\n",
+         `...` repeats what stands before it. [The end](#commands-of-redis-74-that-are-not-there-yet) names the commands of\n\
+         Redis that are not there yet.\n",
     );
     for (group, heading) in FAMILIES {
         let rows = TABLE.rows().filter(|row| row.group == *group);
@@ -30,7 +32,27 @@ pub fn commands_markdown() -> String {
         let _ = write!(manual, "\n## {heading}\n");
         rows.for_each(|row| add_command(row, &mut manual));
     }
+    add_missing(&mut manual);
     manual
+}
+
+/// What Redis has and the table has not.
+fn add_missing(manual: &mut String) {
+    manual.push_str(
+        "\n## Commands of Redis 7.4 that are not there yet\n\n\
+         They are answered as unknown commands; subcommands are named where the command itself is there.\n\n",
+    );
+    let is_absent = |name: &str| TABLE.by_full_name(name.as_bytes()).is_none();
+    for (heading, names) in redis_commands::FAMILIES {
+        let missing = names.split(' ').filter(|name| match name.split_once('|') {
+            Some((container, _)) => is_absent(name) && !is_absent(container),
+            None => is_absent(name),
+        });
+        let missing: Vec<String> = missing.map(|name| format!("`{}`", name.replace('|', " "))).collect();
+        if !missing.is_empty() {
+            let _ = writeln!(manual, "- {heading}: {}", missing.join(", "));
+        }
+    }
 }
 
 fn add_command(row: &Command, manual: &mut String) {
@@ -72,10 +94,25 @@ mod tests {
     }
 
     #[test]
+    fn every_row_is_a_command_of_redis_and_none_is_listed_as_missing() {
+        let manual = commands_markdown();
+        let (_, missing) = manual.split_once("## Commands of Redis 7.4 that are not there yet").unwrap();
+        for row in TABLE.rows() {
+            let mut known = redis_commands::FAMILIES.iter().flat_map(|(_, names)| names.split(' '));
+            assert!(known.any(|name| name == row.name), "{}", row.name);
+            assert!(!missing.contains(&format!("`{}`", row.name.replace('|', " "))), "{}", row.name);
+        }
+        for name in ["LPUSH", "CLUSTER", "CLIENT PAUSE", "HEXPIRE", "EVAL"] {
+            assert!(missing.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn every_row_says_what_it_does() {
         for row in TABLE.rows() {
             assert!(row.summary.ends_with('.'), "{}: {}", row.name, row.summary);
-            assert!(!row.complexity.is_empty() && !row.since.is_empty(), "{}", row.name);
+            assert!(!row.since.is_empty(), "{} names no version", row.name);
+            assert!(!row.complexity.is_empty(), "{} names no time", row.name);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Errors that a command answers: their texts, byte for byte Redis's, stand in this file only.
 //!
-//! A text begins with its code (`ERR`, `WRONGTYPE`, ...), without the `-` of the protocol.
+//! A text begins with its code (`ERR`, `WRONGTYPE`, ...), without the `-` of the protocol. It is bytes, as it may quote
+//! what a client sent.
 
 use std::borrow::Cow;
 use std::fmt;
 
 /// What a command answers instead of its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error(Cow<'static, str>);
+pub struct Error(Cow<'static, [u8]>);
 
 /// What a command's function returns; its reply is in the writer.
 pub type Outcome = Result<(), Error>;
@@ -15,28 +16,29 @@ pub type Outcome = Result<(), Error>;
 impl Error {
     /// An error with a fixed text.
     pub const fn fixed(text: &'static str) -> Self {
-        Self(Cow::Borrowed(text))
+        Self(Cow::Borrowed(text.as_bytes()))
     }
 
     /// An error with a text made now.
-    pub fn made(text: String) -> Self {
-        Self(Cow::Owned(text))
+    pub fn made(text: impl Into<Vec<u8>>) -> Self {
+        Self(Cow::Owned(text.into()))
     }
 
     /// The text: a code, a blank, and what is wrong.
-    pub fn text(&self) -> &str {
+    pub fn text(&self) -> &[u8] {
         &self.0
     }
 
-    /// The first word of the text.
+    /// The first word of the text, which is none of the client's.
     pub fn code(&self) -> &str {
-        self.0.split(' ').next().unwrap_or_default()
+        let code = self.0.split(|byte| *byte == b' ').next().unwrap_or_default();
+        std::str::from_utf8(code).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&String::from_utf8_lossy(&self.0))
     }
 }
 
@@ -142,29 +144,41 @@ texts! {
     LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 }
 
+/// An error whose text quotes arguments, its parts in order.
+fn quoting(parts: &[&[u8]]) -> Error {
+    Error::made(parts.concat())
+}
+
+/// An argument as Redis prints it into a text: as a C string, which ends at a zero.
+fn printed(arg: &[u8]) -> &[u8] {
+    arg.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// Of a name or an argument, so many bytes at most are printed in the answers to what is unknown.
+const MOST: usize = 128;
+
+fn clipped(arg: &[u8], most: usize) -> &[u8] {
+    let arg = printed(arg);
+    &arg[..arg.len().min(most)]
+}
+
 /// The answer to an unknown command, with the beginnings of its arguments.
 pub(crate) fn unknown_command(args: larder_protocol::Args<'_>) -> Error {
-    // Redis prints arguments as C strings: they end at a zero.
-    let clip = |bytes: &[u8], most: usize| {
-        let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-        String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
-    };
-    let mut beginning = String::new();
+    let mut beginning = Vec::new();
     for arg in args.iter().skip(1) {
-        if beginning.len() >= 128 {
+        if beginning.len() >= MOST {
             break;
         }
-        let room = 128 - beginning.len();
-        beginning.push_str(&format!("'{}' ", clip(arg, room)));
+        let room = MOST - beginning.len();
+        beginning.extend_from_slice(&[b"'", clipped(arg, room), b"' "].concat());
     }
-    Error::made(format!("ERR unknown command '{}', with args beginning with: {beginning}", clip(&args[0], 128)))
+    quoting(&[b"ERR unknown command '", clipped(&args[0], MOST), b"', with args beginning with: ", &beginning])
 }
 
 /// The answer to an unknown subcommand of a container command.
 pub(crate) fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
-    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
-    Error::made(format!("ERR unknown subcommand '{name}'. Try {} HELP.", container.to_uppercase()))
+    let container = container.to_uppercase();
+    quoting(&[b"ERR unknown subcommand '", clipped(name, MOST), b"'. Try ", container.as_bytes(), b" HELP."])
 }
 
 /// The answer to a wrong number of arguments; `name` is `get` or `config|get`.
@@ -182,50 +196,64 @@ pub(crate) fn invalid_expire(name: &str) -> Error {
     Error::made(format!("ERR invalid expire time in '{name}' command"))
 }
 
-/// The answer to an option of EXPIRE and its like that there is not; as in Redis, only its part before a zero byte.
+/// The answer to an option of EXPIRE and its like that there is not.
 pub(crate) fn unsupported_option(option: &[u8]) -> Error {
-    let option = option.split(|byte| *byte == 0).next().unwrap_or_default();
-    Error::made(format!("ERR Unsupported option {}", String::from_utf8_lossy(option)))
+    quoting(&[b"ERR Unsupported option ", printed(option)])
 }
 
-/// An argument as Redis prints it into a text: up to its first zero byte.
-fn printed(arg: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(arg.split(|byte| *byte == 0).next().unwrap_or_default())
+/// The answer to an option that CONFIG SET does not know.
+pub(crate) fn unknown_config(name: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown option or number of arguments for CONFIG SET - '", printed(name), b"'"])
 }
 
 /// The answer to an option that HELLO does not know.
 pub(crate) fn hello_option(option: &[u8]) -> Error {
-    Error::made(format!("ERR Syntax error in HELLO option '{}'", printed(option)))
+    quoting(&[b"ERR Syntax error in HELLO option '", printed(option), b"'"])
 }
 
 /// The answer to a class of clients that there is not.
 pub(crate) fn unknown_client_type(name: &[u8]) -> Error {
-    Error::made(format!("ERR Unknown client type '{}'", printed(name)))
+    quoting(&[b"ERR Unknown client type '", printed(name), b"'"])
 }
 
 /// The answer to a user that there is not.
 pub(crate) fn no_such_user(name: &[u8]) -> Error {
-    Error::made(format!("ERR No such user '{}'", printed(name)))
+    quoting(&[b"ERR No such user '", printed(name), b"'"])
 }
 
 /// The answer to an attribute that CLIENT SETINFO does not know.
 pub(crate) fn unknown_attribute(name: &[u8]) -> Error {
-    Error::made(format!("ERR Unrecognized option '{}'", printed(name)))
+    quoting(&[b"ERR Unrecognized option '", printed(name), b"'"])
 }
 
 /// The answer to a value that CLIENT LIST could not show.
 pub(crate) fn attribute_characters(name: &[u8]) -> Error {
-    Error::made(format!("ERR {} cannot contain spaces, newlines or special characters.", printed(name)))
+    quoting(&[b"ERR ", printed(name), b" cannot contain spaces, newlines or special characters."])
 }
 
 /// The answer to a subcommand that is unknown or has a wrong number of arguments, where Redis does not tell which.
 pub(crate) fn subcommand_or_arity(container: &str, name: &[u8]) -> Error {
-    let name = printed(&name[..name.len().min(128)]);
-    Error::made(format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."))
+    let name = clipped(name, MOST);
+    let container = container.as_bytes();
+    quoting(&[b"ERR unknown subcommand or wrong number of arguments for '", name, b"'. Try ", container, b" HELP."])
 }
 
 /// The answer to an EXEC that was itself refused.
 pub(crate) fn exec_refused(reason: &Error) -> Error {
-    let reason = reason.text().strip_prefix("ERR ").unwrap_or(reason.text());
-    Error::made(format!("EXECABORT Transaction discarded because of: {reason}"))
+    let reason = reason.text().strip_prefix(b"ERR ").unwrap_or(reason.text());
+    quoting(&[b"EXECABORT Transaction discarded because of: ", reason])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_stays_bytes() {
+        let error = unknown_subcommand("config", b"\xff\xfe\0x");
+        assert_eq!(error.text(), b"ERR unknown subcommand '\xff\xfe'. Try CONFIG HELP.");
+        assert_eq!(error.code(), "ERR");
+        assert_eq!(exec_refused(&error).code(), "EXECABORT");
+        assert_eq!(SYNTAX.to_string(), "ERR syntax error");
+    }
 }

@@ -56,6 +56,7 @@ mod natural;
 mod net;
 mod number;
 mod pubsub;
+mod redis_commands;
 mod session;
 mod shutdown;
 mod stats;

@@ -5,22 +5,37 @@ mod log;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use larder::Server;
-use larder::config::{Config, Settings, cli};
+use larder::config::{Config, LogLevel, Settings, cli};
 use log::Log;
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            if !error.is_logged {
+                eprintln!("{}", error.text);
+            }
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<(), String> {
+/// Why the program does not start.
+struct StartError {
+    text: String,
+    /// Whether it stands on standard output already, as the log goes there.
+    is_logged: bool,
+}
+
+impl From<String> for StartError {
+    fn from(text: String) -> Self {
+        Self { text, is_logged: false }
+    }
+}
+
+fn run() -> Result<(), StartError> {
     let line = cli::parse(std::env::args_os()).map_err(refuse)?;
     let mut config = Config::load(&line, &mut std::io::stdin()).map_err(|error| format!("\n{error}"))?;
     let log = Arc::new(Log::start(&config).map_err(|error| format!("Can't open the log file: {error}"))?);
@@ -33,15 +48,19 @@ fn run() -> Result<(), String> {
     if !config.passed_over().is_empty() {
         tracing::warn!("Options without effect: {}", config.passed_over().join(", "));
     }
+    if config.settings().daemonize.get() {
+        tracing::warn!("daemonize has no effect: the server stays in the foreground");
+    }
     let pid_file = Some(config.settings().pidfile.get()).filter(|path| !path.is_empty());
     let pid_file = pid_file.map(|path| config.resolve(&path));
     allow_clients(config.settings());
+    let is_logged = config.settings().logfile.is_empty() && config.settings().loglevel.get() != LogLevel::Nothing;
     let signals = Signals::listen();
     let server = match Server::builder().config(config).start() {
         Ok(server) => server,
         Err(error) => {
             tracing::error!("{error}");
-            return Err(error.to_string());
+            return Err(StartError { text: error.to_string(), is_logged });
         }
     };
     if let Err(error) = signals.and_then(|signals| signals.end(&server)) {
@@ -70,8 +89,13 @@ fn refuse(error: clap::Error) -> String {
     if error.kind() != ErrorKind::UnknownArgument {
         error.exit();
     }
-    let head = format!("\n*** FATAL CONFIG FILE ERROR (Larder {}) ***", env!("CARGO_PKG_VERSION"));
-    format!("{head}\nReading the command line\nBad directive or wrong number of arguments\n{error}")
+    let word = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let reason = match word.starts_with('-') {
+        true => format!("unknown option '{word}'; --help lists them"),
+        false => format!("unexpected argument '{word}'; --help lists the options"),
+    };
+    let head = format!("*** FATAL CONFIG FILE ERROR (Larder {}) ***", env!("CARGO_PKG_VERSION"));
+    format!("\n{head}\nReading the command line\n{reason}")
 }
 
 /// What the program does after CONFIG SET.
@@ -110,7 +134,8 @@ fn allow_clients(settings: &Settings) {
 fn allow_clients(_: &Settings) {}
 
 /// The signals that end the server: SIGTERM and SIGINT (Ctrl-C elsewhere). They are listened for before the server
-/// answers anybody, so that one that comes early ends it as gracefully.
+/// answers anybody, so that one that comes early ends it as gracefully. SIGHUP, which a terminal sends when it closes,
+/// does nothing.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     #[cfg(unix)]
@@ -126,6 +151,8 @@ impl Signals {
         let (terminate, interrupt) = {
             use tokio::signal::unix::{SignalKind, signal};
             let _context = runtime.enter();
+            // Once listened for, a signal has lost its default action for good.
+            drop(signal(SignalKind::hangup())?);
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
         };
         Ok(Self {
@@ -137,13 +164,16 @@ impl Signals {
         })
     }
 
-    /// Ends the server when one of them comes.
+    /// Ends the server when one of them comes. The next one ends the process at once: a long command may hold up the end.
     fn end(mut self, server: &Server) -> std::io::Result<()> {
         let stop = server.stopper();
         std::thread::Builder::new().name("larder-signals".into()).spawn(move || {
             let name = self.wait();
             tracing::warn!("Received {name} scheduling shutdown...");
             stop();
+            let name = self.wait();
+            tracing::warn!("Received {name} again, exiting now");
+            std::process::exit(1);
         })?;
         Ok(())
     }

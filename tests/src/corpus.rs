@@ -29,6 +29,7 @@
 //! ```
 
 use crate::both::{Both, Compare};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Stands between a command and the reply that the file itself gives.
@@ -72,6 +73,27 @@ pub fn run_with(options: &[&str], text: &str) {
     println!("{} replies compared", both.compared);
     let shown = failures.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} differences\n{shown}", failures.len());
+}
+
+/// The names of all commands that a corpus sends, in capitals: the first word, and the first two of each line as
+/// `CONFIG|GET`.
+pub fn names(text: &str) -> BTreeSet<String> {
+    let lines = sections(text).into_iter().flat_map(|section| section.lines);
+    let steps = lines.flat_map(|line| {
+        let line = line.strip_prefix("given").unwrap_or(line);
+        combinations(line.split(ANSWER).next().unwrap_or_default()).into_iter().flat_map(|case| split_steps(&case))
+    });
+    let mut names = BTreeSet::new();
+    for step in steps {
+        let step = step.split_once("> ").filter(|(name, _)| !name.contains(' ')).map_or(&*step, |(_, step)| step);
+        let words = split_words(step.trim_start_matches(['~', '?', '=', '!', ' ']));
+        let mut words = words.iter().map(|word| String::from_utf8_lossy(word).to_uppercase());
+        if let Some(name) = words.next() {
+            names.extend(words.next().map(|second| format!("{name}|{second}")));
+            names.insert(name);
+        }
+    }
+    names
 }
 
 struct Section<'a> {
@@ -294,6 +316,14 @@ mod tests {
     fn words_are_quoted_as_in_redis_cli() {
         let words = split_words(r#"SET "a b\x00" 'c"' "" "ab"*3 d*2"#);
         assert_eq!(words, [&b"SET"[..], b"a b\0", b"c\"", b"", b"ababab", b"d*2"]);
+    }
+
+    #[test]
+    fn names_are_those_of_all_steps() {
+        let text = "@ title\ngiven SET k v ; b> zadd z 1 a\n~ {GET|TTL} k\n! CLIENT LIST => x\n# DEL k\n< \n";
+        let names: Vec<_> = names(text).into_iter().filter(|name| !name.contains('|')).collect();
+        assert_eq!(names, ["<", "CLIENT", "GET", "SET", "TTL", "ZADD"]);
+        assert!(super::names(text).contains("CLIENT|LIST"));
     }
 
     #[test]

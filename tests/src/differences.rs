@@ -2,8 +2,11 @@
 
 use crate::corpus::{ANSWER, ON_PURPOSE};
 
-/// Characters of an answer that the page shows.
-const SHOWN: usize = 140;
+/// Characters of a line after which a long answer goes on in the next.
+const WIDTH: usize = 116;
+
+/// What stands before the further lines of an answer.
+const INDENT: &str = "    ";
 
 /// One section of the corpus.
 #[derive(Default)]
@@ -24,7 +27,9 @@ pub fn markdown(corpus: &str) -> String {
         "# Differences from Redis\n\n\
          Generated from `tests/tests/corpus/differences.txt`, which the tests compare with the server's answers.\n\n\
          Larder answers as Redis 7.4. Here is what changed since 7.0, the version that the tests compare with, and what\n\
-         Larder does differently on purpose. Answers are those of RESP2, long ones cut.\n",
+         Larder does differently on purpose. Answers are those of RESP2; a long one goes on in lines that are set in.\n\
+         `b>` is another connection, `(then)` a frame that follows without a command. Where figures are each server's\n\
+         own, the names of the fields are compared and shown.\n",
     );
     for (heading, is_on_purpose) in [("From 7.0 to 7.4", false), ("On purpose", true)] {
         page.push_str(&format!("\n## {heading}\n"));
@@ -66,15 +71,34 @@ fn add(difference: &Difference<'_>, page: &mut String) {
     page.push_str("\n```text\n");
     for (command, answer) in cases {
         let answer = answer.split(" || ").next().unwrap_or_default();
-        let command = match *command {
-            "<" => "(then)",
-            command => command.strip_prefix("= ").unwrap_or(command),
+        let line = match (*command, command.strip_prefix("= ")) {
+            ("<", _) => format!("(then){ANSWER}{answer}"),
+            (_, Some(command)) => format!("{command}, names of fields{ANSWER}{answer}"),
+            _ => format!("{command}{ANSWER}{answer}"),
         };
-        let is_long = answer.chars().count() > SHOWN;
-        let shown: String = answer.chars().take(SHOWN).collect();
-        page.push_str(&format!("{command}{ANSWER}{shown}{}\n", if is_long { "..." } else { "" }));
+        page.push_str(&wrapped(&line));
     }
     page.push_str("```\n");
+}
+
+/// A line in as many as it takes, broken behind spaces and the ends of lines of the protocol.
+fn wrapped(line: &str) -> String {
+    let (mut text, mut length) = (String::new(), 0);
+    let mut rest = line;
+    while !rest.is_empty() {
+        let ends = [" ", "\\r\\n"].map(|end| rest.find(end).map_or(rest.len(), |at| at + end.len()));
+        let (piece, after) = rest.split_at(ends[0].min(ends[1]));
+        if length > 0 && length + piece.trim_end().chars().count() > WIDTH {
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+            text.push_str(INDENT);
+            length = INDENT.len();
+        }
+        text.push_str(piece);
+        length += piece.chars().count();
+        rest = after;
+    }
+    text + "\n"
 }
 
 fn capitalized(text: &str) -> String {
@@ -94,8 +118,22 @@ mod tests {
         );
         let chapters = page.split_once("\n## From 7.0 to 7.4\n").unwrap().1;
         let own = "\n### Own messages (RESP3)\n\nSince 7.2.\n\n```text\nPUBLISH c x => :1\\r\\n\n(then) => >1\\r\\n\n\
-                   CLIENT INFO => id\n```\n";
+                   CLIENT INFO, names of fields => id\n```\n";
         assert_eq!(chapters, format!("{own}\n## On purpose\n\n### Sizes\n\nThey differ.\n"));
+    }
+
+    #[test]
+    fn long_answers_are_shown_whole() {
+        let item = "$3\\r\\nabc\\r\\n";
+        let line = format!("GET k => {}", item.repeat(40));
+        let page = wrapped(&line);
+        assert!(page.lines().count() > 3 && page.lines().all(|line| line.len() <= WIDTH), "{page}");
+        assert!(page.lines().skip(1).all(|line| line.starts_with(INDENT)));
+        assert_eq!(page.replace(INDENT, "").replace('\n', ""), line);
+        assert_eq!(wrapped("PING => +PONG\\r\\n"), "PING => +PONG\\r\\n\n");
+        let words = wrapped(&"word ".repeat(30));
+        assert_eq!(words.split_whitespace().count(), 30);
+        assert!(words.lines().next().unwrap().ends_with("word"));
     }
 
     #[test]

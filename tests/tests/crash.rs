@@ -6,7 +6,7 @@ use larder_tests::{ServerProcess, TestServer};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -36,6 +36,42 @@ fn sigterm_ends_gracefully() {
 #[test]
 fn sigint_ends_gracefully() {
     ends_well(TestServer::start(), "INT");
+}
+
+#[test]
+fn sighup_does_nothing() {
+    let mut server = TestServer::start();
+    server.client().check("SET k v", "+OK\r\n");
+    server.signal("HUP");
+    server.client().check("GET k", "$1\r\nv\r\n");
+    server.signal("TERM");
+    assert_eq!(server.wait(SOON).code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn a_second_signal_ends_at_once_though_a_command_runs() {
+    for signal in ["INT", "TERM"] {
+        let mut server = TestServer::with(&["--enable-debug-command", "yes", "--threads", "1"]);
+        let mut client = server.client();
+        let mut other = server.client();
+        other.set_timeout(Duration::from_millis(200));
+        client.send(&["DEBUG", "SLEEP", "60"]).unwrap();
+        // The command runs when nobody else is answered any more.
+        while other.send(&["PING"]).is_ok() && other.reply().is_ok() {}
+        server.signal(signal);
+        until_logged(&server, &format!("Received SIG{signal} scheduling shutdown..."));
+        server.signal(signal);
+        assert_eq!(server.wait(SOON).code(), Some(1), "{}", server.log());
+        assert!(server.log().contains(&format!(" # Received SIG{signal} again, exiting now\n")), "{}", server.log());
+    }
+}
+
+fn until_logged(server: &ServerProcess, line: &str) {
+    let until = Instant::now() + SOON;
+    while !server.log().contains(line) {
+        assert!(Instant::now() < until, "{line}: {}", server.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -78,7 +114,13 @@ fn a_port_in_use_is_an_error() {
     let server = TestServer::start();
     let output = run(&["--port", &server.port().to_string(), "--bind", "127.0.0.1"]);
     assert!(!output.status.success());
-    assert!(text(&output).contains("in use"), "{}", text(&output));
+    assert_eq!(text(&output).matches("in use").count(), 1, "said once: {}", text(&output));
+    let log = server.directory().join("larder.log");
+    let port = server.port().to_string();
+    let output = run(&["--port", &port, "--logfile", log.to_str().unwrap()]);
+    assert_eq!(text(&output).matches("in use").count(), 1, "and on the terminal if the log is a file");
+    let output = run(&["--port", &port, "--loglevel", "nothing"]);
+    assert_eq!(text(&output).matches("in use").count(), 1, "and if there is no log");
 }
 
 #[test]

@@ -1,113 +1,68 @@
 //! Every command with any number of arguments of any kind, compared with a real redis-server: wrong arity, wrong
 //! type, what is no number, and syntax errors all at once.
 
-use larder_tests::{Both, Compare};
+use larder_tests::{Both, Compare, TestServer};
 
-/// Commands whose reply is deterministic whatever their arguments are.
-const COMMANDS: &[&str] = &[
-    "APPEND",
-    "DECR",
-    "DECRBY",
-    "GET",
-    "GETDEL",
-    "GETEX",
-    "GETRANGE",
-    "GETSET",
-    "INCR",
-    "INCRBY",
-    "INCRBYFLOAT",
-    "LCS",
-    "MGET",
-    "MSET",
-    "MSETNX",
-    "PSETEX",
-    "SET",
-    "SETEX",
-    "SETNX",
-    "SETRANGE",
-    "STRLEN",
-    "SUBSTR",
-    "COPY",
-    "DEL",
-    "EXISTS",
-    "EXPIRE",
-    "EXPIREAT",
-    "EXPIRETIME",
-    "KEYS",
-    "MOVE",
-    "OBJECT",
-    "OBJECT ENCODING",
-    "OBJECT REFCOUNT",
-    "OBJECT FREQ",
-    "PERSIST",
-    "PEXPIRE",
-    "PEXPIREAT",
-    "PEXPIRETIME",
-    "RENAME",
-    "RENAMENX",
-    "TOUCH",
-    "TTL",
-    "TYPE",
-    "UNLINK",
-    "ZADD",
-    "ZCARD",
-    "ZCOUNT",
-    "ZDIFF",
-    "ZDIFFSTORE",
-    "ZINCRBY",
-    "ZINTER",
-    "ZINTERCARD",
-    "ZINTERSTORE",
-    "ZLEXCOUNT",
-    "ZMPOP",
-    "ZMSCORE",
-    "ZPOPMAX",
-    "ZPOPMIN",
-    "ZRANGE",
-    "ZRANGEBYLEX",
-    "ZRANGEBYSCORE",
-    "ZRANGESTORE",
-    "ZREM",
-    "ZREMRANGEBYLEX",
-    "ZREMRANGEBYRANK",
-    "ZREMRANGEBYSCORE",
-    "ZREVRANGE",
-    "ZREVRANGEBYLEX",
-    "ZREVRANGEBYSCORE",
-    "ZSCORE",
-    "ZUNION",
-    "ZUNIONSTORE",
-    "PUBLISH",
-    "SPUBLISH",
-    "PUBSUB",
-    "PUBSUB NUMSUB",
-    "PUBSUB NUMPAT",
-    "PUBSUB CHANNELS",
-    "PUBSUB SHARDCHANNELS",
-    "PUBSUB SHARDNUMSUB",
-    "EXEC",
-    "DISCARD",
-    "WATCH",
-    "UNWATCH",
-    "PING",
-    "ECHO",
-    "SELECT",
-    "SWAPDB",
-    "DBSIZE",
-    "FLUSHDB",
-    "FLUSHALL",
-    "CONFIG",
-    "CONFIG GET",
-    "CONFIG SET",
-    "CONFIG RESETSTAT",
-    "CLIENT",
-    "CLIENT SETNAME",
-    "CLIENT GETNAME",
-    "CLIENT NO-EVICT",
-    "MEMORY",
-    "AUTH",
-    "RESET",
+/// Commands that are left out, and why.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("CLIENT|HELP", OWN_TEXT),
+    ("CLIENT|ID", BY_CHANCE),
+    ("CLIENT|INFO", BY_CHANCE),
+    ("CLIENT|KILL", "MAXAGE is new in 7.4"),
+    ("CLIENT|LIST", BY_CHANCE),
+    ("CLIENT|NO-TOUCH", NEW),
+    ("CLIENT|REPLY", NO_REPLY),
+    ("CLIENT|SETINFO", NEW),
+    ("COMMAND", OTHER_COMMANDS),
+    ("COMMAND|COUNT", OTHER_COMMANDS),
+    ("COMMAND|DOCS", OTHER_COMMANDS),
+    ("COMMAND|GETKEYS", OTHER_COMMANDS),
+    ("COMMAND|GETKEYSANDFLAGS", OTHER_COMMANDS),
+    ("COMMAND|HELP", OWN_TEXT),
+    ("COMMAND|INFO", OTHER_COMMANDS),
+    ("COMMAND|LIST", OTHER_COMMANDS),
+    ("CONFIG|HELP", OWN_TEXT),
+    ("HELLO", BY_CHANCE),
+    ("INFO", BY_CHANCE),
+    ("MEMORY|HELP", OWN_TEXT),
+    ("MEMORY|USAGE", BY_CHANCE),
+    ("OBJECT|HELP", OWN_TEXT),
+    ("OBJECT|IDLETIME", BY_CHANCE),
+    ("PSUBSCRIBE", SEVERAL_REPLIES),
+    ("PTTL", BY_CHANCE),
+    ("PUBSUB|HELP", OWN_TEXT),
+    ("PUNSUBSCRIBE", SEVERAL_REPLIES),
+    ("QUIT", NO_REPLY),
+    ("RANDOMKEY", BY_CHANCE),
+    ("SCAN", BY_CHANCE),
+    ("SHUTDOWN", NO_REPLY),
+    ("SSUBSCRIBE", SEVERAL_REPLIES),
+    ("SUBSCRIBE", SEVERAL_REPLIES),
+    ("SUNSUBSCRIBE", SEVERAL_REPLIES),
+    ("TIME", BY_CHANCE),
+    ("UNSUBSCRIBE", SEVERAL_REPLIES),
+    ("ZRANDMEMBER", BY_CHANCE),
+    ("ZRANK", NEW),
+    ("ZREVRANK", NEW),
+    ("ZSCAN", NEW),
 ];
+
+const BY_CHANCE: &str = "the reply depends on more than the data";
+const NEW: &str = "7.0 has it not, or otherwise";
+const NO_REPLY: &str = "it ends or silences the connection";
+const OTHER_COMMANDS: &str = "the peer has other commands";
+const OWN_TEXT: &str = "the text is larder's own";
+const SEVERAL_REPLIES: &str = "one reply per channel";
+
+/// What the subject says that it has, without what is left out.
+fn commands() -> Vec<String> {
+    let listed = TestServer::start().client().ask("COMMAND LIST").items;
+    let listed: Vec<_> = listed.into_iter().map(|name| String::from_utf8(name.text).unwrap().to_uppercase()).collect();
+    let unknown: Vec<_> = LEFT_OUT.iter().filter(|(name, _)| !listed.iter().any(|known| known == name)).collect();
+    assert!(unknown.is_empty(), "left out and not there: {unknown:?}");
+    let is_left_out = |name: &String| LEFT_OUT.iter().any(|(known, _)| known == name);
+    listed.into_iter().filter(|name| !is_left_out(name)).map(|name| name.replace('|', " ")).collect()
+}
 
 /// What each of the arguments is: a string, a sorted set, a member of it, numbers, nothing, and no key.
 const ARGUMENTS: &[&str] = &["s", "z", "m", "1", "0", "-1", "2.5", "", "missing"];
@@ -121,7 +76,7 @@ fn run(protocol: u8) {
     };
     both.protocol(protocol);
     let mut failures = Vec::new();
-    for command in COMMANDS {
+    for command in &commands() {
         for count in 0..=MOST {
             let fillings = if count == 0 { &ARGUMENTS[..1] } else { ARGUMENTS };
             for (index, filling) in fillings.iter().enumerate() {

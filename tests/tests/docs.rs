@@ -2,6 +2,7 @@
 //!
 //! `LARDER_WRITE_DOCS=1 cargo test -p larder-tests --test docs` writes the documents anew.
 
+use larder_tests::Redis;
 use std::path::Path;
 
 fn check_document(name: &str, expected: &str) {
@@ -16,6 +17,22 @@ fn check_document(name: &str, expected: &str) {
 #[test]
 fn commands_are_documented() {
     check_document("commands.md", &larder::docs::commands_markdown());
+}
+
+#[test]
+fn every_command_of_redis_is_in_the_manual_or_listed_as_missing() {
+    let Some(redis) = Redis::start() else { return };
+    let manual = larder::docs::commands_markdown();
+    let (present, missing) = manual.split_once("## Commands of Redis 7.4 that are not there yet").unwrap();
+    let listed = redis.client().ask("COMMAND LIST").items;
+    assert!(listed.len() > 300, "{}", listed.len());
+    for frame in listed {
+        let name = String::from_utf8(frame.text).unwrap().to_uppercase().replace('|', " ");
+        let is_present = present.contains(&format!("\n### {name}\n"));
+        let container = name.split(' ').next().unwrap_or_default();
+        let is_missing = [name.as_str(), container].iter().any(|name| missing.contains(&format!("`{name}`")));
+        assert!(is_present != is_missing, "{name}");
+    }
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn log_lines_have_the_form_of_redis() {
     }
     server.client().send(&["SHUTDOWN", "NOSAVE"]).unwrap();
     server.wait(Duration::from_secs(10));
+    assert!(server.log().contains(" * User requested shutdown...\n"), "{}", server.log());
     assert!(server.log().contains(" # Larder has ended"), "{}", server.log());
 }
 
@@ -77,6 +78,73 @@ fn the_log_file_may_be_moved_away() {
     eventually("a new file", || fs::read_to_string(&file).is_ok_and(|text| text.contains("Accepted 127.0.0.1:")));
     assert_eq!(server.log(), "");
     fs::remove_dir_all(directory).unwrap();
+}
+
+/// The essential lines of a `redis.conf` as a distribution delivers it.
+const STOCK: &str = "\
+bind 127.0.0.1 -::1\nprotected-mode yes\nport 6379\ntcp-backlog 511\ntimeout 0\ntcp-keepalive 300\ndaemonize yes\n\
+pidfile /run/redis/redis-server.pid\nloglevel notice\nlogfile /var/log/redis/redis-server.log\ndatabases 16\n\
+always-show-logo no\nset-proc-title yes\nproc-title-template \"{title} {listen-addr} {server-mode}\"\n\
+stop-writes-on-bgsave-error yes\nrdbcompression yes\nrdbchecksum yes\ndbfilename dump.rdb\nrdb-del-sync-files no\n\
+dir /var/lib/redis\nreplica-serve-stale-data yes\nreplica-read-only yes\nrepl-diskless-sync yes\n\
+repl-diskless-sync-delay 5\nrepl-diskless-sync-max-replicas 0\nrepl-diskless-load disabled\n\
+repl-disable-tcp-nodelay no\nreplica-priority 100\nacllog-max-len 128\nlazyfree-lazy-eviction no\n\
+replica-lazy-flush no\noom-score-adj no\noom-score-adj-values 0 200 800\ndisable-thp yes\nappendonly no\n\
+appendfilename \"appendonly.aof\"\nappenddirname \"appendonlydir\"\nappendfsync everysec\n\
+no-appendfsync-on-rewrite no\nauto-aof-rewrite-percentage 100\nauto-aof-rewrite-min-size 64mb\n\
+aof-load-truncated yes\naof-use-rdb-preamble yes\naof-timestamp-enabled no\n \nslowlog-log-slower-than 10000\n\
+slowlog-max-len 128\nlatency-monitor-threshold 0\nnotify-keyspace-events \"\"\nhash-max-listpack-entries 512\n\
+list-max-listpack-size -2\nset-max-intset-entries 512\nzset-max-listpack-entries 128\nhll-sparse-max-bytes 3000\n\
+stream-node-max-bytes 4096\nactiverehashing yes\nclient-output-buffer-limit normal 0 0 0\n\
+client-output-buffer-limit replica 256mb 64mb 60\nclient-output-buffer-limit pubsub 32mb 8mb 60\nhz 10\n\
+dynamic-hz yes\naof-rewrite-incremental-fsync yes\nrdb-save-incremental-fsync yes\njemalloc-bg-thread yes\n\
+cluster-enabled no\nactivedefrag no\ntls-port 0\nmaxmemory-clients 0\nio-threads 1\nio-threads-do-reads no\n\
+latency-tracking yes\nsyslog-enabled no\ncrash-log-enabled yes\nshutdown-timeout 10\nlua-time-limit 5000\n\
+busy-reply-threshold 5000\nslave-read-only yes\nsupervised no\n";
+
+/// A stock file with the places of this test in place of the system's.
+fn moved(stock: &str) -> String {
+    let lines = stock.lines().map(|line| match line.split(' ').next() {
+        Some("port") => "port PORT",
+        Some("pidfile") => "pidfile DIR/larder.pid",
+        Some("logfile") => "logfile \"\"",
+        Some("dir") => "dir DIR",
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_stock_file_starts_the_server() {
+    let installed = fs::read_to_string("/etc/redis/redis.conf").ok();
+    for (name, stock) in [("stock", Some(STOCK)), ("installed", installed.as_deref())] {
+        let Some(stock) = stock else { continue };
+        let (server, directory) = with_file(name, &moved(stock));
+        server.client().check("CONFIG GET dir", &{
+            let dir = fs::canonicalize(&directory).unwrap();
+            let dir = dir.to_str().unwrap();
+            format!("*2\r\n$3\r\ndir\r\n${}\r\n{dir}\r\n", dir.len())
+        });
+        eventually("a line", || server.log().contains("Ready to accept connections"));
+        let log = server.log();
+        assert!(log.contains(" # daemonize has no effect: the server stays in the foreground\n"), "{log}");
+        assert!(log.contains(" # Options without effect: always-show-logo, set-proc-title, "), "{log}");
+        fs::remove_dir_all(directory).unwrap();
+    }
+}
+
+#[test]
+fn an_unknown_option_is_refused_in_a_few_words() {
+    for (args, reason) in [
+        (["--maxmemori", "1gb"], "unknown option '--maxmemori'; --help lists them"),
+        (["--hz", "10 --x"], "argument couldn't be parsed into an integer"),
+        (["redis.conf", "more.conf"], "unexpected argument 'more.conf'; --help lists the options"),
+    ] {
+        let text = refusal(&args);
+        assert!(text.starts_with("\n*** FATAL CONFIG FILE ERROR (Larder "), "{text}");
+        assert!(text.trim_end().ends_with(reason), "{text}");
+        assert!(text.lines().count() <= 5, "{text}");
+    }
 }
 
 #[test]
@@ -119,7 +187,7 @@ fn wrong_options_are_refused_as_redis_refuses_them() {
         (&["--port", "70000"], "argument must be between 0 and 65535 inclusive\n"),
         (&["--maxmemory-policy"], "wrong number of arguments\n"),
         (&["--loglevel", "loud"], "argument(s) must be one of the following: debug, verbose, notice, warning"),
-        (&["--nosuch", "1"], "Bad directive or wrong number of arguments\n"),
+        (&["--nosuch", "1"], "Reading the command line\nunknown option '--nosuch'; --help lists them\n"),
         (&["/no/such/file"], "Fatal error, can't open config file '/no/such/file': No such file or directory\n"),
         (&["--save", "900"], "Invalid save parameters\n"),
     ];

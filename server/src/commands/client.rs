@@ -33,11 +33,13 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(USUAL)
         .group(Group::Connection)
         .since("5.0.0")
+        .complexity("O(1)")
         .summary("Answers the number of the connection, which no other connection ever gets."),
     Command::session("CLIENT|INFO", Arity::exactly(1), info)
         .flags(USUAL)
         .group(Group::Connection)
         .since("6.2.0")
+        .complexity("O(1)")
         .summary("Describes the connection, in the line that CLIENT LIST has for it.")
         .tips(&["nondeterministic_output"]),
     Command::session("CLIENT|LIST", Arity::at_least(1), list)
@@ -58,6 +60,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(USUAL)
         .group(Group::Connection)
         .since("2.6.9")
+        .complexity("O(1)")
         .summary("Answers the name of the connection.")
         .examples(&[("CLIENT GETNAME", "(nil)")]),
     Command::session("CLIENT|SETNAME", Arity::exactly(2), setname)
@@ -65,6 +68,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Connection)
         .since("2.6.9")
         .syntax("connection-name")
+        .complexity("O(1)")
         .summary("Names the connection; an empty name takes the name away.")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .examples(&[
@@ -80,6 +84,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Connection)
         .since("7.2.0")
         .syntax("LIB-NAME libname | LIB-VER libver")
+        .complexity("O(1)")
         .summary("Tells which client library the connection comes from.")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .examples(&[
@@ -107,6 +112,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Connection)
         .since("3.2.0")
         .syntax("ON | OFF | SKIP")
+        .complexity("O(1)")
         .summary("Turns the replies of the connection on or off, or off for one command.")
         .examples(&[("CLIENT REPLY ON", "OK"), ("CLIENT REPLY maybe", "(error) ERR syntax error")]),
     Command::session("CLIENT|NO-EVICT", Arity::exactly(2), no_evict)
@@ -114,6 +120,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Connection)
         .since("7.0.0")
         .syntax("ON | OFF")
+        .complexity("O(1)")
         .summary("Spares the connection when connections are closed for want of memory.")
         .examples(&[("CLIENT NO-EVICT ON", "OK"), ("CLIENT NO-EVICT OFF", "OK")]),
     Command::session("CLIENT|NO-TOUCH", Arity::exactly(2), no_touch)
@@ -121,12 +128,14 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Connection)
         .since("7.2.0")
         .syntax("ON | OFF")
+        .complexity("O(1)")
         .summary("Keeps the connection's accesses out of what is known of the use of keys.")
         .examples(&[("CLIENT NO-TOUCH ON", "OK"), ("CLIENT NO-TOUCH OFF", "OK")]),
     Command::session("CLIENT|HELP", Arity::exactly(1), help)
         .flags(LOADING | STALE)
         .group(Group::Connection)
         .since("5.0.0")
+        .complexity("O(1)")
         .summary("Lists the subcommands of CLIENT."),
 ];
 

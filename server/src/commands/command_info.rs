@@ -25,6 +25,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(USUAL)
         .group(Group::Server)
         .since("2.8.13")
+        .complexity("O(1)")
         .summary("Counts the commands."),
     Command::session("COMMAND|INFO", Arity::at_least(1), info)
         .flags(USUAL)
@@ -80,6 +81,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(USUAL)
         .group(Group::Server)
         .since("5.0.0")
+        .complexity("O(1)")
         .summary("Lists the subcommands of COMMAND."),
 ];
 

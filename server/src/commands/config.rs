@@ -48,6 +48,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(USUAL)
         .group(Group::Server)
         .since("2.0.0")
+        .complexity("O(1)")
         .summary("Sets the statistics that INFO shows back to zero.")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .examples(&[("CONFIG RESETSTAT", "OK")]),
@@ -55,6 +56,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(USUAL)
         .group(Group::Server)
         .since("2.8.0")
+        .complexity("O(1)")
         .summary("Writes the options, as they are now, into the configuration file.")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .examples(&[("CONFIG REWRITE", "(error) ERR The server is running without a config file")]),
@@ -62,6 +64,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(LOADING | STALE)
         .group(Group::Server)
         .since("5.0.0")
+        .complexity("O(1)")
         .summary("Lists the subcommands of CONFIG."),
 ];
 
@@ -81,7 +84,7 @@ fn set(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply
     let (pairs, []) = words.as_chunks::<2>() else { return Err(SYNTAX) };
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let addresses = &session.client.addresses;
-    engine.config().set(&pairs, addresses.loopback || addresses.unix).map_err(Error::made)?;
+    engine.config().set(&pairs, addresses.loopback || addresses.unix)?;
     reply.ok();
     Ok(())
 }

@@ -24,6 +24,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .group(Group::Connection)
         .syntax("[message]")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Answers PONG or the message given, so that a client knows the server is there.")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .examples(&[
@@ -35,12 +37,15 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(LOADING | STALE | FAST)
         .group(Group::Connection)
         .syntax("message")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Answers its argument.")
         .examples(&[("ECHO hello", "\"hello\"")]),
     Command::session("AUTH", Arity::at_least(1), auth)
         .flags(ALWAYS)
         .group(Group::Connection)
         .syntax("[username] password")
+        .since("1.0.0")
         .summary("Lets a client in that knows the password of the user, by default of the user called default.")
         .complexity("O(N) for a password of N bytes")
         .examples(&[
@@ -52,6 +57,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Connection)
         .since("6.0.0")
         .syntax("[protover [AUTH username password] [SETNAME clientname]]")
+        .complexity("O(1)")
         .summary("Tells who the server is; chooses the protocol, and lets the client in and names it on request.")
         .examples(&[
             ("HELLO 4", "(error) NOPROTO unsupported protocol version"),
@@ -61,18 +67,23 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(ALWAYS)
         .group(Group::Connection)
         .since("6.2.0")
+        .complexity("O(1)")
         .summary("Brings the connection back to the state of a new one.")
         .examples(&[("SELECT 3", "OK"), ("RESET", "RESET"), ("CLIENT GETNAME", "(nil)")]),
     Command::session("QUIT", Arity::at_least(0), quit)
         .flags(ALWAYS)
         .group(Group::Connection)
         .deprecated("7.2.0", "just closing the connection")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Closes the connection when all replies are sent.")
         .examples(&[("QUIT", "OK")]),
     Command::session("SELECT", Arity::exactly(1), select)
         .flags(LOADING | STALE | FAST)
         .group(Group::Connection)
         .syntax("index")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Chooses the database that the connection works on.")
         .examples(&[
             ("SELECT 1", "OK"),

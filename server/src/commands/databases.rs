@@ -21,6 +21,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::all("DBSIZE", Arity::exactly(0), dbsize)
         .flags(READONLY | FAST | KEYSPACE)
         .group(Group::Server)
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Counts the keys of the database.")
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
         .examples(&[("DBSIZE", "(integer) 0"), ("MSET a 1 b 2", "OK"), ("DBSIZE", "(integer) 2")]),
@@ -28,6 +30,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(WRITE | KEYSPACE | DANGEROUS)
         .group(Group::Server)
         .syntax("[ASYNC | SYNC]")
+        .since("1.0.0")
         .summary("Deletes all keys of the database. SYNC and ASYNC are accepted, and alike: memory is freed in slices.")
         .complexity("O(1); N keys are freed later, in slices")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -41,6 +44,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(WRITE | KEYSPACE | DANGEROUS)
         .group(Group::Server)
         .syntax("[ASYNC | SYNC]")
+        .since("1.0.0")
         .summary(
             "Deletes all keys of all databases. SYNC and ASYNC are accepted, and alike: memory is freed in slices.",
         )

@@ -15,7 +15,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write("EXPIRE", Arity::at_least(2), &[key(1, RW | UPDATE)], expire)
         .flags(FAST)
         .syntax("key seconds [NX | XX | GT | LT]")
-        .summary("Makes a key expire after some seconds, with a condition on its present expiry if one is given.")
+        .since("1.0.0").complexity("O(1)").summary("Makes a key expire after some seconds, with a condition on its present expiry if one is given.")
         .examples(&[
             ("SET a 1", "OK"),
             ("EXPIRE a 100", "(integer) 1"),
@@ -28,7 +28,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .since("2.6.0")
         .syntax("key milliseconds [NX | XX | GT | LT]")
-        .summary("Makes a key expire after some milliseconds, with a condition on its present expiry if one is given.")
+        .complexity("O(1)").summary("Makes a key expire after some milliseconds, with a condition on its present expiry if one is given.")
         .examples(&[
             ("SET a 1", "OK"),
             ("PEXPIRE a 100000 XX", "(integer) 0"),
@@ -40,7 +40,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .since("1.2.0")
         .syntax("key unix-time-seconds [NX | XX | GT | LT]")
-        .summary("Makes a key expire at a time, in seconds since 1970, with a condition on its present expiry if one is given.")
+        .complexity("O(1)").summary("Makes a key expire at a time, in seconds since 1970, with a condition on its present expiry if one is given.")
         .examples(&[
             ("SET a 1", "OK"),
             ("EXPIREAT a 33177117420", "(integer) 1"),
@@ -52,7 +52,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .since("2.6.0")
         .syntax("key unix-time-milliseconds [NX | XX | GT | LT]")
-        .summary("Makes a key expire at a time, in milliseconds since 1970, with a condition on its present expiry if one is given.")
+        .complexity("O(1)").summary("Makes a key expire at a time, in milliseconds since 1970, with a condition on its present expiry if one is given.")
         .examples(&[
             ("SET a 1", "OK"),
             ("PEXPIREAT a 33177117420000 LT", "(integer) 1"),
@@ -62,7 +62,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("TTL", Arity::exactly(1), &[key(1, RO | ACCESS)], ttl)
         .flags(FAST)
         .syntax("key")
-        .summary("Answers the seconds after which a key expires; -1 if never, -2 if there is no such key.")
+        .since("1.0.0").complexity("O(1)").summary("Answers the seconds after which a key expires; -1 if never, -2 if there is no such key.")
         .tips(&["nondeterministic_output"])
         .examples(&[
             ("SET a 1 EX 100", "OK"),
@@ -75,14 +75,14 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .since("2.6.0")
         .syntax("key")
-        .summary("Answers the milliseconds after which a key expires; -1 if never, -2 if there is no such key.")
+        .complexity("O(1)").summary("Answers the milliseconds after which a key expires; -1 if never, -2 if there is no such key.")
         .tips(&["nondeterministic_output"])
         .examples(&[("SET a 1", "OK"), ("PTTL a", "(integer) -1"), ("PTTL b", "(integer) -2")]),
     Command::read("EXPIRETIME", Arity::exactly(1), &[key(1, RO | ACCESS)], expiretime)
         .flags(FAST)
         .since("7.0.0")
         .syntax("key")
-        .summary("Answers when a key expires, in seconds since 1970; -1 if never, -2 if there is no such key.")
+        .complexity("O(1)").summary("Answers when a key expires, in seconds since 1970; -1 if never, -2 if there is no such key.")
         .examples(&[
             ("SET a 1 EXAT 33177117420", "OK"),
             ("EXPIRETIME a", "(integer) 33177117420"),
@@ -92,7 +92,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .since("7.0.0")
         .syntax("key")
-        .summary("Answers when a key expires, in milliseconds since 1970; -1 if never, -2 if there is no such key.")
+        .complexity("O(1)").summary("Answers when a key expires, in milliseconds since 1970; -1 if never, -2 if there is no such key.")
         .examples(&[
             ("SET a 1 PXAT 33177117420000", "OK"),
             ("PEXPIRETIME a", "(integer) 33177117420000"),
@@ -102,7 +102,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .since("2.2.0")
         .syntax("key")
-        .summary("Removes the expiry of a key; whether it had one.")
+        .complexity("O(1)").summary("Removes the expiry of a key; whether it had one.")
         .examples(&[
             ("SET a 1 EX 100", "OK"),
             ("PERSIST a", "(integer) 1"),

@@ -17,6 +17,7 @@ use crate::locked::Locked;
 pub(super) const COMMANDS: &[Command] = &[
     Command::write("DEL", Arity::at_least(1), &[keys(1, 1, RM | DELETE)], del)
         .syntax("key...")
+        .since("1.0.0")
         .summary("Deletes keys, and answers how many there were.")
         .complexity("O(N) for N keys; a large collection is freed later, in slices")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
@@ -32,6 +33,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("EXISTS", Arity::at_least(1), &[keys(1, 1, RO)], exists)
         .flags(FAST)
         .syntax("key...")
+        .since("1.0.0")
         .summary("Counts how many of the keys exist; one that is named twice counts twice.")
         .complexity("O(N) for N keys")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
@@ -39,6 +41,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("TYPE", Arity::exactly(1), &[key(1, RO)], type_of)
         .flags(FAST)
         .syntax("key")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Names the type of a key's value, or none.")
         .examples(&[
             ("SET a 1", "OK"),
@@ -49,11 +53,15 @@ pub(super) const COMMANDS: &[Command] = &[
         ]),
     Command::all("RANDOMKEY", Arity::exactly(0), randomkey)
         .flags(READONLY)
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Answers a key of the database, each as likely as any other.")
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"])
         .examples(&[("RANDOMKEY", "(nil)"), ("SET a 1", "OK"), ("RANDOMKEY", "\"a\"")]),
     Command::write("RENAME", Arity::exactly(2), &[key(1, RW | ACCESS | DELETE), key(2, OW | UPDATE)], rename)
         .syntax("key newkey")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Gives a key another name, in place of what had that name.")
         .examples(&[
             ("SET a 1", "OK"),
@@ -64,6 +72,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write("RENAMENX", Arity::exactly(2), &[key(1, RW | ACCESS | DELETE), key(2, OW | INSERT)], renamenx)
         .flags(FAST)
         .syntax("key newkey")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Gives a key another name, unless something has that name.")
         .examples(&[
             ("MSET a 1 b 2", "OK"),
@@ -90,6 +100,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::write("MOVE", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], move_key)
         .flags(FAST)
         .syntax("key db")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Moves a key to another database, unless it exists there.")
         .examples(&[
             ("SET a 1", "OK"),

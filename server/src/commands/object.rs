@@ -17,7 +17,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("OBJECT|ENCODING", Arity::exactly(2), &[key(2, RO)], encoding)
         .since("2.2.3")
         .syntax("key")
-        .summary("Names the form in which a value is kept.")
+        .complexity("O(1)").summary("Names the form in which a value is kept.")
         .tips(&["nondeterministic_output"])
         .examples(&[
             ("MSET a 1 b text", "OK"),
@@ -30,7 +30,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("OBJECT|FREQ", Arity::exactly(2), &[key(2, RO)], freq)
         .since("4.0.0")
         .syntax("key")
-        .summary("Answers how often a key has been used, on a scale from 0 to 255, under an LFU eviction policy.")
+        .complexity("O(1)").summary("Answers how often a key has been used, on a scale from 0 to 255, under an LFU eviction policy.")
         .tips(&["nondeterministic_output"])
         .examples(&[
             ("CONFIG SET maxmemory-policy allkeys-lfu", "OK"),
@@ -40,7 +40,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("OBJECT|IDLETIME", Arity::exactly(2), &[key(2, RO)], idletime)
         .since("2.2.3")
         .syntax("key")
-        .summary("Answers for how many seconds, about, a key has not been used.")
+        .complexity("O(1)").summary("Answers for how many seconds, about, a key has not been used.")
         .tips(&["nondeterministic_output"])
         .examples(&[
             ("SET a 1", "OK"),
@@ -50,7 +50,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::read("OBJECT|REFCOUNT", Arity::exactly(2), &[key(2, RO)], refcount)
         .since("2.2.3")
         .syntax("key")
-        .summary("Answers how many keys a value serves: always 1, or what Redis says of a small integer.")
+        .complexity("O(1)").summary("Answers how many keys a value serves: always 1, or what Redis says of a small integer.")
         .tips(&["nondeterministic_output"])
         .examples(&[
             ("MSET a text b 7", "OK"),
@@ -60,7 +60,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::session("OBJECT|HELP", Arity::exactly(1), help)
         .flags(LOADING | STALE)
         .since("6.2.0")
-        .summary("Lists the subcommands of OBJECT.")
+        .complexity("O(1)").summary("Lists the subcommands of OBJECT.")
         .examples(&[("OBJECT HELP me", "(error) ERR wrong number of arguments for 'object|help' command")]),
     Command::container("MEMORY")
         .group(Group::Server)
@@ -71,7 +71,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Server)
         .since("4.0.0")
         .syntax("key [SAMPLES count]")
-        .summary("Answers the bytes that a key takes with its value and its share of the index. It is exact, and SAMPLES has no effect.")
+        .complexity("O(1)").summary("Answers the bytes that a key takes with its value and its share of the index. It is exact, and SAMPLES has no effect.")
         .examples(&[
             ("MEMORY USAGE a", "(nil)"),
             ("MEMORY USAGE a SAMPLES -1", "(error) ERR syntax error"),
@@ -81,7 +81,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(LOADING | STALE)
         .group(Group::Server)
         .since("4.0.0")
-        .summary("Lists the subcommands of MEMORY.")
+        .complexity("O(1)").summary("Lists the subcommands of MEMORY.")
         .examples(&[("MEMORY HELP me", "(error) ERR wrong number of arguments for 'memory|help' command")]),
 ];
 

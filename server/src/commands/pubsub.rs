@@ -107,6 +107,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(PUBSUB | LOADING | STALE)
         .group(Group::PubSub)
         .since("2.8.0")
+        .complexity("O(1)")
         .summary("Counts the different patterns that anybody listens to.")
         .examples(&[("PUBSUB NUMPAT", "(integer) 0")]),
     Command::session("PUBSUB|SHARDCHANNELS", Arity::at_least(1), shardchannels)
@@ -129,6 +130,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(LOADING | STALE)
         .group(Group::PubSub)
         .since("6.2.0")
+        .complexity("O(1)")
         .summary("Lists the subcommands of PUBSUB."),
 ];
 

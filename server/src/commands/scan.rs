@@ -32,6 +32,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::all("KEYS", Arity::exactly(1), keys)
         .flags(READONLY | DANGEROUS)
         .syntax("pattern")
+        .since("1.0.0")
         .summary("Answers all keys of the database that match a pattern.")
         .complexity("O(N) for N keys in the database")
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"])

@@ -20,6 +20,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(LOADING | STALE | DANGEROUS)
         .group(Group::Server)
         .syntax("[section...]")
+        .since("1.0.0")
         .summary("Tells how the server is doing, in sections: default, all, or those named.")
         .complexity("O(N) for N clients and databases")
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
@@ -27,12 +28,14 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(LOADING | STALE | FAST)
         .group(Group::Server)
         .since("2.6.0")
+        .complexity("O(1)")
         .summary("Answers the time of the server: seconds since 1970, and microseconds.")
         .tips(&["nondeterministic_output"]),
     Command::session("SHUTDOWN", Arity::at_least(0), shutdown)
         .flags(ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY)
         .group(Group::Server)
         .syntax("[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]")
+        .since("1.0.0")
         .summary("Ends the server.")
         .complexity("O(N) for N connections")
         .examples(&[
@@ -45,6 +48,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Server)
         .syntax("subcommand [arg...]")
         .complexity("Depends on the subcommand")
+        .since("1.0.0")
         .summary("Helps to test clients and the server; see DEBUG HELP.")
         .examples(&[("DEBUG HELP", DEBUG_REFUSED)]),
 ];
@@ -101,10 +105,10 @@ fn shutdown(engine: &Engine, session: &mut Session, args: Args<'_>, _: &mut Repl
     // The server ends at once when it is asked to, so there is never an end to call off.
     let options = ShutdownOptions::parse(args.from(1))?.ok_or(NO_SHUTDOWN)?;
     if options.save && !options.force {
-        tracing::warn!("asked to save before the end, which is not supported; the server goes on");
+        tracing::warn!("Asked to save before the end, which is not supported; the server goes on");
         return Err(SHUTDOWN_FAILED);
     }
-    tracing::info!(client = session.client.id, "asked to end by a client");
+    tracing::info!("User requested shutdown...");
     engine.shutdown.ask();
     session.closing = true;
     Ok(())

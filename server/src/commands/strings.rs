@@ -31,6 +31,8 @@ pub(super) const COMMANDS: &[Command] = &[
         "key value [NX | XX] [GET] \
          [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
     )
+    .since("1.0.0")
+    .complexity("O(1)")
     .summary("Stores a string, whatever the key held, with conditions and an expiry on request.")
     .examples(&[
         ("SET city Oslo", "OK"),
@@ -44,6 +46,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .group(Group::String)
         .syntax("key")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Answers the string that a key holds.")
         .examples(&[("SET city Oslo", "OK"), ("GET city", "\"Oslo\""), ("GET nobody", "(nil)")]),
     Command::write(
@@ -56,6 +60,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .group(Group::String)
     .syntax("key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]")
     .since("6.2.0")
+    .complexity("O(1)")
     .summary("Answers the string that a key holds, and sets or removes the key's expiry.")
     .examples(&[
         ("SET city Oslo", "OK"),
@@ -69,6 +74,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .syntax("key")
         .since("6.2.0")
+        .complexity("O(1)")
         .summary("Answers the string that a key holds, and deletes the key.")
         .examples(&[("SET city Oslo", "OK"), ("GETDEL city", "\"Oslo\""), ("GETDEL city", "(nil)")]),
     Command::write("GETSET", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], getset)
@@ -76,6 +82,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .syntax("key value")
         .deprecated("6.2.0", "SET with GET")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Stores a string under a key, and answers the one that it held before.")
         .examples(&[("GETSET city Oslo", "(nil)"), ("GETSET city Bergen", "\"Oslo\""), ("GET city", "\"Bergen\"")]),
     Command::write("SETEX", Arity::exactly(3), &[key(1, OW | UPDATE)], setex)
@@ -84,6 +92,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .syntax("key seconds value")
         .deprecated("2.6.12", "SET with EX")
         .since("2.0.0")
+        .complexity("O(1)")
         .summary("Stores a string under a key that expires after some seconds.")
         .examples(&[
             ("SETEX city 100 Oslo", "OK"),
@@ -96,6 +105,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .syntax("key milliseconds value")
         .deprecated("2.6.12", "SET with PX")
         .since("2.6.0")
+        .complexity("O(1)")
         .summary("Stores a string under a key that expires after some milliseconds.")
         .examples(&[
             ("PSETEX city 100000 Oslo", "OK"),
@@ -107,6 +117,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .syntax("key value")
         .deprecated("2.6.12", "SET with NX")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Stores a string under a key, unless the key exists.")
         .examples(&[
             ("SETNX city Oslo", "(integer) 1"),
@@ -142,6 +154,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(FAST)
         .group(Group::String)
         .syntax("key...")
+        .since("1.0.0")
         .summary("Answers the strings that several keys hold, with null for each that holds none.")
         .complexity("O(N) where N is the number of keys")
         .tips(&["request_policy:multi_shard"])

@@ -19,6 +19,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(DENYOOM | FAST)
         .group(Group::String)
         .syntax("key")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Adds one to the integer that a key holds; a key that is not there counts as 0.")
         .examples(&[
             ("INCR visits", "(integer) 1"),
@@ -30,6 +32,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(DENYOOM | FAST)
         .group(Group::String)
         .syntax("key increment")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Adds an integer to the integer that a key holds; a key that is not there counts as 0.")
         .examples(&[
             ("INCRBY visits 10", "(integer) 10"),
@@ -40,12 +44,16 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(DENYOOM | FAST)
         .group(Group::String)
         .syntax("key")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Takes one from the integer that a key holds; a key that is not there counts as 0.")
         .examples(&[("SET seats 10", "OK"), ("DECR seats", "(integer) 9"), ("DECR debt", "(integer) -1")]),
     Command::write("DECRBY", Arity::exactly(2), &[key(1, RW | ACCESS | UPDATE)], decrby)
         .flags(DENYOOM | FAST)
         .group(Group::String)
         .syntax("key decrement")
+        .since("1.0.0")
+        .complexity("O(1)")
         .summary("Takes an integer from the integer that a key holds; a key that is not there counts as 0.")
         .examples(&[
             ("SET seats 10", "OK"),
@@ -57,6 +65,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .syntax("key increment")
         .since("2.6.0")
+        .complexity("O(1)")
         .summary("Adds a number to the number that a key holds; a key that is not there counts as 0.")
         .examples(&[
             ("SET price 10.50", "OK"),

@@ -34,6 +34,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .syntax("key")
         .since("2.2.0")
+        .complexity("O(1)")
         .summary("Answers the length of a string in bytes, 0 if it is not there.")
         .examples(&[("SET city Oslo", "OK"), ("STRLEN city", "(integer) 4"), ("STRLEN nobody", "(integer) 0")]),
     Command::write("SETRANGE", Arity::exactly(3), &[key(1, RW | UPDATE)], setrange)
@@ -68,6 +69,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::String)
         .syntax("key start end")
         .deprecated("2.0.0", "GETRANGE")
+        .since("1.0.0")
         .summary("Answers a part of a string: the old name of GETRANGE.")
         .complexity("O(N) where N is the length of the answer")
         .examples(&[("SET city Bergen", "OK"), ("SUBSTR city 1 3", "\"erg\"")]),

@@ -20,6 +20,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
         .group(Group::Transactions)
         .since("1.2.0")
+        .complexity("O(1)")
         .summary("Starts a transaction: the commands that follow are queued.")
         .examples(&[("MULTI", "OK"), ("SET k v", "QUEUED"), ("EXEC", "1) OK")]),
     Command::session("EXEC", Arity::exactly(0), exec)
@@ -54,6 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
         .group(Group::Transactions)
         .since("2.2.0")
+        .complexity("O(1)")
         .summary("Forgets the watched keys.")
         .examples(&[("UNWATCH", "OK")]),
 ];

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::options::{PASSED_OVER, Row, SECTIONS, rows};
+use super::absent::ABSENT;
+use super::options::{Row, SECTIONS, rows};
 use super::value::quote;
 
 const EXAMPLES: &str = "Examples:
@@ -58,7 +59,7 @@ pub fn command() -> Command {
         ))
         .arg(directive("include", "file").help("Read further configuration files; the name may be a pattern"))
         .args(options)
-        .args(PASSED_OVER.iter().map(|name| directive(name, "value").hide(true)))
+        .args(ABSENT.iter().map(|(name, _)| directive(name, "value").hide(true)))
         .disable_version_flag(true)
         .arg(Arg::new("version").short('v').long("version").action(ArgAction::Version).help("Print version"))
 }
@@ -78,7 +79,7 @@ fn directive(name: &'static str, placeholder: &'static str) -> Arg {
 
 /// The options that clap found, as lines in the order in which they were given.
 fn directives(matches: &ArgMatches) -> String {
-    let names = rows().map(|row| row.name).chain(["include"]).chain(PASSED_OVER.iter().copied());
+    let names = rows().map(|row| row.name).chain(["include"]).chain(ABSENT.iter().map(|(name, _)| *name));
     let given = names.flat_map(|name| {
         let indices = matches.indices_of(name).into_iter().flatten();
         let values = matches.get_many::<String>(name).into_iter().flatten();

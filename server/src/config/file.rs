@@ -7,8 +7,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::absent::pass_over;
 use super::kind::{error_text, path_from};
-use super::options::{Settings, find, passed_over};
+use super::options::{Settings, find};
 use super::value::split_words;
 use crate::glob;
 
@@ -129,7 +130,7 @@ impl Loader<'_> {
                         self.include_file(&path, depth + 1)?;
                     }
                 }
-                [name, values @ ..] => match passed_over(name).filter(|_| !values.is_empty()) {
+                [name, values @ ..] => match pass_over(name, values).map_err(at_line)? {
                     Some(name) => self.passed_over.push(name),
                     None => carry_out(self.settings, name, values).map_err(at_line)?,
                 },

@@ -297,7 +297,7 @@ impl Kind {
     }
 }
 
-fn parse_flag(text: &[u8]) -> Result<bool, String> {
+pub(super) fn parse_flag(text: &[u8]) -> Result<bool, String> {
     if text.eq_ignore_ascii_case(b"yes") {
         Ok(true)
     } else if text.eq_ignore_ascii_case(b"no") {

@@ -1,6 +1,7 @@
 //! Configuration: one table of options ([`options`]) from which everything about them derives.
 //!
 //! - [`options`]: the table, and [`Settings`], which holds the values.
+//! - `absent`: options of Redis that are passed over or refused.
 //! - `cells`: what a setting is while the server runs, cheap to read from any thread.
 //! - `kind`: how a kind of option reads and prints its value; `value`: numbers, sizes and quoted words as text.
 //! - `file`, [`cli`]: configuration files and the command line; `rewrite`: CONFIG REWRITE; `manual`: docs/options.md.
@@ -9,6 +10,7 @@
 //! its pairs on a draft and only then changes the settings, so it happens as a whole or not at all. What a change must
 //! cause elsewhere is the caller's: it gets the names of the options that changed.
 
+mod absent;
 mod cells;
 pub mod cli;
 mod file;
@@ -35,6 +37,7 @@ pub use file::{LoadError, Origin};
 pub use manual::options_markdown;
 pub use options::Settings;
 
+use crate::error::{self, Error};
 pub(crate) use kind::error_text;
 use kind::path_from;
 use options::{Change, Row, find, rows};
@@ -70,7 +73,7 @@ impl Config {
     /// The defaults, changed by the lines of a configuration file.
     pub fn from_text(text: &str) -> Result<Self, LoadError> {
         let mut config = Self::new();
-        config.passed_over = file::load_text(&config.settings, &Origin::Text, text.as_bytes())?;
+        config.pass_over(file::load_text(&config.settings, &Origin::Text, text.as_bytes())?);
         Ok(config)
     }
 
@@ -80,17 +83,26 @@ impl Config {
         if let Some(path) = &line.file {
             let unreadable = |error| LoadError::Unreadable { path: path.clone(), error };
             config.file = Some(std::path::absolute(path).map_err(unreadable)?);
-            config.passed_over = file::load_file(&config.settings, path)?;
+            config.pass_over(file::load_file(&config.settings, path)?);
         }
         if line.standard_input {
             let mut text = Vec::new();
             let unreadable = |error| LoadError::Unreadable { path: PathBuf::from("-"), error };
             standard_input.read_to_end(&mut text).map_err(unreadable)?;
-            config.passed_over.extend(file::load_text(&config.settings, &Origin::StandardInput, &text)?);
+            config.pass_over(file::load_text(&config.settings, &Origin::StandardInput, &text)?);
         }
         let directives = line.directives.as_bytes();
-        config.passed_over.extend(file::load_text(&config.settings, &Origin::CommandLine, directives)?);
+        config.pass_over(file::load_text(&config.settings, &Origin::CommandLine, directives)?);
         Ok(config)
+    }
+
+    /// Notes options that were passed over, each once.
+    fn pass_over(&mut self, names: Vec<&'static str>) {
+        names.into_iter().for_each(|name| {
+            if !self.passed_over.contains(&name) {
+                self.passed_over.push(name);
+            }
+        });
     }
 
     /// Has `observer` called after each CONFIG SET that changed something, with the names of the options: for what the
@@ -109,8 +121,7 @@ impl Config {
         self.file.as_deref()
     }
 
-    /// Options that were given and have no effect, as they concern what Larder has not: see
-    /// [`PASSED_OVER`](options::PASSED_OVER).
+    /// Options that were given and have no effect, as they concern what Larder has not; docs/options.md lists them.
     pub fn passed_over(&self) -> &[&'static str] {
         &self.passed_over
     }
@@ -145,8 +156,8 @@ impl Config {
 
     /// CONFIG SET of several pairs of name and value, all or none. `local` tells whether the client is on this host,
     /// which protected options may ask for. Returns the options whose value is another now; what that must cause is the
-    /// caller's. The error is the text of the reply, with its `ERR`.
-    pub fn set(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<Vec<&'static str>, String> {
+    /// caller's. The error is the reply.
+    pub fn set(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<Vec<&'static str>, Error> {
         let access = self.settings.enable_protected_configs.get();
         let chosen = choose(pairs, access.allows(local))?;
         let _changing = self.changing.lock();
@@ -188,12 +199,12 @@ pub fn is_secret(name: &[u8]) -> bool {
 type Chosen<'a> = (&'static Row, &'static str, &'a [u8]);
 
 /// Finds the options of CONFIG SET and checks that they may be set together. The first pair that is wrong decides.
-fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Chosen<'a>>, String> {
+fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Chosen<'a>>, Error> {
     let mut chosen: Vec<Chosen<'a>> = Vec::new();
     for (given, value) in pairs {
         let spelled = String::from_utf8_lossy(given);
         let Some((row, name)) = find(given) else {
-            return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{spelled}'"));
+            return Err(error::unknown_config(given));
         };
         match row.change {
             Change::AtStart => return Err(failure(&spelled, "can't set immutable config")),
@@ -220,6 +231,6 @@ fn set_from_argument(row: &Row, settings: &Settings, value: &[u8]) -> Result<(),
     row.kind.set(settings, &words)
 }
 
-fn failure(name: &str, reason: &str) -> String {
-    format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+fn failure(name: &str, reason: &str) -> Error {
+    Error::made(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
 }

@@ -59,68 +59,6 @@ pub(super) fn find(name: &[u8]) -> Option<(&'static Row, &'static str)> {
         .find(|(_, known)| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// Options that a usual redis.conf sets and that concern what Larder has not, or not yet. In a file and on the command
-/// line they are passed over, and the log names them; to CONFIG they are unknown.
-pub const PASSED_OVER: &[&str] = &[
-    "acllog-max-len",
-    "activerehashing",
-    "always-show-logo",
-    "aof-load-truncated",
-    "aof-rewrite-incremental-fsync",
-    "aof-timestamp-enabled",
-    "aof-use-rdb-preamble",
-    "appenddirname",
-    "appendfilename",
-    "appendfsync",
-    "auto-aof-rewrite-min-size",
-    "auto-aof-rewrite-percentage",
-    "dbfilename",
-    "disable-thp",
-    "hash-max-listpack-entries",
-    "hash-max-listpack-value",
-    "hash-max-ziplist-entries",
-    "hash-max-ziplist-value",
-    "hll-sparse-max-bytes",
-    "jemalloc-bg-thread",
-    "latency-monitor-threshold",
-    "list-compress-depth",
-    "list-max-listpack-size",
-    "list-max-ziplist-size",
-    "locale-collate",
-    "no-appendfsync-on-rewrite",
-    "oom-score-adj",
-    "oom-score-adj-values",
-    "proc-title-template",
-    "rdb-del-sync-files",
-    "rdb-save-incremental-fsync",
-    "rdbchecksum",
-    "rdbcompression",
-    "repl-disable-tcp-nodelay",
-    "repl-diskless-load",
-    "repl-diskless-sync",
-    "repl-diskless-sync-delay",
-    "repl-diskless-sync-max-replicas",
-    "replica-lazy-flush",
-    "replica-priority",
-    "replica-read-only",
-    "replica-serve-stale-data",
-    "set-max-intset-entries",
-    "set-max-listpack-entries",
-    "set-max-listpack-value",
-    "set-proc-title",
-    "slowlog-log-slower-than",
-    "slowlog-max-len",
-    "stop-writes-on-bgsave-error",
-    "stream-node-max-bytes",
-    "stream-node-max-entries",
-    "supervised",
-];
-
-/// The option that is passed over, by its name in any case.
-pub(super) fn passed_over(name: &[u8]) -> Option<&'static str> {
-    PASSED_OVER.iter().copied().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-}
-
 /// Declares the sections of the table and, from the same rows, [`Settings`]. A row reads
 /// `"name" | "alias" => field: Cell = kind(arguments), "default", Change;` under its manual entry.
 macro_rules! options {
@@ -271,8 +209,9 @@ options! {
         "pidfile" => pidfile: Text = optional_text(), "", AtStart;
         /// Directory that relative paths start from. The process itself does not change its directory.
         "dir" => dir: Text = directory(), ".", Protected;
-        /// Whether to run in the background.
-        "daemonize" => daemonize: Flag = only_no("a service manager can run it in the background"), "no", AtStart;
+        /// Accepted for compatibility: the server stays in the foreground, where a service manager wants it, and the log
+        /// says so.
+        "daemonize" => daemonize: Flag = flag(), "no", AtStart;
         /// Classes of events that are published: `K` to keyspace channels, `E` to keyevent channels, and the events as
         /// letters of their own, of which `A` stands for all but `m` and `n`.
         "notify-keyspace-events" => notify_keyspace_events: Events = events(), "", Live;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::options::PASSED_OVER;
+use super::absent::ABSENT;
 use super::*;
 
 /// A directory of its own for a test, removed at its end.
@@ -42,7 +42,7 @@ fn get(config: &Config, name: &str) -> String {
 
 fn set(config: &Config, words: &[&str]) -> Result<Vec<&'static str>, String> {
     let pairs: Vec<_> = words.chunks(2).map(|pair| (pair[0].as_bytes(), pair[1].as_bytes())).collect();
-    config.set(&pairs, true)
+    config.set(&pairs, true).map_err(|error| error.to_string())
 }
 
 fn load(arguments: &[&str], standard_input: &str) -> Result<Config, LoadError> {
@@ -320,7 +320,6 @@ fn a_wrong_line_is_reported_with_its_number() {
         ("unixsocketperm 1000", 1, "argument must be between 0 and 777 inclusive"),
         ("shards 48", 1, "argument must be a power of two"),
         ("save 900 1", 1, "persistence is not supported yet"),
-        ("daemonize yes", 1, "a service manager can run it in the background"),
         ("bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", 1, "Too many bind addresses specified."),
         ("include /no/such/file*/x\ninclude", 2, "Bad directive or wrong number of arguments"),
     ];
@@ -394,12 +393,45 @@ fn options_of_parts_that_are_not_there_are_passed_over() {
     assert_eq!(config.passed_over(), ["rdbcompression", "oom-score-adj-values"]);
     assert!(config.get(&[b"rdbcompression"]).is_empty());
     assert!(set(&config, &["rdbcompression", "no"]).unwrap_err().starts_with("ERR Unknown option"));
-    // What would ask for something that does not happen is refused.
-    for line in ["rdbcompression", "replicaof 127.0.0.1 7", "masterauth x", "rename-command GET x", "tls-port 1"] {
-        assert!(Config::from_text(line).is_err(), "{line}");
+    let config = Config::from_text("slowlog-max-len 1\nslowlog-max-len 2").unwrap();
+    assert_eq!(config.passed_over(), ["slowlog-max-len"], "each is named once");
+    assert!(Config::from_text("rdbcompression").is_err(), "without a value");
+    assert!(ABSENT.iter().all(|(name, _)| find(name.as_bytes()).is_none()));
+    assert!(ABSENT.is_sorted_by(|(one, _), (other, _)| one < other));
+}
+
+#[test]
+fn what_leaves_a_part_off_is_passed_over_and_what_asks_for_it_is_refused() {
+    let off = "cluster-enabled no\nTLS-Port 0\nmaxmemory-clients 0\nreplicaof no one\nsyslog-enabled NO\naclfile \"\"";
+    assert_eq!(Config::from_text(off).unwrap().passed_over().len(), 6);
+    let refused = [
+        "cluster-enabled yes",
+        "replicaof 127.0.0.1 7",
+        "slaveof 127.0.0.1 7",
+        "tls-port 6380",
+        "maxmemory-clients 5%",
+        "aclfile users.acl",
+        "user alice on",
+        "loadmodule x.so",
+        "rename-command GET x",
+        "masterauth x",
+        "syslog-enabled yes",
+        "min-replicas-to-write 1",
+    ];
+    for line in refused {
+        let error = Config::from_text(line).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("\n'{line}' is not supported")), "{line}: {error}");
     }
-    assert!(PASSED_OVER.iter().all(|name| find(name.as_bytes()).is_none()));
-    assert!(PASSED_OVER.is_sorted());
+    for line in ["rdbcompression maybe", "cluster-enabled 1", "repl-diskless-sync \"\"", "slave-read-only yes no"] {
+        let error = Config::from_text(line).unwrap_err().to_string();
+        assert!(error.ends_with("\nargument must be 'yes' or 'no'"), "{line}: {error}");
+    }
+    for line in ["save 3600 1", "appendonly yes"] {
+        let error = Config::from_text(line).unwrap_err().to_string();
+        assert!(error.ends_with("persistence is not supported yet"), "{line}: {error}");
+    }
+    let error = load(&["--cluster-enabled", "yes"], "").unwrap_err().to_string();
+    assert!(error.ends_with("\n'cluster-enabled yes' is not supported"), "{error}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub(super) const ZCARD: Command = Command::read("ZCARD", Arity::exactly(1), &[ke
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key")
+    .complexity("O(1)")
     .summary("Answers how many members a sorted set has.")
     .examples(&[
         ("ZADD race 31.5 ada 29 bo", "(integer) 2"),
@@ -24,6 +25,7 @@ pub(super) const ZSCORE: Command = Command::read("ZSCORE", Arity::exactly(2), &[
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key member")
+    .complexity("O(1)")
     .summary("Answers the score of a member of a sorted set.")
     .examples(&[("ZADD race 31.5 ada", "(integer) 1"), ("ZSCORE race ada", "\"31.5\""), ("ZSCORE race bo", "(nil)")]);
 
