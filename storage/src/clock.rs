@@ -16,7 +16,13 @@ pub enum Clock {
 impl Clock {
     /// A manual clock that shows `at_ms` milliseconds since 1970.
     pub fn manual(at_ms: u64) -> Self {
-        Self::Manual(Arc::new(AtomicU64::new(at_ms * 1000)))
+        Self::Manual(Arc::new(AtomicU64::new(at_ms.saturating_mul(1000))))
+    }
+
+    /// Whether it stands still until it is moved.
+    #[inline]
+    pub fn is_manual(&self) -> bool {
+        matches!(self, Self::Manual(_))
     }
 
     /// Microseconds since 1970.
@@ -39,14 +45,33 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock; the system's does not move.
+    /// Moves a manual clock, at most to the last microsecond that it can show; the system's does not move.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(now) = self {
-            now.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
+            let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+            now.update(Ordering::Relaxed, Ordering::Relaxed, |at| at.saturating_add(by));
         }
     }
 }
 
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_stops_at_its_end() {
+        let clock = Clock::manual(u64::MAX);
+        assert_eq!(clock.now_us(), u64::MAX);
+        let clock = Clock::manual(1);
+        clock.advance(Duration::from_micros(1500));
+        assert_eq!((clock.now_us(), clock.now_ms()), (2500, 2));
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now_us(), u64::MAX);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(clock.now_ms(), u64::MAX / 1000);
+    }
 }
