@@ -93,6 +93,12 @@ impl Config {
         Ok(config)
     }
 
+    /// Sets options that are given by name, each with its words, which are taken as they are.
+    pub(crate) fn apply(&mut self, options: &[(String, Vec<Vec<u8>>)]) -> Result<(), LoadError> {
+        self.passed_over.extend(file::load_calls(&self.settings, options)?);
+        Ok(())
+    }
+
     /// Has `observer` called after each CONFIG SET that changed something, with the names of the options: for what the
     /// program around the server has to do then. It is called for one change at a time.
     pub fn observe(&mut self, observer: impl Fn(&Settings, &[&'static str]) + Send + Sync + 'static) {
@@ -113,6 +119,11 @@ impl Config {
     /// [`PASSED_OVER`](options::PASSED_OVER).
     pub fn passed_over(&self) -> &[&'static str] {
         &self.passed_over
+    }
+
+    /// Notes the port that the system has chosen, where any free one was asked for.
+    pub(crate) fn note_port(&self, port: u16) {
+        self.settings.port.set(port.into());
     }
 
     /// A path of an option such as `logfile` or `unixsocket`, taken from `dir` if it is relative.
