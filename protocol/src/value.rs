@@ -4,7 +4,8 @@
 //! Redis does not send, are none. The tree is bounded by the bytes that were read and by
 //! [`MAX_DEPTH`], not by announced lengths.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use crate::double::format_double;
 use crate::number::parse_i64;
@@ -15,7 +16,19 @@ use crate::reply::Reply;
 pub const MAX_DEPTH: usize = 128;
 
 /// A reply, or a part of one. Text is bytes, since errors and statuses may quote a client.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// The methods `as_...` give what a reply of one kind holds, and `None` for one of another kind:
+///
+/// ```
+/// use larder_protocol::Value;
+///
+/// let value = Value::Bulk(b"alice".to_vec());
+/// assert_eq!(value.as_str(), Some("alice"));
+/// assert_eq!(value.as_i64(), None);
+/// assert_eq!(format!("{value:?}"), r#"Bulk("alice")"#); // for whoever looks for a mistake
+/// assert_eq!(value.to_string(), r#""alice""#); // as redis-cli shows it
+/// ```
+#[derive(Clone, PartialEq)]
 pub enum Value {
     /// `+`: a status such as `OK`.
     Simple(Vec<u8>),
@@ -139,6 +152,156 @@ impl Value {
                     write_pairs(pairs, reply);
                 }
                 value.write(reply);
+            }
+        }
+    }
+}
+
+impl Value {
+    /// The bytes of a string, a status, a verbatim text or a big number.
+    ///
+    /// ```
+    /// # use larder_protocol::Value;
+    /// assert_eq!(Value::Bulk(vec![0xff, 0]).as_bytes(), Some(&[0xff, 0][..]));
+    /// assert_eq!(Value::Null.as_bytes(), None);
+    /// ```
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Value::Simple(text) | Value::Bulk(text) | Value::BigNumber(text) | Value::Verbatim { text, .. } => {
+                Some(text)
+            }
+            Value::Attribute { value, .. } => value.as_bytes(),
+            _ => None,
+        }
+    }
+
+    /// As [`Value::as_bytes`], if the bytes are UTF-8. An error is no text: see [`Value::as_error`].
+    ///
+    /// ```
+    /// # use larder_protocol::Value;
+    /// assert_eq!(Value::Simple(b"OK".to_vec()).as_str(), Some("OK"));
+    /// assert_eq!(Value::Bulk(vec![0xff]).as_str(), None);
+    /// assert_eq!(Value::Error(b"ERR no".to_vec()).as_str(), None);
+    /// ```
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.as_bytes()?).ok()
+    }
+
+    /// An integer. Numbers that Redis keeps as strings are no integers: GET answers those as text.
+    ///
+    /// ```
+    /// # use larder_protocol::Value;
+    /// assert_eq!(Value::Integer(5).as_i64(), Some(5));
+    /// assert_eq!(Value::Bulk(b"5".to_vec()).as_i64(), None);
+    /// ```
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Integer(value) => Some(*value),
+            Value::Attribute { value, .. } => value.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// The elements of an array, a set or a message.
+    ///
+    /// ```
+    /// # use larder_protocol::Value;
+    /// let reply = Value::Array(vec![Value::Integer(1), Value::Null]);
+    /// assert_eq!(reply.as_array().map(<[Value]>::len), Some(2));
+    /// ```
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match self {
+            Value::Array(elements) | Value::Set(elements) | Value::Push(elements) => Some(elements),
+            Value::Attribute { value, .. } => value.as_array(),
+            _ => None,
+        }
+    }
+
+    /// Whether there is no value, as for a key that does not exist.
+    ///
+    /// ```
+    /// # use larder_protocol::Value;
+    /// assert!(Value::Null.is_null() && Value::NullArray.is_null());
+    /// assert!(!Value::Bulk(Vec::new()).is_null());
+    /// ```
+    pub fn is_null(&self) -> bool {
+        match self {
+            Value::Null | Value::NullArray => true,
+            Value::Attribute { value, .. } => value.is_null(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is an error.
+    ///
+    /// ```
+    /// # use larder_protocol::Value;
+    /// assert!(Value::Error(b"ERR syntax error".to_vec()).is_error());
+    /// assert!(!Value::Null.is_error());
+    /// ```
+    pub fn is_error(&self) -> bool {
+        self.as_error().is_some()
+    }
+
+    /// The text of an error, its code first. What is not UTF-8 in it, because it quotes a command, is replaced.
+    ///
+    /// ```
+    /// # use larder_protocol::Value;
+    /// let reply = Value::Error(b"ERR syntax error".to_vec());
+    /// assert_eq!(reply.as_error().as_deref(), Some("ERR syntax error"));
+    /// assert_eq!(Value::Null.as_error(), None);
+    /// ```
+    pub fn as_error(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Value::Error(text) | Value::BulkError(text) => Some(String::from_utf8_lossy(text)),
+            Value::Attribute { value, .. } => value.as_error(),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes as text in quotes; what is no text is escaped.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Debug for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for chunk in self.0.utf8_chunks() {
+            // Debug's escapes without those of single quotes, which need none here.
+            for part in chunk.valid().split_inclusive('\'') {
+                let (part, quote) = part.strip_suffix('\'').map_or((part, ""), |part| (part, "'"));
+                write!(f, "{}{quote}", part.escape_debug())?;
+            }
+            write!(f, "{}", chunk.invalid().escape_ascii())?;
+        }
+        f.write_char('"')
+    }
+}
+
+impl fmt::Debug for Value {
+    /// The kind and what it holds: `Array([Bulk("k\xff"), Null])`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = |kind: &str, text: &[u8]| f.debug_tuple(kind).field(&Escaped(text)).finish();
+        match self {
+            Value::Simple(bytes) => text("Simple", bytes),
+            Value::Error(bytes) => text("Error", bytes),
+            Value::Bulk(bytes) => text("Bulk", bytes),
+            Value::BigNumber(bytes) => text("BigNumber", bytes),
+            Value::BulkError(bytes) => text("BulkError", bytes),
+            Value::Verbatim { format, text } => {
+                f.debug_struct("Verbatim").field("format", &Escaped(format)).field("text", &Escaped(text)).finish()
+            }
+            Value::Null => f.write_str("Null"),
+            Value::NullArray => f.write_str("NullArray"),
+            Value::Integer(value) => f.debug_tuple("Integer").field(value).finish(),
+            Value::Double(value) => f.debug_tuple("Double").field(value).finish(),
+            Value::Bool(value) => f.debug_tuple("Bool").field(value).finish(),
+            Value::Array(elements) => f.debug_tuple("Array").field(elements).finish(),
+            Value::Set(elements) => f.debug_tuple("Set").field(elements).finish(),
+            Value::Push(elements) => f.debug_tuple("Push").field(elements).finish(),
+            Value::Map(pairs) => f.debug_tuple("Map").field(pairs).finish(),
+            Value::Attribute { pairs, value } => {
+                f.debug_struct("Attribute").field("pairs", pairs).field("value", value).finish()
             }
         }
     }
@@ -387,4 +550,35 @@ fn quoted(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
         }
     }
     f.write_str("\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_text_with_escapes() {
+        let bulk = |bytes: &[u8]| Value::Bulk(bytes.to_vec());
+        let cases = [
+            (bulk(b"it's\r\n\0\"\\"), r#"Bulk("it's\r\n\0\"\\")"#),
+            (bulk("\u{fc}".as_bytes()), "Bulk(\"\u{fc}\")"),
+            (bulk(b"k\xff\xc3."), r#"Bulk("k\xff\xc3.")"#),
+            (Value::Error(b"ERR no".to_vec()), r#"Error("ERR no")"#),
+            (Value::Array(vec![Value::Null, Value::Integer(-1)]), "Array([Null, Integer(-1)])"),
+            (Value::Map(vec![(bulk(b"a"), Value::Bool(true))]), r#"Map([(Bulk("a"), Bool(true))])"#),
+            (Value::Verbatim { format: *b"txt", text: b"a b".to_vec() }, r#"Verbatim { format: "txt", text: "a b" }"#),
+        ];
+        for (value, shown) in cases {
+            assert_eq!(format!("{value:?}"), shown);
+        }
+    }
+
+    #[test]
+    fn attributes_do_not_hide_a_value() {
+        let about = |value: Value| Value::Attribute { pairs: Vec::new(), value: Box::new(value) };
+        assert_eq!(about(Value::Integer(1)).as_i64(), Some(1));
+        assert_eq!(about(Value::Simple(b"OK".to_vec())).as_str(), Some("OK"));
+        assert!(about(Value::Null).is_null() && about(Value::Error(Vec::new())).is_error());
+        assert_eq!(about(Value::Push(vec![Value::Null])).as_array(), Some(&[Value::Null][..]));
+    }
 }

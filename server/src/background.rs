@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use larder_storage::keyspace::ShardSet;
 
 use crate::engine::Engine;
 use crate::locked::Locked;
 use crate::stats::WorkerStats;
+use crate::upkeep::Budget;
 
 /// How long connections may wait for a slice of this work.
 const SLICE: Duration = Duration::from_micros(100);
@@ -43,7 +44,7 @@ pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stat
 }
 
 /// The pause between two looks for work.
-fn pause(hz: u64) -> Duration {
+pub(crate) fn pause(hz: u64) -> Duration {
     Duration::from_millis((1000 / (LOOKS_PER_HZ * hz.max(1))).max(1))
 }
 
@@ -54,30 +55,30 @@ fn sweep_slice(effort: u64) -> Duration {
 
 /// One slice of work; whether more is at hand.
 fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) -> bool {
-    let budget = sweep_slice(engine.settings().active_expire_effort.get());
+    let budget = Budget::within(sweep_slice(engine.settings().active_expire_effort.get()));
     let mut more =
-        engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, budget);
+        engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, &budget);
     if number == 0 {
-        more |= engine.free_garbage(SLICE);
+        more |= engine.free_garbage(&Budget::within(SLICE));
         more |= engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
         engine.rates.tick(engine);
     }
-    more | compact(engine, (number..engine.keyspace().shards()).step_by(threads))
+    more | compact(engine, (number..engine.keyspace().shards()).step_by(threads), &Budget::within(SLICE))
 }
 
-/// Removes expired keys of some shards for about `budget`; whether more are due.
+/// Removes expired keys of some shards as far as `budget` goes; whether more are due.
 pub(crate) fn sweep(
     engine: &Engine,
     shards: impl Iterator<Item = usize>,
     stats: &WorkerStats,
-    budget: Duration,
+    budget: &Budget,
 ) -> bool {
-    let (started, now) = (Instant::now(), engine.clock().now_ms());
+    let now = engine.clock().now_ms();
     let mut more = false;
     for shard in shards {
         while engine.keyspace().next_due(shard) <= now {
-            if started.elapsed() > budget {
+            if budget.is_spent() {
                 return true;
             }
             more |= sweep_shard(engine, shard, now, stats);
@@ -105,14 +106,13 @@ fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> 
 }
 
 /// Moves entries out of one sparse page of each shard; whether there was one.
-fn compact(engine: &Engine, shards: impl Iterator<Item = usize>) -> bool {
-    let started = Instant::now();
+pub(crate) fn compact(engine: &Engine, shards: impl Iterator<Item = usize>, budget: &Budget) -> bool {
     let mut more = false;
     for shard in shards {
         let mut locked = engine.keyspace().lock(ShardSet::one(shard));
         more |= locked.only().is_some_and(|guarded| guarded.shard.compact_step());
         drop(locked);
-        if started.elapsed() > SLICE {
+        if budget.is_spent() {
             return true;
         }
     }
@@ -120,7 +120,7 @@ fn compact(engine: &Engine, shards: impl Iterator<Item = usize>) -> bool {
 }
 
 /// What is due once a second.
-fn every_second(engine: &Engine) {
+pub(crate) fn every_second(engine: &Engine) {
     engine.advance_tick();
     engine.keyspace().regions().purge();
     engine.peak_memory.fetch_max(engine.keyspace().used_memory() as u64, Relaxed);

@@ -114,6 +114,9 @@ impl Client {
 
     /// Puts a message into the outbox. A client that does not read is closed when its limit is passed.
     pub(crate) fn push(&self, message: Bytes) {
+        if self.is_killed() {
+            return;
+        }
         let size = message.len();
         let mut messages = self.outbox.messages.lock();
         if self.is_killed() {

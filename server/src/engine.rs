@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use larder_protocol::{Args, Batch, Reply};
 use larder_storage::clock::Clock;
@@ -33,6 +33,7 @@ use crate::pubsub::Channels;
 use crate::session::{Plan, ReplyMode, Session, Workspace};
 use crate::stats::{Stats, WorkerStats};
 use crate::ticks::Ticks;
+use crate::upkeep::{Budget, Upkeep};
 
 /// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
 const PREPARE_FROM: usize = 3;
@@ -80,6 +81,8 @@ pub struct Engine {
     pub(crate) peak_memory: AtomicU64,
     pub(crate) rates: Rates,
     ticks: Ticks,
+    /// Background work where no thread of a server does it.
+    pub(crate) upkeep: Upkeep,
 }
 
 /// What INFO says of the process.
@@ -105,6 +108,7 @@ impl Engine {
         Arc::new(Self {
             table: &TABLE,
             rates: Rates::default(),
+            upkeep: Upkeep::default(),
             ticks,
             keyspace: Keyspace::new(options),
             clock,
@@ -506,7 +510,7 @@ impl Engine {
                 session.reply_mode = ReplyMode::On;
             }
         }
-        if !session.subscriptions.is_empty() {
+        if !session.subscriptions.is_empty() && !session.keeps_messages {
             session.client.take_messages(|message| reply.raw(&message));
         }
     }
@@ -565,14 +569,13 @@ impl Engine {
         self.freed_count.store(0, Relaxed);
     }
 
-    /// Frees garbage for about `budget`; whether some is left.
-    pub(crate) fn free_garbage(&self, budget: Duration) -> bool {
+    /// Frees garbage as far as `budget` goes; whether some is left.
+    pub(crate) fn free_garbage(&self, budget: &Budget) -> bool {
         /// Blocks freed between two looks at the clock.
         const BLOCKS: usize = 8;
         if self.garbage_count.load(Relaxed) == 0 {
             return false;
         }
-        let started = Instant::now();
         while let Some(mut garbage) = { self.garbage.lock().pop_front() } {
             loop {
                 let done = match &mut garbage {
@@ -584,7 +587,7 @@ impl Engine {
                     self.freed_count.fetch_add(1, Relaxed);
                     break;
                 }
-                if started.elapsed() > budget {
+                if budget.is_spent() {
                     self.garbage.lock().push_front(garbage);
                     return true;
                 }

@@ -61,6 +61,7 @@ mod session;
 mod shutdown;
 mod stats;
 mod ticks;
+mod upkeep;
 mod wake;
 
 pub use embed::{Builder, Connection, Server};

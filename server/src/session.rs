@@ -94,6 +94,8 @@ pub struct Session {
     /// The connection is to be closed when the replies are sent.
     pub(crate) closing: bool,
     pub(crate) no_touch: bool,
+    /// Messages stay in the outbox, to be asked for one by one.
+    pub(crate) keeps_messages: bool,
     /// Commands since the last one that was timed.
     pub(crate) untimed: u32,
 }
@@ -133,6 +135,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             closing: false,
             no_touch: false,
+            keeps_messages: false,
             untimed: 0,
         }
     }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::absent::pass_over;
+use super::absent::{self, pass_over};
 use super::kind::{error_text, path_from};
 use super::options::{Settings, find};
 use super::value::split_words;
@@ -27,6 +27,8 @@ pub enum Origin {
     CommandLine,
     /// In a text that the embedding program gave.
     Text,
+    /// In a call of the embedding program.
+    Call,
 }
 
 /// Why the configuration cannot be used. The server does not start then.
@@ -58,7 +60,7 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(formatter, "the configuration file {}", path.display()),
             Self::StandardInput => formatter.write_str("the configuration from standard input"),
             Self::CommandLine => formatter.write_str("the command line"),
-            Self::Text => formatter.write_str("the configuration"),
+            Self::Text | Self::Call => formatter.write_str("the configuration"),
         }
     }
 }
@@ -66,6 +68,9 @@ impl fmt::Display for Origin {
 impl fmt::Display for LoadError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Directive { origin: Origin::Call, text, message, .. } => {
+                write!(formatter, "option '{text}': {message}")
+            }
             Self::Directive { origin, line, text, message } => {
                 writeln!(formatter, "*** FATAL CONFIG FILE ERROR (Larder {}) ***", env!("CARGO_PKG_VERSION"))?;
                 writeln!(formatter, "Reading {origin}, at line {line}")?;
@@ -95,6 +100,34 @@ pub(super) fn load_text(settings: &Settings, origin: &Origin, text: &[u8]) -> Re
     Ok(loader.passed_over)
 }
 
+/// Carries out directives that are given as an option's name and its words; gives the options that were passed over.
+pub(super) fn load_calls(
+    settings: &Settings,
+    calls: &[(String, Vec<Vec<u8>>)],
+) -> Result<Vec<&'static str>, LoadError> {
+    let mut loader = Loader { settings, passed_over: Vec::new() };
+    for (index, (name, words)) in calls.iter().enumerate() {
+        // Values stay out of the error, as they may be secret.
+        let wrong = |message: String| LoadError::Directive {
+            origin: Origin::Call,
+            line: index + 1,
+            text: name.clone(),
+            message,
+        };
+        let name = name.as_bytes();
+        if find(name).is_none() && absent::find(name).is_none() && !is_include(name) {
+            return Err(wrong("there is no such option".into()));
+        }
+        let words: Vec<&[u8]> = std::iter::once(name).chain(words.iter().map(Vec::as_slice)).collect();
+        loader.directive(&words, wrong, 0)?;
+    }
+    Ok(loader.passed_over)
+}
+
+fn is_include(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"include")
+}
+
 /// What directives change.
 struct Loader<'a> {
     settings: &'a Settings,
@@ -121,21 +154,32 @@ impl Loader<'_> {
             };
             let words = split_words(line).ok_or_else(|| at_line("Unbalanced quotes in configuration line".into()))?;
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            match words.as_slice() {
-                [name, pattern] if name.eq_ignore_ascii_case(b"include") => {
-                    if depth == MAX_INCLUDES {
-                        return Err(at_line("Files include each other too deeply".into()));
-                    }
-                    for path in included(self.settings, pattern) {
-                        self.include_file(&path, depth + 1)?;
-                    }
+            self.directive(&words, at_line, depth)?;
+        }
+        Ok(())
+    }
+
+    /// Carries out one directive; `wrong` makes an error of what is wrong with it.
+    fn directive(
+        &mut self,
+        words: &[&[u8]],
+        wrong: impl Fn(String) -> LoadError,
+        depth: usize,
+    ) -> Result<(), LoadError> {
+        match words {
+            [name, pattern] if is_include(name) => {
+                if depth == MAX_INCLUDES {
+                    return Err(wrong("Files include each other too deeply".into()));
                 }
-                [name, values @ ..] => match pass_over(name, values).map_err(at_line)? {
-                    Some(name) => self.passed_over.push(name),
-                    None => carry_out(self.settings, name, values).map_err(at_line)?,
-                },
-                [] => {}
+                for path in included(self.settings, pattern) {
+                    self.include_file(&path, depth + 1)?;
+                }
             }
+            [name, values @ ..] => match pass_over(name, values).map_err(&wrong)? {
+                Some(name) => self.passed_over.push(name),
+                None => carry_out(self.settings, name, values).map_err(wrong)?,
+            },
+            [] => {}
         }
         Ok(())
     }

@@ -105,6 +105,13 @@ impl Config {
         });
     }
 
+    /// Sets options that are given by name, each with its words, which are taken as they are.
+    pub(crate) fn apply(&mut self, options: &[(String, Vec<Vec<u8>>)]) -> Result<(), LoadError> {
+        let names = file::load_calls(&self.settings, options)?;
+        self.pass_over(names);
+        Ok(())
+    }
+
     /// Has `observer` called after each CONFIG SET that changed something, with the names of the options: for what the
     /// program around the server has to do then. It is called for one change at a time.
     pub fn observe(&mut self, observer: impl Fn(&Settings, &[&'static str]) + Send + Sync + 'static) {
@@ -124,6 +131,11 @@ impl Config {
     /// Options that were given and have no effect, as they concern what Larder has not; docs/options.md lists them.
     pub fn passed_over(&self) -> &[&'static str] {
         &self.passed_over
+    }
+
+    /// Notes the port that the system has chosen, where any free one was asked for.
+    pub(crate) fn note_port(&self, port: u16) {
+        self.settings.port.set(port.into());
     }
 
     /// A path of an option such as `logfile` or `unixsocket`, taken from `dir` if it is relative.

@@ -64,6 +64,7 @@ impl Listeners {
             }
         }
         engine.identity.port.store(port as u64, Relaxed);
+        engine.config().note_port(port);
         let listeners = Self {
             tcp,
             #[cfg(unix)]

@@ -1,20 +1,23 @@
 //! Servers inside a program: [`Server::builder`] makes one, with sockets or without.
 
-use std::io::{self, IoSlice};
+mod connection;
+
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use larder_protocol::{Batch, Limits, Parser, Reply, Value};
 use larder_storage::clock::Clock;
 use larder_storage::hasher::random_seed;
 
 use crate::config::{Config, LoadError};
 use crate::effects::{Group, Recorder};
-use crate::engine::{Engine, Progress};
-use crate::session::{Session, Workspace};
+use crate::engine::Engine;
+use crate::upkeep::Budget;
 use crate::{background, net};
+
+pub use connection::Connection;
 
 /// Settings of a server to be made; see [`Server::builder`].
 ///
@@ -28,30 +31,43 @@ use crate::{background, net};
 #[derive(Default)]
 pub struct Builder {
     config: Option<Config>,
-    lines: String,
+    options: Vec<(String, Vec<Vec<u8>>)>,
     clock: Option<Clock>,
     seed: Option<u64>,
     recorder: Option<Recorder>,
 }
 
 impl Builder {
-    /// Sets an option, as a line of a configuration file would: `.option("maxmemory", "64mb")`. Without `port`, a
-    /// free one is chosen.
-    pub fn option(mut self, name: &str, value: &str) -> Self {
-        let quoted: String = value
-            .chars()
-            .flat_map(|c| {
-                let escape = matches!(c, '"' | '\\').then_some('\\');
-                escape.into_iter().chain([c])
-            })
-            .collect();
-        // Several words are several arguments, an empty value is one.
-        let plain = !value.is_empty() && !value.contains(['"', '\\', '\'']);
-        self.lines.push_str(&if plain { format!("{name} {value}\n") } else { format!("{name} \"{quoted}\"\n") });
+    /// Sets an option of `docs/options.md` to a value, which is one word and taken exactly as it is, blanks and quotes
+    /// included. Without `port`, or with port 0, a free one is chosen; an empty `bind` listens on no port. A name that
+    /// does not exist is an error of [`Builder::build`] and [`Builder::start`].
+    ///
+    /// Some options are followed by the program only, not by the library: `logfile`, `loglevel` (the library's log goes
+    /// to the `tracing` subscriber of the program that it is in), `pidfile`, `daemonize`, and the limit of open files
+    /// that `maxclients` asks the system for. Without threads nobody needs `threads`, `timeout` or what concerns sockets.
+    pub fn option(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.words(name, &[value])
+    }
+
+    /// As [`Builder::option`], for an option of several words:
+    ///
+    /// ```
+    /// let server = larder::Server::builder()
+    ///     .words("client-output-buffer-limit", &["pubsub", "1mb", "0", "0"])
+    ///     .words("bind", &["127.0.0.1", "-::1"])
+    ///     .start()?;
+    /// let limits = server.connect().execute(["CONFIG", "GET", "client-output-buffer-limit"]).to_string();
+    /// assert!(limits.contains("pubsub 1048576 0 0"), "{limits}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn words<W: AsRef<[u8]>>(mut self, name: &str, words: &[W]) -> Self {
+        let words = words.iter().map(|word| word.as_ref().to_vec()).collect();
+        self.options.push((name.to_owned(), words));
         self
     }
 
-    /// Takes a whole configuration, in place of single options.
+    /// Begins with a whole configuration in place of the defaults; options that are set here come on top. In it port 0
+    /// means that no port is listened on.
     pub fn config(mut self, config: Config) -> Self {
         self.config = Some(config);
         self
@@ -132,15 +148,13 @@ impl Builder {
     /// # Errors
     /// An option that does not exist, or a value that it does not take.
     pub fn build(self) -> Result<Server, LoadError> {
-        let mut picks_port = false;
-        let config = match self.config {
-            Some(config) => config,
-            None => {
-                // Port 0 here is "any free one"; in a configuration of its own it is "none".
-                picks_port = !self.lines.lines().any(|line| line.starts_with("port "));
-                Config::from_text(&format!("port 0\n{}", self.lines))?
-            }
-        };
+        let any_port = ("port".to_owned(), vec![b"0".to_vec()]);
+        let (mut config, is_own) = self.config.map_or_else(|| (Config::new(), true), |config| (config, false));
+        if is_own {
+            config.apply(&[any_port])?;
+        }
+        config.apply(&self.options)?;
+        let picks_port = is_own && config.settings().port.get() == 0;
         let seed = self.seed.unwrap_or_else(random_seed);
         let engine = Engine::make(config, self.clock.unwrap_or(Clock::System), seed, self.recorder);
         Ok(Server { engine, picks_port, address: None, listeners: &[], threads: Vec::new() })
@@ -156,6 +170,7 @@ impl Builder {
         let listeners = net::Listeners::open(&server.engine, server.picks_port)?;
         server.address = listeners.address();
         server.listeners = listeners.kinds();
+        server.engine.upkeep.leave_to_threads(true);
         server.threads = net::start(&server.engine, listeners)?;
         Ok(server)
     }
@@ -182,10 +197,7 @@ impl Engine {
     /// # }
     /// ```
     pub fn connect(self: &Arc<Self>) -> Connection {
-        let session = self.detached_session();
-        let (reply, parser, batch) = (Reply::new(), Parser::new(), Batch::default());
-        let workspace = Workspace::new(session.stats.clone());
-        Connection { engine: self.clone(), session, workspace, reply, parser, batch }
+        Connection::new(self)
     }
 
     /// Moves a manual clock, and does what is due by then: expired keys are gone when this returns. The system's clock
@@ -194,10 +206,14 @@ impl Engine {
         // Accesses so far happened before the clock moved, not on its way.
         self.advance_tick();
         self.clock().advance(by);
-        self.advance_tick();
-        let stats = self.stats().idle_worker();
-        while self.sweeps() && background::sweep(self, 0..self.keyspace().shards(), &stats, Duration::MAX) {}
-        while self.free_garbage(Duration::MAX) {}
+        background::every_second(self);
+        let (stats, shards) = (self.stats().idle_worker(), 0..self.keyspace().shards());
+        while self.sweeps() && background::sweep(self, shards.clone(), &stats, &Budget::Endless) {}
+        while self.free_garbage(&Budget::Endless) {}
+        while self.evictor().relieve(self, &stats) {}
+        while background::compact(self, shards.clone(), &Budget::Endless) {}
+        self.keyspace().regions().purge();
+        self.rates.tick(self);
     }
 }
 
@@ -286,6 +302,7 @@ impl Server {
             // A thread that panicked has said so already.
             let _ = thread.join();
         }
+        self.engine.upkeep.leave_to_threads(false);
     }
 }
 
@@ -293,94 +310,5 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.engine.shutdown.ask();
         self.join();
-    }
-}
-
-/// A connection without a socket: commands run on the caller's thread, and it has a state of its own as one client has
-/// (database, protocol, transaction, subscriptions).
-///
-/// ```
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let server = larder::Server::builder().build()?;
-/// let mut connection = server.connect();
-/// // Arguments may be any bytes.
-/// connection.execute([b"SET".as_slice(), b"\xffkey", b"\0value"]);
-/// assert_eq!(connection.execute([b"STRLEN".as_slice(), b"\xffkey"]), larder::Value::Integer(6));
-/// // Or whole requests, as a socket would carry them; this gives the bytes of the replies.
-/// assert_eq!(connection.run(b"MULTI\r\nINCR n\r\nEXEC\r\n"), b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
-/// # Ok(())
-/// # }
-/// ```
-pub struct Connection {
-    engine: Arc<Engine>,
-    session: Session,
-    workspace: Workspace,
-    reply: Reply,
-    parser: Parser,
-    batch: Batch,
-}
-
-impl Connection {
-    /// Runs one command and gives its reply; [`Value::Null`] when it has none.
-    pub fn execute<A: AsRef<[u8]>>(&mut self, command: impl IntoIterator<Item = A>) -> Value {
-        let words: Vec<A> = command.into_iter().collect();
-        let mut request = format!("*{}\r\n", words.len()).into_bytes();
-        for word in &words {
-            let word = word.as_ref();
-            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            request.extend_from_slice(word);
-            request.extend_from_slice(b"\r\n");
-        }
-        let replies = self.run(&request);
-        match Value::read(&replies) {
-            Ok(Some((value, _))) => value,
-            _ => Value::Null,
-        }
-    }
-
-    /// Runs commands as they would come from a socket, whole ones only; gives the bytes of the replies.
-    pub fn run(&mut self, requests: &[u8]) -> Vec<u8> {
-        let mut rest = requests;
-        self.reply.clear();
-        loop {
-            let limits = Limits {
-                max_bulk: self.engine.settings().proto_max_bulk_len.as_usize(),
-                max_inline: 64 << 10,
-                authenticated: self.session.authenticated,
-            };
-            self.batch.clear();
-            let parsed = self.parser.parse(rest, &mut self.batch, 32, &limits);
-            let mut from = 0;
-            while let Progress::NeedsRoom(at) =
-                self.engine.run(&mut self.session, &mut self.workspace, &self.batch, rest, from, &mut self.reply)
-            {
-                from = at;
-            }
-            rest = &rest[self.batch.consumed()..];
-            if let Err(error) = parsed {
-                self.reply.protocol_error(&error);
-                break;
-            }
-            if self.batch.is_empty() || self.session.closing {
-                break;
-            }
-        }
-        let reply = &mut self.reply;
-        self.session.client.take_messages(|message| reply.raw(&message));
-        let mut bytes = Vec::with_capacity(reply.len());
-        while !reply.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 8];
-            let count = reply.slices(&mut slices);
-            let from = bytes.len();
-            slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
-            reply.advance(bytes.len() - from);
-        }
-        bytes
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.session.leave(&self.engine);
     }
 }
