@@ -345,7 +345,6 @@ impl Connection {
         let limit = self.apply_limits();
         let client = &self.session.client;
         let pending = self.reply.len() + client.outbox_bytes();
-        client.facts.output_bytes.store(self.reply.len(), Relaxed);
         let over_soft = limit.soft_bytes > 0 && pending > limit.soft_bytes as usize;
         let now = self.engine.clock().now_ms();
         self.over_soft_since = match (over_soft, self.over_soft_since) {
@@ -379,6 +378,7 @@ impl Connection {
             _ => {}
         }
         self.worker.stats.counters.writes.add(1);
+        self.session.client.facts.output_bytes.store(self.reply.len(), Relaxed);
         if !self.reply.is_empty() {
             self.check_output_limit();
         }
