@@ -74,7 +74,7 @@ impl Upkeep {
     /// To be called after each batch, at `now_ms`: does a slice of the work if one is due and no other thread is at it.
     #[inline]
     pub(crate) fn after_batch(&self, engine: &Engine, now_ms: u64, stats: &WorkerStats) {
-        if self.has_threads.load(Relaxed) {
+        if self.has_threads.load(Relaxed) && !engine.shutdown.is_asked() {
             return;
         }
         let looks = self.look_is_due(engine, now_ms);

@@ -103,7 +103,7 @@ impl Connection {
     /// let mut connection = server.connect();
     /// assert_eq!(connection.run(b"*1\r\n$4\r\nPI"), b"");
     /// assert_eq!(connection.run(b"NG\r\nPING\r\n"), b"+PONG\r\n+PONG\r\n");
-    /// # Ok::<(), larder::config::LoadError>(())
+    /// # Ok::<(), larder::LoadError>(())
     /// ```
     pub fn run(&mut self, requests: &[u8]) -> Vec<u8> {
         if self.is_closed() {
@@ -143,7 +143,7 @@ impl Connection {
     /// let words = message.as_ref().and_then(|message| message.as_array()).unwrap_or_default();
     /// assert_eq!(words.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>(), ["message", "news", "hello"]);
     /// assert_eq!(subscriber.next_message(), None);
-    /// # Ok::<(), larder::config::LoadError>(())
+    /// # Ok::<(), larder::LoadError>(())
     /// ```
     pub fn next_message(&mut self) -> Option<Value> {
         if self.is_closed() {
