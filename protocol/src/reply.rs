@@ -116,7 +116,6 @@ impl Reply {
     }
 
     /// An integer.
-    #[inline]
     pub fn int(&mut self, value: i64) {
         match usize::try_from(value) {
             Ok(value) => self.head(b':', value),
@@ -125,7 +124,6 @@ impl Reply {
     }
 
     /// A string of bytes.
-    #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.text(b'$', &[], bytes);
     }
@@ -168,13 +166,11 @@ impl Reply {
     }
 
     /// An array of `len` elements.
-    #[inline]
     pub fn array(&mut self, len: usize) {
         self.head(b'*', len);
     }
 
     /// A map of `pairs` keys and values; an array of them in RESP2.
-    #[inline]
     pub fn map(&mut self, pairs: usize) {
         match self.proto {
             Proto::Resp2 => self.head(b'*', pairs * 2),
@@ -183,7 +179,6 @@ impl Reply {
     }
 
     /// A set of `len` elements; an array in RESP2.
-    #[inline]
     pub fn set(&mut self, len: usize) {
         match self.proto {
             Proto::Resp2 => self.head(b'*', len),
@@ -192,7 +187,6 @@ impl Reply {
     }
 
     /// A message of `len` elements that answers no command; an array in RESP2.
-    #[inline]
     pub fn push(&mut self, len: usize) {
         match self.proto {
             Proto::Resp2 => self.head(b'*', len),
@@ -299,7 +293,7 @@ impl Reply {
     }
 
     /// Writes `prefix` and `len` as a line. Lengths below 100 are most of all.
-    #[inline]
+    #[inline(always)]
     fn head(&mut self, prefix: u8, len: usize) {
         match len {
             0..10 => {

@@ -37,10 +37,12 @@ use crate::upkeep::{Budget, Upkeep};
 
 /// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
 const PREPARE_FROM: usize = 3;
+/// Of so much data the index is in the processor's caches anyway: asking for it costs more than it gains.
+const CACHED_BYTES: usize = 24 << 20;
 /// Of the keys of one command so many are asked for ahead.
 const KEYS_AHEAD: usize = 8;
 /// One of so many quick commands is timed.
-const TIME_EVERY: u32 = 32;
+const TIME_EVERY: u32 = 128;
 
 /// Values and tables that nobody can reach any more, freed in slices.
 pub(crate) enum Garbage {
@@ -263,18 +265,26 @@ impl Engine {
         for (at, &(row, hashes_to)) in plan.commands.iter().enumerate() {
             let hashes = &plan.hashes[hashes_from..hashes_to as usize];
             hashes_from = hashes_to as usize;
-            let call = Call { row, args: batch.args(from + at, buffer), hashes, now, plain };
-            if !self.call(session, stats, call, reply) {
+            let call = Call { row, args: batch.args(from + at, buffer), hashes, now };
+            let command = self.table.get(row);
+            let done = match command {
+                Some(command) if plain && self.runs_at_once(command, call.args) => {
+                    self.run_at_once(session, stats, command, &call, reply);
+                    true
+                }
+                _ => self.call(session, stats, call, reply),
+            };
+            if !done {
                 progress = Progress::NeedsRoom(from + at);
                 break;
             }
-            if !self.table.get(row).is_some_and(|command| matches!(command.run, Run::Keys(_))) {
+            if !command.is_some_and(|command| matches!(command.run, Run::Keys(_))) {
                 if session.closing {
                     break;
                 }
                 plain = admit::is_plain(session);
             }
-            if !self.table.is_quick(row) {
+            if command.is_some_and(|command| !command.is_quick()) {
                 // It may have taken long, and keys have expired meanwhile.
                 now = self.clock.now_ms();
             }
@@ -324,34 +334,40 @@ impl Engine {
                 }
             });
         };
-        ahead.iter().for_each(|known| look(known.hash, Table::prefetch_index));
+        if self.keyspace.used_memory() > CACHED_BYTES {
+            ahead.iter().for_each(|known| look(known.hash, Table::prefetch_index));
+        }
         ahead.iter().for_each(|known| look(known.hash, Table::prefetch_entries));
     }
 
-    /// Runs or queues or refuses one command; false when it needs room first.
+    /// Whether a call of a plain session certainly runs at once, as most do.
     #[inline]
-    fn call(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
-        let at_once =
-            |command: &Command| admit::runs_at_once(command, call.args) && (!command.has(DENYOOM) || self.has_room());
-        match self.table.get(call.row) {
-            Some(command) if call.plain && at_once(command) => {
-                let mark = reply.mark();
-                if let Err(error) = self.execute(session, stats, call.row, &call, reply) {
-                    reply.rewind(mark);
-                    self.fail(stats, &error, reply);
-                }
-                if matches!(command.run, Run::Session(_)) {
-                    self.finish(session, reply, mark);
-                }
-                true
-            }
-            _ => self.call_with_care(session, stats, call, reply),
+    fn runs_at_once(&self, command: &Command, args: Args<'_>) -> bool {
+        admit::runs_at_once(command, args) && (!command.has(DENYOOM) || self.has_room())
+    }
+
+    #[inline]
+    fn run_at_once(
+        &self,
+        session: &mut Session,
+        stats: &WorkerStats,
+        command: &Command,
+        call: &Call<'_>,
+        reply: &mut Reply,
+    ) {
+        let mark = reply.mark();
+        if let Err(error) = self.execute(session, stats, command, call.row, call, reply) {
+            reply.rewind(mark);
+            self.fail(stats, &error, reply);
+        }
+        if matches!(command.run, Run::Session(_)) {
+            self.finish(session, reply, mark);
         }
     }
 
-    /// As [`Engine::call`], for what may be refused, queued or delayed.
+    /// Runs or queues or refuses one command, whatever the session's state; false when it needs room first.
     #[inline(never)]
-    fn call_with_care(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
+    fn call(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
         let mark = reply.mark();
         if call.row == u16::MAX && admit::is_http(&call.args[0]) {
             // A browser was led to send this on behalf of somebody else: it gets no answer.
@@ -373,7 +389,7 @@ impl Engine {
             }
         }
         let outcome = match admission {
-            Ok(Admission::Run(row)) => self.execute(session, stats, row, &call, reply),
+            Ok(Admission::Run(row)) => self.execute(session, stats, TABLE.row(row), row, &call, reply),
             Ok(Admission::Queue(row)) => {
                 admit::queue(session, row, call.args);
                 reply.simple("QUEUED");
@@ -417,12 +433,12 @@ impl Engine {
         &self,
         session: &mut Session,
         stats: &WorkerStats,
+        command: &Command,
         row: u16,
         call: &Call<'_>,
         reply: &mut Reply,
     ) -> Result<(), Error> {
-        let command = self.table.row(row);
-        let timed = !self.table.is_quick(row) || session.untimed == 0;
+        let timed = !command.is_quick() || session.untimed == 0;
         session.untimed = if session.untimed == 0 { TIME_EVERY - 1 } else { session.untimed - 1 };
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
@@ -613,6 +629,4 @@ struct Call<'a> {
     args: Args<'a>,
     hashes: &'a [KnownHash],
     now: u64,
-    /// Whether the session is in no state of its own; see [`admit::is_plain`].
-    plain: bool,
 }

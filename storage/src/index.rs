@@ -138,6 +138,8 @@ impl<S: Slot> Index<S> {
         }
         let id = self.directory[self.place(hash)];
         let segment = self.segment_mut(id);
+        // Without a batch nobody has asked for it yet: at least it comes together with the tags.
+        prefetch(&raw const segment.slots[home_of(hash)]);
         let (marks, chained) = (segment.matching(tag_of(hash)), segment.chained());
         Some(Candidates { slots: &mut segment.slots, marks, chained })
     }

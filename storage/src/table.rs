@@ -112,7 +112,10 @@ impl Table {
             if !word.may_match(hash) {
                 continue;
             }
-            let entry = Entry::read(self.slab.cell(word.cell()));
+            let cell = self.slab.cell(word.cell());
+            // The value's line comes together with the key's.
+            prefetch(cell.as_ptr().wrapping_add(64));
+            let entry = Entry::read(cell);
             if entry.key() == key {
                 if let Some(tick) = tick {
                     *slot = word.touched(tick).bits();

@@ -388,6 +388,12 @@ impl Command {
         self.flags & flags == flags
     }
 
+    /// Whether it takes so little time that reading the clock twice would show: it is timed by samples only.
+    #[inline]
+    pub(crate) fn is_quick(&self) -> bool {
+        self.has(FAST) || self.complexity == "O(1)"
+    }
+
     /// Whether this is a subcommand of a container.
     pub fn is_subcommand(&self) -> bool {
         self.name.contains('|')

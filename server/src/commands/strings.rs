@@ -315,7 +315,7 @@ fn set_pairs(locked: &mut Locked<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// Answers a string; a long one is not copied. Nothing is written if the value is of another type.
-#[inline]
+#[inline(always)]
 fn answer(value: Value<'_>, reply: &mut Reply) -> Outcome {
     match value {
         Value::Str { bytes, .. } => reply.bulk(bytes),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use larder_protocol::Args;
 
-use super::command::{Command, FAST, SUBCOMMANDS};
+use super::command::{Command, SUBCOMMANDS};
 use crate::error::{self, Error};
 
 /// The longest name, in bytes.
@@ -19,8 +19,6 @@ pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 /// See the module's page.
 pub(crate) struct Table {
     rows: Vec<&'static Command>,
-    /// By row: whether it takes so little time that reading the clock twice would show.
-    quick: Vec<bool>,
     /// Folded names of commands (not of subcommands), by hash, with linear probing.
     places: Vec<([u64; 3], u16)>,
     subcommands: HashMap<Vec<u8>, u16>,
@@ -106,8 +104,7 @@ impl Table {
                 places[at] = (folded, number as u16);
             }
         }
-        let quick = rows.iter().map(|row| row.has(FAST) || row.complexity == "O(1)").collect();
-        Self { rows, quick, places, subcommands }
+        Self { rows, places, subcommands }
     }
 
     /// The number of the row with this name, whatever its case.
@@ -159,12 +156,6 @@ impl Table {
     /// The row with a full name such as `config|get`, whatever its case.
     pub(crate) fn by_full_name(&self, name: &[u8]) -> Option<u16> {
         self.number(name).or_else(|| self.subcommands.get(&name.to_ascii_uppercase()).copied())
-    }
-
-    /// Whether a row's commands are timed by samples only.
-    #[inline]
-    pub(crate) fn is_quick(&self, number: u16) -> bool {
-        self.quick.get(number as usize).is_some_and(|quick| *quick)
     }
 
     /// A row by its number.
