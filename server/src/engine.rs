@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
-use crate::commands::command::{Command, DENYOOM, Run};
+use crate::commands::command::{Command, DENYOOM, RO, Run};
 use crate::commands::table::{Recent, TABLE, Table as CommandTable};
 use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
@@ -310,9 +310,9 @@ impl Engine {
                 let hashes = &mut plan.hashes;
                 // A call whose keys cannot be found locks nothing; its function says what is wrong with it.
                 let before = hashes.len();
-                let keys = table
-                    .row(row)
-                    .each_key(args, |_, key, _| hashes.push(KnownHash::new(key, self.keyspace.hash(key))));
+                let keys = table.row(row).each_key(args, |_, key, flags| {
+                    hashes.push(KnownHash::new(key, self.keyspace.hash(key), flags & RO == 0));
+                });
                 if keys.is_none() {
                     hashes.truncate(before);
                 }
@@ -327,17 +327,24 @@ impl Engine {
     #[inline(never)]
     fn prefetch(&self, plan: &Plan, db: usize) {
         let ahead = &plan.hashes[..plan.hashes.len().min(KEYS_AHEAD * plan.commands.len())];
-        let look = |hash: u64, step: fn(&Table, u64)| {
-            self.keyspace.peek(hash, |shard| {
-                if let Some(table) = shard.table(db) {
-                    step(table, hash);
-                }
-            });
-        };
+        ahead.iter().for_each(|known| self.keyspace.prefetch_lock(known.hash));
         if self.keyspace.used_memory() > CACHED_BYTES {
-            ahead.iter().for_each(|known| look(known.hash, Table::prefetch_index));
+            for known in ahead {
+                self.peek(known, db, |table| table.prefetch_index(known.hash));
+            }
         }
-        ahead.iter().for_each(|known| look(known.hash, Table::prefetch_entries));
+        for known in ahead {
+            self.peek(known, db, |table| table.prefetch_entries(known.hash, known.writes));
+        }
+    }
+
+    #[inline]
+    fn peek(&self, known: &KnownHash, db: usize, step: impl FnOnce(&Table)) {
+        self.keyspace.peek(known.hash, |shard| {
+            if let Some(table) = shard.table(db) {
+                step(table);
+            }
+        });
     }
 
     /// Whether a call of a plain session certainly runs at once, as most do.

@@ -36,20 +36,23 @@ pub(crate) type Shards<'a> = larder_storage::keyspace::Locked<'a, Extra>;
 #[derive(Clone, Copy)]
 pub(crate) struct KnownHash {
     address: usize,
-    len: usize,
+    len: u32,
+    /// Whether the command may change what the key holds.
+    pub(crate) writes: bool,
     pub(crate) hash: u64,
 }
 
 impl KnownHash {
     #[inline]
-    pub(crate) fn new(key: &[u8], hash: u64) -> Self {
-        Self { address: key.as_ptr() as usize, len: key.len(), hash }
+    pub(crate) fn new(key: &[u8], hash: u64, writes: bool) -> Self {
+        // No argument has 4 GiB.
+        Self { address: key.as_ptr() as usize, len: key.len() as u32, writes, hash }
     }
 
     /// Empty keys may stand where another argument begins, so the length counts, too.
     #[inline]
     fn is_of(&self, key: &[u8]) -> bool {
-        self.address == key.as_ptr() as usize && self.len == key.len()
+        self.address == key.as_ptr() as usize && self.len as usize == key.len()
     }
 }
 

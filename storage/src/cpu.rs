@@ -24,6 +24,19 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
+/// Asks for the cache line at `address`, for writing: another core that has written it gives it up now and not when it
+/// is needed. Any address is allowed.
+#[inline(always)]
+pub(crate) fn prefetch_to_write<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as a prefetch for reading; processors that do not know the instruction pass it over.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    prefetch(address);
+}
+
 /// A bit per byte of `words` (little-endian) that equals `byte`.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]

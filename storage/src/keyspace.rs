@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::cpu::prefetch_to_write;
 use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::rng::Rng;
@@ -99,8 +100,8 @@ pub struct Guarded<X> {
     pub extra: X,
 }
 
-/// A mutex on cache lines of its own, and when something in it expires next.
-#[repr(align(128))]
+/// A mutex on cache lines of its own, the lock first, and when something in it expires next.
+#[repr(C, align(128))]
 struct Lane<X> {
     guarded: Mutex<Guarded<X>>,
     /// A lower bound of the earliest expiry, readable without the lock; `u64::MAX` for none.
@@ -262,6 +263,12 @@ impl<X> Keyspace<X> {
         if let Some(at) = change.next_due {
             self.lanes[number].next_due.store(at, Ordering::Relaxed);
         }
+    }
+
+    /// Asks for the lock of a key's shard, before a batch of look-ups takes several.
+    #[inline]
+    pub fn prefetch_lock(&self, hash: u64) {
+        prefetch_to_write(&raw const self.lanes[self.shard_of(hash)]);
     }
 
     /// Locks one shard for a step of a batched look-up.

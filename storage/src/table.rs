@@ -11,7 +11,7 @@ use crate::entry::{self, Entry, Parts, Payload};
 use crate::hasher::Hasher;
 use smallvec::SmallVec;
 
-use crate::cpu::prefetch;
+use crate::cpu::{prefetch, prefetch_to_write};
 use crate::index::{Index, NO_DEADLINE, Pos};
 use crate::rng::Rng;
 use crate::slab::{Ref, Slab, cell_size};
@@ -118,7 +118,7 @@ impl Table {
             let entry = Entry::read(cell);
             if entry.key() == key {
                 if let Some(tick) = tick {
-                    *slot = word.touched(tick).bits();
+                    note(slot, word, tick);
                 }
                 return Some(entry);
             }
@@ -137,7 +137,7 @@ impl Table {
             if word.may_match(hash) && Entry::read(self.slab.cell(word.cell())).key() == key {
                 let written = entry::overwrite_string(self.slab.cell_mut(word.cell()), bytes);
                 if let Some(tick) = tick.filter(|_| written) {
-                    *slot = word.touched(tick).bits();
+                    note(slot, word, tick);
                 }
                 return written;
             }
@@ -501,13 +501,13 @@ impl Table {
         self.index.prefetch(hash);
     }
 
-    /// Second step: asks for the entry.
+    /// Second step: asks for the entry, to be changed or only read.
     #[inline]
-    pub fn prefetch_entries(&self, hash: u64) {
+    pub fn prefetch_entries(&self, hash: u64, writes: bool) {
         self.index.each_candidate(hash, |bits| {
             let word = Word::from_bits(bits);
             if word.may_match(hash) {
-                prefetch_cell(&self.slab, word.cell());
+                prefetch_cell(&self.slab, word.cell(), writes);
             }
         });
     }
@@ -590,6 +590,15 @@ impl Drop for Table {
     }
 }
 
+/// Notes an access in a key's word; a hot key's seldom changes, and then other cores may keep its line.
+#[inline]
+fn note(slot: &mut u64, word: Word, tick: u32) {
+    let touched = word.touched(tick);
+    if touched != word {
+        *slot = touched.bits();
+    }
+}
+
 /// As [`Table::access`], where colliding hashes have filled more than a segment.
 #[cold]
 fn access_in_chain<'a>(
@@ -609,18 +618,19 @@ fn access_in_chain<'a>(
 
 /// Asks for the lines of a cell, of a long one for the first.
 #[inline]
-fn prefetch_cell(slab: &Slab, cell: Ref) {
+fn prefetch_cell(slab: &Slab, cell: Ref, writes: bool) {
     const LINE: usize = 64;
     const AT_MOST: usize = 4 * LINE;
     let (address, len) = slab.place(cell);
+    let ask = if writes { prefetch_to_write } else { prefetch };
     let end = address.wrapping_add(len.min(AT_MOST)).wrapping_sub(1);
-    prefetch(address);
+    ask(address);
     let mut next = address.wrapping_add(LINE);
     while next < end {
-        prefetch(next);
+        ask(next);
         next = next.wrapping_add(LINE);
     }
-    prefetch(end);
+    ask(end);
 }
 
 fn hash_of(slab: &Slab, hasher: Hasher, bits: u64) -> u64 {
