@@ -19,6 +19,8 @@
 //! - `LARDER_COMMANDS=n`: how many commands a random differential test sends.
 //! - `LARDER_FUZZ_SECONDS=n`: how long each fuzz test goes on, 2 unless set.
 
+use std::time::{Duration, Instant};
+
 pub mod both;
 pub mod client;
 pub mod corpus;
@@ -40,4 +42,22 @@ pub use process::{Redis, ServerProcess, TestServer, tool};
 /// When a quote is not closed.
 pub fn words(line: &str) -> Vec<Vec<u8>> {
     corpus::split_words(line)
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// When it does not within 20 seconds; `what` says what was waited for.
+#[track_caller]
+pub fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < until, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Resident memory that a server has gained since `before`, 0 where it cannot be told.
+pub fn growth(server: &ServerProcess, before: Option<u64>) -> u64 {
+    before.map_or(0, |before| server.resident_bytes().unwrap_or(before).saturating_sub(before))
 }

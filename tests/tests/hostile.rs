@@ -2,7 +2,7 @@
 
 use larder_tests::client::encode;
 use larder_tests::random::Random;
-use larder_tests::{Failure, RawClient, ServerProcess, TestServer, frame};
+use larder_tests::{Failure, RawClient, ServerProcess, TestServer, frame, growth, soon};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -19,21 +19,6 @@ fn flood(server: &ServerProcess, bytes: &[u8]) -> RawClient {
     let mut client = server.client();
     client.raw(bytes).unwrap();
     client
-}
-
-/// Resident memory that was gained since `before`, 0 where it cannot be told.
-fn growth(server: &ServerProcess, before: Option<u64>) -> u64 {
-    before.map_or(0, |before| server.resident_bytes().unwrap_or(before).saturating_sub(before))
-}
-
-/// Waits until `condition` holds.
-#[track_caller]
-fn soon(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

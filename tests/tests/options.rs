@@ -1,18 +1,9 @@
 //! Options of a running server: that each does what its manual entry says, as far as that shows from outside only.
 
 use larder_tests::process::{free_port, subject};
-use larder_tests::{ServerProcess, TestServer};
+use larder_tests::{ServerProcess, TestServer, soon};
 use std::fs;
-use std::time::{Duration, Instant};
-
-/// Waits until `done` holds.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(Instant::now() < until, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use std::time::Duration;
 
 /// Starts the server with a configuration file, written into its directory, of which `DIR` and `PORT` are replaced.
 fn with_file(name: &str, text: &str) -> (ServerProcess, std::path::PathBuf) {
@@ -38,7 +29,7 @@ fn refusal(args: &[&str]) -> String {
 #[test]
 fn log_lines_have_the_form_of_redis() {
     let mut server = TestServer::start();
-    eventually("a line", || server.log().contains("Ready to accept connections tcp\n"));
+    soon("a line", || server.log().contains("Ready to accept connections tcp\n"));
     for line in server.log().lines() {
         let words: Vec<_> = line.split(' ').collect();
         assert_eq!(words[0], format!("{}:M", server.pid()), "{line}");
@@ -58,9 +49,9 @@ fn the_log_level_changes_at_run_time() {
     assert_eq!(server.log(), "");
     client.check("CONFIG SET loglevel verbose", "+OK\r\n");
     drop(server.client());
-    eventually("connections are logged", || server.log().contains(" - Client closed connection 127.0.0.1:"));
+    soon("connections are logged", || server.log().contains(" - Client closed connection 127.0.0.1:"));
     client.check("CONFIG SET loglevel nothing", "+OK\r\n");
-    eventually("nothing is logged", || {
+    soon("nothing is logged", || {
         let before = server.log();
         server.client().check("PING", "+PONG\r\n");
         std::thread::sleep(Duration::from_millis(50));
@@ -72,10 +63,10 @@ fn the_log_level_changes_at_run_time() {
 fn the_log_file_may_be_moved_away() {
     let (server, directory) = with_file("log", "port PORT\ndir DIR\nlogfile larder.log\nloglevel verbose");
     let file = directory.join("larder.log");
-    eventually("the first lines", || fs::read_to_string(&file).is_ok_and(|text| text.contains("Ready to accept")));
+    soon("the first lines", || fs::read_to_string(&file).is_ok_and(|text| text.contains("Ready to accept")));
     fs::rename(&file, directory.join("larder.log.1")).unwrap();
     server.client().check("PING", "+PONG\r\n");
-    eventually("a new file", || fs::read_to_string(&file).is_ok_and(|text| text.contains("Accepted 127.0.0.1:")));
+    soon("a new file", || fs::read_to_string(&file).is_ok_and(|text| text.contains("Accepted 127.0.0.1:")));
     assert_eq!(server.log(), "");
     fs::remove_dir_all(directory).unwrap();
 }
@@ -125,7 +116,7 @@ fn a_stock_file_starts_the_server() {
             let dir = dir.to_str().unwrap();
             format!("*2\r\n$3\r\ndir\r\n${}\r\n{dir}\r\n", dir.len())
         });
-        eventually("a line", || server.log().contains("Ready to accept connections"));
+        soon("a line", || server.log().contains("Ready to accept connections"));
         let log = server.log();
         assert!(log.contains(" # daemonize has no effect: the server stays in the foreground\n"), "{log}");
         assert!(log.contains(" # Options without effect: always-show-logo, set-proc-title, "), "{log}");
@@ -162,11 +153,11 @@ fn a_usual_configuration_file_is_taken() {
     let mut client = server.client();
     client.check("AUTH \"a A '\"", "+OK\r\n");
     client.check("CONFIG GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$9\r\n104857600\r\n");
-    eventually("the log names what is passed over", || {
+    soon("the log names what is passed over", || {
         server.log().contains("Options without effect: always-show-logo, set-proc-title, ")
     });
     let pid_file = directory.join("larder.pid");
-    eventually("a pid file", || fs::read_to_string(&pid_file).is_ok_and(|text| text == format!("{}\n", server.pid())));
+    soon("a pid file", || fs::read_to_string(&pid_file).is_ok_and(|text| text == format!("{}\n", server.pid())));
     client.check("CONFIG SET maxmemory 5mb", "+OK\r\n");
     client.check("CONFIG REWRITE", "+OK\r\n");
     let rewritten = fs::read_to_string(directory.join("redis.conf")).unwrap();
@@ -248,7 +239,7 @@ fn clients_beyond_the_maximum_are_told() {
     first.check("PING", "+PONG\r\n");
     // The connection that waited for the server may take a moment to go.
     let mut second = server.client();
-    eventually("a second client", || {
+    soon("a second client", || {
         second = server.client();
         second.call(&["PING"]) == b"+PONG\r\n"
     });
@@ -267,7 +258,7 @@ fn stalled_subscriber(limit: &str, megabytes: usize) {
     for _ in 0..megabytes {
         publisher.call(&["PUBLISH", "news", &message]);
     }
-    eventually("the subscriber is closed", || {
+    soon("the subscriber is closed", || {
         let info = String::from_utf8(publisher.call(&["INFO", "stats"])).unwrap();
         info.contains("client_output_buffer_limit_disconnections:1\r\n")
     });
@@ -291,7 +282,7 @@ fn a_client_that_does_not_read_its_replies_is_closed_too() {
     let (mut stalled, mut other) = (server.client(), server.client());
     other.call(&["SET", "large", &"v".repeat(30 << 20)]);
     stalled.send(&["GET", "large"]).unwrap();
-    eventually("it is closed", || {
+    soon("it is closed", || {
         let info = String::from_utf8(other.call(&["INFO", "stats"])).unwrap();
         info.contains("client_output_buffer_limit_disconnections:1\r\n")
     });
@@ -303,7 +294,7 @@ fn the_query_buffer_is_limited() {
     let mut client = server.client();
     // The peer may close while this is on its way.
     drop(client.raw(&[&b"*2\r\n$4\r\nECHO\r\n$4194304\r\n"[..], &vec![b'x'; 3 << 20]].concat()));
-    eventually("it is closed", || {
+    soon("it is closed", || {
         let info = String::from_utf8(server.client().call(&["INFO", "stats"])).unwrap();
         info.contains("client_query_buffer_limit_disconnections:1\r\n")
     });

@@ -2,24 +2,10 @@
 //! memory than their limits allow.
 
 use larder_tests::client::encode;
-use larder_tests::{RawClient, ServerProcess, TestServer};
-use std::time::{Duration, Instant};
+use larder_tests::{RawClient, ServerProcess, TestServer, growth, soon};
+use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
-
-/// Resident memory that was gained since `before`, 0 where it cannot be told.
-fn growth(server: &ServerProcess, before: Option<u64>) -> u64 {
-    before.map_or(0, |before| server.resident_bytes().unwrap_or(before).saturating_sub(before))
-}
-
-#[track_caller]
-fn soon(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 fn set(server: &ServerProcess, key: &str, len: usize) -> RawClient {
     let mut client = server.client();

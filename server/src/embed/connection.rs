@@ -176,9 +176,8 @@ impl Connection {
 
     /// Bounds the messages that may wait, as the options say now.
     fn limit_messages(&self) {
-        let limit = self.engine.settings().client_output_buffer_limit.get(ClientClass::Pubsub).hard_bytes;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        self.session.client.limit_outbox(if limit == 0 { usize::MAX } else { limit });
+        let limit = self.engine.settings().client_output_buffer_limit.get(ClientClass::Pubsub);
+        self.session.client.limit_outbox(limit.hard());
     }
 
     /// Runs the complete commands at the front of `requests`; gives the length of what is done.
@@ -188,7 +187,7 @@ impl Connection {
             let limits = Limits {
                 max_bulk: self.engine.settings().proto_max_bulk_len.as_usize(),
                 max_inline: INLINE_BYTES,
-                authenticated: self.session.authenticated,
+                authenticated: self.session.may_speak(&self.engine),
             };
             // Before authentication the limits can change with each command.
             let most = if limits.authenticated { BATCH } else { 1 };
