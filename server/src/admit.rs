@@ -25,7 +25,7 @@ pub(crate) fn is_plain(session: &Session) -> bool {
         && session.subscriptions.is_empty()
 }
 
-/// Whether a call of a plain session certainly runs at once, as most do.
+/// Whether nothing about a call of a plain session asks for [`admit`].
 #[inline]
 pub(crate) fn runs_at_once(command: &Command, args: Args<'_>) -> bool {
     command.flags & (ADMIN | SUBCOMMANDS) == 0 && command.arity.allows(args.len())

@@ -118,7 +118,10 @@ fn flush(
     for (_, Guarded { shard, extra }) in locked.shards().each() {
         // Only a key that is there changes by being deleted, and not if it had expired before it was watched.
         extra.watchers.each(|db, key, watch| {
-            if databases.contains(&db) && !watch.expired && presence(engine, shard, db, key, now) != Presence::Absent {
+            if databases.contains(&db)
+                && !watch.expired
+                && presence(shard, db, engine.keyspace().hash(key), key, now) != Presence::Absent
+            {
                 watch.fail();
             }
         });
@@ -143,8 +146,9 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
         for (_, Guarded { shard, extra }) in locked.shards().each() {
             extra.watchers.each(|db, key, watch| {
                 if let Some(at) = pair.iter().position(|paired| *paired == db) {
-                    let here = presence(engine, shard, db, key, now);
-                    swapped(watch, here, presence(engine, shard, pair[1 - at], key, now));
+                    let hash = engine.keyspace().hash(key);
+                    let here = presence(shard, db, hash, key, now);
+                    swapped(watch, here, presence(shard, pair[1 - at], hash, key, now));
                 }
             });
             let first = shard.exchange(pair[0], None);
@@ -159,16 +163,16 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
 
 /// Whether a key is in a database.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Presence {
+pub(super) enum Presence {
     Absent,
     /// It has expired, and nobody has met it yet.
     Expired,
     Live,
 }
 
-fn presence(engine: &Engine, shard: &Shard, db: usize, key: &[u8], now: u64) -> Presence {
+pub(super) fn presence(shard: &Shard, db: usize, hash: u64, key: &[u8], now: u64) -> Presence {
     let table = shard.table(db);
-    let entry = table.and_then(|table| table.find(engine.keyspace().hash(key), key).map(|pos| table.entry(pos)));
+    let entry = table.and_then(|table| table.find(hash, key).map(|pos| table.entry(pos)));
     match entry {
         None => Presence::Absent,
         Some(entry) if entry.has_expired(now) => Presence::Expired,

@@ -7,6 +7,7 @@ use larder_protocol::{Args, Reply};
 use larder_storage::keyspace::ShardSet;
 
 use super::command::{ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT, RO, Run, SKIP_SLOWLOG, STALE, keys};
+use super::databases::{Presence, presence};
 use super::table::TABLE;
 use crate::engine::Engine;
 use crate::error::{
@@ -90,7 +91,7 @@ fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
         let hash = engine.keyspace().hash(key);
         let mut shards = engine.keyspace().lock(engine.keyspace().set_of(hash));
         let guarded = shards.of(hash);
-        let expired = is_expired(&guarded.shard, db, hash, key, now);
+        let expired = presence(&guarded.shard, db, hash, key, now) == Presence::Expired;
         guarded.extra.watchers.add(db, key, &session.client, expired);
         session.watched.push(Watched { db, key: key.to_vec(), hash });
     }
@@ -102,12 +103,6 @@ fn unwatch(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Repl
     unwatch_all(engine, session);
     reply.ok();
     Ok(())
-}
-
-fn is_expired(shard: &larder_storage::shard::Shard, db: usize, hash: u64, key: &[u8], now: u64) -> bool {
-    let table = shard.table(db);
-    let entry = table.and_then(|table| table.find(hash, key).map(|pos| table.entry(pos)));
-    entry.is_some_and(|entry| entry.has_expired(now))
 }
 
 /// Forgets the watched keys. Locks their shards, so it must not be called while shards are held, unless nothing is
@@ -170,7 +165,8 @@ fn still_as_watched(session: &mut Session, locked: &mut Locked<'_>, now: u64) ->
         let guarded = locked.shards().of(watched.hash);
         let watch = guarded.extra.watchers.remove(watched.db, &watched.key, &session.client);
         let was_expired = watch.is_some_and(|watch| watch.expired);
-        unchanged &= was_expired || !is_expired(&guarded.shard, watched.db, watched.hash, &watched.key, now);
+        let presence = presence(&guarded.shard, watched.db, watched.hash, &watched.key, now);
+        unchanged &= was_expired || presence != Presence::Expired;
     }
     session.client.forget_watch();
     unchanged
