@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use larder_protocol::{OwnedArgs, Proto, Reply};
+use larder_protocol::{Limits, OwnedArgs, Proto, Reply};
 
 use crate::client::Client;
 use crate::config::{ClientClass, OutputLimit};
@@ -144,6 +144,20 @@ impl Session {
     #[inline]
     pub(crate) fn may_speak(&self, engine: &Engine) -> bool {
         self.authenticated || !engine.needs_password()
+    }
+
+    /// The limits of the next requests, and how many of these are prepared together.
+    #[inline]
+    pub(crate) fn parsing(&self, engine: &Engine) -> (Limits, usize) {
+        /// Commands that are prepared together.
+        const BATCH: usize = 32;
+        /// An inline command must end within this.
+        const INLINE_BYTES: usize = 64 << 10;
+        let authenticated = self.may_speak(engine);
+        let max_bulk = engine.settings().proto_max_bulk_len.as_usize();
+        // Before authentication the limits can change with each command.
+        let most = if authenticated { BATCH } else { 1 };
+        (Limits { max_bulk, max_inline: INLINE_BYTES, authenticated }, most)
     }
 
     /// The limit of what may wait to be sent.

@@ -6,16 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use larder_protocol::{Batch, Limits, Parser, Reply, Value};
+use larder_protocol::{Batch, Parser, Reply, Value};
 
 use crate::config::ClientClass;
 use crate::engine::{Engine, Progress};
 use crate::session::{Session, Workspace};
 
-/// Commands that are prepared together.
-const BATCH: usize = 32;
-/// An inline command must end within this.
-const INLINE_BYTES: usize = 64 << 10;
 /// What is answered after the end of the connection, where a socket would be closed.
 const CLOSED: &str = "ERR the connection is closed";
 /// What a command is answered that would stand in the middle of a request.
@@ -184,13 +180,7 @@ impl Connection {
     fn run_requests(&mut self, requests: &[u8]) -> usize {
         let mut done = 0;
         loop {
-            let limits = Limits {
-                max_bulk: self.engine.settings().proto_max_bulk_len.as_usize(),
-                max_inline: INLINE_BYTES,
-                authenticated: self.session.may_speak(&self.engine),
-            };
-            // Before authentication the limits can change with each command.
-            let most = if limits.authenticated { BATCH } else { 1 };
+            let (limits, most) = self.session.parsing(&self.engine);
             let parsed = self.parser.parse(&requests[done..], &mut self.batch, most, &limits);
             if !self.batch.is_empty() {
                 self.run_batch(&requests[done..]);

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use larder_protocol::{Batch, Limits, Parser, Reply};
+use larder_protocol::{Batch, Parser, Reply};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::socket::Socket;
@@ -27,8 +27,6 @@ use crate::stats::WorkerStats;
 
 /// Bytes of a thread's buffer.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Commands that are prepared together.
-const BATCH: usize = 32;
 /// Replies of a pipeline are written early when they pass this.
 const WRITE_EARLY: usize = 256 << 10;
 /// Replies up to this do not count against the output buffer's limits, as in Redis.
@@ -37,8 +35,6 @@ const UNCOUNTED_REPLY: usize = 16 << 10;
 const GROW_AT_MOST: usize = 1 << 20;
 /// How often the output limits of a client are looked at that does not read.
 const LIMITS_EVERY: Duration = Duration::from_millis(500);
-/// An inline command must end within this.
-const INLINE_BYTES: usize = 64 << 10;
 
 /// What the connections of one thread share.
 pub(super) struct Worker {
@@ -240,14 +236,7 @@ impl Connection {
         self.stalled = false;
         let mut done = 0;
         loop {
-            let settings = self.engine.settings();
-            let limits = Limits {
-                max_bulk: settings.proto_max_bulk_len.as_usize(),
-                max_inline: INLINE_BYTES,
-                authenticated: self.session.may_speak(&self.engine),
-            };
-            // Before authentication the limits can change with each command.
-            let most = if limits.authenticated { BATCH } else { 1 };
+            let (limits, most) = self.session.parsing(&self.engine);
             let parsed = self.parser.parse(&self.buffer[done..], &mut self.batch, most, &limits);
             if !self.batch.is_empty() {
                 self.run_batch(done).await;
