@@ -9,14 +9,14 @@ use larder_storage::hasher::Hasher;
 use larder_storage::region::Regions;
 use larder_storage::rng::Rng;
 use larder_storage::table::Table;
-use larder_storage::types::Env;
+use larder_storage::types::{Env, Limits};
 use larder_storage::value::Content;
 
 const SIZES: [u64; 2] = [100_000, 3_000_000];
 const VALUE: [u8; 64] = [b'v'; 64];
 
 fn env(regions: &Arc<Regions>) -> Env<'_> {
-    Env { hasher: Hasher::seeded(1), regions, zset_max_packed_entries: 128, zset_max_packed_value: 64 }
+    Env { hasher: Hasher::seeded(1), regions, limits: Limits::default() }
 }
 
 fn filled(env: &Env<'_>, keys: u64) -> Table {

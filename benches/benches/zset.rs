@@ -8,15 +8,15 @@ use larder_benches::requests::key;
 use larder_storage::hasher::Hasher;
 use larder_storage::region::Regions;
 use larder_storage::rng::Rng;
-use larder_storage::types::Env;
 use larder_storage::types::zset::ZSet;
+use larder_storage::types::{Env, Limits};
 
 const SIZES: [u64; 3] = [100, 10_000, 1_000_000];
 /// Elements of a range.
 const RANGE: usize = 100;
 
 fn env(regions: &Arc<Regions>) -> Env<'_> {
-    Env { hasher: Hasher::seeded(1), regions, zset_max_packed_entries: 128, zset_max_packed_value: 64 }
+    Env { hasher: Hasher::seeded(1), regions, limits: Limits::default() }
 }
 
 fn filled(env: Env<'_>, size: u64, rng: &mut Rng) -> ZSet {

@@ -3,7 +3,7 @@
 use larder_storage::evict::{Choice, Chooser, Selection};
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::shard::NewEntry;
-use larder_storage::types::Env;
+use larder_storage::types::{Env, Limits};
 use larder_storage::value::Content;
 
 /// See the module's page.
@@ -65,12 +65,7 @@ impl Cache {
     }
 
     fn insert(&mut self, hash: u64, key: &[u8]) {
-        let env = Env {
-            hasher: self.keyspace.hasher(),
-            regions: self.keyspace.regions(),
-            zset_max_packed_entries: 128,
-            zset_max_packed_value: 64,
-        };
+        let env = Env { hasher: self.keyspace.hasher(), regions: self.keyspace.regions(), limits: Limits::default() };
         let tick = self.keyspace.tick();
         let mut locked = self.keyspace.lock(self.keyspace.set_of(hash));
         let entry = NewEntry { hash, key, content: Content::Int(0), expiry: None, tick };

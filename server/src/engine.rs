@@ -14,7 +14,7 @@ use larder_storage::clock::Clock;
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::rng::Rng;
 use larder_storage::table::Table;
-use larder_storage::types::Env;
+use larder_storage::types::{Env, Limits};
 use larder_storage::value::Object;
 use parking_lot::Mutex;
 
@@ -171,8 +171,10 @@ impl Engine {
         Env {
             hasher: self.keyspace.hasher(),
             regions: self.keyspace.regions(),
-            zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
-            zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
+            limits: Limits {
+                zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
+                zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
+            },
         }
     }
 

@@ -13,9 +13,8 @@ use larder_storage::index::Pos;
 use larder_storage::keyspace::{Guarded, ShardSet};
 use larder_storage::shard::NewEntry;
 use larder_storage::table::{Expiry, Table};
-use larder_storage::types::Env;
-use larder_storage::types::zset::{ZSet, ZSetRef};
-use larder_storage::value::{Content, Kind, Object, Value};
+use larder_storage::types::{Collection, Env};
+use larder_storage::value::{Content, Object, Value};
 
 use crate::config::KeyspaceEvents as Class;
 use crate::effects::{Group, Watchers};
@@ -350,14 +349,16 @@ impl<'a> Locked<'a> {
         self.look(key).map(|entry| text(entry.value())).transpose()
     }
 
-    /// A sorted set for reading.
-    pub(crate) fn read_zset(&mut self, key: &[u8]) -> Result<Option<ZSetRef<'_>>, Error> {
-        self.read(key).map(|entry| zset(entry.value())).transpose()
+    /// A collection for reading.
+    #[inline]
+    pub(crate) fn read_as<C: Collection>(&mut self, key: &[u8]) -> Result<Option<C::Ref<'_>>, Error> {
+        self.read(key).map(|entry| C::of(entry.value()).ok_or(WRONG_TYPE)).transpose()
     }
 
-    /// A sorted set, for a command that will change it.
-    pub(crate) fn look_zset(&mut self, key: &[u8]) -> Result<Option<ZSetRef<'_>>, Error> {
-        self.look(key).map(|entry| zset(entry.value())).transpose()
+    /// A collection, for a command that will change it.
+    #[inline]
+    pub(crate) fn look_as<C: Collection>(&mut self, key: &[u8]) -> Result<Option<C::Ref<'_>>, Error> {
+        self.look(key).map(|entry| C::of(entry.value()).ok_or(WRONG_TYPE)).transpose()
     }
 
     /// What types need from outside.
@@ -405,38 +406,35 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// Changes a sorted set, made first if `create` and the key is absent, removed (with its event) if it becomes
-    /// empty. `None` when there is none.
-    pub(crate) fn update_zset<R>(
+    /// Changes a collection, made first if `create` and the key is absent. `None` when there is none. The caller names
+    /// the event of the change; of a collection that may have become empty it then calls [`Locked::drop_if_empty`].
+    #[inline]
+    pub(crate) fn update_as<C: Collection, R>(
         &mut self,
         key: &[u8],
         create: bool,
-        change: impl FnOnce(&mut ZSet, &Env<'_>) -> R,
+        change: impl FnOnce(&mut C, &Env<'_>) -> R,
     ) -> Result<Option<R>, Error> {
         let env = self.engine.env();
         if let Some((hash, pos)) = self.locate(key) {
-            if self.touched(hash, pos).is_none_or(|entry| entry.kind() != Kind::ZSet) {
+            if self.touched(hash, pos).is_none_or(|entry| entry.kind() != C::KIND) {
                 return Err(WRONG_TYPE);
             }
-            return self.update(hash, pos, |object| match object {
-                Object::ZSet(zset) => Some(change(zset, &env)),
-                Object::Str(_) => None,
-            });
+            return self.update(hash, pos, |object| C::of_mut(object).map(|collection| change(collection, &env)));
         }
         if !create {
             return Ok(None);
         }
-        let mut zset = ZSet::new();
-        let result = change(&mut zset, &env);
-        let object = Box::new(Object::ZSet(zset));
+        let mut collection = C::empty(&env);
+        let result = change(&mut collection, &env);
+        let object = Box::new(collection.into_object());
         if !object.is_empty() {
             self.set(key, Content::Object(object), Expiry::Set(None))?;
         }
         Ok(Some(result))
     }
 
-    /// Changes a collection that is there; removes the key if it becomes empty. The caller names the event of the
-    /// change, and then calls [`Locked::drop_if_empty`].
+    /// Changes a value with structure that is there.
     fn update<R>(
         &mut self,
         hash: u64,
@@ -462,10 +460,7 @@ impl<'a> Locked<'a> {
 
     /// Removes a collection that has become empty, and publishes that it is gone; whether it was so.
     pub(crate) fn drop_if_empty(&mut self, key: &[u8]) -> bool {
-        let empty = match self.peek(key).map(|entry| entry.value()) {
-            Some(Value::ZSet(zset)) => zset.is_empty(),
-            _ => false,
-        };
+        let empty = self.peek(key).is_some_and(|entry| entry.value().is_empty());
         if empty {
             self.remove(key);
             self.note(Class::GENERIC, "del", key);
@@ -598,13 +593,6 @@ fn text(value: Value<'_>) -> Result<Text<'_>, Error> {
         Value::Str { bytes, .. } => Ok(Text::Bytes(bytes)),
         Value::Int(number) => Ok(Text::Int(itoa::Buffer::new(), number)),
         Value::Big(string) => Ok(Text::Shared(string.shared())),
-        Value::ZSet(_) => Err(WRONG_TYPE),
-    }
-}
-
-fn zset(value: Value<'_>) -> Result<ZSetRef<'_>, Error> {
-    match value {
-        Value::ZSet(zset) => Ok(zset),
         _ => Err(WRONG_TYPE),
     }
 }

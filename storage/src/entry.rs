@@ -15,7 +15,6 @@
 #![expect(unsafe_code, reason = "a cell owns a value through a pointer that it holds as bytes")]
 
 use crate::slab::{MAX_CELL, cell_size};
-use crate::types::zset::ZSetRef;
 use crate::value::{Kind, Object, Value};
 
 const FORM_INLINE: u8 = 0;
@@ -239,10 +238,7 @@ impl<'a> Entry<'a> {
         match self.cell[0] >> 3 & 3 {
             FORM_INLINE => {
                 let bytes = &self.cell[self.value_range()];
-                match self.kind() {
-                    Kind::String => Value::Str { bytes, raw: self.cell[0] & RAW != 0 },
-                    Kind::ZSet => Value::ZSet(ZSetRef::Packed(bytes)),
-                }
+                Value::packed(self.kind(), bytes, self.cell[0] & RAW != 0)
             }
             FORM_INT => Value::Int(word(self.cell, self.value_range().start) as i64),
             _ => self.object_ref().value(),

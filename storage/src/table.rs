@@ -16,7 +16,6 @@ use crate::index::{Index, NO_DEADLINE, Pos};
 use crate::rng::Rng;
 use crate::slab::{Ref, Slab, cell_size};
 use crate::types::Env;
-use crate::types::zset::{ZSet, ZSetRef};
 use crate::value::{BigStr, Content, Kind, Object, Value};
 use crate::word::Word;
 
@@ -362,20 +361,20 @@ impl Table {
 
     /// A copy of the value at a position, to be stored under another key. `buffer` lends a short string its place.
     pub fn duplicate<'b>(&self, pos: Pos, env: Env<'_>, buffer: &'b mut Vec<u8>) -> Result<Content<'b>, Full> {
-        let zset = |zset| Content::Object(Box::new(Object::ZSet(zset)));
-        Ok(match self.entry(pos).value() {
-            Value::Int(number) => Content::Int(number),
-            Value::Str { bytes, raw } => {
+        let entry = self.entry(pos);
+        if let Some(object) = entry.object() {
+            return Ok(Content::Object(Box::new(object.duplicate(env).map_err(|_| Full)?)));
+        }
+        Ok(match (entry.value(), entry.inline_payload()) {
+            (Value::Int(number), _) => Content::Int(number),
+            (_, Some(Payload::Inline { kind, bytes, raw })) => {
                 buffer.extend_from_slice(bytes);
-                Content::Str { bytes: buffer, raw }
+                match kind {
+                    Kind::String => Content::Str { bytes: buffer, raw },
+                    _ => Content::Object(Box::new(Object::from_packed(kind, std::mem::take(buffer)))),
+                }
             }
-            Value::Big(string) => Content::Object(Box::new(Object::Str(BigStr::new(string.shared())))),
-            Value::ZSet(ZSetRef::Packed(bytes)) => zset(ZSet::Packed(bytes.to_vec())),
-            Value::ZSet(tree @ ZSetRef::Tree(_)) => {
-                // A copy is in the same form, however few elements are left.
-                let env = Env { zset_max_packed_entries: 0, ..env };
-                zset(ZSet::from_sorted(env, tree.range(0, tree.len())).map_err(|_| Full)?)
-            }
+            _ => Content::Str { bytes: b"", raw: false },
         })
     }
 
@@ -574,8 +573,12 @@ impl Table {
                 if let Some(at) = entry.expiry() {
                     assert!(self.index.deadline(segment) <= at, "a segment's deadline is a lower bound");
                 }
-                if let Some(Object::ZSet(zset)) = entry.object() {
-                    zset.validate();
+                match (entry.object(), entry.inline_payload()) {
+                    (Some(object), _) => object.validate(),
+                    (None, Some(Payload::Inline { kind, bytes, .. })) => {
+                        Object::from_packed(kind, bytes.to_vec()).validate();
+                    }
+                    _ => {}
                 }
             }
         }

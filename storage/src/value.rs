@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::types::zset::{ZSet, ZSetRef};
+use crate::types::{Env, Full};
 
 /// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,14 +11,26 @@ use crate::types::zset::{ZSet, ZSetRef};
 pub enum Kind {
     /// A byte string or an integer.
     String = 1,
+    /// A list.
+    List = 2,
+    /// A set.
+    Set = 3,
     /// A sorted set.
     ZSet = 4,
+    /// A hash.
+    Hash = 5,
+    /// A stream.
+    Stream = 6,
 }
 
 impl Kind {
     pub(crate) fn from_bits(bits: u8) -> Self {
         match bits {
+            2 => Self::List,
+            3 => Self::Set,
             4 => Self::ZSet,
+            5 => Self::Hash,
+            6 => Self::Stream,
             _ => Self::String,
         }
     }
@@ -26,7 +39,11 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::String => "string",
+            Self::List => "list",
+            Self::Set => "set",
             Self::ZSet => "zset",
+            Self::Hash => "hash",
+            Self::Stream => "stream",
         }
     }
 }
@@ -49,7 +66,24 @@ pub enum Value<'a> {
     ZSet(ZSetRef<'a>),
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The value whose bytes stand in an entry's cell.
+    #[inline(always)]
+    pub(crate) fn packed(kind: Kind, bytes: &'a [u8], raw: bool) -> Self {
+        match kind {
+            Kind::ZSet => Self::ZSet(ZSetRef::Packed(bytes)),
+            _ => Self::Str { bytes, raw },
+        }
+    }
+
+    /// Whether it is a collection without elements (a string never is).
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Int(_) | Self::Str { .. } | Self::Big(_) => false,
+            Self::ZSet(zset) => zset.is_empty(),
+        }
+    }
+
     /// The type.
     pub fn kind(&self) -> Kind {
         match self {
@@ -133,6 +167,27 @@ impl BigStr {
         self.capacity.next_multiple_of(16)
     }
 
+    fn packed(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn into_packed(self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Blocks that the system takes back.
+    fn weight(&self) -> usize {
+        1 + self.bytes.len() / STRING_BLOCK
+    }
+
+    fn duplicate(&self, _: Env<'_>) -> Result<Self, Full> {
+        Ok(Self::new(&self.bytes))
+    }
+
+    fn validate(&self) {
+        assert!(self.bytes.len() <= self.capacity, "a string is within its block");
+    }
+
     /// Shortens the string by so many blocks; true when nothing is left, or when a reply still holds it and will free
     /// it in the end.
     fn free_step(&mut self, blocks: usize) -> bool {
@@ -154,25 +209,30 @@ pub enum Object {
     ZSet(ZSet),
 }
 
+/// Does the same with the value, whichever type it has.
+macro_rules! with_value {
+    ($object:expr, $value:ident => $result:expr) => {
+        match $object {
+            Object::Str($value) => $result,
+            Object::ZSet($value) => $result,
+        }
+    };
+}
+
 impl Object {
     /// The type.
     pub fn kind(&self) -> Kind {
-        match self {
-            Self::Str(_) => Kind::String,
-            Self::ZSet(_) => Kind::ZSet,
-        }
+        self.value().kind()
     }
 
     /// Bytes that it owns, itself included; the same for the same operations.
+    #[inline]
     pub fn memory(&self) -> usize {
-        size_of::<Self>().next_multiple_of(16)
-            + match self {
-                Self::Str(string) => string.memory(),
-                Self::ZSet(zset) => zset.memory(),
-            }
+        size_of::<Self>().next_multiple_of(16) + with_value!(self, value => value.memory())
     }
 
     /// The value as it is read.
+    #[inline]
     pub fn value(&self) -> Value<'_> {
         match self {
             Self::Str(string) => Value::Big(string),
@@ -181,52 +241,51 @@ impl Object {
     }
 
     /// The bytes of a packed collection, which may stand in the cell.
+    #[inline]
     pub(crate) fn packed(&self) -> Option<&[u8]> {
-        match self {
-            Self::Str(_) => None,
-            Self::ZSet(ZSet::Packed(bytes)) => Some(bytes),
-            Self::ZSet(ZSet::Tree(_)) => None,
-        }
+        with_value!(self, value => value.packed())
     }
 
     /// The collection whose packed bytes a cell held.
+    #[inline]
     pub(crate) fn from_packed(kind: Kind, bytes: Vec<u8>) -> Self {
         match kind {
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
-            Kind::String => Self::Str(BigStr::new(&bytes)),
+            _ => Self::Str(BigStr::new(&bytes)),
         }
     }
 
     /// Takes the packed bytes out again, to use their allocation once more.
     pub(crate) fn into_packed(self) -> Vec<u8> {
-        match self {
-            Self::ZSet(ZSet::Packed(bytes)) => bytes,
-            _ => Vec::new(),
-        }
+        with_value!(self, value => value.into_packed())
     }
 
-    /// Whether the collection is empty (a string never is in this sense).
+    /// A copy, in the same form however few elements are left.
+    pub fn duplicate(&self, env: Env<'_>) -> Result<Self, Full> {
+        Ok(match self {
+            Self::Str(string) => Self::Str(string.duplicate(env)?),
+            Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
+        })
+    }
+
+    /// Whether it is a collection without elements (a string never is).
     pub fn is_empty(&self) -> bool {
-        match self {
-            Self::Str(_) => false,
-            Self::ZSet(zset) => zset.as_ref().len() == 0,
-        }
+        self.value().is_empty()
     }
 
     /// Elements whose freeing costs one allocation or more each; of a string the blocks that the system takes back.
     pub fn weight(&self) -> usize {
-        match self {
-            Self::Str(string) => 1 + string.shared().len() / STRING_BLOCK,
-            Self::ZSet(zset) => zset.as_ref().len(),
-        }
+        with_value!(self, value => value.weight())
     }
 
     /// Frees up to `chunks` blocks; true when nothing large is left.
     pub fn free_step(&mut self, chunks: usize) -> bool {
-        match self {
-            Self::Str(string) => string.free_step(chunks),
-            Self::ZSet(zset) => zset.free_step(chunks),
-        }
+        with_value!(self, value => value.free_step(chunks))
+    }
+
+    /// Checks every invariant of the value; panics with what is wrong. For tests.
+    pub fn validate(&self) {
+        with_value!(self, value => value.validate());
     }
 }
 

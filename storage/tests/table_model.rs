@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use larder_storage::hasher::Hasher;
 use larder_storage::region::Regions;
 use larder_storage::table::{Expiry, Table};
-use larder_storage::types::Env;
 use larder_storage::types::zset::ZSet;
+use larder_storage::types::{Env, Limits};
 use larder_storage::value::{Content, Object, Value};
 use proptest::prelude::*;
 
@@ -157,7 +157,7 @@ proptest! {
     fn agrees_with_a_map(steps in prop::collection::vec(step(), 1..120), seed in any::<u64>()) {
         let regions = Regions::new();
         let hasher = Hasher::seeded(seed);
-        let env = Env { hasher, regions: &regions, zset_max_packed_entries: 128, zset_max_packed_value: 64 };
+        let env = Env { hasher, regions: &regions, limits: Limits::default() };
         let mut both = Both { table: Table::new(&env), model: BTreeMap::new(), hasher };
         for step in steps {
             both.apply(&env, step);

@@ -4,8 +4,45 @@ use std::sync::Arc;
 
 use crate::hasher::Hasher;
 use crate::region::Regions;
+use crate::value::{Kind, Object, Value};
 
 pub mod zset;
+
+/// A type of collection, for whoever looks it up or changes it by its type. A type has more beside this, of the same
+/// names for all, which `value.rs` calls: `memory`, `packed`, `into_packed`, `duplicate`, `weight`, `free_step` and
+/// `validate`.
+pub trait Collection: Sized {
+    /// The type's name.
+    const KIND: Kind;
+
+    /// The collection as it is read. A packed one may stand in a key's entry.
+    type Ref<'a>;
+
+    /// An empty collection.
+    fn empty(env: &Env<'_>) -> Self;
+
+    /// The collection, if the value is of this type.
+    fn of(value: Value<'_>) -> Option<Self::Ref<'_>>;
+
+    /// The collection to be changed, if the object is of this type.
+    fn of_mut(object: &mut Object) -> Option<&mut Self>;
+
+    /// The object that a key owns.
+    fn into_object(self) -> Object;
+}
+
+/// A collection has no place for another element: 2^21 pages of 16 KiB are full, or the system has no memory. Nothing
+/// was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl std::fmt::Display for Full {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a collection has no place for another element")
+    }
+}
+
+impl std::error::Error for Full {}
 
 /// What the operations of a collection need beside the collection itself: where memory comes from, how members are
 /// hashed, and up to which size a collection stays packed. One `Env` serves a whole batch of commands.
@@ -15,8 +52,21 @@ pub struct Env<'a> {
     pub hasher: Hasher,
     /// The regions from which slabs take their pages.
     pub regions: &'a Arc<Regions>,
-    /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements (128 in Redis 7.4).
+    /// Up to which size collections stay packed.
+    pub limits: Limits,
+}
+
+/// Up to which size collections stay packed. The options of Redis of the same names, and by default their values there.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements.
     pub zset_max_packed_entries: usize,
-    /// `zset-max-listpack-value`: bytes of the longest member that is packed (64 in Redis 7.4).
+    /// `zset-max-listpack-value`: bytes of the longest member that is packed.
     pub zset_max_packed_value: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { zset_max_packed_entries: 128, zset_max_packed_value: 64 }
+    }
 }

@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use larder_protocol::{Args, Reply};
-use larder_storage::types::Env;
 use larder_storage::types::zset::{Full, ZSet, ZSetRef};
+use larder_storage::types::{Env, Limits};
 use larder_storage::value::Value;
 
 use super::super::command::*;
@@ -388,10 +388,11 @@ fn combined<'a>(
 /// A set of elements in order. One that will not be packed never is, even in part: that would make a -0 of its scores
 /// a 0.
 fn built(env: Env<'_>, elements: Vec<(&[u8], f64)>) -> Result<ZSet, Full> {
-    let is_large = elements.len() > env.zset_max_packed_entries
-        || elements.iter().any(|(member, _)| member.len() > env.zset_max_packed_value);
-    let zset_max_packed_entries = if is_large { 0 } else { env.zset_max_packed_entries };
-    ZSet::from_sorted(Env { zset_max_packed_entries, ..env }, elements)
+    let is_large = elements.len() > env.limits.zset_max_packed_entries
+        || elements.iter().any(|(member, _)| member.len() > env.limits.zset_max_packed_value);
+    let zset_max_packed_entries = if is_large { 0 } else { env.limits.zset_max_packed_entries };
+    let limits = Limits { zset_max_packed_entries, ..env.limits };
+    ZSet::from_sorted(Env { limits, ..env }, elements)
 }
 
 fn union<'a>(inputs: &[Input<'a>], aggregate: Aggregate) -> Vec<(&'a [u8], f64)> {

@@ -1,6 +1,7 @@
 //! What is known of a set's members without going through it: size, scores, ranks.
 
 use larder_protocol::{Args, Reply};
+use larder_storage::types::zset::ZSet;
 
 use super::super::command::*;
 use super::super::parse::is;
@@ -71,14 +72,14 @@ pub(super) const ZREVRANK: Command = Command::read("ZREVRANK", Arity::at_least(2
     ]);
 
 fn zcard(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let zset = locked.read_zset(args.at(1))?;
+    let zset = locked.read_as::<ZSet>(args.at(1))?;
     reply.int(zset.map_or(0, |zset| zset.len()) as i64);
     Ok(())
 }
 
 fn zscore(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let env = locked.env();
-    let zset = locked.read_zset(args.at(1))?;
+    let zset = locked.read_as::<ZSet>(args.at(1))?;
     match zset.and_then(|zset| zset.score(env, args.at(2))) {
         Some(score) => reply.double(score),
         None => reply.null(),
@@ -88,7 +89,7 @@ fn zscore(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
 
 fn zmscore(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let env = locked.env();
-    let zset = locked.read_zset(args.at(1))?;
+    let zset = locked.read_as::<ZSet>(args.at(1))?;
     let members = args.from(2);
     reply.array(members.len());
     for member in members.iter() {
@@ -125,7 +126,7 @@ fn rank(
         Some(_) => return Err(SYNTAX),
     };
     let env = locked.env();
-    let zset = locked.read_zset(args.at(1))?;
+    let zset = locked.read_as::<ZSet>(args.at(1))?;
     let found = zset.and_then(|zset| zset.rank(env, args.at(2)).map(|(rank, score)| (place(rank, zset.len()), score)));
     match found {
         Some((rank, score)) if with_score => {

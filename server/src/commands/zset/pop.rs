@@ -1,6 +1,7 @@
 //! Elements taken from either end: ZPOPMIN, ZPOPMAX, and ZMPOP from the first set of several that is there.
 
 use larder_protocol::{Args, Proto, Reply};
+use larder_storage::types::zset::ZSet;
 
 use super::super::command::*;
 use super::super::parse::is;
@@ -99,11 +100,11 @@ fn pop(
     reply: &mut Reply,
 ) -> Result<usize, Error> {
     if count == 0 {
-        locked.look_zset(key)?;
+        locked.look_as::<ZSet>(key)?;
         reply.array(0);
         return Ok(0);
     }
-    let removal = locked.update_zset(key, false, |zset, env| {
+    let removal = locked.update_as::<ZSet, _>(key, false, |zset, env| {
         let len = zset.as_ref().len();
         let count = count.min(len);
         let layout = begin(reply);
@@ -134,7 +135,7 @@ fn pop(
 fn zmpop(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let call = MultiPop::parse(args.from(1))?;
     for key in call.keys.iter() {
-        if locked.look_zset(key)?.is_none() {
+        if locked.look_as::<ZSet>(key)?.is_none() {
             continue;
         }
         let begin = |reply: &mut Reply| {

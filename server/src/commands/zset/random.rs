@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use larder_protocol::{Args, Reply, parse_i64};
 use larder_storage::rng::Rng;
-use larder_storage::types::zset::ZSetRef;
+use larder_storage::types::zset::{ZSet, ZSetRef};
 
 use super::super::command::*;
 use super::super::parse::is;
@@ -38,7 +38,7 @@ fn zrandmember(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Ou
     // A generator of its own, seeded by the shard's, as that cannot be borrowed beside the set.
     let seed = locked.shards().of(hash).shard.rng.next_u64();
     let mut rng = Rng::seeded(seed);
-    let Some(zset) = locked.read_zset(args.at(1))? else {
+    let Some(zset) = locked.read_as::<ZSet>(args.at(1))? else {
         match draw {
             Draw::One => reply.null(),
             Draw::Many { .. } => reply.array(0),

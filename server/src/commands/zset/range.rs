@@ -216,7 +216,7 @@ fn zrevrangebylex(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) ->
 
 fn answer(locked: &mut Locked<'_>, args: Args<'_>, given: Option<(By, bool)>, reply: &mut Reply) -> Outcome {
     let query = Query::parse(args.from(2), given, true)?;
-    let Some(zset) = locked.read_zset(args.at(1))? else {
+    let Some(zset) = locked.read_as::<ZSet>(args.at(1))? else {
         reply.array(0);
         return Ok(());
     };
@@ -234,7 +234,7 @@ fn answer(locked: &mut Locked<'_>, args: Args<'_>, given: Option<(By, bool)>, re
 fn zrangestore(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let query = Query::parse(args.from(3), None, false)?;
     let env = locked.env();
-    let part = match locked.read_zset(args.at(2))? {
+    let part = match locked.read_as::<ZSet>(args.at(2))? {
         Some(zset) => {
             let ranks = query.ranks(zset);
             ZSet::from_sorted(env, zset.range(ranks.start, ranks.end))?
@@ -254,7 +254,7 @@ fn zlexcount(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outc
 
 fn count(locked: &mut Locked<'_>, args: Args<'_>, by: By, reply: &mut Reply) -> Outcome {
     let ends = Ends::parse(by, args.at(2), args.at(3))?;
-    let zset = locked.read_zset(args.at(1))?;
+    let zset = locked.read_as::<ZSet>(args.at(1))?;
     reply.int(zset.map_or(0, |zset| ends.ranks(zset, false).len()) as i64);
     Ok(())
 }
@@ -274,7 +274,7 @@ fn zremrangebylex(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) ->
 fn remove(locked: &mut Locked<'_>, args: Args<'_>, by: By, event: &'static str, reply: &mut Reply) -> Outcome {
     let ends = Ends::parse(by, args.at(2), args.at(3))?;
     let key = args.at(1);
-    let removal = locked.update_zset(key, false, |zset, env| {
+    let removal = locked.update_as::<ZSet, _>(key, false, |zset, env| {
         let ranks = ends.ranks(zset.as_ref(), false);
         zset.remove_rank_range(*env, ranks.start, ranks.end, |_, _| {});
         Removal::new(zset, ranks.len())

@@ -1,7 +1,7 @@
 //! ZSCAN: a pass over a sorted set in steps.
 
 use larder_protocol::{Args, Reply};
-use larder_storage::types::zset::ZSetRef;
+use larder_storage::types::zset::{ZSet, ZSetRef};
 
 use super::super::command::*;
 use super::super::scan::{ScanOptions, parse_cursor};
@@ -27,7 +27,7 @@ const STEPS_PER_MEMBER: usize = 10;
 
 fn zscan(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let mut cursor = parse_cursor(args.at(2))?;
-    let Some(zset) = locked.read_zset(args.at(1))? else {
+    let Some(zset) = locked.read_as::<ZSet>(args.at(1))? else {
         reply.array(2);
         reply.bulk(b"0");
         reply.array(0);

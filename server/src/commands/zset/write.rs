@@ -161,8 +161,8 @@ fn add(locked: &mut Locked<'_>, args: Args<'_>, options: AddOptions, reply: &mut
     let scores = pairs.iter().step_by(2).map(float).collect::<Result<SmallVec<[f64; 8]>, _>>()?;
     let key = args.at(1);
     let mut added = Added::default();
-    let outcome =
-        locked.update_zset(key, !options.xx, |zset, env| options.apply(zset, *env, &scores, pairs, &mut added))?;
+    let outcome = locked
+        .update_as::<ZSet, _>(key, !options.xx, |zset, env| options.apply(zset, *env, &scores, pairs, &mut added))?;
     let changes = added.new + added.updated;
     if changes > 0 {
         locked.changed(Class::ZSET, if options.incr { "zincr" } else { "zadd" }, key);
@@ -179,7 +179,7 @@ fn add(locked: &mut Locked<'_>, args: Args<'_>, options: AddOptions, reply: &mut
 
 fn zrem(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let key = args.at(1);
-    let removal = locked.update_zset(key, false, |zset, env| {
+    let removal = locked.update_as::<ZSet, _>(key, false, |zset, env| {
         let members = args.iter().skip(2);
         let count = members.filter(|member| zset.remove(*env, member).is_some()).count();
         Removal::new(zset, count)

@@ -16,7 +16,9 @@
 
 use std::cmp::Ordering;
 
-use crate::types::Env;
+pub use super::Full;
+use crate::types::{Collection, Env, Limits};
+use crate::value::{Kind, Object, Value};
 use packed::Packed;
 pub use tree::Tree;
 
@@ -62,19 +64,6 @@ pub enum Inserted {
     /// Nothing changed: the score is equal (0.0 and -0.0 are), or the caller decided against.
     Same,
 }
-
-/// The set has no place for another record: 2^21 pages of 16 KiB are full, or the system has no memory. Nothing was
-/// changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-impl std::fmt::Display for Full {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a sorted set has no place for another member")
-    }
-}
-
-impl std::error::Error for Full {}
 
 impl Default for ZSet {
     fn default() -> Self {
@@ -126,7 +115,7 @@ impl ZSet {
     /// length of the longest; what Redis does with the arguments of one ZADD, counting repeated members too. An
     /// existing set is told a length of 0, for Redis looks only at the number there.
     pub fn expect(&mut self, env: Env, elements: usize, member_len: usize) -> Result<(), Full> {
-        if elements > env.zset_max_packed_entries || member_len > env.zset_max_packed_value {
+        if elements > env.limits.zset_max_packed_entries || member_len > env.limits.zset_max_packed_value {
             self.unpack(env)?;
         }
         Ok(())
@@ -171,8 +160,8 @@ impl ZSet {
     /// Becomes a tree if a new member of this length is too much for the packed form.
     fn make_fit(&mut self, env: Env, member_len: usize) -> Result<(), Full> {
         if let Self::Packed(bytes) = self
-            && (Packed(bytes).len() >= env.zset_max_packed_entries
-                || member_len > env.zset_max_packed_value
+            && (Packed(bytes).len() >= env.limits.zset_max_packed_entries
+                || member_len > env.limits.zset_max_packed_value
                 || bytes.len() + member_len > PACKED_MAX_BYTES)
         {
             self.unpack(env)?;
@@ -223,9 +212,36 @@ impl ZSet {
         }
     }
 
-    /// The name that OBJECT ENCODING answers.
-    pub fn encoding(&self) -> &'static str {
-        self.as_ref().encoding()
+    /// The bytes of the packed form.
+    #[inline]
+    pub(crate) fn packed(&self) -> Option<&[u8]> {
+        match self {
+            Self::Packed(bytes) => Some(bytes),
+            Self::Tree(_) => None,
+        }
+    }
+
+    pub(crate) fn into_packed(self) -> Vec<u8> {
+        match self {
+            Self::Packed(bytes) => bytes,
+            Self::Tree(_) => Vec::new(),
+        }
+    }
+
+    /// A copy, in the same form however few elements are left.
+    pub(crate) fn duplicate(&self, env: Env<'_>) -> Result<Self, Full> {
+        match self {
+            Self::Packed(bytes) => Ok(Self::Packed(bytes.clone())),
+            Self::Tree(tree) => {
+                let env = Env { limits: Limits { zset_max_packed_entries: 0, ..env.limits }, ..env };
+                Self::from_sorted(env, tree.range(0, tree.len()))
+            }
+        }
+    }
+
+    /// Elements, each of which may cost something to free.
+    pub(crate) fn weight(&self) -> usize {
+        self.as_ref().len()
     }
 
     /// Frees up to about `chunks` chunks or pages (16 KiB to 48 KiB) of each kind; true when nothing is left. For
@@ -263,6 +279,35 @@ impl ZSet {
         if let Self::Tree(tree) = self {
             tree.validate_hashes(env);
         }
+    }
+}
+
+impl Collection for ZSet {
+    const KIND: Kind = Kind::ZSet;
+    type Ref<'a> = ZSetRef<'a>;
+
+    fn empty(_: &Env<'_>) -> Self {
+        Self::new()
+    }
+
+    #[inline]
+    fn of(value: Value<'_>) -> Option<ZSetRef<'_>> {
+        match value {
+            Value::ZSet(zset) => Some(zset),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn of_mut(object: &mut Object) -> Option<&mut Self> {
+        match object {
+            Object::ZSet(zset) => Some(zset),
+            _ => None,
+        }
+    }
+
+    fn into_object(self) -> Object {
+        Object::ZSet(self)
     }
 }
 

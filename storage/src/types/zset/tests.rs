@@ -265,8 +265,7 @@ fn with_env(max_packed_entries: usize, test: impl FnOnce(Env)) {
     test(Env {
         hasher: Hasher::seeded(1),
         regions: &regions,
-        zset_max_packed_entries: max_packed_entries,
-        zset_max_packed_value: 64,
+        limits: Limits { zset_max_packed_entries: max_packed_entries, ..Limits::default() },
     });
     assert_eq!(regions.used_bytes(), 0, "all pages came back");
 }
@@ -301,7 +300,7 @@ proptest! {
                 checked.step(env, step);
                 most = most.max(checked.model.len());
                 if most > entries {
-                    assert_eq!(checked.subject.encoding(), "skiplist");
+                    assert_eq!(checked.subject.as_ref().encoding(), "skiplist");
                 }
             }
             checked.check_content();
@@ -467,23 +466,23 @@ fn limits_decide_the_form_as_in_redis() {
             set.insert(env, name.as_bytes(), 1.0).unwrap();
         }
         set.insert(env, b"c", 2.0).unwrap();
-        assert_eq!(set.encoding(), "listpack");
+        assert_eq!(set.as_ref().encoding(), "listpack");
         set.insert(env, b"d", 1.0).unwrap();
-        assert_eq!(set.encoding(), "skiplist");
+        assert_eq!(set.as_ref().encoding(), "skiplist");
         set.remove(env, b"d");
-        assert_eq!(set.encoding(), "skiplist");
+        assert_eq!(set.as_ref().encoding(), "skiplist");
 
         let mut set = ZSet::new();
         set.insert(env, &[b'x'; 64], 1.0).unwrap();
-        assert_eq!(set.encoding(), "listpack");
+        assert_eq!(set.as_ref().encoding(), "listpack");
         set.insert(env, &[b'x'; 65], 1.0).unwrap();
-        assert_eq!(set.encoding(), "skiplist");
+        assert_eq!(set.as_ref().encoding(), "skiplist");
 
         let mut set = ZSet::new();
         set.expect(env, 3, 64).unwrap();
-        assert_eq!(set.encoding(), "listpack");
+        assert_eq!(set.as_ref().encoding(), "listpack");
         set.expect(env, 4, 0).unwrap();
-        assert_eq!(set.encoding(), "skiplist");
+        assert_eq!(set.as_ref().encoding(), "skiplist");
     });
 }
 
