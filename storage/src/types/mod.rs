@@ -6,6 +6,7 @@ use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::value::{Kind, Object, Value};
 
+pub mod pack;
 pub mod zset;
 
 /// A type of collection, for whoever looks it up or changes it by its type. A type has more beside this, of the same

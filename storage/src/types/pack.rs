@@ -1,0 +1,628 @@
+//! A packed sequence of strings: one byte string that small collections, and the chunks of large ones, are made of.
+//!
+//! Layout: number of elements (u16, little endian; 65535 means that they must be counted), then the elements as in
+//! Redis's listpack, so that DUMP and RESTORE take them as they are. An element is
+//!
+//! ```text
+//! 0xxxxxxx                          an integer, 0 to 127
+//! 10llllll bytes                    a string of up to 63 bytes
+//! 110xxxxx x                        an integer of 13 bits, signed
+//! 1110llll l bytes                  a string of up to 4095 bytes
+//! 11110000 llll bytes               a longer string; the length is a u32, little endian
+//! 11110001 .. 11110100, integer     an integer of 16, 24, 32, 64 bits, little endian
+//! ```
+//!
+//! and behind that the number of bytes so far, in groups of 7 bits, the highest first, all but the first with the top
+//! bit set: it is read from the right, so that a sequence can be walked from its end.
+//!
+//! The empty byte string is the empty sequence, too. A string that spells an integer in canonical form is stored as
+//! one. Places are byte offsets from the beginning. Walking costs a step per element; limits keep that short.
+
+use crate::value::canonical_i64;
+
+/// Bytes of the count in front.
+const HEADER: usize = 2;
+/// A count from here on is not known.
+const UNKNOWN: u16 = u16::MAX;
+/// Smaller strings keep their allocation: they stand in a key's entry, and the `Vec` is there for the change only.
+const SHRINK_FROM: usize = 4096;
+
+/// An element as it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element<'a> {
+    /// A string that is an integer in canonical form.
+    Int(i64),
+    /// Any other string.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Element<'a> {
+    /// The element that stores a string.
+    #[inline]
+    pub fn of(bytes: &'a [u8]) -> Self {
+        // No integer has more digits, and most strings are told by their first byte.
+        match bytes.first() {
+            Some(b'0'..=b'9' | b'-') if bytes.len() <= 20 => canonical_i64(bytes).map_or(Self::Bytes(bytes), Self::Int),
+            _ => Self::Bytes(bytes),
+        }
+    }
+
+    /// The string; an integer is printed into `buffer`.
+    #[inline]
+    pub fn text<'b>(self, buffer: &'b mut itoa::Buffer) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Int(number) => buffer.format(number).as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The string's length in bytes.
+    pub fn text_len(self) -> usize {
+        self.text(&mut itoa::Buffer::new()).len()
+    }
+
+    /// Bytes that it takes in a sequence.
+    #[inline]
+    pub fn size(self) -> usize {
+        let size = match self {
+            Self::Int(number) => int_size(number),
+            Self::Bytes(bytes) => bytes.len() + head_size(bytes.len()),
+        };
+        size + back_size(size)
+    }
+}
+
+/// Bytes before a string.
+fn head_size(len: usize) -> usize {
+    match len {
+        0..64 => 1,
+        64..4096 => 2,
+        _ => 5,
+    }
+}
+
+/// Bytes of an integer with its head.
+fn int_size(number: i64) -> usize {
+    match number {
+        0..=127 => 1,
+        -4096..=4095 => 2,
+        -0x8000..=0x7fff => 3,
+        -0x80_0000..=0x7f_ffff => 4,
+        -0x8000_0000..=0x7fff_ffff => 5,
+        _ => 9,
+    }
+}
+
+/// Bytes that tell how long an element of `size` bytes is; at 16383 and the like one more than would do, as in Redis.
+fn back_size(size: usize) -> usize {
+    match size {
+        0..128 => 1,
+        128..16_383 => 2,
+        16_383..2_097_151 => 3,
+        2_097_151..268_435_455 => 4,
+        _ => 5,
+    }
+}
+
+/// A sequence, for reading.
+#[derive(Clone, Copy)]
+pub struct Pack<'a>(pub &'a [u8]);
+
+impl<'a> Pack<'a> {
+    /// The number of elements.
+    #[inline]
+    pub fn len(self) -> usize {
+        match self.0.first_chunk::<HEADER>().map(|count| u16::from_le_bytes(*count)) {
+            None => 0,
+            Some(UNKNOWN) => self.iter().count(),
+            Some(count) => count as usize,
+        }
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(self) -> bool {
+        self.0.len() <= HEADER
+    }
+
+    /// The elements as Redis's listpack has them, without its head and end.
+    pub fn body(self) -> &'a [u8] {
+        self.0.get(HEADER..).unwrap_or_default()
+    }
+
+    /// Where the first element stands, or would.
+    pub fn start(self) -> usize {
+        HEADER
+    }
+
+    /// The elements, from either end.
+    #[inline]
+    pub fn iter(self) -> Iter<'a> {
+        Iter { bytes: self.0, at: HEADER, end: self.0.len().max(HEADER) }
+    }
+
+    /// The elements from a place on.
+    #[inline]
+    pub fn iter_from(self, at: usize) -> Iter<'a> {
+        Iter { at, ..self.iter() }
+    }
+
+    /// The element at a place, and the place after it; `None` at the end.
+    #[inline]
+    pub fn get(self, at: usize) -> Option<(Element<'a>, usize)> {
+        if at >= self.0.len() {
+            return None;
+        }
+        let (element, size) = read(&self.0[at..]);
+        Some((element, at + size + back_size(size)))
+    }
+
+    /// The place of the element before a place; `None` at the beginning.
+    #[inline]
+    pub fn before(self, at: usize) -> Option<usize> {
+        (at > HEADER).then(|| at - size_before(&self.0[..at]))
+    }
+
+    /// The place of the element of this number, found from the nearer end.
+    pub fn place(self, number: usize) -> Option<usize> {
+        let len = self.len();
+        if number >= len {
+            return None;
+        }
+        if number <= len / 2 {
+            return (0..number).try_fold(HEADER, |at, _| Some(self.get(at)?.1));
+        }
+        (number..len).try_fold(self.0.len(), |at, _| self.before(at))
+    }
+
+    /// The place of the first element equal to `wanted` from a place on, looking at each `step`-th.
+    #[inline]
+    pub fn find(self, wanted: Element<'_>, from: usize, step: usize) -> Option<usize> {
+        let mut at = from;
+        loop {
+            let (element, mut next) = self.get(at)?;
+            if element == wanted {
+                return Some(at);
+            }
+            for _ in 1..step {
+                next = self.get(next)?.1;
+            }
+            at = next;
+        }
+    }
+
+    /// Checks bytes of unknown origin as the body of a listpack; the number of its elements if they are well-formed.
+    pub fn check(body: &[u8]) -> Option<usize> {
+        let (mut at, mut count) = (0, 0);
+        while at < body.len() {
+            let size = checked_size(&body[at..])?;
+            let end = at.checked_add(size)?.checked_add(back_size(size))?;
+            if end > body.len() || size_before(&body[..end]) != end - at {
+                return None;
+            }
+            (at, count) = (end, count + 1);
+        }
+        Some(count)
+    }
+
+    /// Checks every invariant; panics with what is wrong. For tests.
+    pub fn validate(self) {
+        let count = Pack::check(self.body());
+        assert!(count.is_some(), "elements are well-formed");
+        assert_eq!(count, Some(self.len()), "elements are counted");
+        for element in self.iter() {
+            if let Element::Bytes(bytes) = element {
+                assert_eq!(canonical_i64(bytes), None, "an integer is stored as one");
+            }
+        }
+    }
+}
+
+/// The sequence whose elements are the well-formed body of a listpack; `count` of them.
+pub fn from_body(body: &[u8], count: usize) -> Vec<u8> {
+    if body.is_empty() {
+        return Vec::new();
+    }
+    let mut bytes = Vec::with_capacity(HEADER + body.len());
+    bytes.extend_from_slice(&saturated(count).to_le_bytes());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// The first element of `bytes`, and its size without the length behind it.
+#[inline]
+fn read(bytes: &[u8]) -> (Element<'_>, usize) {
+    let first = bytes[0];
+    match first {
+        0..0x80 => (Element::Int(first as i64), 1),
+        0x80..0xc0 => {
+            let end = 1 + (first & 0x3f) as usize;
+            (Element::Bytes(&bytes[1..end]), end)
+        }
+        _ => read_long(bytes),
+    }
+}
+
+fn read_long(bytes: &[u8]) -> (Element<'_>, usize) {
+    let first = bytes[0];
+    if first < 0xe0 {
+        // 13 bits: shifted up to the top and back, which repeats the sign.
+        let bits = u16::from_be_bytes([first, bytes[1]]) << 3;
+        return (Element::Int((bits as i16 >> 3) as i64), 2);
+    }
+    if first < 0xf0 {
+        let end = 2 + (u16::from_be_bytes([first, bytes[1]]) & 0xfff) as usize;
+        return (Element::Bytes(&bytes[2..end]), end);
+    }
+    if first == 0xf0 {
+        let end = 5 + u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize;
+        return (Element::Bytes(&bytes[5..end]), end);
+    }
+    let width = int_width(first);
+    let mut word = [0; 8];
+    word[8 - width..].copy_from_slice(&bytes[1..1 + width]);
+    (Element::Int(i64::from_le_bytes(word) >> (64 - 8 * width)), 1 + width)
+}
+
+/// Bytes of the integer behind a head from 0xf1 to 0xf4.
+fn int_width(head: u8) -> usize {
+    match head {
+        0xf1 => 2,
+        0xf2 => 3,
+        0xf3 => 4,
+        _ => 8,
+    }
+}
+
+/// The size of the first element without the length behind it, if it is one and stands there whole.
+fn checked_size(bytes: &[u8]) -> Option<usize> {
+    let size = match *bytes.first()? {
+        0..0x80 => 1,
+        head @ 0x80..0xc0 => 1 + (head & 0x3f) as usize,
+        0xc0..0xe0 => 2,
+        head @ 0xe0..0xf0 => 2 + (u16::from_be_bytes([head, *bytes.get(1)?]) & 0xfff) as usize,
+        0xf0 => {
+            let len: [u8; 4] = bytes.get(1..5)?.try_into().ok()?;
+            5usize.checked_add(u32::from_le_bytes(len) as usize)?
+        }
+        head @ 0xf1..=0xf4 => 1 + int_width(head),
+        _ => return None,
+    };
+    (size <= bytes.len()).then_some(size)
+}
+
+/// The size of the last element of `bytes` with the length behind it.
+#[inline]
+fn size_before(bytes: &[u8]) -> usize {
+    let (mut size, mut shift) = (0, 0);
+    for &byte in bytes.iter().rev().take(5) {
+        size |= ((byte & 0x7f) as usize) << shift;
+        if byte < 0x80 {
+            break;
+        }
+        shift += 7;
+    }
+    size + back_size(size)
+}
+
+/// Elements in order; see [`Pack::iter`].
+#[derive(Clone, Copy)]
+pub struct Iter<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    end: usize,
+}
+
+impl Iter<'_> {
+    /// The place of the next element from the front.
+    pub fn place(&self) -> usize {
+        self.at
+    }
+
+    /// The place behind the next element from the back.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Element<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Element<'a>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let (element, size) = read(&self.bytes[self.at..]);
+        self.at += size + back_size(size);
+        Some(element)
+    }
+}
+
+impl DoubleEndedIterator for Iter<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end {
+            return None;
+        }
+        self.end -= size_before(&self.bytes[..self.end]);
+        Some(read(&self.bytes[self.end..]).0)
+    }
+}
+
+/// Adds an element at the end.
+#[inline]
+pub fn push_back(bytes: &mut Vec<u8>, element: Element<'_>) {
+    begin(bytes);
+    write(bytes, element);
+    count_changed(bytes, 1);
+}
+
+/// Adds an element in front.
+pub fn push_front(bytes: &mut Vec<u8>, element: Element<'_>) {
+    insert(bytes, HEADER, element);
+}
+
+/// Adds an element at a place.
+pub fn insert(bytes: &mut Vec<u8>, at: usize, element: Element<'_>) {
+    begin(bytes);
+    put(bytes, at..at, element);
+    count_changed(bytes, 1);
+}
+
+/// Puts another element in the place of one.
+pub fn replace(bytes: &mut Vec<u8>, at: usize, element: Element<'_>) {
+    if let Some((_, end)) = Pack(bytes).get(at) {
+        put(bytes, at..end, element);
+    }
+}
+
+/// Takes up to `count` elements out, from the one at a place on; how many there were. The string is empty when nothing
+/// is left.
+pub fn remove(bytes: &mut Vec<u8>, at: usize, count: usize) -> usize {
+    let (mut end, mut removed) = (at, 0);
+    while removed < count
+        && let Some((_, next)) = Pack(bytes).get(end)
+    {
+        (end, removed) = (next, removed + 1);
+    }
+    if removed == 0 {
+        return 0;
+    }
+    bytes.drain(at..end);
+    if bytes.len() <= HEADER {
+        *bytes = Vec::new();
+    } else {
+        count_changed(bytes, -(removed as isize));
+        shrink(bytes);
+    }
+    removed
+}
+
+/// Gives memory back that removals have left unused.
+fn shrink(bytes: &mut Vec<u8>) {
+    if bytes.capacity() > SHRINK_FROM && bytes.len() < bytes.capacity() / 2 {
+        bytes.shrink_to(bytes.len() + bytes.len() / 8);
+    }
+}
+
+fn begin(bytes: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        bytes.extend_from_slice(&[0; HEADER]);
+    }
+}
+
+fn saturated(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(UNKNOWN)
+}
+
+fn count_changed(bytes: &mut [u8], change: isize) {
+    let known = u16::from_le_bytes([bytes[0], bytes[1]]);
+    let count = if known == UNKNOWN {
+        // Once there are few enough they are counted again.
+        if change > 0 { usize::from(UNKNOWN) } else { Pack(bytes).iter().count() }
+    } else {
+        (known as usize).saturating_add_signed(change)
+    };
+    bytes[..HEADER].copy_from_slice(&saturated(count).to_le_bytes());
+}
+
+/// Puts an element in the place of a range.
+fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>) {
+    let (size, old_len) = (element.size(), bytes.len());
+    let tail = old_len - range.end;
+    if size >= range.len() {
+        bytes.resize(old_len + size - range.len(), 0);
+        bytes.copy_within(range.end..old_len, range.start + size);
+    } else {
+        bytes.copy_within(range.end.., range.start + size);
+        bytes.truncate(range.start + size + tail);
+    }
+    fill(&mut bytes[range.start..range.start + size], element);
+}
+
+/// Appends an element.
+#[inline]
+fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
+    let at = bytes.len();
+    bytes.resize(at + element.size(), 0);
+    fill(&mut bytes[at..], element);
+}
+
+/// Writes an element over `place`, which is as long as it is.
+#[inline]
+fn fill(place: &mut [u8], element: Element<'_>) {
+    let size = match element {
+        Element::Bytes(bytes) => {
+            let head = head_size(bytes.len());
+            match head {
+                1 => place[0] = 0x80 | bytes.len() as u8,
+                2 => place[..2].copy_from_slice(&(0xe000 | bytes.len() as u16).to_be_bytes()),
+                _ => {
+                    place[0] = 0xf0;
+                    place[1..5].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+                }
+            }
+            place[head..head + bytes.len()].copy_from_slice(bytes);
+            head + bytes.len()
+        }
+        Element::Int(number) => fill_int(place, number),
+    };
+    fill_back(&mut place[size..], size);
+}
+
+fn fill_int(place: &mut [u8], number: i64) -> usize {
+    let size = int_size(number);
+    match size {
+        1 => place[0] = number as u8,
+        2 => place[..2].copy_from_slice(&(0xc000 | number as u16 & 0x1fff).to_be_bytes()),
+        _ => {
+            place[0] = match size {
+                3 => 0xf1,
+                4 => 0xf2,
+                5 => 0xf3,
+                _ => 0xf4,
+            };
+            place[1..size].copy_from_slice(&number.to_le_bytes()[..size - 1]);
+        }
+    }
+    size
+}
+
+fn fill_back(place: &mut [u8], size: usize) {
+    let groups = place.len();
+    for (number, byte) in place.iter_mut().enumerate() {
+        let bits = (size >> (7 * (groups - 1 - number)) & 0x7f) as u8;
+        *byte = if number == 0 { bits } else { bits | 0x80 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(bytes: &[u8]) -> Vec<Vec<u8>> {
+        Pack(bytes).iter().map(|element| element.text(&mut itoa::Buffer::new()).to_vec()).collect()
+    }
+
+    #[test]
+    fn elements_are_those_of_a_listpack() {
+        let cases: &[(&[u8], &[u8])] = &[
+            (b"", &[0x80, 1]),
+            (b"a", &[0x81, b'a', 2]),
+            (b"0", &[0, 1]),
+            (b"127", &[127, 1]),
+            (b"128", &[0xc0, 128, 2]),
+            (b"-1", &[0xdf, 0xff, 2]),
+            (b"-4096", &[0xd0, 0, 2]),
+            (b"4096", &[0xf1, 0, 0x10, 3]),
+            (b"-32769", &[0xf2, 0xff, 0x7f, 0xff, 4]),
+            (b"2147483647", &[0xf3, 0xff, 0xff, 0xff, 0x7f, 5]),
+            (b"-9223372036854775808", &[0xf4, 0, 0, 0, 0, 0, 0, 0, 0x80, 9]),
+        ];
+        for (text, expected) in cases {
+            let mut bytes = Vec::new();
+            push_back(&mut bytes, Element::of(text));
+            assert_eq!(Pack(&bytes).body(), *expected, "{}", text.escape_ascii());
+            assert_eq!(texts(&bytes), [*text]);
+        }
+        for len in [63, 64, 126, 127, 4095, 4096, 16_377, 16_378, 16_383, 70_000, 2_097_150] {
+            let text = vec![b'x'; len];
+            let mut bytes = Vec::new();
+            push_back(&mut bytes, Element::of(&text));
+            push_back(&mut bytes, Element::of(b"end"));
+            Pack(&bytes).validate();
+            assert_eq!(bytes.len(), HEADER + Element::of(&text).size() + 5, "{len}");
+            assert_eq!(texts(&bytes), [&text[..], b"end"], "{len}");
+            assert_eq!(Pack(&bytes).iter().next_back(), Some(Element::Bytes(b"end")));
+        }
+    }
+
+    #[test]
+    fn more_elements_than_the_count_can_tell_are_counted() {
+        let mut bytes = Vec::new();
+        (0..70_000).for_each(|number| push_back(&mut bytes, Element::Int(number % 100)));
+        assert_eq!(Pack(&bytes).len(), 70_000);
+        assert_eq!(remove(&mut bytes, HEADER, 10_000), 10_000);
+        assert_eq!(Pack(&bytes).len(), 60_000);
+        Pack(&bytes).validate();
+        assert_eq!(remove(&mut bytes, HEADER, usize::MAX), 60_000);
+        assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn malformed_bodies_are_refused() {
+        let mut bytes = Vec::new();
+        for text in ["a", "100000", "bcd"] {
+            push_back(&mut bytes, Element::of(text.as_bytes()));
+        }
+        let body = Pack(&bytes).body();
+        assert_eq!(Pack::check(body), Some(3));
+        for len in 1..body.len() {
+            let whole = [3, 8].contains(&len);
+            assert_eq!(Pack::check(&body[..len]).is_some(), whole, "{len}");
+        }
+        for bad in [&[0xff, 1][..], &[0xf5, 1], &[0xf0, 0xff, 0xff, 0xff, 0xff, 5], &[0x81, b'a', 3], &[0x85, b'a', 2]]
+        {
+            assert_eq!(Pack::check(bad), None, "{bad:?}");
+        }
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            any::<i64>().prop_map(|number| number.to_string().into_bytes()),
+            any::<i16>().prop_map(|number| number.to_string().into_bytes()),
+            proptest::collection::vec(any::<u8>(), 0..100),
+            (0usize..9000).prop_map(|len| vec![b'y'; len]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_vec(steps in proptest::collection::vec((0..5, any::<proptest::sample::Index>(), text()), 1..60)) {
+            let (mut bytes, mut model) = (Vec::new(), Vec::<Vec<u8>>::new());
+            for (what, index, text) in steps {
+                let number = index.index(model.len() + 1);
+                let at = Pack(&bytes).place(number).unwrap_or(bytes.len().max(HEADER));
+                match what {
+                    0 => {
+                        push_front(&mut bytes, Element::of(&text));
+                        model.insert(0, text);
+                    }
+                    1 => {
+                        insert(&mut bytes, at, Element::of(&text));
+                        model.insert(number, text);
+                    }
+                    2 if number < model.len() => {
+                        replace(&mut bytes, at, Element::of(&text));
+                        model[number] = text;
+                    }
+                    3 => {
+                        let count = text.len() % 3;
+                        let end = (number + count).min(model.len());
+                        prop_assert_eq!(remove(&mut bytes, at, count), end - number);
+                        model.drain(number..end);
+                    }
+                    _ => {
+                        push_back(&mut bytes, Element::of(&text));
+                        model.push(text);
+                    }
+                }
+                Pack(&bytes).validate();
+                prop_assert_eq!(&texts(&bytes), &model);
+                let mut reversed: Vec<_> = Pack(&bytes).iter().rev().map(|e| e.text(&mut itoa::Buffer::new()).to_vec()).collect();
+                reversed.reverse();
+                prop_assert_eq!(&reversed, &model);
+                if let Some(wanted) = model.last() {
+                    let first = model.iter().position(|text| text == wanted).unwrap();
+                    prop_assert_eq!(Pack(&bytes).find(Element::of(wanted), HEADER, 1), Pack(&bytes).place(first));
+                }
+                prop_assert_eq!(&texts(&from_body(Pack(&bytes).body(), model.len())), &model);
+            }
+        }
+    }
+}
