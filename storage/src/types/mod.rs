@@ -6,6 +6,8 @@ use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::value::{Kind, Object, Value};
 
+mod arena;
+pub mod dict;
 pub mod pack;
 pub mod zset;
 
