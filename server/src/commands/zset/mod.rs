@@ -23,6 +23,7 @@ use crate::config::KeyspaceEvents as Class;
 use crate::error::Outcome;
 use crate::locked::Locked;
 
+mod blocking;
 mod combine;
 mod lookup;
 mod pop;
@@ -62,6 +63,9 @@ pub(super) const COMMANDS: &[Command] = &[
     pop::ZPOPMIN,
     pop::ZPOPMAX,
     pop::ZMPOP,
+    blocking::BZPOPMIN,
+    blocking::BZPOPMAX,
+    blocking::BZMPOP,
     random::ZRANDMEMBER,
     scan::ZSCAN,
 ];
@@ -73,6 +77,8 @@ enum Layout {
     Members,
     /// Member, score, member, score.
     Flat,
+    /// As `Flat`, in an array that has begun already.
+    Plain,
     /// An array of two for each.
     Pairs,
 }
@@ -90,7 +96,11 @@ impl Layout {
     /// Announces so many elements.
     #[inline]
     fn begin(self, reply: &mut Reply, elements: usize) {
-        reply.array(if self == Self::Flat { elements * 2 } else { elements });
+        match self {
+            Self::Plain => {}
+            Self::Flat => reply.array(elements * 2),
+            Self::Members | Self::Pairs => reply.array(elements),
+        }
     }
 
     #[inline]
