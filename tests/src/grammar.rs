@@ -111,7 +111,7 @@ const TEMPLATES: &[&str] = &[
     "PUBLISH <key> <value>",
     "ECHO <value>",
     "<garbage> <key> <integer>",
-    "[GET|SET|SADD|SPOP|SDIFF|ZADD|ZRANGE|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
+    "[GET|SET|SADD|SMOVE|ZADD|ZRANGE|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
 ];
 
 /// Commands of which the outcome depends on the time or on chance: for one engine whose clock a test moves.
@@ -151,7 +151,7 @@ const TIMED: &[&str] = &[
 
 const KEYS: &[&str] = &["a", "b", "c", "d", "z1", "z2", "big", "", "key:\0\r\n", "a"];
 const SORTED_SETS: &[&str] = &["z1", "z2", "z1", "z2", "big", "a", "b", "missing"];
-const SETS: &[&str] = &["s1", "s2", "s1", "s2", "many", "ints", "a", "b", "missing"];
+const SETS: &[&str] = &["s1", "s2", "s1", "s2", "many", "ints", "a", "b", "s3"];
 const ELEMENTS: &[&str] = &[
     "1",
     "2",
