@@ -153,6 +153,7 @@ texts! {
     LIMIT_WITHOUT_BOUNDS = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
     SCORES_WITH_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
     WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
+    TOO_MANY_KEYS = "ERR Number of keys can't be greater than number of args";
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
     COUNT_NOT_POSITIVE = "ERR count should be greater than 0";

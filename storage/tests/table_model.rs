@@ -141,6 +141,7 @@ impl Both {
                 Value::Int(number) => Model::Int(number),
                 Value::Str { bytes, .. } => Model::Str(bytes.to_vec()),
                 Value::Big(string) => Model::Str(string.shared().to_vec()),
+                Value::Set(_) => panic!("no set was stored"),
                 Value::ZSet(zset) => Model::ZSet(
                     zset.range(0, zset.len()).map(|(member, score)| (member.to_vec(), score as i64)).collect(),
                 ),

@@ -1,7 +1,8 @@
 //! A grammar of random commands over few keys, with arguments that make trouble.
 //!
 //! Every command is deterministic: no relative expiry, no random member, no time, so that two servers given the same
-//! commands must give the same replies. `~` marks those whose elements may come in any order.
+//! commands must give the same replies. `~` marks those whose elements may come in any order, `%` those that
+//! answer an encoding.
 
 use crate::both::Compare;
 use crate::random::Random;
@@ -31,7 +32,7 @@ const TEMPLATES: &[&str] = &[
     "[DEL|UNLINK] <key> [<key>|]",
     "[EXISTS|TOUCH] <key> <key>",
     "TYPE <key>",
-    "OBJECT ENCODING <key>",
+    "% OBJECT ENCODING [<key>|<key>|<set>]",
     "[RENAME|RENAMENX] <key> <key>",
     "COPY <key> <key> [REPLACE|DB 1|DB 1 REPLACE|]",
     "MOVE <key> [0|1|2]",
@@ -39,7 +40,7 @@ const TEMPLATES: &[&str] = &[
     "SWAPDB 0 1",
     "DBSIZE",
     "~ KEYS <pattern>",
-    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE zset|]",
+    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE set|TYPE zset|]",
     "PEXPIREAT <key> <when> [NX|XX|GT|LT||]",
     "EXPIREAT <key> <second> [NX|XX|GT|LT||]",
     "[EXPIRE|PEXPIRE] <key> [-1|0|-9223372036854775808|x]",
@@ -78,6 +79,29 @@ const TEMPLATES: &[&str] = &[
     "ZDIFFSTORE <key> 2 <zset> <zset>",
     "ZINTERCARD 2 <zset> <zset> [LIMIT <count>|]",
     "~ ZSCAN <key> 0 COUNT 100000",
+    "SADD <set> <element> [<element> <element>|<element>|]",
+    "SADD <set> <element> <element> <element> <element> <element> <element> <element>",
+    "SADD many <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>",
+    "SADD ints <number> <number> <number> <number> <number> <number>",
+    "SREM <set> <element> [<element>|]",
+    "SREM [many|ints] <wide> <number> <wide> <number>",
+    "SCARD <set>",
+    "SISMEMBER <set> <element>",
+    "SMISMEMBER <set> <element> <number> <wide>",
+    "SMISMEMBER [many|ints] <wide> <number> <element>",
+    "~ SMEMBERS <set>",
+    "SMOVE <set> <set> <element>",
+    "SMOVE [many|ints] <set> [<wide>|<number>]",
+    "~ [SUNION|SINTER|SDIFF] <set> <set> [<set>|<set> <set>|]",
+    "[SUNIONSTORE|SINTERSTORE|SDIFFSTORE] <key> <set> [<set>|<set> <set>|]",
+    "SINTERCARD 2 <set> <set> [LIMIT <count>|]",
+    "~ SSCAN <set> 0 COUNT 100000 [MATCH m*|]",
+    "SPOP <key> [0|-1|x]",
+    "~ SPOP <set> 1000000",
+    "~ SRANDMEMBER <set> [0|1000000|x]",
+    "[ZUNION|ZINTER] 2 <set> <zset> [AGGREGATE MIN|AGGREGATE MAX|] WITHSCORES",
+    "[ZUNIONSTORE|ZINTERSTORE|ZDIFFSTORE] <key> 2 <set> <zset>",
+    "ZDIFF 2 <zset> <set> WITHSCORES",
     "MULTI",
     "EXEC",
     "EXEC",
@@ -87,7 +111,7 @@ const TEMPLATES: &[&str] = &[
     "PUBLISH <key> <value>",
     "ECHO <value>",
     "<garbage> <key> <integer>",
-    "[GET|SET|ZADD|ZRANGE|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
+    "[GET|SET|SADD|SMOVE|ZADD|ZRANGE|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
 ];
 
 /// Commands of which the outcome depends on the time or on chance: for one engine whose clock a test moves.
@@ -114,6 +138,10 @@ const TIMED: &[&str] = &[
     "ZADD <zset> <score> <wide> <score> <wide> <score> <wide>",
     "ZINCRBY <zset> <float> <member>",
     "ZRANDMEMBER <zset> [<count>|<count> WITHSCORES|-3|]",
+    "SADD <set> <element> <wide> <wide> <number>",
+    "SPOP <set> [<count>|]",
+    "SPOP [many|ints] [<count>|50|300|]",
+    "SRANDMEMBER <set> [<count>|-3|]",
     "[ZPOPMIN|ZPOPMAX] big [<count>|]",
     "RANDOMKEY",
     "MULTI",
@@ -123,6 +151,25 @@ const TIMED: &[&str] = &[
 
 const KEYS: &[&str] = &["a", "b", "c", "d", "z1", "z2", "big", "", "key:\0\r\n", "a"];
 const SORTED_SETS: &[&str] = &["z1", "z2", "z1", "z2", "big", "a", "b", "missing"];
+const SETS: &[&str] = &["s1", "s2", "s1", "s2", "many", "ints", "a", "b", "s3"];
+const ELEMENTS: &[&str] = &[
+    "1",
+    "2",
+    "3",
+    "-1",
+    "10",
+    "40000",
+    "-3000000000",
+    "9223372036854775808",
+    "007",
+    "",
+    "m1",
+    "m2",
+    "m3",
+    "a member of more than sixty-four bytes, too long to stand in one packed piece",
+    "\0\u{7f}",
+    "3.5",
+];
 const VALUES: &[&str] = &[
     "",
     "v",
@@ -205,9 +252,10 @@ const GARBAGE: &[&str] = &["", "nosuch", "\0", "get set", "ZZZ", "*3", "$-1", "\
 /// A random command, and how its replies are to be compared.
 pub fn command(random: &mut Random) -> (Vec<Vec<u8>>, Compare) {
     let template = random.pick(TEMPLATES);
-    let (compare, template) = match template.strip_prefix("~ ") {
-        Some(rest) => (Compare::Sorted, rest),
-        None => (Compare::Exact, *template),
+    let (compare, template) = match template.split_once(' ') {
+        Some(("~", rest)) => (Compare::Sorted, rest),
+        Some(("%", rest)) => (Compare::Encoding, rest),
+        _ => (Compare::Exact, *template),
     };
     let mut words = Vec::new();
     expand(template, random, &mut words);
@@ -250,6 +298,8 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
     let choices = match name {
         "key" => KEYS,
         "zset" => SORTED_SETS,
+        "set" => SETS,
+        "element" => ELEMENTS,
         "value" => VALUES,
         "integer" => INTEGERS,
         "float" => FLOATS,
@@ -268,6 +318,7 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "soon" => DELAYS,
         "many" => return format!("key:{}", random.below(300)).into_bytes(),
         "text" => return vec![b'a' + random.below(26) as u8; random.below(700)],
+        "number" => return random.below(700).to_string().into_bytes(),
         "wide" => return format!("m{}", random.below(500)).into_bytes(),
         other => panic!("no argument is called {other}"),
     };
@@ -284,7 +335,7 @@ mod tests {
         for template in TEMPLATES.iter().chain(TIMED) {
             for _ in 0..50 {
                 let mut words = Vec::new();
-                expand(template.trim_start_matches("~ "), &mut random, &mut words);
+                expand(template.trim_start_matches(['~', '%', ' ']), &mut random, &mut words);
                 assert!(!words.is_empty() && words.iter().all(|word| !word.contains(&b'<')));
             }
         }

@@ -39,6 +39,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("RANDOMKEY", BY_CHANCE),
     ("SCAN", BY_CHANCE),
     ("SHUTDOWN", NO_REPLY),
+    ("SSCAN", NEW),
     ("SSUBSCRIBE", SEVERAL_REPLIES),
     ("SUBSCRIBE", SEVERAL_REPLIES),
     ("SUNSUBSCRIBE", SEVERAL_REPLIES),

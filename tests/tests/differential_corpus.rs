@@ -28,6 +28,11 @@ fn scan() {
 }
 
 #[test]
+fn sets() {
+    corpus::run(include_str!("corpus/set.txt"));
+}
+
+#[test]
 fn sorted_sets_change() {
     corpus::run(include_str!("corpus/zset_add.txt"));
 }

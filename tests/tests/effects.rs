@@ -96,6 +96,12 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
     let kind = ask(&[b"TYPE", key]);
     let value = match kind.as_slice() {
         b"+string\r\n" => ask(&[b"GET", key]),
+        b"+set\r\n" => {
+            // Neither the order nor the form: SPOP of nearly all may make a set anew, which the SREM that repeats it does
+            // not, in Redis too.
+            let members = frame::read(&ask(&[b"SMEMBERS", key])).unwrap().unwrap().0.sorted().bytes();
+            return vec![kind, ask(&[b"PEXPIRETIME", key]), members];
+        }
         b"+zset\r\n" => ask(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
         other => panic!("{} is of type {}", frame::show(key), frame::show(other)),
     };

@@ -15,6 +15,8 @@ mod parse;
 mod pubsub;
 mod scan;
 mod server;
+mod set;
+mod sources;
 mod strings;
 mod strings_numeric;
 mod strings_ranges;
@@ -35,6 +37,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     object::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    set::COMMANDS,
     zset::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,

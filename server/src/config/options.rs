@@ -257,6 +257,12 @@ options! {
     }
 
     "Encodings" {
+        /// Sets of at most so many integers, and nothing else, are kept in one sorted array.
+        "set-max-intset-entries" => set_max_intset_entries: Number = integer(0, LONG_MAX), "512", Live;
+        /// Sets of at most so many members are kept in one compact piece.
+        "set-max-listpack-entries" => set_max_listpack_entries: Number = integer(0, LONG_MAX), "128", Live;
+        /// Sets with a member longer than this are not kept in one compact piece.
+        "set-max-listpack-value" => set_max_listpack_value: Number = integer(0, LONG_MAX), "64", Live;
         /// Sorted sets of at most so many members are kept in one compact piece.
         "zset-max-listpack-entries" | "zset-max-ziplist-entries" => zset_max_listpack_entries: Number =
             integer(0, LONG_MAX), "128", Live;

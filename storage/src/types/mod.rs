@@ -6,7 +6,11 @@ use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::value::{Kind, Object, Value};
 
+mod arena;
+pub mod dict;
 pub mod pack;
+pub mod set;
+pub mod text;
 pub mod zset;
 
 /// A type of collection, for whoever looks it up or changes it by its type. A type has more beside this, of the same
@@ -60,6 +64,12 @@ pub struct Env<'a> {
 /// Up to which size collections stay packed. The options of Redis of the same names, and by default their values there.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// `set-max-intset-entries`: a set of integers alone holds at most so many of them in one byte string.
+    pub set_max_ints: usize,
+    /// `set-max-listpack-entries`: a packed set holds at most so many members.
+    pub set_max_packed_entries: usize,
+    /// `set-max-listpack-value`: bytes of the longest member that is packed.
+    pub set_max_packed_value: usize,
     /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements.
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
@@ -68,6 +78,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { zset_max_packed_entries: 128, zset_max_packed_value: 64 }
+        Self {
+            set_max_ints: 512,
+            set_max_packed_entries: 128,
+            set_max_packed_value: 64,
+            zset_max_packed_entries: 128,
+            zset_max_packed_value: 64,
+        }
     }
 }

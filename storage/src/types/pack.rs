@@ -193,6 +193,12 @@ impl<'a> Pack<'a> {
         }
     }
 
+    /// Whether an element is there.
+    #[inline]
+    pub fn contains(self, wanted: Element<'_>) -> bool {
+        self.find(wanted, HEADER, 1).is_some()
+    }
+
     /// Checks bytes of unknown origin as the body of a listpack; the number of its elements if they are well-formed.
     pub fn check(body: &[u8]) -> Option<usize> {
         let (mut at, mut count) = (0, 0);
@@ -401,6 +407,30 @@ pub fn remove(bytes: &mut Vec<u8>, at: usize, count: usize) -> usize {
     removed
 }
 
+/// Keeps only elements for which `keep` holds; it is asked in order. The string is empty when nothing is left.
+pub fn retain(bytes: &mut Vec<u8>, mut keep: impl FnMut(Element<'_>) -> bool) {
+    let (mut at, mut end, mut removed) = (HEADER, HEADER, 0);
+    while let Some((element, next)) = Pack(bytes).get(at) {
+        if keep(element) {
+            bytes.copy_within(at..next, end);
+            end += next - at;
+        } else {
+            removed += 1;
+        }
+        at = next;
+    }
+    if removed == 0 {
+        return;
+    }
+    bytes.truncate(end);
+    if end == HEADER {
+        *bytes = Vec::new();
+    } else {
+        count_changed(bytes, -removed);
+        shrink(bytes);
+    }
+}
+
 /// Gives memory back that removals have left unused.
 fn shrink(bytes: &mut Vec<u8>) {
     if bytes.capacity() > SHRINK_FROM && bytes.len() < bytes.capacity() / 2 {
@@ -583,7 +613,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_vec(steps in proptest::collection::vec((0..5, any::<proptest::sample::Index>(), text()), 1..60)) {
+        fn agrees_with_a_vec(steps in proptest::collection::vec((0..6, any::<proptest::sample::Index>(), text()), 1..60)) {
             let (mut bytes, mut model) = (Vec::new(), Vec::<Vec<u8>>::new());
             for (what, index, text) in steps {
                 let number = index.index(model.len() + 1);
@@ -606,6 +636,11 @@ mod tests {
                         let end = (number + count).min(model.len());
                         prop_assert_eq!(remove(&mut bytes, at, count), end - number);
                         model.drain(number..end);
+                    }
+                    4 => {
+                        let keeps = |len: usize| len % 7 != text.len() % 7;
+                        retain(&mut bytes, |element| keeps(element.text_len()));
+                        model.retain(|text| keeps(text.len()));
                     }
                     _ => {
                         push_back(&mut bytes, Element::of(&text));
