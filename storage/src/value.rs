@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::types::hash::{Hash, HashRef};
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
 
@@ -64,6 +65,8 @@ pub enum Value<'a> {
     Big(&'a BigStr),
     /// A sorted set.
     ZSet(ZSetRef<'a>),
+    /// A hash.
+    Hash(HashRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -72,6 +75,7 @@ impl<'a> Value<'a> {
     pub(crate) fn packed(kind: Kind, bytes: &'a [u8], raw: bool) -> Self {
         match kind {
             Kind::ZSet => Self::ZSet(ZSetRef::Packed(bytes)),
+            Kind::Hash => Self::Hash(HashRef::Packed(bytes)),
             _ => Self::Str { bytes, raw },
         }
     }
@@ -81,6 +85,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => false,
             Self::ZSet(zset) => zset.is_empty(),
+            Self::Hash(hash) => hash.is_empty(),
         }
     }
 
@@ -89,6 +94,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => Kind::String,
             Self::ZSet(_) => Kind::ZSet,
+            Self::Hash(_) => Kind::Hash,
         }
     }
 
@@ -99,6 +105,17 @@ impl<'a> Value<'a> {
             Self::Str { bytes, raw: false } if bytes.len() <= EMBEDDED_AT_MOST => "embstr",
             Self::Str { .. } | Self::Big(_) => "raw",
             Self::ZSet(zset) => zset.encoding(),
+            Self::Hash(hash) => hash.encoding(),
+        }
+    }
+
+    /// A lower bound of the time at which a part of it expires (a field of a hash), in milliseconds since 1970;
+    /// `u64::MAX` if none does.
+    #[inline]
+    pub(crate) fn first_deadline(&self) -> u64 {
+        match self {
+            Self::Hash(hash) => hash.first_deadline(),
+            _ => u64::MAX,
         }
     }
 }
@@ -207,6 +224,8 @@ pub enum Object {
     Str(BigStr),
     /// A sorted set.
     ZSet(ZSet),
+    /// A hash.
+    Hash(Hash),
 }
 
 /// Does the same with the value, whichever type it has.
@@ -215,6 +234,7 @@ macro_rules! with_value {
         match $object {
             Object::Str($value) => $result,
             Object::ZSet($value) => $result,
+            Object::Hash($value) => $result,
         }
     };
 }
@@ -237,6 +257,7 @@ impl Object {
         match self {
             Self::Str(string) => Value::Big(string),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
+            Self::Hash(hash) => Value::Hash(hash.as_ref()),
         }
     }
 
@@ -251,6 +272,7 @@ impl Object {
     pub(crate) fn from_packed(kind: Kind, bytes: Vec<u8>) -> Self {
         match kind {
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
+            Kind::Hash => Self::Hash(Hash::Packed(bytes)),
             _ => Self::Str(BigStr::new(&bytes)),
         }
     }
@@ -265,6 +287,7 @@ impl Object {
         Ok(match self {
             Self::Str(string) => Self::Str(string.duplicate(env)?),
             Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
+            Self::Hash(hash) => Self::Hash(hash.duplicate(env)?),
         })
     }
 

@@ -8,6 +8,7 @@ use crate::value::{Kind, Object, Value};
 
 mod arena;
 pub mod dict;
+pub mod hash;
 pub mod pack;
 pub mod zset;
 
@@ -62,6 +63,10 @@ pub struct Env<'a> {
 /// Up to which size collections stay packed. The options of Redis of the same names, and by default their values there.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// `hash-max-listpack-entries`: a packed hash holds at most so many fields.
+    pub hash_max_packed_entries: usize,
+    /// `hash-max-listpack-value`: bytes of the longest field or value that is packed.
+    pub hash_max_packed_value: usize,
     /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements.
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
@@ -70,6 +75,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { zset_max_packed_entries: 128, zset_max_packed_value: 64 }
+        Self {
+            hash_max_packed_entries: 512,
+            hash_max_packed_value: 64,
+            zset_max_packed_entries: 128,
+            zset_max_packed_value: 64,
+        }
     }
 }
