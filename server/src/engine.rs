@@ -172,6 +172,8 @@ impl Engine {
             hasher: self.keyspace.hasher(),
             regions: self.keyspace.regions(),
             limits: Limits {
+                hash_max_packed_entries: settings.hash_max_listpack_entries.as_usize(),
+                hash_max_packed_value: settings.hash_max_listpack_value.as_usize(),
                 zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
                 zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
             },

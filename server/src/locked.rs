@@ -22,6 +22,8 @@ use crate::engine::Engine;
 use crate::error::{Error, Outcome, WRONG_TYPE};
 use crate::stats::WorkerStats;
 
+mod fields;
+
 /// What the server keeps in each shard beside the keys.
 #[derive(Default)]
 pub struct Extra {

@@ -198,6 +198,8 @@ pub enum Group {
     String,
     /// Keys of any type.
     Generic,
+    /// Hashes.
+    Hash,
     /// Sorted sets.
     SortedSet,
     /// Publish and subscribe.
@@ -216,6 +218,7 @@ impl Group {
         match self {
             Self::String => "string",
             Self::Generic => "generic",
+            Self::Hash => "hash",
             Self::SortedSet => "sorted-set",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -229,6 +232,7 @@ impl Group {
         match self {
             Self::String => Some("string"),
             Self::Generic => Some("keyspace"),
+            Self::Hash => Some("hash"),
             Self::SortedSet => Some("sortedset"),
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),

@@ -8,7 +8,9 @@ mod command_info;
 mod config;
 mod connection;
 mod databases;
+mod draw;
 mod expire;
+mod hash;
 mod keys;
 mod object;
 mod parse;
@@ -34,6 +36,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     object::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    hash::COMMANDS,
     zset::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,

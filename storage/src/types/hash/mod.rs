@@ -12,7 +12,7 @@
 use super::dict::{Dict, Record};
 use super::pack::Element;
 use crate::rng::Rng;
-use crate::types::{Collection, Env, Full, Limits};
+use crate::types::{Collection, Env, Full};
 use crate::value::{Kind, Object, Value};
 use packed::Packed;
 
@@ -170,13 +170,6 @@ impl Hash {
                 Some(place) => dict.set_expiry(place, expiry).map(|_| true),
                 None => Ok(false),
             },
-        }
-    }
-
-    /// Gives a packed hash the form that fields with expiries need, as Redis does before it looks for the fields.
-    pub fn expect_expiries(&mut self) {
-        if let Self::Packed(bytes) = self {
-            packed::add_times(bytes);
         }
     }
 

@@ -180,7 +180,7 @@ pub(super) fn set_expiry(bytes: &mut Vec<u8>, name: &[u8], expiry: Option<u64>) 
 }
 
 /// Gives each value its third element.
-pub(super) fn add_times(bytes: &mut Vec<u8>) {
+fn add_times(bytes: &mut Vec<u8>) {
     let packed = Packed(bytes);
     if packed.has_times() || packed.len() == 0 {
         return;

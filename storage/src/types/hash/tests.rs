@@ -8,6 +8,7 @@ use super::*;
 use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::rng::Rng;
+use crate::types::Limits;
 
 fn with_env<R>(entries: usize, value: usize, run: impl FnOnce(Env<'_>) -> R) -> R {
     let regions = Regions::new();
@@ -22,7 +23,6 @@ enum Step {
     Expect(usize, usize),
     Remove(u32),
     Expire(u32, Option<u64>),
-    ExpectExpiries,
     Due(u64, usize),
     Random(u64),
     Scan,
@@ -51,7 +51,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0usize..20, 0usize..30).prop_map(|(fields, longest)| Step::Expect(fields, longest)),
         20 => number().prop_map(Step::Remove),
         20 => (number(), prop::option::weighted(0.7, 1u64..100)).prop_map(|(name, at)| Step::Expire(name, at)),
-        1 => Just(Step::ExpectExpiries),
         3 => (0u64..60, 1usize..5).prop_map(|(now, most)| Step::Due(now, most)),
         3 => any::<u64>().prop_map(Step::Random),
         2 => Just(Step::Scan),
@@ -101,7 +100,6 @@ fn step(hash: &mut Hash, model: &mut Model, env: Env<'_>, step: &Step) {
             assert_eq!(is_there, model.contains_key(&name));
             model.entry(name).and_modify(|field| field.1 = *at);
         }
-        Step::ExpectExpiries => hash.expect_expiries(),
         Step::Due(now, most) => remove_due(hash, model, env, *now, *most),
         Step::Random(seed) => {
             let field = hash.as_ref().random(env, &mut Rng::seeded(*seed));
