@@ -195,6 +195,8 @@ impl Engine {
                 set_max_ints: settings.set_max_intset_entries.as_usize(),
                 set_max_packed_entries: settings.set_max_listpack_entries.as_usize(),
                 set_max_packed_value: settings.set_max_listpack_value.as_usize(),
+                hash_max_packed_entries: settings.hash_max_listpack_entries.as_usize(),
+                hash_max_packed_value: settings.hash_max_listpack_value.as_usize(),
                 zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
                 zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
             },

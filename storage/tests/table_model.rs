@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use larder_storage::hasher::Hasher;
 use larder_storage::region::Regions;
-use larder_storage::table::{Expiry, Table};
+use larder_storage::table::{Due, Expiry, Table};
 use larder_storage::types::zset::ZSet;
 use larder_storage::types::{Env, Limits};
 use larder_storage::value::{Content, Object, Value};
@@ -103,7 +103,8 @@ impl Both {
                 }
             }
             Step::RemoveDue { now } => {
-                while let Some(pos) = self.table.next_due(now, &mut usize::MAX.clone()) {
+                while let Some(due) = self.table.next_due(now, &mut usize::MAX.clone()) {
+                    let Due::Key(pos) = due else { panic!("no hash was stored") };
                     let key = self.table.entry(pos).key().to_vec();
                     assert!(self.model.remove(&key).unwrap().1.unwrap() <= now);
                     self.table.remove(pos, self.hasher.hash(&key));
@@ -141,7 +142,7 @@ impl Both {
                 Value::Int(number) => Model::Int(number),
                 Value::Str { bytes, .. } => Model::Str(bytes.to_vec()),
                 Value::Big(string) => Model::Str(string.shared().to_vec()),
-                Value::Set(_) => panic!("no set was stored"),
+                Value::Set(_) | Value::Hash(_) => panic!("neither set nor hash was stored"),
                 Value::ZSet(zset) => Model::ZSet(
                     zset.range(0, zset.len()).map(|(member, score)| (member.to_vec(), score as i64)).collect(),
                 ),

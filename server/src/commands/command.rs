@@ -203,6 +203,8 @@ pub enum Group {
     Generic,
     /// Sets.
     Set,
+    /// Hashes.
+    Hash,
     /// Sorted sets.
     SortedSet,
     /// Publish and subscribe.
@@ -222,6 +224,7 @@ impl Group {
             Self::String => "string",
             Self::Generic => "generic",
             Self::Set => "set",
+            Self::Hash => "hash",
             Self::SortedSet => "sorted-set",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -236,6 +239,7 @@ impl Group {
             Self::String => Some("string"),
             Self::Generic => Some("keyspace"),
             Self::Set => Some("set"),
+            Self::Hash => Some("hash"),
             Self::SortedSet => Some("sortedset"),
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),
