@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::types::list::{List, ListRef};
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
 
@@ -62,6 +63,8 @@ pub enum Value<'a> {
     },
     /// A string with an allocation of its own.
     Big(&'a BigStr),
+    /// A list.
+    List(ListRef<'a>),
     /// A sorted set.
     ZSet(ZSetRef<'a>),
 }
@@ -71,6 +74,7 @@ impl<'a> Value<'a> {
     #[inline(always)]
     pub(crate) fn packed(kind: Kind, bytes: &'a [u8], raw: bool) -> Self {
         match kind {
+            Kind::List => Self::List(ListRef::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSetRef::Packed(bytes)),
             _ => Self::Str { bytes, raw },
         }
@@ -80,6 +84,7 @@ impl<'a> Value<'a> {
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => false,
+            Self::List(list) => list.is_empty(),
             Self::ZSet(zset) => zset.is_empty(),
         }
     }
@@ -88,6 +93,7 @@ impl<'a> Value<'a> {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => Kind::String,
+            Self::List(_) => Kind::List,
             Self::ZSet(_) => Kind::ZSet,
         }
     }
@@ -98,6 +104,7 @@ impl<'a> Value<'a> {
             Self::Int(_) => "int",
             Self::Str { bytes, raw: false } if bytes.len() <= EMBEDDED_AT_MOST => "embstr",
             Self::Str { .. } | Self::Big(_) => "raw",
+            Self::List(list) => list.encoding(),
             Self::ZSet(zset) => zset.encoding(),
         }
     }
@@ -205,6 +212,8 @@ impl BigStr {
 pub enum Object {
     /// A long string.
     Str(BigStr),
+    /// A list.
+    List(List),
     /// A sorted set.
     ZSet(ZSet),
 }
@@ -214,6 +223,7 @@ macro_rules! with_value {
     ($object:expr, $value:ident => $result:expr) => {
         match $object {
             Object::Str($value) => $result,
+            Object::List($value) => $result,
             Object::ZSet($value) => $result,
         }
     };
@@ -236,6 +246,7 @@ impl Object {
     pub fn value(&self) -> Value<'_> {
         match self {
             Self::Str(string) => Value::Big(string),
+            Self::List(list) => Value::List(list.as_ref()),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
         }
     }
@@ -250,6 +261,7 @@ impl Object {
     #[inline]
     pub(crate) fn from_packed(kind: Kind, bytes: Vec<u8>) -> Self {
         match kind {
+            Kind::List => Self::List(List::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
             _ => Self::Str(BigStr::new(&bytes)),
         }
@@ -264,6 +276,7 @@ impl Object {
     pub fn duplicate(&self, env: Env<'_>) -> Result<Self, Full> {
         Ok(match self {
             Self::Str(string) => Self::Str(string.duplicate(env)?),
+            Self::List(list) => Self::List(list.duplicate(env)?),
             Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
         })
     }

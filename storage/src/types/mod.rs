@@ -6,6 +6,7 @@ use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::value::{Kind, Object, Value};
 
+pub mod list;
 pub mod pack;
 pub mod zset;
 
@@ -60,6 +61,8 @@ pub struct Env<'a> {
 /// Up to which size collections stay packed. The options of Redis of the same names, and by default their values there.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// `list-max-listpack-size`: elements of a packed list, or, if it is negative, a step of bytes.
+    pub list_max_packed_size: i64,
     /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements.
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
@@ -68,6 +71,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { zset_max_packed_entries: 128, zset_max_packed_value: 64 }
+        Self { list_max_packed_size: -2, zset_max_packed_entries: 128, zset_max_packed_value: 64 }
     }
 }

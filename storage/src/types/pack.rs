@@ -21,7 +21,7 @@
 use crate::value::canonical_i64;
 
 /// Bytes of the count in front.
-const HEADER: usize = 2;
+pub(super) const HEADER: usize = 2;
 /// A count from here on is not known.
 const UNKNOWN: u16 = u16::MAX;
 /// Smaller strings keep their allocation: they stand in a key's entry, and the `Vec` is there for the change only.
@@ -418,6 +418,12 @@ fn saturated(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(UNKNOWN)
 }
 
+/// Says how many elements there are.
+#[inline]
+pub(super) fn set_len(bytes: &mut [u8], len: usize) {
+    bytes[..HEADER].copy_from_slice(&saturated(len).to_le_bytes());
+}
+
 fn count_changed(bytes: &mut [u8], change: isize) {
     let known = u16::from_le_bytes([bytes[0], bytes[1]]);
     let count = if known == UNKNOWN {
@@ -426,7 +432,7 @@ fn count_changed(bytes: &mut [u8], change: isize) {
     } else {
         (known as usize).saturating_add_signed(change)
     };
-    bytes[..HEADER].copy_from_slice(&saturated(count).to_le_bytes());
+    set_len(bytes, count);
 }
 
 /// Puts an element in the place of a range.
@@ -443,9 +449,9 @@ fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>)
     fill(&mut bytes[range.start..range.start + size], element);
 }
 
-/// Appends an element.
+/// Appends an element without counting it.
 #[inline]
-fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
+pub(super) fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
     let at = bytes.len();
     bytes.resize(at + element.size(), 0);
     fill(&mut bytes[at..], element);
@@ -453,7 +459,7 @@ fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
 
 /// Writes an element over `place`, which is as long as it is.
 #[inline]
-fn fill(place: &mut [u8], element: Element<'_>) {
+pub(super) fn fill(place: &mut [u8], element: Element<'_>) {
     let size = match element {
         Element::Bytes(bytes) => {
             let head = head_size(bytes.len());
