@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::wait::Waiter;
 use crate::wake::Wake;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -83,6 +84,8 @@ pub struct Client {
     pub(crate) names: Mutex<Names>,
     pub(crate) facts: Facts,
     outbox: Outbox,
+    /// What the client waits for, if it does.
+    pub(crate) waiter: Mutex<Option<Arc<Waiter>>>,
     /// Wakes the client's task: something is in the outbox, or it shall close.
     pub(crate) wake: Wake,
     killed: AtomicBool,
@@ -105,6 +108,7 @@ impl Client {
             names: Mutex::default(),
             facts,
             outbox: Outbox::default(),
+            waiter: Mutex::default(),
             wake: Wake::default(),
             killed: AtomicBool::new(false),
             watch_failed: AtomicBool::new(false),
@@ -177,6 +181,16 @@ impl Client {
     #[inline]
     pub(crate) fn is_killed(&self) -> bool {
         self.killed.load(Relaxed)
+    }
+
+    /// Whether the client waits for a key.
+    pub(crate) fn waits(&self) -> bool {
+        self.waiter.lock().is_some()
+    }
+
+    /// When the client's waiting ends at the latest, in milliseconds since 1970.
+    pub(crate) fn waits_until(&self) -> Option<u64> {
+        self.waiter.lock().as_ref()?.until()
     }
 
     /// Notes that a watched key has changed. Called with the key's shard held.

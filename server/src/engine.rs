@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
-use crate::commands::command::{Command, DENYOOM, RO, Run};
+use crate::commands::command::{Command, DENYOOM, RO, Run, WRITE};
 use crate::commands::table::{Recent, TABLE, Table as CommandTable};
 use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
@@ -34,6 +34,7 @@ use crate::session::{Plan, ReplyMode, Session, Workspace};
 use crate::stats::{Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::upkeep::{Budget, Upkeep};
+use crate::wait::{Step, Waiting};
 
 /// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
 const PREPARE_FROM: usize = 3;
@@ -57,6 +58,8 @@ pub(crate) enum Progress {
     Done,
     /// Commands before this one ran; this one needs room, some of which has been made. Let others run, then go on.
     NeedsRoom(usize),
+    /// Commands before this one ran; this one waits for a key.
+    Waits(usize),
 }
 
 /// See the module's page.
@@ -70,6 +73,7 @@ pub struct Engine {
     clients: Clients,
     channels: Channels,
     evictor: Evictor,
+    waiting: Waiting,
     recorder: Option<Recorder>,
     garbage: Mutex<VecDeque<Garbage>>,
     garbage_count: AtomicU64,
@@ -118,6 +122,7 @@ impl Engine {
             clients: Clients::default(),
             channels: Channels::default(),
             evictor: Evictor::new(seed),
+            waiting: Waiting::default(),
             recorder,
             garbage: Mutex::default(),
             garbage_count: AtomicU64::new(0),
@@ -153,6 +158,12 @@ impl Engine {
 
     pub(crate) fn clients(&self) -> &Clients {
         &self.clients
+    }
+
+    /// How many clients wait for keys.
+    #[inline]
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     pub(crate) fn channels(&self) -> &Channels {
@@ -282,6 +293,10 @@ impl Engine {
             }
             if !command.is_some_and(|command| matches!(command.run, Run::Keys(_))) {
                 if session.closing {
+                    break;
+                }
+                if session.waiting.is_some() {
+                    progress = Progress::Waits(from + at);
                     break;
                 }
                 plain = admit::is_plain(session);
@@ -453,14 +468,19 @@ impl Engine {
         session.client.facts.row.store(row as u32, Relaxed);
         let outcome = match command.run {
             Run::Keys(function) => {
-                let set = match call.hashes {
-                    [only] => self.keyspace.set_of(only.hash),
-                    all => all.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.hash)),
-                };
-                self.with_shards(session, stats, set, call, |locked| function(locked, call.args, reply))
+                let set = self.shards_of(call);
+                self.with_shards(session, stats, set, command, call, |locked| function(locked, call.args, reply))
             }
             Run::All(function) => {
-                self.with_shards(session, stats, self.keyspace.all(), call, |locked| function(locked, call.args, reply))
+                let set = self.keyspace.all();
+                self.with_shards(session, stats, set, command, call, |locked| function(locked, call.args, reply))
+            }
+            Run::Wait(function) => {
+                let outcome = self.run_or_wait(session, stats, command, call, function, reply);
+                if session.waiting.is_some() {
+                    return Ok(());
+                }
+                outcome
             }
             Run::Session(function) => function(self, session, call.args, reply),
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
@@ -478,16 +498,54 @@ impl Engine {
         outcome
     }
 
+    /// The shards of a call's keys.
+    #[inline]
+    fn shards_of(&self, call: &Call<'_>) -> ShardSet {
+        match call.hashes {
+            [only] => self.keyspace.set_of(only.hash),
+            all => all.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.hash)),
+        }
+    }
+
+    /// Runs a command that may wait; the session waits afterwards if it does.
+    fn run_or_wait(
+        &self,
+        session: &mut Session,
+        stats: &WorkerStats,
+        command: &Command,
+        call: &Call<'_>,
+        function: fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Result<Step, Error>,
+        reply: &mut Reply,
+    ) -> Result<(), Error> {
+        let mut waiter = None;
+        let set = self.shards_of(call);
+        let outcome = self.with_shards(session, stats, set, command, call, |locked| {
+            match function(locked, call.args, reply)? {
+                Step::Done => {}
+                Step::Park(park) if !session.may_wait => (park.at_once)(reply),
+                Step::Park(park) => waiter = Some(locked.wait(session, call.row, call.args, reply.proto(), park)),
+            }
+            Ok(())
+        });
+        session.waiting = waiter;
+        outcome
+    }
+
     #[inline]
     fn with_shards(
         &self,
         session: &Session,
         stats: &WorkerStats,
         set: ShardSet,
+        command: &Command,
         call: &Call<'_>,
         run: impl FnOnce(&mut Locked<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut locked = Locked::new(self, set, call.now, stats);
+        let mut locked = if self.waiting.count() > 0 && command.has(WRITE) {
+            Locked::for_writing(self, set, call.now, stats, std::iter::once((command, call.args)))
+        } else {
+            Locked::new(self, set, call.now, stats)
+        };
         locked.no_touch = session.no_touch;
         locked.begin(session.db, Hashes::new(call.hashes));
         let outcome = run(&mut locked);
@@ -522,7 +580,7 @@ impl Engine {
 
     /// What follows each command: CLIENT REPLY takes the answer back, own messages come after it.
     #[inline]
-    fn finish(&self, session: &mut Session, reply: &mut Reply, mark: larder_protocol::Mark) {
+    pub(crate) fn finish(&self, session: &mut Session, reply: &mut Reply, mark: larder_protocol::Mark) {
         match session.reply_mode {
             ReplyMode::On => {}
             ReplyMode::Off => reply.rewind(mark),
@@ -553,6 +611,10 @@ impl Engine {
         locked.begin(session.db, Hashes::default());
         let outcome = match command.run {
             Run::Keys(function) | Run::All(function) => function(locked, args, reply),
+            Run::Wait(function) => function(locked, args, reply).map(|step| match step {
+                Step::Done => {}
+                Step::Park(park) => (park.at_once)(reply),
+            }),
             Run::Session(function) => function(self, session, args, reply),
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };

@@ -53,6 +53,7 @@ mod evict;
 mod float_literal;
 mod glob;
 mod info;
+mod key_map;
 mod lcs;
 mod locked;
 mod long_double;
@@ -66,6 +67,7 @@ mod shutdown;
 mod stats;
 mod ticks;
 mod upkeep;
+mod wait;
 mod wake;
 
 pub use config::{Config, LoadError};

@@ -6,6 +6,8 @@
 //!
 //! Lock order: shards ascending, then the channel table, then outboxes.
 
+use std::collections::VecDeque;
+
 use bytes::BytesMut;
 use larder_protocol::{Args, OwnedArgs};
 use larder_storage::entry::Entry;
@@ -21,11 +23,13 @@ use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
 use crate::error::{Error, Outcome, WRONG_TYPE};
 use crate::stats::WorkerStats;
+use crate::wait::Waiters;
 
 /// What the server keeps in each shard beside the keys.
 #[derive(Default)]
 pub struct Extra {
     pub(crate) watchers: Watchers,
+    pub(crate) waiters: Waiters,
 }
 
 /// Locked shards of the server's keyspace.
@@ -95,6 +99,8 @@ struct After {
     group: Group,
     /// Values that were removed.
     dropped: Vec<Box<Object>>,
+    /// Keys that clients wait for, and that may be what they wait for now.
+    ready: VecDeque<(usize, Vec<u8>)>,
 }
 
 /// A text for a string value, wherever it stands.
@@ -156,6 +162,38 @@ impl<'a> Locked<'a> {
         self.after().group.push(db, command);
     }
 
+    /// Notes that a key has become, or is no longer, what clients may wait for.
+    #[inline]
+    pub(crate) fn ready(&mut self, key: &[u8]) {
+        if self.engine.waiting().count() > 0 {
+            self.note_ready(key);
+        }
+    }
+
+    #[cold]
+    fn note_ready(&mut self, key: &[u8]) {
+        let (hash, db) = (self.hash(key), self.db);
+        if self.shards.of(hash).extra.waiters.has(db, key) {
+            self.after().ready.push_back((db, key.to_vec()));
+        }
+    }
+
+    /// As [`Locked::ready`], for all keys of a database that has been exchanged. All shards are held.
+    pub(crate) fn ready_database(&mut self, db: usize) {
+        let mut ready = VecDeque::new();
+        for (_, guarded) in self.shards.each_ref() {
+            ready.extend(guarded.extra.waiters.keys(db).map(|key| (db, key.to_vec())));
+        }
+        if !ready.is_empty() {
+            self.after().ready.append(&mut ready);
+        }
+    }
+
+    /// The next key that was noted as ready.
+    pub(crate) fn next_ready(&mut self) -> Option<(usize, Vec<u8>)> {
+        self.after.as_mut()?.ready.pop_front()
+    }
+
     /// Makes ready for one command.
     #[inline]
     pub(crate) fn begin(&mut self, db: usize, hashes: Hashes<'a>) {
@@ -187,6 +225,11 @@ impl<'a> Locked<'a> {
     /// The shards.
     pub(crate) fn shards(&mut self) -> &mut Shards<'a> {
         &mut self.shards
+    }
+
+    /// The shards, for looking.
+    pub(crate) fn shards_ref(&self) -> &Shards<'a> {
+        &self.shards
     }
 
     /// Statistics of this thread.
@@ -242,6 +285,7 @@ impl<'a> Locked<'a> {
         let key = table.entry(pos).key().to_vec();
         let object = table.remove(pos, hash);
         self.drop_later(object);
+        self.ready(&key);
         self.stats.expired();
         self.removed_by_server(hash, &key, Class::EXPIRED, "expired");
     }
@@ -253,6 +297,7 @@ impl<'a> Locked<'a> {
         let key = table.entry(pos).key().to_vec();
         let object = self.guarded(hash).shard.evict(db, hash, pos);
         self.drop_later(object);
+        self.ready(&key);
         self.stats.evicted();
         self.removed_by_server(hash, &key, Class::EVICTED, "evicted");
     }
@@ -378,6 +423,7 @@ impl<'a> Locked<'a> {
             return Ok(());
         }
         let found = self.find(hash, key);
+        self.ready(key);
         let shard = &mut self.shards.of(hash).shard;
         if let Some(pos) = found
             && let Some(table) = shard.table_mut(db)
@@ -474,6 +520,7 @@ impl<'a> Locked<'a> {
         let db = self.db;
         let object = self.guarded(hash).shard.table_mut(db).and_then(|table| table.remove(pos, hash));
         self.drop_later(object);
+        self.ready(key);
         true
     }
 
@@ -492,6 +539,7 @@ impl<'a> Locked<'a> {
         })?;
         let Some((hash, pos)) = self.locate(from) else { return Ok(()) };
         let object = self.guarded(hash).shard.table_mut(from_db).and_then(|table| table.remove(pos, hash));
+        self.ready(from);
         self.in_database(db, |locked| {
             if let Some(object) = object {
                 locked.set(to, Content::Object(object), Expiry::Keep)?;
@@ -559,9 +607,8 @@ impl<'a> Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(mut after) = self.after.take() {
-            self.finish(&mut after);
-            self.after = Some(after);
+        if self.after.is_some() {
+            self.finish();
         }
     }
 }
@@ -576,9 +623,11 @@ fn missed(engine: &Engine, stats: &WorkerStats, db: usize, key: &[u8]) {
 }
 
 impl Locked<'_> {
-    /// Delivers the effects, while the shards are still held, and puts aside what takes long to free.
+    /// Serves whoever waits and delivers the effects, while the shards are still held, and puts aside what takes long to free.
     #[cold]
-    fn finish(&mut self, after: &mut After) {
+    fn finish(&mut self) {
+        self.serve_waiting();
+        let Some(after) = &mut self.after else { return };
         if !after.group.is_empty() {
             self.engine.deliver(&after.group);
         }

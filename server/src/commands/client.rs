@@ -8,13 +8,14 @@ use larder_protocol::{Args, Reply, parse_i64};
 
 use super::command::*;
 use super::command_info::help;
-use super::parse::{integer_or, is};
+use super::parse::{integer, integer_or, is};
 use super::table::TABLE;
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::error::{
     CLIENT_ID_INVALID, CLIENT_ID_NOT_POSITIVE, CLIENT_NAME, Error, MAXAGE_NOT_INTEGER, MAXAGE_NOT_POSITIVE,
-    NO_SUCH_CLIENT, Outcome, SYNTAX, attribute_characters, no_such_user, unknown_attribute, unknown_client_type,
+    NO_SUCH_CLIENT, Outcome, SYNTAX, UNBLOCK_REASON, UNBLOCKED, attribute_characters, no_such_user,
+    subcommand_or_arity, unknown_attribute, unknown_client_type,
 };
 use crate::session::{ReplyMode, Session};
 
@@ -106,6 +107,17 @@ pub(super) const COMMANDS: &[Command] = &[
             ("CLIENT KILL 10.0.0.1:1234", "(error) ERR No such client"),
             ("CLIENT KILL TYPE pubsub", "(integer) 0"),
             ("CLIENT KILL ID 0", "(error) ERR client-id should be greater than 0"),
+        ]),
+    Command::session("CLIENT|UNBLOCK", Arity::at_least(2), unblock)
+        .flags(USUAL | ADMIN)
+        .group(Group::Connection)
+        .since("5.0.0")
+        .syntax("client-id [TIMEOUT | ERROR]")
+        .summary("Ends the waiting of a connection, as its time limit would or with an error.")
+        .complexity("O(log N) for N connections")
+        .examples(&[
+            ("CLIENT UNBLOCK 1000", "(integer) 0"),
+            ("CLIENT UNBLOCK 1 LATER", "(error) ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
         ]),
     Command::session("CLIENT|REPLY", Arity::exactly(2), reply_mode)
         .flags(USUAL)
@@ -272,6 +284,7 @@ fn flags(client: &Client) -> String {
     let flags = [
         ('P', facts.listens()),
         ('x', facts.queued.load(Relaxed) != u64::MAX),
+        ('b', client.waits()),
         ('d', client.has_watch_failed()),
         ('A', client.is_killed()),
         ('U', client.addresses.unix),
@@ -416,6 +429,22 @@ fn kill(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
         (3, _) => reply.ok(),
         _ => reply.int(killed),
     }
+    Ok(())
+}
+
+fn unblock(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    if args.len() > 4 {
+        return Err(subcommand_or_arity("CLIENT", args.at(1)));
+    }
+    let error = match args.get(3) {
+        None => None,
+        Some(word) if is(word, "TIMEOUT") => None,
+        Some(word) if is(word, "ERROR") => Some(UNBLOCKED),
+        Some(_) => return Err(UNBLOCK_REASON),
+    };
+    let id = u64::try_from(integer(args.at(2))?).unwrap_or(0);
+    let waiter = engine.clients().get(id).and_then(|client| client.waiter.lock().clone());
+    reply.int(waiter.is_some_and(|waiter| waiter.unblock(error)) as i64);
     Ok(())
 }
 
