@@ -183,6 +183,7 @@ impl Engine {
             hasher: self.keyspace.hasher(),
             regions: self.keyspace.regions(),
             limits: Limits {
+                list_max_packed_size: settings.list_max_listpack_size.as_i64(),
                 zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
                 zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
             },

@@ -201,6 +201,8 @@ pub enum Group {
     String,
     /// Keys of any type.
     Generic,
+    /// Lists.
+    List,
     /// Sorted sets.
     SortedSet,
     /// Publish and subscribe.
@@ -219,6 +221,7 @@ impl Group {
         match self {
             Self::String => "string",
             Self::Generic => "generic",
+            Self::List => "list",
             Self::SortedSet => "sorted-set",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -232,6 +235,7 @@ impl Group {
         match self {
             Self::String => Some("string"),
             Self::Generic => Some("keyspace"),
+            Self::List => Some("list"),
             Self::SortedSet => Some("sortedset"),
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),

@@ -10,6 +10,7 @@ mod connection;
 mod databases;
 mod expire;
 mod keys;
+mod list;
 mod object;
 mod parse;
 mod pubsub;
@@ -34,6 +35,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     object::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    list::COMMANDS,
     zset::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,

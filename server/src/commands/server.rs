@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use larder_protocol::{Args, Proto, Reply};
+use larder_storage::types::pack::Element;
 use larder_storage::value::Value;
 
 use super::command::*;
@@ -196,6 +197,7 @@ fn serialized_len(value: Value<'_>) -> usize {
         },
         Value::Str { bytes, .. } => string_len(bytes.len()),
         Value::Big(string) => string_len(string.shared().len()),
+        Value::List(list) => string_len(list.range(0, list.len()).map(Element::size).sum::<usize>()),
         Value::ZSet(zset) => {
             let members = zset.range(0, zset.len()).map(|(member, _)| string_len(member.len()) + size_of::<f64>());
             len_len(zset.len()) + members.sum::<usize>()

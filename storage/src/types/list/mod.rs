@@ -11,6 +11,8 @@
 //!   chunk.rs     a packed sequence with room at either end
 //! ```
 
+use smallvec::SmallVec;
+
 use super::pack::{self, Element, Pack};
 use crate::types::{Collection, Env, Full};
 use crate::value::{Kind, Object, Value};
@@ -125,6 +127,29 @@ impl List {
     /// Takes up to `count` elements from an end. The list may be empty afterwards.
     #[inline]
     pub fn remove(&mut self, env: &Env<'_>, end: End, count: usize) {
+        self.take_out(end, count);
+        self.pack_if_small(env);
+    }
+
+    /// Takes the element at one end, if there is one, to the other, or adds it again where it was.
+    pub fn rotate(&mut self, env: &Env<'_>, from: End, to: End) {
+        let index = if from == End::Left { 0 } else { self.as_ref().len().saturating_sub(1) };
+        let Some(element) = self.as_ref().get(index) else { return };
+        let mut copy = SmallVec::<[u8; 64]>::new();
+        let element = match element {
+            Element::Int(number) => Element::Int(number),
+            Element::Bytes(text) => {
+                copy.extend_from_slice(text);
+                Element::Bytes(&copy)
+            }
+        };
+        self.take_out(from, 1);
+        self.push_moved(env, to, element);
+        self.pack_if_small(env);
+    }
+
+    #[inline]
+    fn take_out(&mut self, end: End, count: usize) {
         let count = count.min(self.as_ref().len());
         match (&mut *self, end) {
             (Self::Chunks(chunks), End::Left) => chunks.remove_front(count),
@@ -139,7 +164,6 @@ impl List {
                 }
             }
         }
-        self.pack_if_small(env);
     }
 
     /// Puts another string in the place of the one of this number; false if there is none.

@@ -12,6 +12,7 @@ enum Step {
     Push(End, Vec<Vec<u8>>),
     Move(End, Vec<u8>),
     Remove(End, usize),
+    Rotate(End, End),
     Set(usize, Vec<u8>),
     Insert(Vec<u8>, bool, Vec<u8>),
     RemoveEqual(Vec<u8>, usize, End),
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (end(), text()).prop_map(|(end, text)| Step::Move(end, text)),
         8 => (end(), 0usize..4).prop_map(|(end, count)| Step::Remove(end, count)),
         1 => (end(), 4usize..80).prop_map(|(end, count)| Step::Remove(end, count)),
+        2 => (end(), end()).prop_map(|(from, to)| Step::Rotate(from, to)),
         8 => (place(), text()).prop_map(|(index, text)| Step::Set(index, text)),
         12 => (text(), any::<bool>(), text()).prop_map(|(pivot, after, text)| Step::Insert(pivot, after, text)),
         3 => (text(), 1usize..6, end()).prop_map(|(text, most, end)| Step::RemoveEqual(text, most, end)),
@@ -81,6 +83,13 @@ impl Checked {
                 let count = (*count).min(model.len());
                 let start = if *end == End::Left { 0 } else { model.len() - count };
                 model.drain(start..start + count);
+            }
+            Step::Rotate(from, to) => {
+                list.rotate(env, *from, *to);
+                if !model.is_empty() {
+                    let element = model.remove(if *from == End::Left { 0 } else { model.len() - 1 });
+                    model.insert(if *to == End::Left { 0 } else { model.len() }, element);
+                }
             }
             Step::Set(index, text) => {
                 assert_eq!(list.set(env, *index, text), *index < model.len());
