@@ -1,7 +1,8 @@
 //! A grammar of random commands over few keys, with arguments that make trouble.
 //!
 //! Every command is deterministic: no relative expiry, no random member, no time, so that two servers given the same
-//! commands must give the same replies. `~` marks those whose elements may come in any order.
+//! commands must give the same replies. `~` marks those whose elements may come in any order, `%` those that
+//! answer an encoding.
 
 use crate::both::Compare;
 use crate::random::Random;
@@ -31,7 +32,7 @@ const TEMPLATES: &[&str] = &[
     "[DEL|UNLINK] <key> [<key>|]",
     "[EXISTS|TOUCH] <key> <key>",
     "TYPE <key>",
-    "OBJECT ENCODING <key>",
+    "% OBJECT ENCODING [<key>|<key>|<list>]",
     "[RENAME|RENAMENX] <key> <key>",
     "COPY <key> <key> [REPLACE|DB 1|DB 1 REPLACE|]",
     "MOVE <key> [0|1|2]",
@@ -39,7 +40,7 @@ const TEMPLATES: &[&str] = &[
     "SWAPDB 0 1",
     "DBSIZE",
     "~ KEYS <pattern>",
-    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE zset|]",
+    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE list|TYPE zset|]",
     "PEXPIREAT <key> <when> [NX|XX|GT|LT||]",
     "EXPIREAT <key> <second> [NX|XX|GT|LT||]",
     "[EXPIRE|PEXPIRE] <key> [-1|0|-9223372036854775808|x]",
@@ -78,6 +79,22 @@ const TEMPLATES: &[&str] = &[
     "ZDIFFSTORE <key> 2 <zset> <zset>",
     "ZINTERCARD 2 <zset> <zset> [LIMIT <count>|]",
     "~ ZSCAN <key> 0 COUNT 100000",
+    "[LPUSH|RPUSH] <list> <item> [<item> <item>|<item>|]",
+    "[LPUSH|RPUSH] <list> <item> <item> <item> <item> <item> <item> <item>",
+    "[LPUSH|RPUSH] [large|<key>] <item> <long> <item> <long> <item> <long>",
+    "[LPUSHX|RPUSHX] <list> <item> [<item>|]",
+    "[LPOP|RPOP] <list> [<count>|]",
+    "LMPOP 2 <key> <list> [LEFT|RIGHT] [COUNT <count>|]",
+    "LLEN <list>",
+    "LINDEX <list> <index>",
+    "LRANGE <list> <index> <index>",
+    "LPOS <list> <item> [RANK <index>|] [COUNT <count>|] [MAXLEN <count>|]",
+    "LSET <list> <index> [<item>|<item>|<long>]",
+    "LINSERT <list> [BEFORE|AFTER] <item> [<item>|<item>|<long>]",
+    "LREM <list> [0|0|1|2|-1|-2|x] <item>",
+    "LTRIM <list> <index> [-1|-1|100|<index>]",
+    "LMOVE <list> <list> [LEFT|RIGHT] [LEFT|RIGHT]",
+    "RPOPLPUSH <list> <list>",
     "MULTI",
     "EXEC",
     "EXEC",
@@ -123,6 +140,9 @@ const TIMED: &[&str] = &[
 
 const KEYS: &[&str] = &["a", "b", "c", "d", "z1", "z2", "big", "", "key:\0\r\n", "a"];
 const SORTED_SETS: &[&str] = &["z1", "z2", "z1", "z2", "big", "a", "b", "missing"];
+const LISTS: &[&str] = &["l1", "l2", "l1", "l2", "large", "large", "a", "z1", "missing"];
+const ITEMS: &[&str] =
+    &["a", "b", "c", "1", "2", "-5", "300", "70000", "", "01", "\0\u{7f}", "an element of some length"];
 const VALUES: &[&str] = &[
     "",
     "v",
@@ -205,9 +225,10 @@ const GARBAGE: &[&str] = &["", "nosuch", "\0", "get set", "ZZZ", "*3", "$-1", "\
 /// A random command, and how its replies are to be compared.
 pub fn command(random: &mut Random) -> (Vec<Vec<u8>>, Compare) {
     let template = random.pick(TEMPLATES);
-    let (compare, template) = match template.strip_prefix("~ ") {
-        Some(rest) => (Compare::Sorted, rest),
-        None => (Compare::Exact, *template),
+    let (compare, template) = match template.split_once(' ') {
+        Some(("~", rest)) => (Compare::Sorted, rest),
+        Some(("%", rest)) => (Compare::Encoding, rest),
+        _ => (Compare::Exact, *template),
     };
     let mut words = Vec::new();
     expand(template, random, &mut words);
@@ -250,6 +271,8 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
     let choices = match name {
         "key" => KEYS,
         "zset" => SORTED_SETS,
+        "list" => LISTS,
+        "item" => ITEMS,
         "value" => VALUES,
         "integer" => INTEGERS,
         "float" => FLOATS,
@@ -268,6 +291,7 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "soon" => DELAYS,
         "many" => return format!("key:{}", random.below(300)).into_bytes(),
         "text" => return vec![b'a' + random.below(26) as u8; random.below(700)],
+        "long" => return vec![b'a' + random.below(3) as u8; random.below(3000)],
         "wide" => return format!("m{}", random.below(500)).into_bytes(),
         other => panic!("no argument is called {other}"),
     };
@@ -284,7 +308,7 @@ mod tests {
         for template in TEMPLATES.iter().chain(TIMED) {
             for _ in 0..50 {
                 let mut words = Vec::new();
-                expand(template.trim_start_matches("~ "), &mut random, &mut words);
+                expand(template.trim_start_matches(['~', '%', ' ']), &mut random, &mut words);
                 assert!(!words.is_empty() && words.iter().all(|word| !word.contains(&b'<')));
             }
         }

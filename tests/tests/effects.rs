@@ -96,6 +96,7 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
     let kind = ask(&[b"TYPE", key]);
     let value = match kind.as_slice() {
         b"+string\r\n" => ask(&[b"GET", key]),
+        b"+list\r\n" => ask(&[b"LRANGE", key, b"0", b"-1"]),
         b"+zset\r\n" => ask(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
         other => panic!("{} is of type {}", frame::show(key), frame::show(other)),
     };

@@ -74,10 +74,10 @@ impl List {
         }
     }
 
-    /// Becomes chunks if so many more elements, with so many bytes of text, are too much for the packed form. What Redis
-    /// does before it adds elements, and even if it then finds no place for them.
+    /// Becomes chunks if so many more elements, with so many bytes of text, are too much for the packed form; as Redis
+    /// reckons before it adds them.
     #[inline]
-    pub fn expect(&mut self, env: &Env<'_>, elements: usize, text_bytes: usize) {
+    fn expect(&mut self, env: &Env<'_>, elements: usize, text_bytes: usize) {
         if let Self::Packed(bytes) = self {
             let pack = Pack(bytes);
             if !bound(env).fits(pack.body().len() + text_bytes, pack.len() + elements) {
@@ -168,10 +168,10 @@ impl List {
 
     /// Puts another string in the place of the one of this number; false if there is none.
     pub fn set(&mut self, env: &Env<'_>, index: usize, text: &[u8]) -> bool {
-        self.expect(env, 1, text.len());
         if index >= self.as_ref().len() {
             return false;
         }
+        self.expect(env, 1, text.len());
         match self {
             Self::Chunks(chunks) => chunks.set(bound(env), index, text),
             Self::Packed(bytes) => {
@@ -187,9 +187,9 @@ impl List {
 
     /// Adds a string before or after the first one that is equal to `pivot`; false if there is none.
     pub fn insert(&mut self, env: &Env<'_>, pivot: &[u8], after: bool, text: &[u8]) -> bool {
-        self.expect(env, 1, text.len());
         let pivot = Element::of(pivot);
         let Some(index) = self.as_ref().range(0, usize::MAX).position(|element| element == pivot) else { return false };
+        self.expect(env, 1, text.len());
         match self {
             Self::Chunks(chunks) => chunks.insert(bound(env), index, after, text),
             Self::Packed(bytes) => {

@@ -226,11 +226,14 @@ fn the_form_follows_the_number_of_elements() {
 }
 
 #[test]
-fn what_cannot_be_inserted_still_counts() {
+fn what_finds_no_place_changes_nothing() {
     with_env(2, |env| {
         let mut list = List::new();
         push(&mut list, env, &numbers(0..2));
-        assert!(!list.insert(env, b"missing", true, b"x"));
+        assert!(!list.insert(env, b"missing", true, b"x") && !list.set(env, 2, b"x"));
+        assert_eq!(list.as_ref().encoding(), "listpack");
+        // Another element in the place of one counts as one more, as in Redis.
+        assert!(list.set(env, 1, b"x"));
         assert_eq!(list.as_ref().encoding(), "quicklist");
     });
 }
