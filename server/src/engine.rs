@@ -197,6 +197,7 @@ impl Engine {
                 set_max_packed_value: settings.set_max_listpack_value.as_usize(),
                 hash_max_packed_entries: settings.hash_max_listpack_entries.as_usize(),
                 hash_max_packed_value: settings.hash_max_listpack_value.as_usize(),
+                list_max_packed_size: settings.list_max_listpack_size.as_i64(),
                 zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
                 zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
             },

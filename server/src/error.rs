@@ -149,6 +149,10 @@ texts! {
     ZADD_NX_AND_XX = "ERR XX and NX options at the same time are not compatible";
     ZADD_GT_LT_AND_NX = "ERR GT, LT, and/or NX options at the same time are not compatible";
     ZADD_INCR_OF_MANY = "ERR INCR option supports a single increment-element pair";
+    INDEX_OUT_OF_RANGE = "ERR index out of range";
+    LPOS_RANK_ZERO = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list";
+    LPOS_COUNT_NEGATIVE = "ERR COUNT can't be negative";
+    LPOS_MAXLEN_NEGATIVE = "ERR MAXLEN can't be negative";
     SCORE_NOT_A_NUMBER = "ERR resulting score is not a number (NaN)";
     LIMIT_WITHOUT_BOUNDS = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
     SCORES_WITH_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::types::hash::{Hash, HashRef};
+use crate::types::list::{List, ListRef};
 use crate::types::set::{Set, SetRef};
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
@@ -66,6 +67,8 @@ pub enum Value<'a> {
     Big(&'a BigStr),
     /// A set.
     Set(SetRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// A sorted set.
     ZSet(ZSetRef<'a>),
     /// A hash.
@@ -78,6 +81,7 @@ impl<'a> Value<'a> {
     pub(crate) fn packed(kind: Kind, bytes: &'a [u8], raw: bool) -> Self {
         match kind {
             Kind::Set => Self::Set(SetRef::packed(bytes)),
+            Kind::List => Self::List(ListRef::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSetRef::Packed(bytes)),
             Kind::Hash => Self::Hash(HashRef::Packed(bytes)),
             _ => Self::Str { bytes, raw },
@@ -89,6 +93,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => false,
             Self::Set(set) => set.is_empty(),
+            Self::List(list) => list.is_empty(),
             Self::ZSet(zset) => zset.is_empty(),
             Self::Hash(hash) => hash.is_empty(),
         }
@@ -99,6 +104,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => Kind::String,
             Self::Set(_) => Kind::Set,
+            Self::List(_) => Kind::List,
             Self::ZSet(_) => Kind::ZSet,
             Self::Hash(_) => Kind::Hash,
         }
@@ -111,6 +117,7 @@ impl<'a> Value<'a> {
             Self::Str { bytes, raw: false } if bytes.len() <= EMBEDDED_AT_MOST => "embstr",
             Self::Str { .. } | Self::Big(_) => "raw",
             Self::Set(set) => set.encoding(),
+            Self::List(list) => list.encoding(),
             Self::ZSet(zset) => zset.encoding(),
             Self::Hash(hash) => hash.encoding(),
         }
@@ -231,6 +238,8 @@ pub enum Object {
     Str(BigStr),
     /// A set.
     Set(Set),
+    /// A list.
+    List(List),
     /// A sorted set.
     ZSet(ZSet),
     /// A hash.
@@ -243,6 +252,7 @@ macro_rules! with_value {
         match $object {
             Object::Str($value) => $result,
             Object::Set($value) => $result,
+            Object::List($value) => $result,
             Object::ZSet($value) => $result,
             Object::Hash($value) => $result,
         }
@@ -267,6 +277,7 @@ impl Object {
         match self {
             Self::Str(string) => Value::Big(string),
             Self::Set(set) => Value::Set(set.as_ref()),
+            Self::List(list) => Value::List(list.as_ref()),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
             Self::Hash(hash) => Value::Hash(hash.as_ref()),
         }
@@ -283,6 +294,7 @@ impl Object {
     pub(crate) fn from_packed(kind: Kind, bytes: Vec<u8>) -> Self {
         match kind {
             Kind::Set => Self::Set(Set::from_packed(bytes)),
+            Kind::List => Self::List(List::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
             Kind::Hash => Self::Hash(Hash::Packed(bytes)),
             _ => Self::Str(BigStr::new(&bytes)),
@@ -299,6 +311,7 @@ impl Object {
         Ok(match self {
             Self::Str(string) => Self::Str(string.duplicate(env)?),
             Self::Set(set) => Self::Set(set.duplicate(env)?),
+            Self::List(list) => Self::List(list.duplicate(env)?),
             Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
             Self::Hash(hash) => Self::Hash(hash.duplicate(env)?),
         })

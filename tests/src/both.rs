@@ -339,9 +339,9 @@ pub fn equal(how: Compare, subject: &[u8], peer: &[u8], is_exact: bool) -> bool 
     is_same || !is_exact && same_but_scores(how, left, right)
 }
 
-/// The only difference is that small sets are packed since Redis 7.2.
+/// The only difference is that small lists and sets are packed since Redis 7.2.
 fn is_packed_later(left: &Frame, right: &Frame) -> bool {
-    left.text == b"listpack" && right.text == b"hashtable"
+    left.text == b"listpack" && (right.text == b"quicklist" || right.text == b"hashtable")
 }
 
 /// The only difference is how doubles are printed.

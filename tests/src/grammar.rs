@@ -32,7 +32,7 @@ const TEMPLATES: &[&str] = &[
     "[DEL|UNLINK] <key> [<key>|]",
     "[EXISTS|TOUCH] <key> <key>",
     "TYPE <key>",
-    "% OBJECT ENCODING [<key>|<key>|<set>]",
+    "% OBJECT ENCODING [<key>|<key>|<set>|<list>]",
     "[RENAME|RENAMENX] <key> <key>",
     "COPY <key> <key> [REPLACE|DB 1|DB 1 REPLACE|]",
     "MOVE <key> [0|1|2]",
@@ -40,7 +40,7 @@ const TEMPLATES: &[&str] = &[
     "SWAPDB 0 1",
     "DBSIZE",
     "~ KEYS <pattern>",
-    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE set|TYPE zset|TYPE hash|]",
+    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE list|TYPE set|TYPE zset|TYPE hash|]",
     "PEXPIREAT <key> <when> [NX|XX|GT|LT||]",
     "EXPIREAT <key> <second> [NX|XX|GT|LT||]",
     "[EXPIRE|PEXPIRE] <key> [-1|0|-9223372036854775808|x]",
@@ -117,6 +117,22 @@ const TEMPLATES: &[&str] = &[
     "[ZUNION|ZINTER] 2 <set> <zset> [AGGREGATE MIN|AGGREGATE MAX|] WITHSCORES",
     "[ZUNIONSTORE|ZINTERSTORE|ZDIFFSTORE] <key> 2 <set> <zset>",
     "ZDIFF 2 <zset> <set> WITHSCORES",
+    "[LPUSH|RPUSH] <list> <item> [<item> <item>|<item>|]",
+    "[LPUSH|RPUSH] <list> <item> <item> <item> <item> <item> <item> <item>",
+    "[LPUSH|RPUSH] [large|<key>] <item> <long> <item> <long> <item> <long>",
+    "[LPUSHX|RPUSHX] <list> <item> [<item>|]",
+    "[LPOP|RPOP] <list> [<count>|]",
+    "LMPOP 2 <key> <list> [LEFT|RIGHT] [COUNT <count>|]",
+    "LLEN <list>",
+    "LINDEX <list> <index>",
+    "LRANGE <list> <index> <index>",
+    "LPOS <list> <item> [RANK <index>|] [COUNT <count>|] [MAXLEN <count>|]",
+    "LSET <list> <index> [<item>|<item>|<long>]",
+    "LINSERT <list> [BEFORE|AFTER] <item> [<item>|<item>|<long>]",
+    "LREM <list> [0|0|1|2|-1|-2|x] <item>",
+    "LTRIM <list> <index> [-1|-1|100|<index>]",
+    "LMOVE <list> <list> [LEFT|RIGHT] [LEFT|RIGHT]",
+    "RPOPLPUSH <list> <list>",
     "MULTI",
     "EXEC",
     "EXEC",
@@ -201,6 +217,9 @@ const ELEMENTS: &[&str] = &[
 ];
 const HASHES: &[&str] = &["h1", "h2", "h1", "h2", "wide", "a", "b", "missing"];
 const FIELDS: &[&str] = &["f1", "f2", "f3", "f4", "f5", "1", "2", "", "\0", "a field of some length"];
+const LISTS: &[&str] = &["l1", "l2", "l1", "l2", "large", "large", "a", "z1", "missing"];
+const ITEMS: &[&str] =
+    &["a", "b", "c", "1", "2", "-5", "300", "70000", "", "01", "\0\u{7f}", "an element of some length"];
 const VALUES: &[&str] = &[
     "",
     "v",
@@ -333,6 +352,8 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "element" => ELEMENTS,
         "hash" => HASHES,
         "field" => FIELDS,
+        "list" => LISTS,
+        "item" => ITEMS,
         "value" => VALUES,
         "integer" => INTEGERS,
         "float" => FLOATS,
@@ -352,6 +373,7 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "many" => return format!("key:{}", random.below(300)).into_bytes(),
         "text" => return vec![b'a' + random.below(26) as u8; random.below(700)],
         "number" => return random.below(700).to_string().into_bytes(),
+        "long" => return vec![b'a' + random.below(3) as u8; random.below(3000)],
         "wide" => return format!("m{}", random.below(500)).into_bytes(),
         other => panic!("no argument is called {other}"),
     };

@@ -5,6 +5,11 @@ use larder_tests::{Both, Compare, TestServer};
 
 /// Commands that are left out, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
+    ("BLMOVE", WAITS),
+    ("BLMPOP", WAITS),
+    ("BLPOP", WAITS),
+    ("BRPOP", WAITS),
+    ("BRPOPLPUSH", WAITS),
     ("BZMPOP", WAITS),
     ("BZPOPMAX", WAITS),
     ("BZPOPMIN", WAITS),

@@ -33,6 +33,16 @@ fn sets() {
 }
 
 #[test]
+fn lists() {
+    corpus::run(include_str!("corpus/lists.txt"));
+}
+
+#[test]
+fn lists_are_waited_for() {
+    corpus::run(include_str!("corpus/list_blocking.txt"));
+}
+
+#[test]
 fn sorted_sets_change() {
     corpus::run(include_str!("corpus/zset_add.txt"));
 }

@@ -102,6 +102,7 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
             return vec![kind, ask(&[b"PEXPIRETIME", key]), members];
         }
         b"+hash\r\n" => fields(connection, key),
+        b"+list\r\n" => ask(&[b"LRANGE", key, b"0", b"-1"]),
         b"+zset\r\n" => ask(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
         other => panic!("{} is of type {}", frame::show(key), frame::show(other)),
     };

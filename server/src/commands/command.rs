@@ -205,6 +205,8 @@ pub enum Group {
     Set,
     /// Hashes.
     Hash,
+    /// Lists.
+    List,
     /// Sorted sets.
     SortedSet,
     /// Publish and subscribe.
@@ -225,6 +227,7 @@ impl Group {
             Self::Generic => "generic",
             Self::Set => "set",
             Self::Hash => "hash",
+            Self::List => "list",
             Self::SortedSet => "sorted-set",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -240,6 +243,7 @@ impl Group {
             Self::Generic => Some("keyspace"),
             Self::Set => Some("set"),
             Self::Hash => Some("hash"),
+            Self::List => Some("list"),
             Self::SortedSet => Some("sortedset"),
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),

@@ -12,6 +12,7 @@ mod draw;
 mod expire;
 mod hash;
 mod keys;
+mod list;
 mod object;
 mod parse;
 mod pubsub;
@@ -41,6 +42,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     scan::COMMANDS,
     set::COMMANDS,
     hash::COMMANDS,
+    list::COMMANDS,
     zset::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,

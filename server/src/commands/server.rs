@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use larder_protocol::{Args, Proto, Reply};
+use larder_storage::types::pack::Element;
 use larder_storage::types::set::SetRef;
 use larder_storage::value::Value;
 
@@ -203,6 +204,7 @@ fn serialized_len(value: Value<'_>) -> usize {
             let members = set.iter().map(|member| string_len(member.text_len()));
             len_len(set.len()) + members.sum::<usize>()
         }
+        Value::List(list) => string_len(list.range(0, list.len()).map(Element::size).sum::<usize>()),
         Value::ZSet(zset) => {
             let members = zset.range(0, zset.len()).map(|(member, _)| string_len(member.len()) + size_of::<f64>());
             len_len(zset.len()) + members.sum::<usize>()

@@ -26,6 +26,8 @@ pub(super) enum Kind {
     OnlyNo(&'static str, Cell<Flag>),
     /// A whole number between bounds, which `adjust` may change or refuse further.
     Integer { min: u64, max: u64, adjust: Adjust, cell: Cell<Number> },
+    /// A whole number between bounds that may be negative.
+    Signed { min: i64, max: i64, cell: Cell<Number> },
     /// A size in bytes.
     Memory { min: u64, max: u64, cell: Cell<Number> },
     /// Permission bits.
@@ -84,6 +86,10 @@ impl Kind {
 
     pub(super) const fn adjusted(min: u64, max: u64, adjust: Adjust, cell: Cell<Number>) -> Self {
         Self::Integer { min, max, adjust, cell }
+    }
+
+    pub(super) const fn signed(min: i64, max: i64, cell: Cell<Number>) -> Self {
+        Self::Signed { min, max, cell }
     }
 
     pub(super) const fn memory(min: u64, max: u64, cell: Cell<Number>) -> Self {
@@ -152,6 +158,13 @@ impl Kind {
                 let value = parse_integer(text).ok_or("argument couldn't be parsed into an integer")?;
                 cell(settings).set(adjust(in_range(u64::try_from(value).ok(), *min, *max)?)?);
             }
+            Self::Signed { min, max, cell } => {
+                let value = parse_integer(text).ok_or("argument couldn't be parsed into an integer")?;
+                if !(*min..=*max).contains(&value) {
+                    return Err(format!("argument must be between {min} and {max} inclusive"));
+                }
+                cell(settings).set(value.cast_unsigned());
+            }
             Self::Memory { min, max, cell } => {
                 let value = parse_memory(text).ok_or("argument must be a memory value")?;
                 cell(settings).set(in_range(Some(value), *min, *max)?);
@@ -183,6 +196,7 @@ impl Kind {
         match self {
             Self::Flag(cell) | Self::OnlyNo(_, cell) => if cell(settings).get() { "yes" } else { "no" }.into(),
             Self::Integer { cell, .. } | Self::Memory { cell, .. } => cell(settings).get().to_string().into(),
+            Self::Signed { cell, .. } => cell(settings).as_i64().to_string().into(),
             Self::Octal { cell, .. } => format!("{:o}", cell(settings).get()).into(),
             Self::Choice(cell) => {
                 let cell = cell(settings);
@@ -235,7 +249,10 @@ impl Kind {
     pub(super) fn copy(&self, from: &Settings, to: &Settings) {
         match self {
             Self::Flag(cell) | Self::OnlyNo(_, cell) => cell(to).set(cell(from).get()),
-            Self::Integer { cell, .. } | Self::Memory { cell, .. } | Self::Octal { cell, .. } => {
+            Self::Integer { cell, .. }
+            | Self::Signed { cell, .. }
+            | Self::Memory { cell, .. }
+            | Self::Octal { cell, .. } => {
                 cell(to).set(cell(from).get());
             }
             Self::Choice(cell) => cell(to).select(cell(from).index()),
@@ -261,7 +278,7 @@ impl Kind {
         match self {
             Self::Flag(_) => "yes|no",
             Self::OnlyNo(..) => "no",
-            Self::Integer { .. } => "number",
+            Self::Integer { .. } | Self::Signed { .. } => "number",
             Self::Memory { .. } => "bytes",
             Self::Octal { .. } => "octal",
             Self::Choice(_) => "name",
@@ -280,6 +297,7 @@ impl Kind {
             Self::Flag(_) => "`yes` or `no`".into(),
             Self::OnlyNo(reason, _) => format!("only `no`: {reason}"),
             Self::Integer { min, max, .. } => format!("{min} to {max}"),
+            Self::Signed { min, max, .. } => format!("{min} to {max}"),
             Self::Memory { min: 0, .. } => "bytes, with or without a unit".into(),
             Self::Memory { min, .. } => format!("bytes, {} or more", memory_with_unit(*min)),
             Self::Octal { max, .. } => format!("octal, 0 to {max:o}"),

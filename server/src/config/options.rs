@@ -137,6 +137,8 @@ impl std::fmt::Debug for Settings {
 
 /// The largest C int, which bounds many options of Redis.
 const INT_MAX: u64 = i32::MAX as u64;
+/// The same, where an option may be negative.
+const INT_MAX_I64: i64 = i32::MAX as i64;
 /// The largest C long.
 const LONG_MAX: u64 = i64::MAX as u64;
 /// One mebibyte.
@@ -269,6 +271,12 @@ options! {
         /// Hashes with a field or value longer than this are not kept in one compact piece.
         "hash-max-listpack-value" | "hash-max-ziplist-value" => hash_max_listpack_value: Number =
             memory(0, LONG_MAX), "64", Live;
+        /// Lists of at most so many elements are kept in one compact piece, larger ones in pieces of so many; from -1 to
+        /// -5 of so many bytes: 4, 8, 16, 32, 64 kB.
+        "list-max-listpack-size" | "list-max-ziplist-size" => list_max_listpack_size: Number =
+            signed(-INT_MAX_I64 - 1, INT_MAX_I64), "-2", Live;
+        /// Accepted for compatibility: pieces of lists are never compressed.
+        "list-compress-depth" => list_compress_depth: Number = integer(0, INT_MAX), "0", Live;
         /// Sorted sets of at most so many members are kept in one compact piece.
         "zset-max-listpack-entries" | "zset-max-ziplist-entries" => zset_max_listpack_entries: Number =
             integer(0, LONG_MAX), "128", Live;

@@ -9,6 +9,7 @@ use crate::value::{Kind, Object, Value};
 mod arena;
 pub mod dict;
 pub mod hash;
+pub mod list;
 pub mod pack;
 pub mod set;
 pub mod text;
@@ -75,6 +76,8 @@ pub struct Limits {
     pub hash_max_packed_entries: usize,
     /// `hash-max-listpack-value`: bytes of the longest field or value that is packed.
     pub hash_max_packed_value: usize,
+    /// `list-max-listpack-size`: elements of a packed list, or, if it is negative, a step of bytes.
+    pub list_max_packed_size: i64,
     /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements.
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
@@ -84,6 +87,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            list_max_packed_size: -2,
             set_max_ints: 512,
             set_max_packed_entries: 128,
             set_max_packed_value: 64,

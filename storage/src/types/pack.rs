@@ -22,7 +22,7 @@
 use crate::value::canonical_i64;
 
 /// Bytes of the count in front.
-const HEADER: usize = 2;
+pub(super) const HEADER: usize = 2;
 /// A count from here on is not known.
 const UNKNOWN: u16 = MARK - 1;
 /// The bit of the head that is the owner's.
@@ -464,6 +464,12 @@ fn saturated(count: usize) -> u16 {
     count.min(UNKNOWN as usize) as u16
 }
 
+/// Says how many elements there are.
+#[inline]
+pub(super) fn set_len(bytes: &mut [u8], len: usize) {
+    bytes[..HEADER].copy_from_slice(&saturated(len).to_le_bytes());
+}
+
 fn count_changed(bytes: &mut [u8], change: isize) {
     let head = u16::from_le_bytes([bytes[0], bytes[1]]);
     let known = head & !MARK;
@@ -490,9 +496,9 @@ fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>)
     fill(&mut bytes[range.start..range.start + size], element);
 }
 
-/// Appends an element.
+/// Appends an element without counting it.
 #[inline]
-fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
+pub(super) fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
     let at = bytes.len();
     bytes.resize(at + element.size(), 0);
     fill(&mut bytes[at..], element);
@@ -500,7 +506,7 @@ fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
 
 /// Writes an element over `place`, which is as long as it is.
 #[inline]
-fn fill(place: &mut [u8], element: Element<'_>) {
+pub(super) fn fill(place: &mut [u8], element: Element<'_>) {
     let size = match element {
         Element::Bytes(bytes) => {
             let head = head_size(bytes.len());
