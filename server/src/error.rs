@@ -141,6 +141,13 @@ texts! {
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
     COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    NOT_A_BIT = "ERR bit is not an integer or out of range";
+    BIT_TO_FIND = "ERR The bit argument must be 1 or 0.";
+    BITOP_NOT_OF_MANY = "ERR BITOP NOT must be called with a single source key.";
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    BITFIELD_RO_WRITES = "ERR BITFIELD_RO only supports the GET subcommand";
     LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 }
 

@@ -38,6 +38,7 @@
 
 mod admit;
 mod background;
+mod bits;
 mod client;
 mod commands;
 // The program and the tests need more of the options than programs that embed a server do.

@@ -460,6 +460,13 @@ impl<'a> Locked<'a> {
         Ok(())
     }
 
+    /// Lets `change` work on the bytes of a string where they stand, its length staying as it is. `None` when there is
+    /// no string, or one that is as SET stored it: that has to be stored anew, as a raw one.
+    pub(crate) fn edit_string<R>(&mut self, key: &[u8], change: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        let (table, pos) = self.place(key)?;
+        table.edit_string(pos, change)
+    }
+
     /// Removes a collection that has become empty, and publishes that it is gone; whether it was so.
     pub(crate) fn drop_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key).map(|entry| entry.value()) {

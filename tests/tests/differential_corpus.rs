@@ -43,6 +43,11 @@ fn sorted_sets_are_combined() {
 }
 
 #[test]
+fn bitmaps() {
+    corpus::run(include_str!("corpus/bitmap.txt"));
+}
+
+#[test]
 fn publish_and_subscribe() {
     corpus::run(include_str!("corpus/pubsub.txt"));
 }

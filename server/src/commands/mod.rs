@@ -3,6 +3,7 @@
 pub mod command;
 pub(crate) mod table;
 
+mod bitmap;
 mod client;
 mod command_info;
 mod config;
@@ -15,6 +16,7 @@ mod parse;
 mod pubsub;
 mod scan;
 mod server;
+mod string_edit;
 mod strings;
 mod strings_numeric;
 mod strings_ranges;
@@ -35,6 +37,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     zset::COMMANDS,
+    bitmap::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,
