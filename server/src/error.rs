@@ -56,6 +56,12 @@ impl From<larder_storage::types::zset::Full> for Error {
     }
 }
 
+impl From<crate::hyperloglog::Corrupt> for Error {
+    fn from(_: crate::hyperloglog::Corrupt) -> Self {
+        HYPERLOGLOG_CORRUPT
+    }
+}
+
 impl From<crate::lcs::LcsError> for Error {
     fn from(error: crate::lcs::LcsError) -> Self {
         match error {
@@ -148,6 +154,10 @@ texts! {
     BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
     BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
     BITFIELD_RO_WRITES = "ERR BITFIELD_RO only supports the GET subcommand";
+    NOT_A_HYPERLOGLOG = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    HYPERLOGLOG_CORRUPT = "INVALIDOBJ Corrupted HLL object detected";
+    HYPERLOGLOG_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    KEY_DOES_NOT_EXIST = "ERR The specified key does not exist";
     LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 }
 
@@ -243,6 +253,16 @@ pub(crate) fn subcommand_or_arity(container: &str, name: &[u8]) -> Error {
     let name = clipped(name, MOST);
     let container = container.as_bytes();
     quoting(&[b"ERR unknown subcommand or wrong number of arguments for '", name, b"'. Try ", container, b" HELP."])
+}
+
+/// The answer to a subcommand that PFDEBUG does not know.
+pub(crate) fn unknown_pfdebug(name: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown PFDEBUG subcommand '", printed(name), b"'"])
+}
+
+/// The answer to a PFSELFTEST that found something wrong.
+pub(crate) fn self_test_failed(what: &str) -> Error {
+    Error::made(format!("ERR TESTFAILED {what}"))
 }
 
 /// The answer to an EXEC that was itself refused.

@@ -53,6 +53,7 @@ mod error;
 mod evict;
 mod float_literal;
 mod glob;
+mod hyperloglog;
 mod info;
 mod lcs;
 mod locked;

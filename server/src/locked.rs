@@ -543,13 +543,24 @@ impl<'a> Locked<'a> {
     /// As [`Locked::changed`], for a further event of the same change.
     #[inline]
     pub(crate) fn note(&mut self, class: Class, event: &'static str, key: &[u8]) {
+        self.tell_watchers(key);
+        if self.engine.publishes_events() {
+            self.engine.publish_event(self.db, class, event, key);
+        }
+    }
+
+    /// As [`Locked::changed`], for a change that has no event.
+    pub(crate) fn changed_silently(&mut self, key: &[u8]) {
+        self.dirty += 1;
+        self.tell_watchers(key);
+    }
+
+    #[inline]
+    fn tell_watchers(&mut self, key: &[u8]) {
         let (hash, db) = (self.hash(key), self.db);
         let watchers = &mut self.shards.of(hash).extra.watchers;
         if !watchers.is_empty() {
             watchers.changed(db, key);
-        }
-        if self.engine.publishes_events() {
-            self.engine.publish_event(db, class, event, key);
         }
     }
 

@@ -48,6 +48,11 @@ fn bitmaps() {
 }
 
 #[test]
+fn hyperloglogs() {
+    corpus::run(include_str!("corpus/hyperloglog.txt"));
+}
+
+#[test]
 fn publish_and_subscribe() {
     corpus::run(include_str!("corpus/pubsub.txt"));
 }

@@ -301,6 +301,13 @@ impl Group {
     }
 }
 
+/// What keys of a call are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Lock,
+    Tell,
+}
+
 /// A row; see the module's page. `name` of a subcommand is `"CONFIG|GET"`.
 #[derive(Clone, Copy)]
 pub struct Command {
@@ -471,20 +478,20 @@ impl Command {
     /// the keys that they announce; then nothing may be locked, and the command itself finds what is wrong.
     #[inline]
     pub fn each_key<'a>(&self, args: Args<'a>, each: impl FnMut(usize, &'a [u8], u16)) -> Option<()> {
-        self.visit_keys(args, true, each)
+        self.visit_keys(args, Purpose::Lock, each)
     }
 
-    /// As [`Command::each_key`], but of an option that stands several times only the first key, as COMMAND GETKEYS
-    /// tells it.
+    /// As [`Command::each_key`], as COMMAND GETKEYS tells it: of an option that stands several times the first key only,
+    /// and none of a call that could have more keys and has none of them.
     pub(crate) fn each_told_key<'a>(&self, args: Args<'a>, each: impl FnMut(usize, &'a [u8], u16)) -> Option<()> {
-        self.visit_keys(args, false, each)
+        self.visit_keys(args, Purpose::Tell, each)
     }
 
     #[inline]
     fn visit_keys<'a>(
         &self,
         args: Args<'a>,
-        with_repeated: bool,
+        purpose: Purpose,
         mut each: impl FnMut(usize, &'a [u8], u16),
     ) -> Option<()> {
         if let [KeySpec { begin, find: Find::Range { last: 0, .. }, flags, .. }] = self.keys {
@@ -504,9 +511,9 @@ impl Command {
                     (begin + 1, begin.checked_add(count)?, 1)
                 }
                 Find::Keyword(keyword) => {
-                    let places = if with_repeated && keyword.repeats { usize::MAX } else { 1 };
-                    for word_at in keyword.places(args).take(places) {
-                        let Some((first, last)) = keyword.range(word_at, args.len()) else { continue };
+                    let most = if keyword.repeats && purpose == Purpose::Lock { usize::MAX } else { 1 };
+                    for word_at in keyword.places(args).take(most) {
+                        let (first, last) = keyword.range(word_at, args.len())?;
                         for at in (first..=last).step_by(keyword.step.into()) {
                             each(at, args.get(at)?, spec.flags);
                         }
@@ -514,7 +521,8 @@ impl Command {
                     continue;
                 }
             };
-            if last >= args.len() {
+            // A command may take no source at all, but then COMMAND GETKEYS does not know it.
+            if last >= args.len() || (last < first && purpose == Purpose::Tell) {
                 return None;
             }
             for at in (first..=last).step_by(step as usize) {
@@ -551,6 +559,16 @@ mod tests {
         check(KEYS, "X k STORE STORE a Store b", "k a b", "k a");
         check(KEYS, "X k 1 STORE STORE STORE", "k STORE STORE", "k STORE");
         check(KEYS, "X k 1 ASC STORE", "k", "k");
+    }
+
+    #[test]
+    fn sources_may_be_missing() {
+        const KEYS: &[KeySpec] = &[key(1, RW), keys(2, 1, RO)];
+        check(KEYS, "X k a b", "k a b", "k a b");
+        let row = Command::container("X").keys(KEYS);
+        let call = OwnedArgs::from_slices(&[b"X", b"k"]);
+        assert!(row.each_key(call.as_args(), |_, key, _| assert_eq!(key, b"k")).is_some());
+        assert!(row.each_told_key(call.as_args(), |_, _, _| {}).is_none());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod databases;
 mod expire;
+mod hyperloglog;
 mod keys;
 mod object;
 mod parse;
@@ -38,6 +39,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     scan::COMMANDS,
     zset::COMMANDS,
     bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,

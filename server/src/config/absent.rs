@@ -76,7 +76,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("hash-max-listpack-value", Any),
     ("hash-max-ziplist-entries", Any),
     ("hash-max-ziplist-value", Any),
-    ("hll-sparse-max-bytes", Any),
     ("ignore-warnings", Any),
     ("io-threads", Any),
     ("io-threads-do-reads", Flag),
