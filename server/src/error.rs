@@ -158,6 +158,17 @@ texts! {
     HYPERLOGLOG_CORRUPT = "INVALIDOBJ Corrupted HLL object detected";
     HYPERLOGLOG_NOT_SPARSE = "ERR HLL encoding is not sparse";
     KEY_DOES_NOT_EXIST = "ERR The specified key does not exist";
+    RADIUS_NOT_A_FLOAT = "ERR need numeric radius";
+    RADIUS_NEGATIVE = "ERR radius cannot be negative";
+    WIDTH_NOT_A_FLOAT = "ERR need numeric width";
+    HEIGHT_NOT_A_FLOAT = "ERR need numeric height";
+    BOX_NEGATIVE = "ERR height or width cannot be negative";
+    UNKNOWN_UNIT = "ERR unsupported unit provided. please use M, KM, FT, MI";
+    NO_PLACE_OF_MEMBER = "ERR could not decode requested zset member";
+    GEO_COUNT_NOT_POSITIVE = "ERR COUNT must be > 0";
+    GEO_ANY_WITHOUT_COUNT = "ERR the ANY argument requires COUNT argument";
+    GEORADIUS_STORE_OPTIONS = "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
+    GEOSEARCHSTORE_OPTIONS = "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
     LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 }
 
@@ -253,6 +264,21 @@ pub(crate) fn subcommand_or_arity(container: &str, name: &[u8]) -> Error {
     let name = clipped(name, MOST);
     let container = container.as_bytes();
     quoting(&[b"ERR unknown subcommand or wrong number of arguments for '", name, b"'. Try ", container, b" HELP."])
+}
+
+/// The answer to coordinates that are not on the map.
+pub(crate) fn not_on_the_map(longitude: f64, latitude: f64) -> Error {
+    Error::made(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"))
+}
+
+/// The answer to a search without a middle; `name` is the command's as it was called.
+pub(crate) fn geo_needs_center(name: &[u8]) -> Error {
+    quoting(&[b"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ", printed(name)])
+}
+
+/// The answer to a search without an outline.
+pub(crate) fn geo_needs_outline(name: &[u8]) -> Error {
+    quoting(&[b"ERR exactly one of BYRADIUS and BYBOX can be specified for ", printed(name)])
 }
 
 /// The answer to a subcommand that PFDEBUG does not know.

@@ -53,6 +53,11 @@ fn hyperloglogs() {
 }
 
 #[test]
+fn places() {
+    corpus::run(include_str!("corpus/geo.txt"));
+}
+
+#[test]
 fn publish_and_subscribe() {
     corpus::run(include_str!("corpus/pubsub.txt"));
 }

@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod databases;
 mod expire;
+mod geo;
 mod hyperloglog;
 mod keys;
 mod object;
@@ -40,6 +41,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     zset::COMMANDS,
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
+    geo::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,

@@ -377,12 +377,22 @@ fn combined<'a>(
         Operation::Intersection => intersection(env, inputs, aggregate).collect(),
         Operation::Difference => difference(env, inputs),
     };
+    sort(&mut elements);
+    elements
+}
+
+fn sort(elements: &mut [(&[u8], f64)]) {
     elements.sort_unstable_by(|one, other| {
         // No score is NaN.
         let scores = one.1.partial_cmp(&other.1).unwrap_or(Ordering::Equal);
         scores.then_with(|| one.0.cmp(other.0))
     });
-    elements
+}
+
+/// A set of elements in any order, no member twice.
+pub(in super::super) fn in_order(env: Env<'_>, mut elements: Vec<(&[u8], f64)>) -> Result<ZSet, Full> {
+    sort(&mut elements);
+    built(env, elements)
 }
 
 /// A set of elements in order. One that will not be packed never is, even in part: that would make a -0 of its scores
