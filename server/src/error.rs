@@ -56,6 +56,12 @@ impl From<larder_storage::types::zset::Full> for Error {
     }
 }
 
+impl From<crate::hyperloglog::Corrupt> for Error {
+    fn from(_: crate::hyperloglog::Corrupt) -> Self {
+        HYPERLOGLOG_CORRUPT
+    }
+}
+
 impl From<crate::lcs::LcsError> for Error {
     fn from(error: crate::lcs::LcsError) -> Self {
         match error {
@@ -169,6 +175,28 @@ texts! {
     NUMFIELDS_NOT_POSITIVE = "ERR Parameter `numFields` should be greater than 0";
     FIELDS_NOT_POSITIVE = "ERR Number of fields must be a positive integer";
     NUMFIELDS_MISMATCH = "ERR The `numfields` parameter must match the number of arguments";
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    NOT_A_BIT = "ERR bit is not an integer or out of range";
+    BIT_TO_FIND = "ERR The bit argument must be 1 or 0.";
+    BITOP_NOT_OF_MANY = "ERR BITOP NOT must be called with a single source key.";
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    BITFIELD_RO_WRITES = "ERR BITFIELD_RO only supports the GET subcommand";
+    NOT_A_HYPERLOGLOG = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    HYPERLOGLOG_CORRUPT = "INVALIDOBJ Corrupted HLL object detected";
+    HYPERLOGLOG_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    KEY_DOES_NOT_EXIST = "ERR The specified key does not exist";
+    RADIUS_NOT_A_FLOAT = "ERR need numeric radius";
+    RADIUS_NEGATIVE = "ERR radius cannot be negative";
+    WIDTH_NOT_A_FLOAT = "ERR need numeric width";
+    HEIGHT_NOT_A_FLOAT = "ERR need numeric height";
+    BOX_NEGATIVE = "ERR height or width cannot be negative";
+    UNKNOWN_UNIT = "ERR unsupported unit provided. please use M, KM, FT, MI";
+    NO_PLACE_OF_MEMBER = "ERR could not decode requested zset member";
+    GEO_COUNT_NOT_POSITIVE = "ERR COUNT must be > 0";
+    GEO_ANY_WITHOUT_COUNT = "ERR the ANY argument requires COUNT argument";
+    GEORADIUS_STORE_OPTIONS = "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
+    GEOSEARCHSTORE_OPTIONS = "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
     LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 }
 
@@ -271,6 +299,31 @@ pub(crate) fn prefixes_overlap(prefix: &[u8], which: &str, other: &[u8]) -> Erro
     let which = format!("' overlaps with {which} prefix '");
     let end = b"'. Prefixes for a single client must not overlap.";
     quoting(&[b"ERR Prefix '", prefix, which.as_bytes(), other, end])
+}
+
+/// The answer to coordinates that are not on the map.
+pub(crate) fn not_on_the_map(longitude: f64, latitude: f64) -> Error {
+    Error::made(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"))
+}
+
+/// The answer to a search without a middle; `name` is the command's as it was called.
+pub(crate) fn geo_needs_center(name: &[u8]) -> Error {
+    quoting(&[b"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ", printed(name)])
+}
+
+/// The answer to a search without an outline.
+pub(crate) fn geo_needs_outline(name: &[u8]) -> Error {
+    quoting(&[b"ERR exactly one of BYRADIUS and BYBOX can be specified for ", printed(name)])
+}
+
+/// The answer to a subcommand that PFDEBUG does not know.
+pub(crate) fn unknown_pfdebug(name: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown PFDEBUG subcommand '", printed(name), b"'"])
+}
+
+/// The answer to a PFSELFTEST that found something wrong.
+pub(crate) fn self_test_failed(what: &str) -> Error {
+    Error::made(format!("ERR TESTFAILED {what}"))
 }
 
 /// The answer to an EXEC that was itself refused.

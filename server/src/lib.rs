@@ -38,6 +38,7 @@
 
 mod admit;
 mod background;
+mod bits;
 mod client;
 mod commands;
 // The program and the tests need more of the options than programs that embed a server do.
@@ -51,7 +52,10 @@ mod engine;
 mod error;
 mod evict;
 mod float_literal;
+mod geo_search;
+mod geohash;
 mod glob;
+mod hyperloglog;
 mod info;
 mod key_map;
 mod lcs;
@@ -60,6 +64,7 @@ mod long_double;
 mod natural;
 mod net;
 mod number;
+mod partial_sort;
 mod pubsub;
 mod redis_commands;
 mod session;

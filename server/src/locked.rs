@@ -521,6 +521,13 @@ impl<'a> Locked<'a> {
         Ok(())
     }
 
+    /// Lets `change` work on the bytes of a string where they stand, its length staying as it is. `None` when there is
+    /// no string, or one that is as SET stored it: that has to be stored anew, as a raw one.
+    pub(crate) fn edit_string<R>(&mut self, key: &[u8], change: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        let (table, pos) = self.place(key)?;
+        table.edit_string(pos, change)
+    }
+
     /// Removes a collection that has become empty, and publishes that it is gone; whether it was so.
     pub(crate) fn drop_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = self.peek(key).is_some_and(|entry| entry.value().is_empty());
@@ -596,6 +603,20 @@ impl<'a> Locked<'a> {
     /// As [`Locked::changed`], for a further event of the same change.
     #[inline]
     pub(crate) fn note(&mut self, class: Class, event: &'static str, key: &[u8]) {
+        self.tell_watchers(key);
+        if self.engine.publishes_events() {
+            self.engine.publish_event(self.db, class, event, key);
+        }
+    }
+
+    /// As [`Locked::changed`], for a change that has no event.
+    pub(crate) fn changed_silently(&mut self, key: &[u8]) {
+        self.dirty += 1;
+        self.tell_watchers(key);
+    }
+
+    #[inline]
+    fn tell_watchers(&mut self, key: &[u8]) {
         let (hash, db) = (self.hash(key), self.db);
         let watchers = &mut self.shards.of(hash).extra.watchers;
         if !watchers.is_empty() {
@@ -603,9 +624,6 @@ impl<'a> Locked<'a> {
         }
         if self.engine.tracking().is_used() {
             self.invalidate(hash, key);
-        }
-        if self.engine.publishes_events() {
-            self.engine.publish_event(db, class, event, key);
         }
     }
 

@@ -384,6 +384,20 @@ impl Table {
         stored.map(|()| result)
     }
 
+    /// Lets `change` work on the bytes of a string that was changed in place before, its length staying as it is.
+    /// `None`, and nothing is changed, for all other values.
+    pub fn edit_string<R>(&mut self, pos: Pos, change: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        let cell = self.word(pos).cell();
+        if let Some(Object::Str(string)) = entry::object_mut(self.slab.cell_mut(cell)) {
+            let before = string.memory();
+            let mut result = None;
+            string.change(|bytes| result = Some(change(bytes)));
+            self.owned = self.owned - before + string.memory();
+            return result;
+        }
+        entry::raw_string_mut(self.slab.cell_mut(cell)).map(change)
+    }
+
     fn store_packed(&mut self, pos: Pos, key: &[u8], payload: Payload<'_>) -> Result<(), Full> {
         let word = self.word(pos);
         let expiry = self.entry(pos).expiry();

@@ -194,7 +194,7 @@ impl BigStr {
         self.bytes = bytes.freeze();
     }
 
-    fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.capacity.next_multiple_of(16)
     }
 

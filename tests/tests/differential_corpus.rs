@@ -73,6 +73,21 @@ fn hashes() {
 }
 
 #[test]
+fn bitmaps() {
+    corpus::run(include_str!("corpus/bitmap.txt"));
+}
+
+#[test]
+fn hyperloglogs() {
+    corpus::run(include_str!("corpus/hyperloglog.txt"));
+}
+
+#[test]
+fn places() {
+    corpus::run(include_str!("corpus/geo.txt"));
+}
+
+#[test]
 fn publish_and_subscribe() {
     corpus::run(include_str!("corpus/pubsub.txt"));
 }

@@ -3,6 +3,7 @@
 pub mod command;
 pub(crate) mod table;
 
+mod bitmap;
 mod client;
 mod command_info;
 mod config;
@@ -10,7 +11,9 @@ mod connection;
 mod databases;
 mod draw;
 mod expire;
+mod geo;
 mod hash;
+mod hyperloglog;
 mod keys;
 mod list;
 mod object;
@@ -20,6 +23,7 @@ mod scan;
 mod server;
 mod set;
 mod sources;
+mod string_edit;
 mod strings;
 mod strings_numeric;
 mod strings_ranges;
@@ -44,6 +48,9 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     hash::COMMANDS,
     list::COMMANDS,
     zset::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
+    geo::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,

@@ -72,7 +72,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("dbfilename", Any),
     ("disable-thp", Flag),
     ("enable-module-command", Any),
-    ("hll-sparse-max-bytes", Any),
     ("ignore-warnings", Any),
     ("io-threads", Any),
     ("io-threads-do-reads", Flag),

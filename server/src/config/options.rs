@@ -283,6 +283,8 @@ options! {
         /// Sorted sets with a member longer than this are not kept in one compact piece.
         "zset-max-listpack-value" | "zset-max-ziplist-value" => zset_max_listpack_value: Number =
             memory(0, LONG_MAX), "64", Live;
+        /// HyperLogLogs that would be longer than this, in their form for few elements, take the form for many.
+        "hll-sparse-max-bytes" => hll_sparse_max_bytes: Number = memory(0, LONG_MAX), "3000", Live;
     }
 
     "Persistence" {

@@ -372,19 +372,29 @@ fn combined<'a>(
         Operation::Intersection => intersection(env, inputs, aggregate).collect(),
         Operation::Difference => difference(env, inputs),
     };
+    sort(&mut elements);
+    elements
+}
+
+fn sort<M: AsRef<[u8]>>(elements: &mut [(M, f64)]) {
     elements.sort_unstable_by(|one, other| {
         // No score is NaN.
         let scores = one.1.partial_cmp(&other.1).unwrap_or(Ordering::Equal);
-        scores.then_with(|| (*one.0).cmp(&*other.0))
+        scores.then_with(|| one.0.as_ref().cmp(other.0.as_ref()))
     });
-    elements
+}
+
+/// A set of elements in any order, no member twice.
+pub(in super::super) fn in_order(env: Env<'_>, mut elements: Vec<(&[u8], f64)>) -> Result<ZSet, Full> {
+    sort(&mut elements);
+    built(env, elements)
 }
 
 /// A set of elements in order. One that will not be packed never is, even in part: that would make a -0 of its scores
 /// a 0.
-fn built(env: Env<'_>, elements: Vec<(Text<'_>, f64)>) -> Result<ZSet, Full> {
+fn built<M: AsRef<[u8]>>(env: Env<'_>, elements: Vec<(M, f64)>) -> Result<ZSet, Full> {
     let is_large = elements.len() > env.limits.zset_max_packed_entries
-        || elements.iter().any(|(member, _)| member.len() > env.limits.zset_max_packed_value);
+        || elements.iter().any(|(member, _)| member.as_ref().len() > env.limits.zset_max_packed_value);
     let zset_max_packed_entries = if is_large { 0 } else { env.limits.zset_max_packed_entries };
     let limits = Limits { zset_max_packed_entries, ..env.limits };
     ZSet::from_sorted(Env { limits, ..env }, elements)

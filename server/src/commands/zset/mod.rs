@@ -32,6 +32,9 @@ mod range;
 mod scan;
 mod write;
 
+pub(super) use combine::in_order;
+pub(super) use write::{AddOptions, add_elements};
+
 pub(super) const COMMANDS: &[Command] = &[
     write::ZADD,
     write::ZINCRBY,
@@ -123,7 +126,13 @@ impl Layout {
 }
 
 /// Stores a set under a key, whatever that held, and answers its size. An empty one removes the key.
-fn store(locked: &mut Locked<'_>, key: &[u8], zset: ZSet, event: &'static str, reply: &mut Reply) -> Outcome {
+pub(super) fn store(
+    locked: &mut Locked<'_>,
+    key: &[u8],
+    zset: ZSet,
+    event: &'static str,
+    reply: &mut Reply,
+) -> Outcome {
     let len = zset.as_ref().len();
     if len > 0 {
         locked.set(key, Content::Object(Box::new(Object::ZSet(zset))), Expiry::Set(None))?;
