@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use larder_protocol::{Limits, OwnedArgs, Proto, Reply};
 
+use crate::acl::Login;
 use crate::client::Client;
 use crate::config::{ClientClass, OutputLimit};
 use crate::engine::Engine;
@@ -84,7 +85,10 @@ pub struct Session {
     pub(crate) client: Arc<Client>,
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) db: usize,
+    /// Whether it has said who it is, or need not.
     pub(crate) authenticated: bool,
+    /// Who it is.
+    pub(crate) login: Login,
     pub(crate) multi: Option<Transaction>,
     /// Whether EXEC runs its queue.
     pub(crate) executes: bool,
@@ -128,6 +132,7 @@ impl Session {
             stats,
             db: 0,
             authenticated: !engine.needs_password(),
+            login: Login::new(engine.acl().default_user().clone()),
             multi: None,
             executes: false,
             watched: Vec::new(),

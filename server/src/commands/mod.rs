@@ -3,8 +3,9 @@
 pub mod command;
 pub(crate) mod table;
 
-mod client;
-mod command_info;
+mod acl;
+pub(crate) mod client;
+pub(crate) mod command_info;
 mod config;
 mod connection;
 mod databases;
@@ -39,6 +40,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     transactions::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    acl::COMMANDS,
     config::COMMANDS,
     command_info::COMMANDS,
     server::COMMANDS,
