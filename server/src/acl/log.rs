@@ -56,6 +56,9 @@ const SAME_WITHIN_MS: u64 = 60_000;
 impl Log {
     /// Notes what was denied; at most `most` entries are kept. The number, the count and the first time are the log's.
     pub(crate) fn add(&mut self, mut entry: Entry, most: usize) {
+        if most == 0 {
+            return self.clear();
+        }
         entry.object.truncate(NAME_BYTES);
         entry.user.truncate(NAME_BYTES);
         let is_same = |known: &Entry| {

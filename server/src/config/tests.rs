@@ -464,7 +464,8 @@ fn rewrite_puts_users_where_they_stood() {
     let config = load(&[file.to_str().unwrap()], "").unwrap();
     let users = [&b"alice on ~a\"b #12"[..], b"default on", b" off"].map(<[u8]>::to_vec);
     config.rewrite(&users).unwrap();
-    let lines = |text: &str| text.lines().filter(|line| line.starts_with("user")).map(str::to_owned).collect::<Vec<_>>();
+    let lines =
+        |text: &str| text.lines().filter(|line| line.starts_with("user")).map(str::to_owned).collect::<Vec<_>>();
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(lines(&text), ["user alice on \"~a\\\"b\" #12", "user default on", "user \"\" off"]);
     assert!(text.starts_with("user alice on \"~a\\\"b\" #12\nport 7\nuser default on\n"), "{text}");
