@@ -18,7 +18,7 @@ use larder_storage::types::Env;
 use larder_storage::value::Object;
 use parking_lot::Mutex;
 
-use crate::acl::{Acl, Login};
+use crate::acl::Acl;
 use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
 use crate::commands::command::{Command, DENYOOM, RO, Run};
@@ -248,12 +248,9 @@ impl Engine {
 
     /// A new session of a client without a socket.
     pub(crate) fn detached_session(&self) -> Session {
-        let client =
-            Client::new(self.clients.next_id(), self.clock.now_ms(), Addresses::default(), self.acl.own_user());
-        let mut session = Session::new(self, Arc::new(client), self.stats.idle_worker());
-        session.login = Login::new(self.acl.own_user().clone());
-        session.authenticated = true;
-        session
+        let addresses = Addresses::default();
+        let client = Client::new(self.clients.next_id(), self.clock.now_ms(), addresses, self.acl.own_user());
+        Session::new(self, Arc::new(client), self.stats.idle_worker())
     }
 
     /// Runs the commands of a batch from number `from` on; their replies are appended to `reply`.

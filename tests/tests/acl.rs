@@ -331,6 +331,8 @@ fn connections_without_a_socket_may_do_everything() {
     assert_eq!(connection.execute(["SET", "a", "v"]).as_str(), Some("OK"));
     assert_eq!(connection.execute(["ACL", "WHOAMI"]).as_str(), Some("default"));
     assert_eq!(server.connect().execute(["GET", "a"]).as_str(), Some("v"));
+    assert_eq!(connection.execute(["RESET"]).as_str(), Some("RESET"));
+    assert_eq!(connection.execute(["GET", "a"]).as_str(), Some("v"));
     // Until they become somebody else.
     assert_eq!(connection.execute(["AUTH", "alice", "secret"]).as_str(), Some("OK"));
     assert_eq!(connection.execute(["GET", "a"]).as_str(), Some("v"));

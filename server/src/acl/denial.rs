@@ -34,6 +34,7 @@ pub(crate) fn check(engine: &Engine, session: &Session, row: u16, args: Args<'_>
         return Ok(());
     }
     session.login.rules().check(row, args).map_err(|denied| {
+        session.client.facts.row.store(u32::from(row), Relaxed);
         note(engine, session, row, args, denied, session.multi.is_some());
         error::no_permission(session.login.user().name(), &TABLE.row(row).lower_name(), denied)
     })
@@ -53,7 +54,6 @@ pub(crate) fn check_queued(engine: &Engine, session: &mut Session, row: u16, arg
 
 #[cold]
 fn note(engine: &Engine, session: &Session, row: u16, args: Args<'_>, denied: Denied, in_multi: bool) {
-    session.client.facts.row.store(u32::from(row), Relaxed);
     let user = session.login.user().name();
     log(engine, session, denied.reason(), in_multi, denied.object(row, args), user);
 }

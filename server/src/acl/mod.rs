@@ -131,11 +131,15 @@ impl Acl {
         Some(user.clone())
     }
 
-    /// Makes a client the default user.
-    pub(crate) fn log_out(&self, client: &Client) -> Arc<User> {
+    /// Makes a client the user again that it was at first.
+    pub(crate) fn log_out(&self, client: &Client, home: &Arc<User>) {
         let _users = self.users.lock();
-        client.become_user(&self.default);
-        self.default.clone()
+        client.become_user(home);
+    }
+
+    /// Whether a client that is this user at first need not say who it is.
+    pub(crate) fn is_welcome(&self, home: &Arc<User>) -> bool {
+        Arc::ptr_eq(home, &self.own) || self.default.rules().lets_all_in()
     }
 
     /// ACL SETUSER: applies rules to a user, who is made if there is none of the name; all of them or none.

@@ -224,7 +224,10 @@ pub(crate) fn merge_selectors<'a>(rules: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]
 
 #[cfg(test)]
 mod tests {
+    use larder_protocol::OwnedArgs;
+
     use super::*;
+    use crate::commands::table::TABLE;
 
     fn rules(text: &str) -> Rules {
         let mut rules = Rules::new(false);
@@ -307,6 +310,40 @@ mod tests {
         );
         assert_eq!(merge(&["(+get", "~a)", "off"]), Ok(vec!["(+get ~a)".into(), "off".into()]));
         assert_eq!(merge(&["on", "(+get", "~a"]), Err("(+get".into()));
+    }
+
+    #[test]
+    fn one_selector_must_allow_a_call_and_reading_every_key() {
+        let args = OwnedArgs::from_slices(&[b"GET", b"a"]);
+        let row = TABLE.number(b"GET").unwrap();
+        for (text, allowed) in [
+            ("+get ~*", true),
+            ("+get %R~*", true),
+            ("+get %W~*", false),
+            ("+get ~a", false),
+            ("+get ~a (allkeys)", false),
+            ("-@all (+@read %R~*)", true),
+            ("~*", false),
+        ] {
+            assert_eq!(rules(text).check_reading_every_key(row, args.as_args()), allowed, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_selector_that_got_furthest_says_why_not() {
+        let (get, publish) = (TABLE.number(b"MGET").unwrap(), TABLE.number(b"PUBLISH").unwrap());
+        let args = OwnedArgs::from_slices(&[b"MGET", b"a", b"b"]);
+        for (text, expected) in [
+            ("~*", Err(Denied::Command)),
+            ("+mget (~*)", Err(Denied::Key(1))),
+            ("+mget (+mget ~a)", Err(Denied::Key(2))),
+            ("+mget ~a (+mget ~b)", Err(Denied::Key(2))),
+            ("+mget ~a (+mget ~[ab])", Ok(())),
+        ] {
+            assert_eq!(rules(text).check(get, args.as_args()), expected, "{text}");
+        }
+        let args = OwnedArgs::from_slices(&[b"PUBLISH", b"a", b"b"]);
+        assert_eq!(rules("+publish &b (~*)").check(publish, args.as_args()), Err(Denied::Channel(1)));
     }
 
     #[test]

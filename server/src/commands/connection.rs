@@ -229,8 +229,9 @@ fn reset(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply)
     session.leave(engine);
     session.take_messages(reply);
     session.db = 0;
-    session.login = Login::new(engine.acl().log_out(&session.client));
-    session.authenticated = !engine.needs_password();
+    engine.acl().log_out(&session.client, &session.home);
+    session.login = Login::new(session.home.clone());
+    session.authenticated = engine.acl().is_welcome(&session.home);
     session.no_touch = false;
     if session.reply_mode != ReplyMode::Skip {
         session.reply_mode = ReplyMode::On;
