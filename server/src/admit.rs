@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use larder_protocol::{Args, OwnedArgs, Proto};
 
+use crate::acl::denial;
 use crate::commands::command::{ADMIN, Command, DENYOOM, NO_AUTH, NO_MULTI, SUBCOMMANDS};
 use crate::commands::table::TABLE;
 use crate::config::Access;
@@ -17,9 +18,12 @@ pub(crate) enum Admission {
     Queue(u16),
 }
 
-/// Whether a session is in no state that [`admit`] must look at. Only commands without keys change that.
-pub(crate) fn is_plain(session: &Session) -> bool {
+/// Whether a session is in no state that [`admit`] must look at. Only commands without keys change that, and whoever
+/// changes the rules of its user: sessions notice that here, and so before each batch.
+pub(crate) fn is_plain(session: &mut Session) -> bool {
+    session.login.follow();
     session.authenticated
+        && session.login.is_free()
         && session.multi.is_none()
         && session.reply_mode == ReplyMode::On
         && session.subscriptions.is_empty()
@@ -53,7 +57,7 @@ pub(crate) fn admit(
     if !command.arity.allows(args.len()) {
         return Err((Some(row), error::wrong_arity(&command.lower_name())));
     }
-    special(engine, session, command, proto).map_err(|error| (Some(row), error))?;
+    special(engine, session, row, args, proto).map_err(|error| (Some(row), error))?;
     match session.multi {
         Some(_) if !runs_inside_multi(command) => Ok(Admission::Queue(row)),
         _ => Ok(Admission::Run(row)),
@@ -67,7 +71,8 @@ pub(crate) fn is_http(name: &[u8]) -> bool {
 }
 
 /// Refusals that only some sessions or commands can meet.
-fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) -> Result<(), Error> {
+fn special(engine: &Engine, session: &Session, row: u16, args: Args<'_>, proto: Proto) -> Result<(), Error> {
+    let command = TABLE.row(row);
     if command.name == "DEBUG" || command.name.starts_with("DEBUG|") {
         protected(engine.settings().enable_debug_command.get(), session)?;
     }
@@ -78,6 +83,7 @@ fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) 
     if session.multi.is_some() && command.has(NO_MULTI) {
         return Err(error::NOT_IN_TRANSACTION);
     }
+    denial::check(engine, session, row, args)?;
     if session.only_listens(proto) && !runs_while_listening(command) {
         let name = command.lower_name();
         return Err(Error::made(format!(

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::acl::User;
 use crate::tracking::Mode;
 use crate::wait::Waiter;
 use crate::wake::Wake;
@@ -84,6 +85,7 @@ pub struct Client {
     pub(crate) created_ms: u64,
     pub(crate) addresses: Addresses,
     pub(crate) names: Mutex<Names>,
+    user: Mutex<Arc<User>>,
     pub(crate) facts: Facts,
     outbox: Outbox,
     /// What the client waits for, if it does.
@@ -99,7 +101,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: u64, created_ms: u64, addresses: Addresses) -> Self {
+    pub(crate) fn new(id: u64, created_ms: u64, addresses: Addresses, user: &Arc<User>) -> Self {
         let facts = Facts::default();
         facts.active_ms.store(created_ms, Relaxed);
         facts.row.store(u16::MAX as u32, Relaxed);
@@ -110,6 +112,7 @@ impl Client {
             created_ms,
             addresses,
             names: Mutex::default(),
+            user: Mutex::new(user.clone()),
             facts,
             outbox: Outbox::default(),
             waiter: Mutex::default(),
@@ -119,6 +122,21 @@ impl Client {
             watch_failed: AtomicBool::new(false),
             outbox_limit: AtomicUsize::new(usize::MAX),
         }
+    }
+
+    /// The user that it is.
+    pub(crate) fn user(&self) -> Arc<User> {
+        self.user.lock().clone()
+    }
+
+    /// Whether it is this user.
+    pub(crate) fn is_user(&self, user: &Arc<User>) -> bool {
+        Arc::ptr_eq(&self.user.lock(), user)
+    }
+
+    /// Makes it another user. [`Acl`](crate::acl::Acl) does, which holds its lock.
+    pub(crate) fn become_user(&self, user: &Arc<User>) {
+        *self.user.lock() = user.clone();
     }
 
     /// Puts a message into the outbox. A client that does not read is closed when its limit is passed.
@@ -247,6 +265,12 @@ impl Clients {
         if self.connected.lock().remove(&id).is_some() {
             self.count.fetch_sub(1, Relaxed);
         }
+    }
+
+    /// Has a client closed. Whoever looks from now on does not see it any more, though its thread has yet to close it.
+    pub(crate) fn kill(&self, client: &Client) {
+        client.kill();
+        self.remove(client.id);
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {

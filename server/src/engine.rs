@@ -18,6 +18,7 @@ use larder_storage::types::{Env, Limits};
 use larder_storage::value::Object;
 use parking_lot::Mutex;
 
+use crate::acl::Acl;
 use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
 use crate::commands::command::{Command, DENYOOM, RO, Run, WRITE};
@@ -69,6 +70,7 @@ pub struct Engine {
     table: &'static CommandTable,
     keyspace: Keyspace<Extra>,
     config: Config,
+    acl: Acl,
     clock: Clock,
     stats: Stats,
     clients: Clients,
@@ -105,7 +107,7 @@ pub(crate) struct Identity {
 
 impl Engine {
     /// An engine with these options. `seed` fixes the hash and every random choice.
-    pub(crate) fn make(config: Config, clock: Clock, seed: u64, recorder: Option<Recorder>) -> Arc<Self> {
+    pub(crate) fn make(config: Config, acl: Acl, clock: Clock, seed: u64, recorder: Option<Recorder>) -> Arc<Self> {
         let settings = config.settings();
         let options = Options { shards: settings.shards.as_usize(), databases: settings.databases.as_usize(), seed };
         let mut rng = Rng::seeded(seed ^ 0x5eed);
@@ -136,6 +138,7 @@ impl Engine {
             shutdown: crate::shutdown::Shutdown::default(),
             peak_memory: AtomicU64::new(0),
             config,
+            acl,
         })
     }
 
@@ -145,6 +148,10 @@ impl Engine {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn acl(&self) -> &Acl {
+        &self.acl
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -204,8 +211,9 @@ impl Engine {
         }
     }
 
+    /// Whether clients must say who they are.
     pub(crate) fn needs_password(&self) -> bool {
-        !self.settings().requirepass.is_empty()
+        !self.acl.default_user().rules().lets_all_in()
     }
 
     /// Whether somebody records effects.
@@ -268,10 +276,9 @@ impl Engine {
 
     /// A new session of a client without a socket.
     pub(crate) fn detached_session(&self) -> Session {
-        let client = Client::new(self.clients.next_id(), self.clock.now_ms(), Addresses::default());
-        let mut session = Session::new(self, Arc::new(client), self.stats.idle_worker());
-        session.authenticated = true;
-        session
+        let addresses = Addresses::default();
+        let client = Client::new(self.clients.next_id(), self.clock.now_ms(), addresses, self.acl.own_user());
+        Session::new(self, Arc::new(client), self.stats.idle_worker())
     }
 
     /// Runs the commands of a batch from number `from` on; their replies are appended to `reply`.
@@ -566,6 +573,7 @@ impl Engine {
         };
         locked.no_touch = session.no_touch;
         locked.client_id = session.client.id;
+        locked.rules = session.login.restrictions();
         locked.begin(session.db, Hashes::new(call.hashes));
         let outcome = run(&mut locked);
         if session.tracks {

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::acl::{Denied, RuleError};
+
 /// What a command answers instead of its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Cow<'static, [u8]>);
@@ -123,6 +125,11 @@ texts! {
     DISCARD_WITHOUT_MULTI = "ERR DISCARD without MULTI";
     WATCH_INSIDE_MULTI = "ERR WATCH inside MULTI is not allowed";
     NOT_IN_TRANSACTION = "ERR Command not allowed inside a transaction";
+    USERNAME = "ERR Usernames can't contain spaces or null characters";
+    DEFAULT_USER_STAYS = "ERR The 'default' user cannot be removed";
+    NO_ACL_FILE = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.";
+    ACL_NOT_SAVED = "ERR There was an error trying to save the ACLs. Please check the server logs for more information";
+    NO_RANDOM_BITS = "ERR the system gives no random bits";
     EXEC_ABORTED = "EXECABORT Transaction discarded because of previous errors.";
     NO_PROTO = "NOPROTO unsupported protocol version";
     MIN_MAX_NOT_FLOAT = "ERR min or max is not a float";
@@ -330,6 +337,108 @@ pub(crate) fn self_test_failed(what: &str) -> Error {
 pub(crate) fn exec_refused(reason: &Error) -> Error {
     let reason = reason.text().strip_prefix(b"ERR ").unwrap_or(reason.text());
     quoting(&[b"EXECABORT Transaction discarded because of: ", reason])
+}
+
+/// What is wrong with a rule of a user.
+pub(crate) fn rule_reason(error: RuleError) -> &'static str {
+    match error {
+        RuleError::Unknown => "Unknown command or category name in ACL",
+        RuleError::Syntax => "Syntax error",
+        RuleError::KeysAfterAll => {
+            "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try \
+             'resetkeys' to start with an empty list of patterns"
+        }
+        RuleError::ChannelsAfterAll => {
+            "Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. \
+             Try 'resetchannels' to start with an empty list of channels"
+        }
+        RuleError::NoSuchPassword => "The password you are trying to remove from the user does not exist",
+        RuleError::BadHash => {
+            "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
+        }
+        RuleError::FirstArgOfSubcommand => "Allowing first-arg of a subcommand is not supported",
+    }
+}
+
+/// The answer to a wrong rule in ACL SETUSER.
+pub(crate) fn setuser_rule(rule: &[u8], error: RuleError) -> Error {
+    let reason = rule_reason(error).as_bytes();
+    quoting(&[b"ERR Error in ACL SETUSER modifier '", printed(rule), b"': ", reason])
+}
+
+/// The answer to a selector without its end in ACL SETUSER; `first` is the argument that it begins with.
+pub(crate) fn unmatched_parenthesis(first: &[u8]) -> Error {
+    quoting(&[b"ERR Unmatched parenthesis in acl selector starting at '", printed(first), b"'."])
+}
+
+/// What is wrong with a user that the configuration declares.
+pub(crate) fn declaration(part: &[u8], reason: &str) -> String {
+    format!("Error in user declaration '{}': {reason}", String::from_utf8_lossy(part))
+}
+
+/// Why a user that the configuration declares cannot be made.
+pub(crate) fn startup_rule(rule: &[u8], user: &[u8], error: RuleError) -> String {
+    let [rule, user] = [rule, user].map(String::from_utf8_lossy);
+    format!("Error loading ACL rule '{rule}' for the user named '{user}': {}", rule_reason(error))
+}
+
+/// The answer to ACL LOAD of a file with errors.
+pub(crate) fn acl_load(errors: Vec<u8>) -> Error {
+    quoting(&[b"ERR ", &errors])
+}
+
+/// What a user may not do, with names: the answer of ACL DRYRUN.
+pub(crate) fn permission_missing(user: &[u8], denied: Denied, object: &[u8]) -> Vec<u8> {
+    let (what, kind): (&[u8], &[u8]) = match denied {
+        Denied::Command => (b" has no permissions to run the '", b"' command"),
+        Denied::Key(_) => (b" has no permissions to access the '", b"' key"),
+        Denied::Channel(_) => (b" has no permissions to access the '", b"' channel"),
+    };
+    [b"User ", user, what, object, kind].concat()
+}
+
+/// The answer to a call that the rules of the user forbid. Names of keys and channels stay out of it.
+pub(crate) fn no_permission(user: &[u8], command: &str, denied: Denied) -> Error {
+    match denied {
+        Denied::Command => quoting(&[b"NOPERM ", &permission_missing(user, denied, command.as_bytes())]),
+        Denied::Key(_) => Error::fixed("NOPERM No permissions to access a key"),
+        Denied::Channel(_) => Error::fixed("NOPERM No permissions to access a channel"),
+    }
+}
+
+/// The answer to a queued call that the rules of the user have come to forbid.
+pub(crate) fn no_permission_any_more(denied: Denied) -> Error {
+    let reason = match denied {
+        Denied::Command => "no permission to execute the command or subcommand",
+        Denied::Key(_) => "no permission to touch the specified keys",
+        Denied::Channel(_) => "no permission to access one of the channels used as arguments",
+    };
+    Error::made(format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is \
+         no longer allowed for the following reason: {reason}"
+    ))
+}
+
+/// The answer to a category of commands that there is not.
+pub(crate) fn unknown_category(name: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown category '", clipped(name, MOST), b"'"])
+}
+
+/// The answer of ACL DRYRUN to a user that there is not.
+pub(crate) fn user_not_found(name: &[u8]) -> Error {
+    quoting(&[b"ERR User '", printed(name), b"' not found"])
+}
+
+/// The answer of ACL DRYRUN to a command that there is not.
+pub(crate) fn command_not_found(name: &[u8]) -> Error {
+    quoting(&[b"ERR Command '", printed(name), b"' not found"])
+}
+
+/// The answer to a password of a length that cannot be.
+pub(crate) fn password_bits(most: i64) -> Error {
+    Error::made(format!(
+        "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to {most}"
+    ))
 }
 
 #[cfg(test)]

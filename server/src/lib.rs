@@ -36,6 +36,7 @@
 //! commands answer. [`Connection::next_message`] gives what others publish. An engine without threads does what is due,
 //! such as the removal of expired keys, in short slices after the commands that are run on it. Several servers live in one process without knowing of each other.
 
+mod acl;
 mod admit;
 mod background;
 mod bits;

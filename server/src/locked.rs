@@ -7,6 +7,7 @@
 //! Lock order: shards ascending, then the channel table, then outboxes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use larder_protocol::{Args, OwnedArgs};
@@ -18,6 +19,8 @@ use larder_storage::table::{Expiry, Table};
 use larder_storage::types::{Collection, Env};
 use larder_storage::value::{Content, Object, Value};
 
+use crate::acl::Rules;
+use crate::acl::denial::may_read_every_key;
 use crate::config::KeyspaceEvents as Class;
 use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
@@ -91,6 +94,8 @@ pub struct Locked<'a> {
     pub(crate) client_id: u64,
     /// Whether accesses leave no trace (CLIENT NO-TOUCH).
     pub(crate) no_touch: bool,
+    /// The rules of the user whose command runs, if they forbid anything: see [`Locked::may_read_every_key`].
+    pub(crate) rules: Option<Arc<Rules>>,
     /// Changes of the running command.
     dirty: u64,
     rewritten: bool,
@@ -147,6 +152,7 @@ impl<'a> Locked<'a> {
             tick: engine.keyspace().tick(),
             client_id: 0,
             no_touch: false,
+            rules: None,
             dirty: 0,
             rewritten: false,
             after: None,
@@ -229,6 +235,13 @@ impl<'a> Locked<'a> {
     /// Selects a database, for work that no command asked for.
     pub(crate) fn select(&mut self, db: usize) {
         self.db = db;
+    }
+
+    /// Whether a call may read keys that its arguments do not name, as SORT with BY or GET does: its user must be allowed
+    /// the call and to read every key.
+    #[expect(dead_code, reason = "for SORT")]
+    pub(crate) fn may_read_every_key(&self, args: Args<'_>) -> bool {
+        may_read_every_key(self.rules.as_deref(), args)
     }
 
     /// The engine.

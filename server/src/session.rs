@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use larder_protocol::{Limits, OwnedArgs, Proto, Reply};
 
+use crate::acl::{Login, User};
 use crate::client::Client;
 use crate::config::{ClientClass, OutputLimit};
 use crate::engine::Engine;
@@ -85,7 +86,11 @@ pub struct Session {
     pub(crate) client: Arc<Client>,
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) db: usize,
+    /// Whether it has said who it is, or need not.
     pub(crate) authenticated: bool,
+    /// Who it is, and who it was at first.
+    pub(crate) login: Login,
+    pub(crate) home: Arc<User>,
     pub(crate) multi: Option<Transaction>,
     /// Whether EXEC runs its queue.
     pub(crate) executes: bool,
@@ -130,11 +135,14 @@ pub(crate) struct Plan {
 
 impl Session {
     pub(crate) fn new(engine: &Engine, client: Arc<Client>, stats: Arc<WorkerStats>) -> Self {
+        let home = client.user();
         Self {
             client,
             stats,
             db: 0,
-            authenticated: !engine.needs_password(),
+            authenticated: engine.acl().is_welcome(&home),
+            login: Login::new(home.clone()),
+            home,
             multi: None,
             executes: false,
             watched: Vec::new(),

@@ -92,6 +92,12 @@ counters! {
     dirty,
     /// Authentication failures.
     denied_auth,
+    /// Commands that the rules of users forbade.
+    denied_commands,
+    /// Calls that the rules of users forbade for a key.
+    denied_keys,
+    /// Calls that the rules of users forbade for a channel.
+    denied_channels,
 }
 
 /// Counters of one row.

@@ -141,6 +141,10 @@ const TEMPLATES: &[&str] = &[
     "UNWATCH",
     "PUBLISH <key> <value>",
     "ECHO <value>",
+    "ACL SETUSER [alice|bob] <rule> [<rule>|<rule> <rule>|]",
+    "ACL DELUSER [alice|bob] [bob|nobody|]",
+    "ACL [USERS|WHOAMI|CAT|CAT <garbage>]",
+    "ACL DRYRUN [default|alice] [<garbage> <key>|AUTH <value>|QUIT]",
     "<garbage> <key> <integer>",
     "[GET|SET|SADD|SMOVE|ZADD|ZRANGE|HSET|HGET|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
 ];
@@ -297,6 +301,41 @@ const SECONDS: &[&str] =
     &["1", "0", "-1", "99999999999", "88888888888", "77777777777", "99999999999", "9223372036854775807"];
 /// Seconds or milliseconds from now.
 const DELAYS: &[&str] = &["1", "2", "5", "30", "200", "1000", "1001", "20000", "0", "-1"];
+const RULES: &[&str] = &[
+    "on",
+    "off",
+    "nopass",
+    "resetpass",
+    "reset",
+    ">secret",
+    "<secret",
+    "~a*",
+    "%R~b",
+    "%RW~b",
+    "%X~b",
+    "~*",
+    "resetkeys",
+    "&a",
+    "&*",
+    "resetchannels",
+    "+get",
+    "-get",
+    "+@read",
+    "-@write",
+    "+config|get",
+    "+config|nosuch",
+    "+select|0",
+    "+@all",
+    "-@all",
+    "+@nosuch",
+    "(+get ~a)",
+    "(+get",
+    "~b)",
+    "clearselectors",
+    "nosuch",
+    "",
+    "\0",
+];
 const GARBAGE: &[&str] = &["", "nosuch", "\0", "get set", "ZZZ", "*3", "$-1", "\r\n"];
 
 /// A random command, and how its replies are to be compared.
@@ -369,6 +408,7 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "when" => TIMES,
         "second" => SECONDS,
         "garbage" => GARBAGE,
+        "rule" => RULES,
         "soon" => DELAYS,
         "many" => return format!("key:{}", random.below(300)).into_bytes(),
         "text" => return vec![b'a' + random.below(26) as u8; random.below(700)],

@@ -103,6 +103,11 @@ fn connections() {
 }
 
 #[test]
+fn users() {
+    corpus::run(include_str!("corpus/acl.txt"));
+}
+
+#[test]
 fn protocol() {
     corpus::run(include_str!("corpus/protocol.txt"));
 }

@@ -158,7 +158,7 @@ fn id(_: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outc
 }
 
 /// Notes what CLIENT LIST is to show of the connection that asks: others' facts are as of their last batch.
-fn note_own_facts(engine: &Engine, session: &Session) -> u64 {
+pub(crate) fn note_own_facts(engine: &Engine, session: &Session) -> u64 {
     let now = engine.clock().now_ms();
     session.note_facts(now);
     now
@@ -234,7 +234,7 @@ impl Class {
 }
 
 /// Appends a client's line. `running` is the size of the arguments of the command that it runs.
-fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
+pub(crate) fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
     let (facts, names) = (&client.facts, client.names.lock().clone());
     let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     let queued = facts.queued.load(Relaxed) as i64;
@@ -252,7 +252,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={queued} \
          watch={} qbuf={used} qbuf-free={} argv-mem={running} multi-mem={queued_bytes} rbs={buffered} rbp={buffered} \
-         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user=default redir={} resp={} \
+         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user={} redir={} resp={} \
          lib-name={} lib-ver={}",
         client.id,
         client.addresses.peer,
@@ -269,6 +269,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         client.watched_keys(),
         capacity.saturating_sub(used),
         listed.div_ceil(REPLY_BUFFER),
+        shown(client.user().name()),
         client.tracking.lock().as_ref().map_or(-1, |mode| mode.redirect as i64),
         facts.protocol.load(Relaxed),
         shown(&names.library),
@@ -425,9 +426,7 @@ fn kill(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
         if client.id == me {
             session.closing = true;
         } else {
-            client.kill();
-            // Whoever looks from now on does not see it any more, though its thread has yet to close it.
-            engine.clients().remove(client.id);
+            engine.clients().kill(&client);
         }
     }
     match (args.len(), killed) {

@@ -174,6 +174,19 @@ pub const fn counted(begin: u8, flags: u16) -> KeySpec {
     KeySpec { begin, find: Find::Counted, flags, notes: "" }
 }
 
+/// Which arguments name channels, for the rules of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelArgs {
+    /// None.
+    None,
+    /// The first one.
+    First,
+    /// Every one.
+    All,
+    /// Every one, each a pattern.
+    Patterns,
+}
+
 /// Changes data.
 pub const WRITE: u32 = 1;
 /// Only reads data.
@@ -332,6 +345,8 @@ pub struct Command {
     pub arity: Arity,
     /// Where its keys stand.
     pub keys: &'static [KeySpec],
+    /// Which arguments name channels that it sends to or listens to.
+    pub channels: ChannelArgs,
     /// What it does.
     pub run: Run,
     /// [`WRITE`] and the like.
@@ -361,6 +376,7 @@ impl Command {
             name,
             arity,
             keys: &[],
+            channels: ChannelArgs::None,
             run,
             flags,
             group: Group::Generic,
@@ -435,6 +451,11 @@ impl Command {
     /// Sets keys of a command whose function finds its shards itself (WATCH) or that locks all.
     pub const fn keys(self, keys: &'static [KeySpec]) -> Self {
         Self { keys, ..self }
+    }
+
+    /// Says which arguments name channels.
+    pub const fn channels(self, channels: ChannelArgs) -> Self {
+        Self { channels, ..self }
     }
 
     /// Sets the family.

@@ -3,9 +3,10 @@
 pub mod command;
 pub(crate) mod table;
 
+mod acl;
 mod bitmap;
-mod client;
-mod command_info;
+pub(crate) mod client;
+pub(crate) mod command_info;
 mod config;
 mod connection;
 mod databases;
@@ -56,6 +57,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     tracking::COMMANDS,
+    acl::COMMANDS,
     config::COMMANDS,
     command_info::COMMANDS,
     server::COMMANDS,

@@ -19,9 +19,6 @@ use Takes::{Any, Flag, Only};
 
 /// The options in order of name.
 pub(super) const ABSENT: &[(&str, Takes)] = &[
-    ("acl-pubsub-default", Any),
-    ("aclfile", Only(&[""])),
-    ("acllog-max-len", Any),
     ("active-defrag-cycle-max", Any),
     ("active-defrag-cycle-min", Any),
     ("active-defrag-ignore-bytes", Any),
@@ -168,7 +165,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("tls-session-cache-size", Any),
     ("tls-session-cache-timeout", Any),
     ("tls-session-caching", Flag),
-    ("user", Only(&[])),
 ];
 
 /// Finds an option by its name in any case.

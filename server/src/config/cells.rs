@@ -202,6 +202,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Which channels a new user may use.
+    PubsubDefault {
+        /// All.
+        AllChannels = "allchannels",
+        /// None.
+        ResetChannels = "resetchannels",
+    }
+}
+
 impl Access {
     /// Whether a connection may, given whether it comes from this host.
     pub fn allows(self, local: bool) -> bool {

@@ -30,17 +30,20 @@ use parking_lot::Mutex;
 
 pub use cells::{
     Access, Choice, ClientClass, Events, Flag, KeyspaceEvents, LogLevel, MaxmemoryPolicy, Number, OutputLimit,
-    OutputLimits, Selected, Text,
+    OutputLimits, PubsubDefault, Selected, Text,
 };
 pub use cli::CommandLine;
-pub use file::{LoadError, Origin};
+pub use file::{LoadError, Origin, UserLine};
 pub use manual::options_markdown;
 pub use options::Settings;
 
 use crate::error::{self, Error};
+use file::Loader;
 pub(crate) use kind::error_text;
 use kind::path_from;
 use options::{Change, Row, find, rows};
+pub(crate) use rewrite::replace as replace_file;
+pub(crate) use value::split_words;
 
 /// Told which options CONFIG SET has changed.
 type Observer = Box<dyn Fn(&Settings, &[&'static str]) + Send + Sync>;
@@ -53,6 +56,8 @@ pub struct Config {
     file: Option<PathBuf>,
     /// Options that were given and that Larder has no use for.
     passed_over: Vec<&'static str>,
+    /// Users that were declared.
+    users: Vec<UserLine>,
     /// Held while options change or are written, so that two changes do not mix.
     changing: Mutex<()>,
     observer: Option<Observer>,
@@ -73,7 +78,7 @@ impl Config {
     /// The defaults, changed by the lines of a configuration file.
     pub fn from_text(text: &str) -> Result<Self, LoadError> {
         let mut config = Self::new();
-        config.pass_over(file::load_text(&config.settings, &Origin::Text, text.as_bytes())?);
+        config.loader().text(&Origin::Text, text.as_bytes())?;
         Ok(config)
     }
 
@@ -83,33 +88,27 @@ impl Config {
         if let Some(path) = &line.file {
             let unreadable = |error| LoadError::Unreadable { path: path.clone(), error };
             config.file = Some(std::path::absolute(path).map_err(unreadable)?);
-            config.pass_over(file::load_file(&config.settings, path)?);
+            config.loader().file(path)?;
         }
         if line.standard_input {
             let mut text = Vec::new();
             let unreadable = |error| LoadError::Unreadable { path: PathBuf::from("-"), error };
             standard_input.read_to_end(&mut text).map_err(unreadable)?;
-            config.pass_over(file::load_text(&config.settings, &Origin::StandardInput, &text)?);
+            config.loader().text(&Origin::StandardInput, &text)?;
         }
         let directives = line.directives.as_bytes();
-        config.pass_over(file::load_text(&config.settings, &Origin::CommandLine, directives)?);
+        config.loader().text(&Origin::CommandLine, directives)?;
         Ok(config)
     }
 
-    /// Notes options that were passed over, each once.
-    fn pass_over(&mut self, names: Vec<&'static str>) {
-        names.into_iter().for_each(|name| {
-            if !self.passed_over.contains(&name) {
-                self.passed_over.push(name);
-            }
-        });
+    /// What carries out directives.
+    fn loader(&mut self) -> Loader<'_> {
+        Loader { settings: &self.settings, passed_over: &mut self.passed_over, users: &mut self.users }
     }
 
     /// Sets options that are given by name, each with its words, which are taken as they are.
     pub(crate) fn apply(&mut self, options: &[(String, Vec<Vec<u8>>)]) -> Result<(), LoadError> {
-        let names = file::load_calls(&self.settings, options)?;
-        self.pass_over(names);
-        Ok(())
+        self.loader().calls(options)
     }
 
     /// Has `observer` called after each CONFIG SET that changed something, with the names of the options: for what the
@@ -131,6 +130,11 @@ impl Config {
     /// Options that were given and have no effect, as they concern what Larder has not; docs/options.md lists them.
     pub fn passed_over(&self) -> &[&'static str] {
         &self.passed_over
+    }
+
+    /// The users that were declared, in order.
+    pub fn users(&self) -> &[UserLine] {
+        &self.users
     }
 
     /// Notes the port that the system has chosen, where any free one was asked for.
@@ -191,13 +195,14 @@ impl Config {
         Ok(changed)
     }
 
-    /// CONFIG REWRITE: brings the configuration file up to date. The error is the text of the reply, with its `ERR`.
-    pub fn rewrite(&self) -> Result<(), String> {
+    /// CONFIG REWRITE: brings the configuration file up to date. `users` are the lines that declare the users, if these
+    /// stand in the file. The error is the text of the reply, with its `ERR`.
+    pub fn rewrite(&self, users: &[Vec<u8>]) -> Result<(), String> {
         let Some(path) = &self.file else {
             return Err("ERR The server is running without a config file".into());
         };
         let _changing = self.changing.lock();
-        rewrite::rewrite(path, &self.settings)
+        rewrite::rewrite(path, &self.settings, users)
             .map_err(|error| format!("ERR Rewriting config file: {}", error_text(&error)))
     }
 }

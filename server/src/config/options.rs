@@ -3,7 +3,9 @@
 //! REWRITE, `--help` and docs/options.md derive from it. To add an option, add a row and read its cell where it
 //! matters.
 
-use super::cells::{Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, Selected, Text};
+use super::cells::{
+    Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, PubsubDefault, Selected, Text,
+};
 use super::kind::Kind;
 
 /// When an option may change.
@@ -192,6 +194,16 @@ options! {
         /// seconds above the soft limit. 0 is no limit.
         "client-output-buffer-limit" => client_output_buffer_limit: OutputLimits = output_limits(),
             "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", Live;
+    }
+
+    "Users" {
+        /// File that holds all users, a line each as ACL SAVE writes it; empty is none, and users stand in the
+        /// configuration, as `user name rule...`.
+        "aclfile" => aclfile: Text = text(), "", AtStart;
+        /// Which channels a user may use who is made without a word about channels.
+        "acl-pubsub-default" => acl_pubsub_default: Selected<PubsubDefault> = choice(), "resetchannels", Live;
+        /// How many of the denials of late ACL LOG keeps.
+        "acllog-max-len" => acllog_max_len: Number = integer(0, LONG_MAX), "128", Live;
     }
 
     "Server" {

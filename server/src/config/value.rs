@@ -53,7 +53,7 @@ fn is_space(byte: u8) -> bool {
 
 /// The words of a configuration line: separated by space, plain, in double quotes with the escapes of C and `\xHH`, or
 /// in single quotes. `None` if a quote is not closed, or a closing quote is followed by anything but space.
-pub(super) fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line;
     loop {

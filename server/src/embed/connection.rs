@@ -159,7 +159,9 @@ impl Connection {
             return false;
         }
         if !self.session.closing {
-            self.session.stats.counters.output_limit_closed.add(1);
+            if self.session.client.has_full_outbox() {
+                self.session.stats.counters.output_limit_closed.add(1);
+            }
             self.session.closing = true;
         }
         self.session.leave(&self.engine);

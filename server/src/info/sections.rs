@@ -204,6 +204,9 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("client_query_buffer_limit_disconnections", totals.query_limit_closed);
     report.fact("client_output_buffer_limit_disconnections", totals.output_limit_closed);
     report.fact("acl_access_denied_auth", totals.denied_auth);
+    report.fact("acl_access_denied_cmd", totals.denied_commands);
+    report.fact("acl_access_denied_key", totals.denied_keys);
+    report.fact("acl_access_denied_channel", totals.denied_channels);
 }
 
 /// There is no replication: this is a master without replicas.
