@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use larder_protocol::{Args, OwnedArgs, Proto};
 
-use crate::commands::command::{ADMIN, Command, DENYOOM, NO_AUTH, NO_MULTI, SUBCOMMANDS};
+use crate::commands::command::{
+    ADMIN, Command, DENYOOM, MAY_REPLICATE, NO_AUTH, NO_MULTI, READONLY, SUBCOMMANDS, WRITE,
+};
 use crate::commands::table::TABLE;
 use crate::config::Access;
 use crate::engine::Engine;
@@ -23,6 +25,7 @@ pub(crate) fn is_plain(session: &Session) -> bool {
         && session.multi.is_none()
         && session.reply_mode == ReplyMode::On
         && session.subscriptions.is_empty()
+        && !session.monitors
 }
 
 /// Whether nothing about a call of a plain session asks for [`admit`].
@@ -82,6 +85,10 @@ fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) 
         return Err(Error::made(format!(
             "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
         )));
+    }
+    // Redis takes a client that monitors for a kind of replica.
+    if session.monitors && command.flags & (READONLY | WRITE | MAY_REPLICATE) != 0 {
+        return Err(error::REPLICA_AND_KEYS);
     }
     Ok(())
 }

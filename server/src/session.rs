@@ -96,8 +96,8 @@ pub struct Session {
     pub(crate) no_touch: bool,
     /// Messages stay in the outbox, to be asked for one by one.
     pub(crate) keeps_messages: bool,
-    /// Commands since the last one that was timed.
-    pub(crate) untimed: u32,
+    /// Whether it sees all commands (MONITOR).
+    pub(crate) monitors: bool,
 }
 
 /// What runs batches, one at a time, beside the session: a thread has one for all its connections.
@@ -136,7 +136,7 @@ impl Session {
             closing: false,
             no_touch: false,
             keeps_messages: false,
-            untimed: 0,
+            monitors: false,
         }
     }
 
@@ -177,6 +177,9 @@ impl Session {
     /// Leaves every channel and every watched key, for RESET and for the end.
     pub(crate) fn leave(&mut self, engine: &Engine) {
         crate::commands::transactions::unwatch_all(engine, self);
+        if std::mem::take(&mut self.monitors) {
+            engine.stop_monitoring(&self.client);
+        }
         let subscriptions = std::mem::take(&mut self.subscriptions);
         for (target, names) in [
             (Target::Channel, subscriptions.channels),

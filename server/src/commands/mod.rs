@@ -10,6 +10,8 @@ mod connection;
 mod databases;
 mod expire;
 mod keys;
+mod latency;
+mod monitor;
 mod object;
 mod parse;
 mod pubsub;
@@ -42,6 +44,8 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     config::COMMANDS,
     command_info::COMMANDS,
     server::COMMANDS,
+    monitor::COMMANDS,
+    latency::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ use crate::error::{self, Error};
 pub(crate) use kind::error_text;
 use kind::path_from;
 use options::{Change, Row, find, rows};
+pub(crate) use value::quote;
 
 /// Told which options CONFIG SET has changed.
 type Observer = Box<dyn Fn(&Settings, &[&'static str]) + Send + Sync>;
