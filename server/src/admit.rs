@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use larder_protocol::{Args, OwnedArgs, Proto};
 
 use crate::acl::denial;
-use crate::commands::command::{ADMIN, Command, DENYOOM, NO_AUTH, NO_MULTI, SUBCOMMANDS};
+use crate::commands::command::{
+    ADMIN, Command, DENYOOM, MAY_REPLICATE, NO_AUTH, NO_MULTI, READONLY, SUBCOMMANDS, WRITE,
+};
 use crate::commands::table::TABLE;
 use crate::config::Access;
 use crate::engine::Engine;
@@ -28,6 +30,7 @@ pub(crate) fn is_plain(session: &mut Session) -> bool {
         && session.reply_mode == ReplyMode::On
         && session.subscriptions.is_empty()
         && !session.tracks
+        && !session.monitors
 }
 
 /// Whether nothing about a call of a plain session asks for [`admit`].
@@ -89,6 +92,10 @@ fn special(engine: &Engine, session: &Session, row: u16, args: Args<'_>, proto: 
         return Err(Error::made(format!(
             "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
         )));
+    }
+    // Redis takes a client that monitors for a kind of replica.
+    if session.monitors && command.flags & (READONLY | WRITE | MAY_REPLICATE) != 0 {
+        return Err(error::REPLICA_AND_KEYS);
     }
     Ok(())
 }

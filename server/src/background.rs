@@ -57,11 +57,13 @@ fn sweep_slice(effort: u64) -> Duration {
 /// One slice of work; whether more is at hand.
 fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) -> bool {
     let budget = Budget::within(sweep_slice(engine.settings().active_expire_effort.get()));
-    let mut more =
-        engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, &budget);
+    let stands_still = engine.pause.is_on(engine.clock().now_ms());
+    let mut more = engine.sweeps()
+        && !stands_still
+        && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, &budget);
     if number == 0 {
         more |= engine.free_garbage(&Budget::within(SLICE));
-        more |= engine.evictor().relieve(engine, stats);
+        more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
         engine.rates.tick(engine);
     }

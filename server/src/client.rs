@@ -3,6 +3,7 @@
 //! The client's own task writes most of it; others read it (CLIENT LIST), push messages into the outbox, or ask it to
 //! close. The outbox is the last of all locks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -28,6 +29,18 @@ pub(crate) struct Addresses {
     pub(crate) loopback: bool,
     /// The socket's number in the system, -1 if there is none.
     pub(crate) fd: i64,
+}
+
+impl Addresses {
+    /// Whether the client came through a socket.
+    pub(crate) fn has_socket(&self) -> bool {
+        !self.peer.is_empty()
+    }
+
+    /// The peer as MONITOR shows it: clients of the Unix socket by its path.
+    pub(crate) fn shown_peer(&self) -> Cow<'_, str> {
+        if self.unix { format!("unix:{}", self.local.trim_end_matches(":0")).into() } else { (&*self.peer).into() }
+    }
 }
 
 /// What a client says of itself.
@@ -60,6 +73,9 @@ pub(crate) struct Facts {
     pub(crate) protocol: AtomicU8,
     pub(crate) no_evict: AtomicBool,
     pub(crate) no_touch: AtomicBool,
+    pub(crate) monitors: AtomicBool,
+    /// Whether a command of it waits until CLIENT PAUSE is over.
+    pub(crate) paused: AtomicBool,
 }
 
 impl Facts {

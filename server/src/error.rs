@@ -149,6 +149,11 @@ texts! {
     CLIENT_ID_NOT_POSITIVE = "ERR client-id should be greater than 0";
     MAXAGE_NOT_INTEGER = "ERR maxage is not an integer or out of range";
     MAXAGE_NOT_POSITIVE = "ERR maxage should be greater than 0";
+    REPLICA_AND_KEYS = "ERR Replica can't interact with the keyspace";
+    MONITOR_DENIED = "ERR MONITOR isn't allowed for DENY BLOCKING client";
+    SLOWLOG_COUNT = "ERR count should be greater than or equal to -1";
+    TIMEOUT_NOT_INTEGER = "ERR timeout is not an integer or out of range";
+    PAUSE_MODE = "ERR CLIENT PAUSE mode must be WRITE or ALL";
     NO_SUCH_CLIENT = "ERR No such client";
     NOT_A_COMMAND = "ERR Invalid command specified";
     COMMAND_WITHOUT_KEYS = "ERR The command has no key arguments";
@@ -277,6 +282,11 @@ pub(crate) fn hello_option(option: &[u8]) -> Error {
 /// The answer to a class of clients that there is not.
 pub(crate) fn unknown_client_type(name: &[u8]) -> Error {
     quoting(&[b"ERR Unknown client type '", printed(name), b"'"])
+}
+
+/// The answer to an event that the latency monitor knows nothing of.
+pub(crate) fn no_samples(event: &[u8]) -> Error {
+    quoting(&[b"ERR No samples available for event '", printed(event), b"'"])
 }
 
 /// The answer to a user that there is not.

@@ -96,6 +96,8 @@ pub struct Locked<'a> {
     pub(crate) no_touch: bool,
     /// The rules of the user whose command runs, if they forbid anything: see [`Locked::may_read_every_key`].
     pub(crate) rules: Option<Arc<Rules>>,
+    /// Whether expired keys stay and are not seen (CLIENT PAUSE). Not for commands that write.
+    pub(crate) hides_expired: bool,
     /// Changes of the running command.
     dirty: u64,
     rewritten: bool,
@@ -153,6 +155,7 @@ impl<'a> Locked<'a> {
             client_id: 0,
             no_touch: false,
             rules: None,
+            hides_expired: false,
             dirty: 0,
             rewritten: false,
             after: None,
@@ -298,7 +301,9 @@ impl<'a> Locked<'a> {
         let table = self.shards.of(hash).shard.table_quiet(db)?;
         let pos = table.find(hash, key)?;
         if table.may_be_due(now) && table.word(pos).expires() && table.entry(pos).has_expired(now) {
-            self.expire(hash, pos);
+            if !self.hides_expired {
+                self.expire(hash, pos);
+            }
             return None;
         }
         Some(pos)
@@ -353,7 +358,11 @@ impl<'a> Locked<'a> {
         let tick = if self.no_touch { None } else { Some(self.tick) };
         if self.shards.of(hash).shard.table(db).is_some_and(|table| table.may_be_due(now)) {
             // Removes the key if its time has come.
-            self.find(hash, key);
+            let is_there = self.find(hash, key).is_some();
+            if !is_there && self.hides_expired {
+                missed(engine, stats, db, key);
+                return None;
+            }
         }
         let entry = self.shards.of(hash).shard.table_quiet(db).and_then(|table| table.access(hash, key, tick));
         if entry.is_some() {

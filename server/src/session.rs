@@ -108,8 +108,8 @@ pub struct Session {
     pub(crate) may_wait: bool,
     /// What the session waits for; no further command runs meanwhile.
     pub(crate) waiting: Option<Arc<Waiter>>,
-    /// Commands since the last one that was timed.
-    pub(crate) untimed: u32,
+    /// Whether it sees all commands (MONITOR).
+    pub(crate) monitors: bool,
 }
 
 /// What runs batches, one at a time, beside the session: a thread has one for all its connections.
@@ -154,7 +154,7 @@ impl Session {
             tracks: false,
             may_wait: false,
             waiting: None,
-            untimed: 0,
+            monitors: false,
         }
     }
 
@@ -198,6 +198,9 @@ impl Session {
         engine.tracking().disable(&self.client);
         self.tracks = false;
         crate::commands::transactions::unwatch_all(engine, self);
+        if std::mem::take(&mut self.monitors) {
+            engine.stop_monitoring(&self.client);
+        }
         let subscriptions = std::mem::take(&mut self.subscriptions);
         for (target, names) in [
             (Target::Channel, subscriptions.channels),

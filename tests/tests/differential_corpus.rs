@@ -118,6 +118,11 @@ fn server() {
 }
 
 #[test]
+fn introspection() {
+    corpus::run(include_str!("corpus/introspection.txt"));
+}
+
+#[test]
 fn debug() {
     corpus::run_with(&["--enable-debug-command", "yes"], include_str!("corpus/debug.txt"));
 }

@@ -16,7 +16,9 @@ mod geo;
 mod hash;
 mod hyperloglog;
 mod keys;
+mod latency;
 mod list;
+mod monitor;
 mod object;
 mod parse;
 mod pubsub;
@@ -61,6 +63,8 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     config::COMMANDS,
     command_info::COMMANDS,
     server::COMMANDS,
+    monitor::COMMANDS,
+    latency::COMMANDS,
 ];
 
 #[cfg(test)]

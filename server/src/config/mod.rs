@@ -43,6 +43,7 @@ pub(crate) use kind::error_text;
 use kind::path_from;
 use options::{Change, Row, find, rows};
 pub(crate) use rewrite::replace as replace_file;
+pub(crate) use value::quote;
 pub(crate) use value::split_words;
 
 /// Told which options CONFIG SET has changed.

@@ -233,6 +233,17 @@ options! {
         /// Classes of events that are published: `K` to keyspace channels, `E` to keyevent channels, and the events as
         /// letters of their own, of which `A` stands for all but `m` and `n`.
         "notify-keyspace-events" => notify_keyspace_events: Events = events(), "", Live;
+        /// Microseconds from which on a call goes into the slow log; 0 is every call, -1 none.
+        "slowlog-log-slower-than" => slowlog_log_slower_than: Number = signed(-1, i64::MAX), "10000", Live;
+        /// How many calls the slow log keeps.
+        "slowlog-max-len" => slowlog_max_len: Number = integer(0, LONG_MAX), "128", Live;
+        /// Milliseconds from which on the latency monitor notes a call; 0 notes none.
+        "latency-monitor-threshold" => latency_monitor_threshold: Number = integer(0, LONG_MAX), "0", Live;
+        /// Whether the times of each command are counted for LATENCY HISTOGRAM and INFO.
+        "latency-tracking" => latency_tracking: Flag = flag(), "yes", Live;
+        /// Which percentiles of these times INFO shows.
+        "latency-tracking-info-percentiles" => latency_tracking_info_percentiles: Text = percentiles(),
+            "50 99 99.9", Live;
         /// Who may call DEBUG.
         "enable-debug-command" => enable_debug_command: Selected<Access> = choice(), "no", AtStart;
         /// Who may change protected options.

@@ -133,7 +133,7 @@ fn unescape(byte: u8) -> u8 {
 }
 
 /// A word in double quotes and printable ASCII that [`split_words`] reads back.
-pub(super) fn quote(word: &[u8]) -> String {
+pub(crate) fn quote(word: &[u8]) -> String {
     let mut quoted = String::with_capacity(word.len() + 2);
     quoted.push('"');
     for &byte in word {

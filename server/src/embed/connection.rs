@@ -205,7 +205,7 @@ impl Connection {
 
     fn run_batch(&mut self, buffer: &[u8]) {
         let mut from = 0;
-        while let Progress::NeedsRoom(at) =
+        while let Progress::NeedsRoom(at) | Progress::Paused(at) =
             self.engine.run(&mut self.session, &mut self.workspace, &self.batch, buffer, from, &mut self.reply)
         {
             from = at;

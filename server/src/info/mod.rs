@@ -43,6 +43,7 @@ const SECTIONS: &[Section] = &[
     Section { names: &["module_list", "modules"], heading: "Modules", default: true, write: sections::modules },
     Section { names: &["commandstats"], heading: "Commandstats", default: false, write: sections::commandstats },
     Section { names: &["errorstats"], heading: "Errorstats", default: true, write: sections::errorstats },
+    Section { names: &["latencystats"], heading: "Latencystats", default: false, write: sections::latencystats },
     Section { names: &["cluster"], heading: "Cluster", default: true, write: sections::cluster },
     Section { names: &["keyspace"], heading: "Keyspace", default: true, write: sections::keyspace },
 ];

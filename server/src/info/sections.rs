@@ -73,7 +73,7 @@ pub(super) fn clients(report: &mut Report<'_, '_>) {
     report.fact("maxclients", engine.settings().maxclients.get());
     report.fact("client_recent_max_input_buffer", largest(|client| client.facts.query_bytes.load(Relaxed)));
     report.fact("client_recent_max_output_buffer", largest(output_bytes));
-    report.fact("blocked_clients", engine.waiting().count());
+    report.fact("blocked_clients", engine.waiting().count() + with(|client| client.facts.paused.load(Relaxed)));
     report.fact("tracking_clients", engine.tracking().counts().clients);
     report.fact("pubsub_clients", with(|client| client.facts.listens()));
     report.fact("watching_clients", with(|client| client.watched_keys() > 0));
@@ -260,6 +260,23 @@ pub(super) fn errorstats(report: &mut Report<'_, '_>) {
         // What would end the name or the line stands for itself no longer.
         let code = code.replace(['#', ':', '\n', '\r'], "_");
         report.fact(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+/// Percentiles of the times of each command, in microseconds.
+pub(super) fn latencystats(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    let tracked = engine.settings().latency_tracking.get();
+    let percentiles = engine.settings().latency_tracking_info_percentiles.get();
+    let percentiles = String::from_utf8_lossy(&percentiles);
+    for (number, row) in TABLE.rows().enumerate() {
+        let Some(times) = engine.stats().times(number as u16, tracked) else { continue };
+        let shown = percentiles.split_whitespace().map(|percentile| {
+            let time = times.percentile(percentile.parse().unwrap_or_default());
+            format!("p{percentile}={:.3}", time as f64 / 1000.0)
+        });
+        let shown = shown.collect::<Vec<_>>().join(",");
+        report.fact(&format!("latency_percentiles_usec_{}", row.lower_name()), shown);
     }
 }
 

@@ -319,10 +319,45 @@ impl Connection {
                 Progress::Done => return None,
                 Progress::NeedsRoom(at) => from = at,
                 Progress::Waits(at) => return Some(at + 1),
+                Progress::Paused(at) => {
+                    from = at;
+                    self.sit_out_pause().await;
+                    if self.session.client.is_killed() {
+                        return None;
+                    }
+                    continue;
+                }
             }
             // Others go on while this client waits for room.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Waits until clients are not paused any more, or this one is killed. What there is to send is sent meanwhile.
+    async fn sit_out_pause(&mut self) {
+        let engine = self.engine.clone();
+        let client = self.session.client.clone();
+        client.facts.paused.store(true, Relaxed);
+        loop {
+            let now = engine.clock().now_ms();
+            if client.is_killed() || !engine.pause.is_on(now) {
+                break;
+            }
+            self.take_messages();
+            if self.write().is_err() {
+                client.kill();
+                break;
+            }
+            let rest = engine.pause.rest(now);
+            let woken = poll_fn(|cx| {
+                self.register(cx);
+                let is_over = client.is_killed() || !engine.pause.is_on(engine.clock().now_ms());
+                if is_over || client.has_messages() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            // The time is over, or someone says so earlier.
+            let _ = tokio::time::timeout(rest.min(LIMITS_EVERY), woken).await;
+        }
+        client.facts.paused.store(false, Relaxed);
     }
 
     fn run_from(&mut self, start: usize, from: usize) -> Progress {
