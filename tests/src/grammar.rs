@@ -308,7 +308,7 @@ const RULES: &[&str] = &[
     "resetpass",
     "reset",
     ">secret",
-    "<secret",
+    "!2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
     "~a*",
     "%R~b",
     "%RW~b",

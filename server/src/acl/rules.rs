@@ -292,6 +292,7 @@ mod tests {
             assert_eq!(Rules::new(false).apply(text.as_bytes()), Err(error), "{text}");
         }
         assert_eq!(rules("allkeys").apply(b"~a"), Err(RuleError::KeysAfterAll));
+        assert_eq!(rules("allkeys").apply(b"%X~a"), Err(RuleError::KeysAfterAll));
         assert_eq!(rules("allchannels").apply(b"&a"), Err(RuleError::ChannelsAfterAll));
     }
 

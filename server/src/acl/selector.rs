@@ -110,6 +110,8 @@ impl Selector {
             b"nocommands" | b"-@all" => self.set_all_commands(false),
             _ => match rule {
                 [b'~', pattern @ ..] => self.add_keys(true, true, pattern)?,
+                // As in Redis, this is told before what is wrong with the pattern.
+                [b'%', ..] if self.all_keys => return Err(RuleError::KeysAfterAll),
                 [b'%', rest @ ..] => {
                     let (read, write, pattern) = key_permissions(rest)?;
                     self.add_keys(read, write, pattern)?;
