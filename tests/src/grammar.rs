@@ -78,6 +78,34 @@ const TEMPLATES: &[&str] = &[
     "ZDIFFSTORE <key> 2 <zset> <zset>",
     "ZINTERCARD 2 <zset> <zset> [LIMIT <count>|]",
     "~ ZSCAN <key> 0 COUNT 100000",
+    "SETBIT <key> <bit> [0|1|1|2|x]",
+    "SETBIT <key> <bit> [0|1]",
+    "GETBIT <key> <bit>",
+    "BITCOUNT <key> [<whole> <whole>|<whole> <whole> BYTE|<whole> <whole> BIT|]",
+    "BITPOS <key> [0|1] [<whole>|<whole> <whole>|<whole> <whole> BYTE|<whole> <whole> BIT|]",
+    "BITOP [AND|OR|XOR] <key> <key> <key> [<key>|]",
+    "BITOP NOT <key> <key>",
+    "BITFIELD <key> GET <field> <bit> [SET <field> <bit> <integer>|INCRBY <field> #1 <integer>|]",
+    "BITFIELD <key> [OVERFLOW SAT|OVERFLOW FAIL|OVERFLOW WRAP|] [SET|INCRBY] <field> <bit> <integer> GET u8 <bit>",
+    "BITFIELD_RO <key> GET <field> <bit> [GET i64 0|SET u8 0 1|]",
+    "PFADD <hll> <value> [<value> <member> <member>|<wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>|]",
+    "PFADD <hll> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>",
+    "PFADD <key> [<value>|]",
+    "PFCOUNT [<hll>|<hll> <hll>|<key>|<hll> <key>]",
+    "PFMERGE <hll> [<hll>|<hll> <hll>|]",
+    "PFDEBUG [ENCODING|DECODE|TODENSE] <hll>",
+    "[GET|STRLEN] <hll>",
+    "COPY <hll> <hll> REPLACE",
+    "DEL <hll>",
+    "GEOADD <geo> [NX|XX||||] [CH||] <longitude> <latitude> <member> [<longitude> <latitude> <member>|]",
+    "GEOADD <geo> <longitude> <latitude> <wide> <longitude> <latitude> <wide> <longitude> <latitude> <wide>",
+    "[GEOPOS|GEOHASH] <geo> <member> <wide>",
+    "GEODIST <geo> <member> <member> [km|mi|x|]",
+    "GEOSEARCH <geo> FROMLONLAT <longitude> <latitude> BYRADIUS <radius> [m|km] [ASC|DESC|] [WITHDIST|] [WITHCOORD|]",
+    "GEOSEARCH <geo> FROMMEMBER <member> BYBOX <radius> <radius> km [COUNT <count>|COUNT <count> ANY|] [WITHHASH|]",
+    "GEOSEARCHSTORE <geo> <geo> FROMLONLAT <longitude> <latitude> BYRADIUS <radius> km [STOREDIST|] [COUNT <count>|]",
+    "GEORADIUS <geo> <longitude> <latitude> <radius> km [STORE <key>|STOREDIST <geo>|STORE|STORE <geo> STORE <key>|ASC]",
+    "GEORADIUSBYMEMBER <geo> <member> <radius> [km|mi] [STORE <geo>|STOREDIST <key>|WITHDIST COUNT <count>|]",
     "MULTI",
     "EXEC",
     "EXEC",
@@ -192,6 +220,17 @@ const BOUNDS: &[&str] =
     &["-inf", "+inf", "0", "1", "2", "(1", "(2", "1.5", "(0.5", "-1", "1e10", "(inf", "x", "nan", "3", "(-inf"];
 const WHOLE_LEXES: &[&str] = &["-", "+", "m", ""];
 const PATTERNS: &[&str] = &["*", "a*", "z?", "[ab]", "[^a]", "?", "", "key:*", "*1", "\\a"];
+const BITS: &[&str] = &["0", "1", "7", "8", "9", "100", "355", "360", "20000", "100000", "-1", "x", "4294967296"];
+const WHOLE_NUMBERS: &[&str] =
+    &["0", "1", "3", "7", "40", "-1", "-2", "-9", "2500", "9223372036854775807", "-9223372036854775808"];
+const FIELDS: &[&str] = &["u1", "u8", "i8", "i5", "u13", "i32", "u63", "i64", "u64", "i0", "x"];
+const HYPERLOGLOGS: &[&str] = &["h1", "h2", "h3", "h1"];
+const PLACES: &[&str] = &["g1", "g2", "g1", "z1", "a"];
+const LONGITUDES: &[&str] =
+    &["0", "1", "1.5", "13.361389", "15.087269", "-179.9", "180", "-122.4194", "181", "x", "13.3613", "2"];
+const LATITUDES: &[&str] =
+    &["0", "1", "1.5", "38.115556", "37.502669", "85", "-85.05112878", "86", "x", "38.1155", "2"];
+const RADIUSES: &[&str] = &["0", "1", "60", "100.5", "200", "1000", "5000", "20000", "1e9", "-1", "x"];
 const OFFSETS: &[&str] = &["0", "1", "5", "40", "100", "-1", "x", "536870912"];
 const COUNTS: &[&str] = &["0", "1", "2", "3", "10", "-1", "x", "1000000"];
 /// Milliseconds: the past, then the far future.
@@ -261,6 +300,14 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "lex" => WHOLE_LEXES,
         "pattern" => PATTERNS,
         "offset" => OFFSETS,
+        "bit" => BITS,
+        "whole" => WHOLE_NUMBERS,
+        "field" => FIELDS,
+        "hll" => HYPERLOGLOGS,
+        "geo" => PLACES,
+        "longitude" => LONGITUDES,
+        "latitude" => LATITUDES,
+        "radius" => RADIUSES,
         "count" => COUNTS,
         "when" => TIMES,
         "second" => SECONDS,
