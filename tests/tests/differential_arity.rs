@@ -5,6 +5,8 @@ use larder_tests::{Both, Compare, TestServer};
 
 /// Commands that are left out, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
+    ("BITCOUNT", NEW),
+    ("BITPOS", NEW),
     ("CLIENT|HELP", OWN_TEXT),
     ("CLIENT|ID", BY_CHANCE),
     ("CLIENT|INFO", BY_CHANCE),
