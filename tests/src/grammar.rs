@@ -8,7 +8,7 @@ use crate::random::Random;
 
 /// The commands. `<name>` stands for an argument made by [`argument`]; `[a|b|]` for one of the alternatives.
 const TEMPLATES: &[&str] = &[
-    "SET <key> <value> [NX|XX||||] [GET||||] [PXAT <when>|EXAT <second>|KEEPTTL|||||]",
+    "SET <key> <value> [NX|XX||||] [GET||||] [PXAT <later>|EXAT <later-second>|KEEPTTL|||||]",
     "SET <key> <value>",
     "SET <key> <integer>",
     "GET <key>",
@@ -237,6 +237,9 @@ const COUNTS: &[&str] = &["0", "1", "2", "3", "10", "-1", "x", "1000000"];
 const TIMES: &[&str] = &["1", "0", "-1", "99999999999999", "88888888888888", "77777777777777", "99999999999999", "x"];
 const SECONDS: &[&str] =
     &["1", "0", "-1", "99999999999", "88888888888", "77777777777", "99999999999", "9223372036854775807"];
+/// For SET: it keeps a key whose time is past, which is there for DBSIZE until either server comes round to remove it.
+const LATER_TIMES: &[&str] = &["0", "-1", "99999999999999", "88888888888888", "77777777777777", "x"];
+const LATER_SECONDS: &[&str] = &["0", "-1", "99999999999", "88888888888", "77777777777", "9223372036854775807"];
 /// Seconds or milliseconds from now.
 const DELAYS: &[&str] = &["1", "2", "5", "30", "200", "1000", "1001", "20000", "0", "-1"];
 const GARBAGE: &[&str] = &["", "nosuch", "\0", "get set", "ZZZ", "*3", "$-1", "\r\n"];
@@ -311,6 +314,8 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "count" => COUNTS,
         "when" => TIMES,
         "second" => SECONDS,
+        "later" => LATER_TIMES,
+        "later-second" => LATER_SECONDS,
         "garbage" => GARBAGE,
         "soon" => DELAYS,
         "many" => return format!("key:{}", random.below(300)).into_bytes(),
