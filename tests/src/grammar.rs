@@ -9,7 +9,7 @@ use crate::random::Random;
 
 /// The commands. `<name>` stands for an argument made by [`argument`]; `[a|b|]` for one of the alternatives.
 const TEMPLATES: &[&str] = &[
-    "SET <key> <value> [NX|XX||||] [GET||||] [PXAT <when>|EXAT <second>|KEEPTTL|||||]",
+    "SET <key> <value> [NX|XX||||] [GET||||] [PXAT <later>|EXAT <later-second>|KEEPTTL|||||]",
     "SET <key> <value>",
     "SET <key> <integer>",
     "GET <key>",
@@ -133,6 +133,34 @@ const TEMPLATES: &[&str] = &[
     "LTRIM <list> <index> [-1|-1|100|<index>]",
     "LMOVE <list> <list> [LEFT|RIGHT] [LEFT|RIGHT]",
     "RPOPLPUSH <list> <list>",
+    "SETBIT <key> <bit> [0|1|1|2|x]",
+    "SETBIT <key> <bit> [0|1]",
+    "GETBIT <key> <bit>",
+    "BITCOUNT <key> [<whole> <whole>|<whole> <whole> BYTE|<whole> <whole> BIT|]",
+    "BITPOS <key> [0|1] [<whole>|<whole> <whole>|<whole> <whole> BYTE|<whole> <whole> BIT|]",
+    "BITOP [AND|OR|XOR] <key> <key> <key> [<key>|]",
+    "BITOP NOT <key> <key>",
+    "BITFIELD <key> GET <bitfield> <bit> [SET <bitfield> <bit> <integer>|INCRBY <bitfield> #1 <integer>|]",
+    "BITFIELD <key> [OVERFLOW SAT|OVERFLOW FAIL|OVERFLOW WRAP|] [SET|INCRBY] <bitfield> <bit> <integer> GET u8 <bit>",
+    "BITFIELD_RO <key> GET <bitfield> <bit> [GET i64 0|SET u8 0 1|]",
+    "PFADD <hll> <value> [<value> <member> <member>|<wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>|]",
+    "PFADD <hll> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>",
+    "PFADD <key> [<value>|]",
+    "PFCOUNT [<hll>|<hll> <hll>|<key>|<hll> <key>]",
+    "PFMERGE <hll> [<hll>|<hll> <hll>|]",
+    "PFDEBUG [ENCODING|DECODE|TODENSE] <hll>",
+    "[GET|STRLEN] <hll>",
+    "COPY <hll> <hll> REPLACE",
+    "DEL <hll>",
+    "GEOADD <geo> [NX|XX||||] [CH||] <longitude> <latitude> <member> [<longitude> <latitude> <member>|]",
+    "GEOADD <geo> <longitude> <latitude> <wide> <longitude> <latitude> <wide> <longitude> <latitude> <wide>",
+    "[GEOPOS|GEOHASH] <geo> <member> <wide>",
+    "GEODIST <geo> <member> <member> [km|mi|x|]",
+    "GEOSEARCH <geo> FROMLONLAT <longitude> <latitude> BYRADIUS <radius> [m|km] [ASC|DESC|] [WITHDIST|] [WITHCOORD|]",
+    "GEOSEARCH <geo> FROMMEMBER <member> BYBOX <radius> <radius> km [COUNT <count>|COUNT <count> ANY|] [WITHHASH|]",
+    "GEOSEARCHSTORE <geo> <geo> FROMLONLAT <longitude> <latitude> BYRADIUS <radius> km [STOREDIST|] [COUNT <count>|]",
+    "GEORADIUS <geo> <longitude> <latitude> <radius> km [STORE <key>|STOREDIST <geo>|STORE|STORE <geo> STORE <key>|ASC]",
+    "GEORADIUSBYMEMBER <geo> <member> <radius> [km|mi] [STORE <geo>|STOREDIST <key>|WITHDIST COUNT <count>|]",
     "MULTI",
     "EXEC",
     "EXEC",
@@ -293,12 +321,26 @@ const BOUNDS: &[&str] =
     &["-inf", "+inf", "0", "1", "2", "(1", "(2", "1.5", "(0.5", "-1", "1e10", "(inf", "x", "nan", "3", "(-inf"];
 const WHOLE_LEXES: &[&str] = &["-", "+", "m", ""];
 const PATTERNS: &[&str] = &["*", "a*", "z?", "[ab]", "[^a]", "?", "", "key:*", "*1", "\\a"];
+const BITS: &[&str] = &["0", "1", "7", "8", "9", "100", "355", "360", "20000", "100000", "-1", "x", "4294967296"];
+const WHOLE_NUMBERS: &[&str] =
+    &["0", "1", "3", "7", "40", "-1", "-2", "-9", "2500", "9223372036854775807", "-9223372036854775808"];
+const BITFIELDS: &[&str] = &["u1", "u8", "i8", "i5", "u13", "i32", "u63", "i64", "u64", "i0", "x"];
+const HYPERLOGLOGS: &[&str] = &["h1", "h2", "h3", "h1"];
+const PLACES: &[&str] = &["g1", "g2", "g1", "z1", "a"];
+const LONGITUDES: &[&str] =
+    &["0", "1", "1.5", "13.361389", "15.087269", "-179.9", "180", "-122.4194", "181", "x", "13.3613", "2"];
+const LATITUDES: &[&str] =
+    &["0", "1", "1.5", "38.115556", "37.502669", "85", "-85.05112878", "86", "x", "38.1155", "2"];
+const RADIUSES: &[&str] = &["0", "1", "60", "100.5", "200", "1000", "5000", "20000", "1e9", "-1", "x"];
 const OFFSETS: &[&str] = &["0", "1", "5", "40", "100", "-1", "x", "536870912"];
 const COUNTS: &[&str] = &["0", "1", "2", "3", "10", "-1", "x", "1000000"];
 /// Milliseconds: the past, then the far future.
 const TIMES: &[&str] = &["1", "0", "-1", "99999999999999", "88888888888888", "77777777777777", "99999999999999", "x"];
 const SECONDS: &[&str] =
     &["1", "0", "-1", "99999999999", "88888888888", "77777777777", "99999999999", "9223372036854775807"];
+/// For SET: it keeps a key whose time is past, which is there for DBSIZE until either server comes round to remove it.
+const LATER_TIMES: &[&str] = &["0", "-1", "99999999999999", "88888888888888", "77777777777777", "x"];
+const LATER_SECONDS: &[&str] = &["0", "-1", "99999999999", "88888888888", "77777777777", "9223372036854775807"];
 /// Seconds or milliseconds from now.
 const DELAYS: &[&str] = &["1", "2", "5", "30", "200", "1000", "1001", "20000", "0", "-1"];
 const RULES: &[&str] = &[
@@ -404,9 +446,19 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "lex" => WHOLE_LEXES,
         "pattern" => PATTERNS,
         "offset" => OFFSETS,
+        "bit" => BITS,
+        "whole" => WHOLE_NUMBERS,
+        "bitfield" => BITFIELDS,
+        "hll" => HYPERLOGLOGS,
+        "geo" => PLACES,
+        "longitude" => LONGITUDES,
+        "latitude" => LATITUDES,
+        "radius" => RADIUSES,
         "count" => COUNTS,
         "when" => TIMES,
         "second" => SECONDS,
+        "later" => LATER_TIMES,
+        "later-second" => LATER_SECONDS,
         "garbage" => GARBAGE,
         "rule" => RULES,
         "soon" => DELAYS,

@@ -18,6 +18,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("ACL|HELP", OWN_TEXT),
     ("ACL|LIST", NEW),
     ("ACL|LOG", NEW),
+    ("BITCOUNT", NEW),
+    ("BITPOS", NEW),
     ("CLIENT|HELP", OWN_TEXT),
     ("CLIENT|ID", BY_CHANCE),
     ("CLIENT|INFO", BY_CHANCE),
