@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::tracking::Mode;
 use crate::wait::Waiter;
 use crate::wake::Wake;
 use bytes::Bytes;
+use larder_protocol::Proto;
 use parking_lot::Mutex;
 
 /// Where a client comes from.
@@ -86,6 +88,8 @@ pub struct Client {
     outbox: Outbox,
     /// What the client waits for, if it does.
     pub(crate) waiter: Mutex<Option<Arc<Waiter>>>,
+    /// What the client wants to hear of changed keys.
+    pub(crate) tracking: Mutex<Option<Mode>>,
     /// Wakes the client's task: something is in the outbox, or it shall close.
     pub(crate) wake: Wake,
     killed: AtomicBool,
@@ -109,6 +113,7 @@ impl Client {
             facts,
             outbox: Outbox::default(),
             waiter: Mutex::default(),
+            tracking: Mutex::default(),
             wake: Wake::default(),
             killed: AtomicBool::new(false),
             watch_failed: AtomicBool::new(false),
@@ -181,6 +186,11 @@ impl Client {
     #[inline]
     pub(crate) fn is_killed(&self) -> bool {
         self.killed.load(Relaxed)
+    }
+
+    /// The protocol that it speaks.
+    pub(crate) fn proto(&self) -> Proto {
+        if self.facts.protocol.load(Relaxed) == 3 { Proto::Resp3 } else { Proto::Resp2 }
     }
 
     /// Whether the client waits for a key.

@@ -33,6 +33,7 @@ use crate::pubsub::Channels;
 use crate::session::{Plan, ReplyMode, Session, Workspace};
 use crate::stats::{Stats, WorkerStats};
 use crate::ticks::Ticks;
+use crate::tracking::Tracking;
 use crate::upkeep::{Budget, Upkeep};
 use crate::wait::{Step, Waiting};
 
@@ -74,6 +75,7 @@ pub struct Engine {
     channels: Channels,
     evictor: Evictor,
     waiting: Waiting,
+    tracking: Tracking,
     recorder: Option<Recorder>,
     garbage: Mutex<VecDeque<Garbage>>,
     garbage_count: AtomicU64,
@@ -123,6 +125,7 @@ impl Engine {
             channels: Channels::default(),
             evictor: Evictor::new(seed),
             waiting: Waiting::default(),
+            tracking: Tracking::default(),
             recorder,
             garbage: Mutex::default(),
             garbage_count: AtomicU64::new(0),
@@ -164,6 +167,12 @@ impl Engine {
     #[inline]
     pub(crate) fn waiting(&self) -> &Waiting {
         &self.waiting
+    }
+
+    /// Who tracks keys.
+    #[inline]
+    pub(crate) fn tracking(&self) -> &Tracking {
+        &self.tracking
     }
 
     pub(crate) fn channels(&self) -> &Channels {
@@ -431,6 +440,9 @@ impl Engine {
             reply.rewind(mark);
             self.fail(stats, &error, reply);
         }
+        if session.tracks && session.multi.is_none() && !call.args[0].eq_ignore_ascii_case(b"CLIENT") {
+            session.caching_is_over();
+        }
         self.finish(session, reply, mark);
         true
     }
@@ -550,8 +562,12 @@ impl Engine {
             Locked::new(self, set, call.now, stats)
         };
         locked.no_touch = session.no_touch;
+        locked.client_id = session.client.id;
         locked.begin(session.db, Hashes::new(call.hashes));
         let outcome = run(&mut locked);
+        if session.tracks {
+            locked.remember_reads(&session.client, command, call.args);
+        }
         locked.end(call.args);
         outcome
     }
@@ -596,7 +612,7 @@ impl Engine {
                 session.reply_mode = ReplyMode::On;
             }
         }
-        if !session.subscriptions.is_empty() && !session.keeps_messages {
+        if (!session.subscriptions.is_empty() || session.tracks) && !session.keeps_messages {
             session.client.take_messages(|message| reply.raw(&message));
         }
     }
@@ -621,6 +637,9 @@ impl Engine {
             Run::Session(function) => function(self, session, args, reply),
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
+        if session.tracks {
+            locked.remember_reads(&session.client, command, args);
+        }
         locked.end(args);
         let stats = session.stats.clone();
         stats.counters.commands.add(1);

@@ -66,6 +66,7 @@ mod session;
 mod shutdown;
 mod stats;
 mod ticks;
+mod tracking;
 mod upkeep;
 mod wait;
 mod wake;

@@ -23,6 +23,7 @@ use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
 use crate::error::{Error, Outcome, WRONG_TYPE};
 use crate::stats::WorkerStats;
+use crate::tracking::{self, Change, Readers};
 use crate::wait::Waiters;
 
 /// What the server keeps in each shard beside the keys.
@@ -30,6 +31,7 @@ use crate::wait::Waiters;
 pub struct Extra {
     pub(crate) watchers: Watchers,
     pub(crate) waiters: Waiters,
+    pub(crate) readers: Readers,
 }
 
 /// Locked shards of the server's keyspace.
@@ -83,6 +85,8 @@ pub struct Locked<'a> {
     /// Time of the batch, in milliseconds since 1970: it stands still while a command runs.
     pub(crate) now: u64,
     tick: u32,
+    /// The number of the client whose command runs; 0 for none.
+    pub(crate) client_id: u64,
     /// Whether accesses leave no trace (CLIENT NO-TOUCH).
     pub(crate) no_touch: bool,
     /// Changes of the running command.
@@ -99,6 +103,8 @@ struct After {
     group: Group,
     /// Values that were removed.
     dropped: Vec<Box<Object>>,
+    /// Changes of keys, if somebody wants to hear of keys by their prefixes.
+    changes: Vec<Change>,
     /// Keys that clients wait for, and that may be what they wait for now.
     ready: VecDeque<(usize, Vec<u8>)>,
 }
@@ -137,6 +143,7 @@ impl<'a> Locked<'a> {
             db: 0,
             now,
             tick: engine.keyspace().tick(),
+            client_id: 0,
             no_touch: false,
             dirty: 0,
             rewritten: false,
@@ -160,6 +167,11 @@ impl<'a> Locked<'a> {
     #[cold]
     fn record(&mut self, db: usize, command: OwnedArgs) {
         self.after().group.push(db, command);
+    }
+
+    /// Where changes are collected for those who hear of keys by their prefixes.
+    pub(crate) fn changes(&mut self) -> &mut Vec<Change> {
+        &mut self.after().changes
     }
 
     /// Notes that a key has become, or is no longer, what clients may wait for.
@@ -308,6 +320,9 @@ impl<'a> Locked<'a> {
         match class {
             Class::EXPIRED => watchers.expired(db, key),
             _ => watchers.changed(db, key),
+        }
+        if self.engine.tracking().is_used() {
+            self.invalidate(hash, key);
         }
         self.engine.publish_event(db, class, event, key);
         if self.engine.records_effects() {
@@ -584,6 +599,9 @@ impl<'a> Locked<'a> {
         if !watchers.is_empty() {
             watchers.changed(db, key);
         }
+        if self.engine.tracking().is_used() {
+            self.invalidate(hash, key);
+        }
         if self.engine.publishes_events() {
             self.engine.publish_event(db, class, event, key);
         }
@@ -628,6 +646,9 @@ impl Locked<'_> {
     fn finish(&mut self) {
         self.serve_waiting();
         let Some(after) = &mut self.after else { return };
+        if !after.changes.is_empty() {
+            tracking::broadcast(self.engine, &mut after.changes);
+        }
         if !after.group.is_empty() {
             self.engine.deliver(&after.group);
         }

@@ -373,11 +373,15 @@ impl<'a> Locked<'a> {
         }
         let (engine, stats, args) = (self.engine(), self.stats(), waiter.args.as_args());
         let no_touch = std::mem::replace(&mut self.no_touch, waiter.no_touch);
+        let client_id = std::mem::replace(&mut self.client_id, waiter.client.id);
         self.begin(waiter.db, Hashes::default());
         let mut reply = Reply::with_proto(waiter.proto);
         let result = function(self, args, &mut reply);
+        if engine.tracking().is_used() {
+            self.remember_reads(&waiter.client, command, args);
+        }
         self.end(args);
-        self.no_touch = no_touch;
+        (self.no_touch, self.client_id) = (no_touch, client_id);
         let counters = stats.row(waiter.row);
         match result {
             Ok(Step::Park(_)) => return false,

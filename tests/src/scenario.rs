@@ -60,7 +60,7 @@ pub fn run(server: &ServerProcess, protocol: u8, script: &str) -> Vec<String> {
         match what {
             ">" => {
                 let reply = client.call(&words(&command));
-                read.push(format!("{name}> {written}: {}", frame::show(&reply)));
+                read.push(format!("{name}> {written}: {}", shown(&reply, &ids)));
             }
             "~" => {
                 let before = waiting(&mut control);
@@ -72,7 +72,7 @@ pub fn run(server: &ServerProcess, protocol: u8, script: &str) -> Vec<String> {
             }
             "<" => {
                 let reply = client.reply().unwrap_or_else(|failure| panic!("{name}: {failure} in\n{script}"));
-                read.push(format!("{name}< {}", frame::show(&reply)));
+                read.push(format!("{name}< {}", shown(&reply, &ids)));
             }
             "!" => assert!(client.is_silent(SILENCE), "{name} got something in\n{script}"),
             _ => {
@@ -86,6 +86,12 @@ pub fn run(server: &ServerProcess, protocol: u8, script: &str) -> Vec<String> {
         assert!(Instant::now() < until, "clients that are gone still wait after\n{script}");
     }
     read
+}
+
+/// A frame for people, with names in place of the numbers of connections, which differ from server to server.
+fn shown(reply: &[u8], ids: &BTreeMap<String, String>) -> String {
+    let text = frame::show(reply);
+    ids.iter().fold(text, |text, (name, id)| text.replace(&format!(":{id}\\r"), &format!(":{{id of {name}}}\\r")))
 }
 
 /// How many clients wait.

@@ -43,6 +43,11 @@ fn sorted_sets_are_waited_for() {
 }
 
 #[test]
+fn tracking() {
+    corpus::run(include_str!("corpus/tracking.txt"));
+}
+
+#[test]
 fn sorted_sets_are_ranged_over() {
     corpus::run(include_str!("corpus/zset_range.txt"));
 }

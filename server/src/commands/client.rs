@@ -18,6 +18,7 @@ use crate::error::{
     subcommand_or_arity, unknown_attribute, unknown_client_type,
 };
 use crate::session::{ReplyMode, Session};
+use crate::tracking::Mode;
 
 /// Bytes of the buffer that CLIENT LIST reports apart from what is queued after it, as Redis has it.
 const REPLY_BUFFER: usize = 16 << 10;
@@ -251,7 +252,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={queued} \
          watch={} qbuf={used} qbuf-free={} argv-mem={running} multi-mem={queued_bytes} rbs={buffered} rbp={buffered} \
-         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user=default redir=-1 resp={} \
+         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user=default redir={} resp={} \
          lib-name={} lib-ver={}",
         client.id,
         client.addresses.peer,
@@ -268,6 +269,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         client.watched_keys(),
         capacity.saturating_sub(used),
         listed.div_ceil(REPLY_BUFFER),
+        client.tracking.lock().as_ref().map_or(-1, |mode| mode.redirect as i64),
         facts.protocol.load(Relaxed),
         shown(&names.library),
         shown(&names.library_version),
@@ -280,11 +282,15 @@ fn age_seconds(client: &Client, now: u64) -> u64 {
 
 /// Redis's letters for the states of a client.
 fn flags(client: &Client) -> String {
-    let facts = &client.facts;
+    let (facts, mode) = (&client.facts, client.tracking.lock());
+    let tracks = |how: fn(&Mode) -> bool| mode.as_ref().is_some_and(how);
     let flags = [
         ('P', facts.listens()),
         ('x', facts.queued.load(Relaxed) != u64::MAX),
         ('b', client.waits()),
+        ('t', tracks(|_| true)),
+        ('R', tracks(|mode| mode.is_broken)),
+        ('B', tracks(|mode| mode.broadcasts)),
         ('d', client.has_watch_failed()),
         ('A', client.is_killed()),
         ('U', client.addresses.unix),

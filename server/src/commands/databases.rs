@@ -131,6 +131,7 @@ fn flush(
         }
     }
     databases.for_each(|db| locked.ready_database(db));
+    locked.invalidate_everything();
     locked.count_changes(keys as u64);
     // It is repeated elsewhere even if nothing was left to delete here.
     locked.replay(&args.iter().collect::<Vec<_>>());

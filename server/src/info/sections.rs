@@ -74,7 +74,7 @@ pub(super) fn clients(report: &mut Report<'_, '_>) {
     report.fact("client_recent_max_input_buffer", largest(|client| client.facts.query_bytes.load(Relaxed)));
     report.fact("client_recent_max_output_buffer", largest(output_bytes));
     report.fact("blocked_clients", engine.waiting().count());
-    report.fact("tracking_clients", 0);
+    report.fact("tracking_clients", engine.tracking().counts().clients);
     report.fact("pubsub_clients", with(|client| client.facts.listens()));
     report.fact("watching_clients", with(|client| client.watched_keys() > 0));
     report.fact("clients_in_timeout_table", with(|client| client.waits_until().is_some()));
@@ -193,6 +193,10 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("latest_fork_usec", 0);
     report.fact("total_forks", 0);
     report.fact("slave_expires_tracked_keys", 0);
+    let tracked = report.locked.engine().tracking().counts();
+    report.fact("tracking_total_keys", tracked.keys);
+    report.fact("tracking_total_items", tracked.items);
+    report.fact("tracking_total_prefixes", tracked.prefixes);
     report.fact("total_error_replies", totals.errors);
     report.fact("total_reads_processed", totals.reads);
     report.fact("total_writes_processed", totals.writes);
