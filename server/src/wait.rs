@@ -214,8 +214,14 @@ impl Engine {
         let mark = reply.mark();
         match how {
             Outcome::Served(mut served) => reply.append(&mut served),
-            Outcome::TimedOut => (waiter.park.on_timeout)(reply),
-            Outcome::Refused(error) => self.fail(&session.stats, &error, reply),
+            Outcome::TimedOut => {
+                count_end(&session.stats, waiter.row, false);
+                (waiter.park.on_timeout)(reply);
+            }
+            Outcome::Refused(error) => {
+                count_end(&session.stats, waiter.row, true);
+                self.fail(&session.stats, &error, reply);
+            }
             Outcome::Retry => return Waited::Again,
             Outcome::Over => {}
         }
@@ -239,6 +245,15 @@ impl Engine {
             let mut locked = Locked::new(self, waiter.set, 0, &session.stats);
             locked.unregister(waiter);
         }
+    }
+}
+
+/// Counts a call that has waited in vain.
+fn count_end(stats: &WorkerStats, row: u16, failed: bool) {
+    stats.counters.commands.add(1);
+    stats.row(row).calls.add(1);
+    if failed {
+        stats.row(row).failed.add(1);
     }
 }
 

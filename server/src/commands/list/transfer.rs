@@ -76,7 +76,7 @@ pub(super) fn transfer(
             list.rotate(env, from, to);
             Removal::new(list, 1)
         })?;
-        locked.changed(Class::LIST, pushed(to), destination);
+        locked.note(Class::LIST, pushed(to), destination);
         removal
     } else {
         // The other list may be in the same shard, so the element is copied.
@@ -89,14 +89,14 @@ pub(super) fn transfer(
             }
         };
         locked.update_as::<List, _>(destination, true, |list, env| list.push_moved(env, to, element))?;
-        locked.changed(Class::LIST, pushed(to), destination);
+        locked.note(Class::LIST, pushed(to), destination);
         locked.update_as::<List, _>(source, false, |list, env| {
             list.remove(env, from, 1);
             Removal::new(list, 1)
         })?
     };
     if let Some(removal) = &removal {
-        // Both changes are one command's.
+        // It counts as one change, of which there have been two events.
         removed(locked, source, popped(from), removal);
     }
     Ok(true)
