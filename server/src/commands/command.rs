@@ -254,6 +254,8 @@ pub struct Command {
     pub arity: Arity,
     /// Where its keys stand.
     pub keys: &'static [KeySpec],
+    /// The argument that names a member of the collection at its key, 0 if there is none: it is asked for ahead.
+    pub member: u8,
     /// What it does.
     pub run: Run,
     /// [`WRITE`] and the like.
@@ -283,6 +285,7 @@ impl Command {
             name,
             arity,
             keys: &[],
+            member: 0,
             run,
             flags,
             group: Group::Generic,
@@ -357,6 +360,11 @@ impl Command {
     /// Sets keys of a command whose function finds its shards itself (WATCH) or that locks all.
     pub const fn keys(self, keys: &'static [KeySpec]) -> Self {
         Self { keys, ..self }
+    }
+
+    /// Sets the argument that names a member of the collection at its key.
+    pub const fn member(self, member: u8) -> Self {
+        Self { member, ..self }
     }
 
     /// Sets the family.
