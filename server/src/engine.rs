@@ -33,12 +33,14 @@ use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
 use crate::pubsub::Channels;
-use crate::session::{Plan, ReplyMode, Session, Workspace};
+use crate::session::{NamedMember, Plan, ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::tracking::Tracking;
 use crate::upkeep::{Budget, Upkeep};
 use crate::wait::{Step, Waiting};
+
+mod ahead;
 
 /// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
 const PREPARE_FROM: usize = 3;
@@ -369,6 +371,7 @@ impl Engine {
         let (table, mut recent) = (self.table, Recent::default());
         plan.commands.clear();
         plan.hashes.clear();
+        plan.members.clear();
         for at in from..batch.len() {
             let args = batch.args(at, buffer);
             let mut row = table.number_near(args.at(0), &mut recent);
@@ -384,12 +387,16 @@ impl Engine {
                 });
                 if keys.is_none() {
                     hashes.truncate(before);
+                } else if table.row(row).member != 0 {
+                    let (argument, key_hash) = (table.row(row).member, hashes[before].hash);
+                    plan.members.push(NamedMember { command: at as u32, argument, key_hash, hash: 0, pos: None });
                 }
             }
             plan.commands.push((row, plan.hashes.len() as u32));
         }
         if batch.len() - from >= PREPARE_FROM {
             self.prefetch(plan, db);
+            self.prefetch_members(plan, batch, buffer, db);
         }
     }
 

@@ -566,6 +566,20 @@ impl Table {
         });
     }
 
+    /// Where a key stands that holds a large collection with an index; see [`Object::is_indexed`].
+    #[inline]
+    pub fn find_indexed(&self, hash: u64, key: &[u8]) -> Option<Pos> {
+        let pos = self.find(hash, key)?;
+        self.indexed_at(pos).map(|_| pos)
+    }
+
+    /// The large collection at a position that may have become invalid.
+    #[inline]
+    pub fn indexed_at(&self, pos: Pos) -> Option<&Object> {
+        let word = self.checked_word(pos).filter(|word| word.owns())?;
+        Entry::read(self.slab.cell(word.cell())).object().filter(|object| object.is_indexed())
+    }
+
     /// Empties one sparse page by moving its entries, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {

@@ -332,6 +332,32 @@ impl Object {
         with_value!(self, value => value.free_step(chunks))
     }
 
+    /// Whether it is a large collection whose members [`Object::prefetch_index`] finds by their hashes.
+    #[inline]
+    pub fn is_indexed(&self) -> bool {
+        matches!(self, Self::ZSet(ZSet::Tree(_)) | Self::Hash(Hash::Dict(_)))
+    }
+
+    /// First step of a batched look-up of a member: asks for the index's part of the way.
+    #[inline]
+    pub fn prefetch_index(&self, member_hash: u64) {
+        match self {
+            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_index(member_hash),
+            Self::Hash(Hash::Dict(dict)) => dict.prefetch_index(member_hash),
+            _ => {}
+        }
+    }
+
+    /// Second step: asks for the member.
+    #[inline]
+    pub fn prefetch_member(&self, member_hash: u64) {
+        match self {
+            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_records(member_hash),
+            Self::Hash(Hash::Dict(dict)) => dict.prefetch_records(member_hash),
+            _ => {}
+        }
+    }
+
     /// Checks every invariant of the value; panics with what is wrong. For tests.
     pub fn validate(&self) {
         with_value!(self, value => value.validate());

@@ -347,6 +347,8 @@ pub struct Command {
     pub keys: &'static [KeySpec],
     /// Which arguments name channels that it sends to or listens to.
     pub channels: ChannelArgs,
+    /// The argument that names a member of the collection at its key, 0 if there is none: it is asked for ahead.
+    pub member: u8,
     /// What it does.
     pub run: Run,
     /// [`WRITE`] and the like.
@@ -377,6 +379,7 @@ impl Command {
             arity,
             keys: &[],
             channels: ChannelArgs::None,
+            member: 0,
             run,
             flags,
             group: Group::Generic,
@@ -456,6 +459,11 @@ impl Command {
     /// Says which arguments name channels.
     pub const fn channels(self, channels: ChannelArgs) -> Self {
         Self { channels, ..self }
+    }
+
+    /// Sets the argument that names a member of the collection at its key.
+    pub const fn member(self, member: u8) -> Self {
+        Self { member, ..self }
     }
 
     /// Sets the family.

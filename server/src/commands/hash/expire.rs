@@ -341,6 +341,7 @@ impl<'a> Changes<'a> {
         locked.changed(Class::HASH, if self.deleted.is_empty() { "hexpire" } else { "hdel" }, key);
         locked.count_changes(changes as u64 - 1);
         if !self.deleted.is_empty() {
+            locked.stats().expired_fields(self.deleted.len() as u64);
             locked.drop_if_empty(key);
         }
     }

@@ -11,6 +11,7 @@ use crate::locked::Locked;
 
 pub(super) const HGET: Command = Command::read("HGET", Arity::exactly(2), &[key(1, RO | ACCESS)], hget)
     .flags(FAST)
+    .member(2)
     .group(Group::Hash)
     .since("2.0.0")
     .syntax("key field")
@@ -20,6 +21,7 @@ pub(super) const HGET: Command = Command::read("HGET", Arity::exactly(2), &[key(
 
 pub(super) const HMGET: Command = Command::read("HMGET", Arity::at_least(2), &[key(1, RO | ACCESS)], hmget)
     .flags(FAST)
+    .member(2)
     .group(Group::Hash)
     .since("2.0.0")
     .syntax("key field...")
@@ -77,6 +79,7 @@ pub(super) const HLEN: Command = Command::read("HLEN", Arity::exactly(1), &[key(
 
 pub(super) const HSTRLEN: Command = Command::read("HSTRLEN", Arity::exactly(2), &[key(1, RO)], hstrlen)
     .flags(FAST)
+    .member(2)
     .group(Group::Hash)
     .since("3.2.0")
     .syntax("key field")
@@ -90,6 +93,7 @@ pub(super) const HSTRLEN: Command = Command::read("HSTRLEN", Arity::exactly(2), 
 
 pub(super) const HEXISTS: Command = Command::read("HEXISTS", Arity::exactly(2), &[key(1, RO)], hexists)
     .flags(FAST)
+    .member(2)
     .group(Group::Hash)
     .since("2.0.0")
     .syntax("key field")

@@ -17,6 +17,7 @@ use crate::long_double::LongDouble;
 
 pub(super) const HSET: Command = Command::write("HSET", Arity::at_least(3), &[key(1, RW | UPDATE)], hset)
     .flags(DENYOOM | FAST)
+    .member(2)
     .group(Group::Hash)
     .since("2.0.0")
     .syntax("key (field value)...")
@@ -31,6 +32,7 @@ pub(super) const HSET: Command = Command::write("HSET", Arity::at_least(3), &[ke
 
 pub(super) const HSETNX: Command = Command::write("HSETNX", Arity::exactly(3), &[key(1, RW | INSERT)], hsetnx)
     .flags(DENYOOM | FAST)
+    .member(2)
     .group(Group::Hash)
     .since("2.0.0")
     .syntax("key field value")
@@ -44,6 +46,7 @@ pub(super) const HSETNX: Command = Command::write("HSETNX", Arity::exactly(3), &
 
 pub(super) const HMSET: Command = Command::write("HMSET", Arity::at_least(3), &[key(1, RW | UPDATE)], hmset)
     .flags(DENYOOM | FAST)
+    .member(2)
     .group(Group::Hash)
     .since("2.0.0")
     .syntax("key (field value)...")
@@ -55,6 +58,7 @@ pub(super) const HMSET: Command = Command::write("HMSET", Arity::at_least(3), &[
 pub(super) const HINCRBY: Command =
     Command::write("HINCRBY", Arity::exactly(3), &[key(1, RW | ACCESS | UPDATE)], hincrby)
         .flags(DENYOOM | FAST)
+        .member(2)
         .group(Group::Hash)
         .since("2.0.0")
         .syntax("key field increment")
@@ -70,6 +74,7 @@ pub(super) const HINCRBY: Command =
 pub(super) const HINCRBYFLOAT: Command =
     Command::write("HINCRBYFLOAT", Arity::exactly(3), &[key(1, RW | ACCESS | UPDATE)], hincrbyfloat)
         .flags(DENYOOM | FAST)
+        .member(2)
         .group(Group::Hash)
         .since("2.6.0")
         .syntax("key field increment")
@@ -84,6 +89,7 @@ pub(super) const HINCRBYFLOAT: Command =
 
 pub(super) const HDEL: Command = Command::write("HDEL", Arity::at_least(2), &[key(1, RW | DELETE)], hdel)
     .flags(FAST)
+    .member(2)
     .group(Group::Hash)
     .since("2.0.0")
     .syntax("key field...")

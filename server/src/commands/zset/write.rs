@@ -14,6 +14,7 @@ use crate::locked::Locked;
 
 pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[key(1, RW | UPDATE)], zadd)
     .flags(DENYOOM | FAST)
+    .member(3)
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key [NX | XX] [GT | LT] [CH] [INCR] (score member)...")
@@ -31,6 +32,7 @@ pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[ke
 pub(super) const ZINCRBY: Command =
     Command::write("ZINCRBY", Arity::exactly(3), &[key(1, RW | ACCESS | UPDATE)], zincrby)
         .flags(DENYOOM | FAST)
+        .member(3)
         .group(Group::SortedSet)
         .since("1.2.0")
         .syntax("key increment member")
@@ -45,6 +47,7 @@ pub(super) const ZINCRBY: Command =
 
 pub(super) const ZREM: Command = Command::write("ZREM", Arity::at_least(2), &[key(1, RW | DELETE)], zrem)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key member...")

@@ -179,6 +179,18 @@ impl Dict {
         self.records.remove(place.record);
     }
 
+    /// First step of a batched look-up: asks for the index's part of the way.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step: asks for the record.
+    #[inline]
+    pub(crate) fn prefetch_records(&self, hash: u64) {
+        self.index.each_candidate(hash, |slot| prefetch(self.records.address(Ref::from_bits(slot))));
+    }
+
     /// A random place, each as likely as any other; `None` if there is none.
     pub fn random(&self, env: Env<'_>, rng: &mut Rng) -> Option<Place> {
         self.index.random(rng).map(|pos| self.place(env, pos))
