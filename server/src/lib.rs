@@ -37,6 +37,7 @@
 //! such as the removal of expired keys, in short slices after the commands that are run on it. Several servers live in one process without knowing of each other.
 
 mod admit;
+mod attention;
 mod background;
 mod client;
 mod commands;

@@ -96,6 +96,8 @@ pub struct Session {
     pub(crate) no_touch: bool,
     /// Messages stay in the outbox, to be asked for one by one.
     pub(crate) keeps_messages: bool,
+    /// Until when its next command waits, in milliseconds since 1970 (WAIT).
+    pub(crate) waits_until: Option<u64>,
     /// Whether it sees all commands (MONITOR).
     pub(crate) monitors: bool,
 }
@@ -137,6 +139,7 @@ impl Session {
             no_touch: false,
             keeps_messages: false,
             monitors: false,
+            waits_until: None,
         }
     }
 

@@ -80,6 +80,8 @@ counters! {
     misses,
     /// Keys that expired.
     expired,
+    /// Time that the sweep for expired keys took, in nanoseconds.
+    sweep_nanoseconds,
     /// Keys evicted.
     evicted,
     /// Error replies.

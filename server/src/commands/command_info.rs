@@ -211,7 +211,7 @@ fn has_category(row: &Command, category: &str) -> bool {
         "read" => row.has(READONLY),
         "write" => row.has(WRITE),
         "pubsub" => return row.has(PUBSUB),
-        "admin" => row.has(ADMIN),
+        "admin" => row.has(ADMIN) || row.has(ADMINISTRATION),
         "fast" => row.has(FAST),
         "slow" => !row.has(FAST),
         "blocking" => row.has(BLOCKING),

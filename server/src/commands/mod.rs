@@ -4,6 +4,7 @@ pub mod command;
 pub(crate) mod table;
 
 mod client;
+mod cluster;
 mod command_info;
 mod config;
 mod connection;
@@ -11,10 +12,12 @@ mod databases;
 mod expire;
 mod keys;
 mod latency;
+mod memory;
 mod monitor;
 mod object;
 mod parse;
 mod pubsub;
+pub(crate) mod replication;
 mod scan;
 mod server;
 mod strings;
@@ -46,6 +49,9 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     monitor::COMMANDS,
     latency::COMMANDS,
+    memory::COMMANDS,
+    replication::COMMANDS,
+    cluster::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -296,14 +296,19 @@ impl Connection {
         }
     }
 
-    /// Waits until clients are not paused any more, or this one is killed. What there is to send is sent meanwhile.
+    /// Waits until clients are not paused any more, or for as long as the session's command wants to, or until the client is
+    /// killed. What there is to send is sent meanwhile.
     async fn sit_out_pause(&mut self) {
         let engine = self.engine.clone();
         let client = self.session.client.clone();
         client.facts.paused.store(true, Relaxed);
         loop {
             let now = engine.clock().now_ms();
-            if client.is_killed() || !engine.pause.is_on(now) {
+            let rest = match self.session.waits_until {
+                Some(until) => Duration::from_millis(until.saturating_sub(now)),
+                None => engine.pause.rest(now),
+            };
+            if client.is_killed() || rest.is_zero() {
                 break;
             }
             self.take_messages();
@@ -311,11 +316,11 @@ impl Connection {
                 client.kill();
                 break;
             }
-            let rest = engine.pause.rest(now);
+            let by_pause = self.session.waits_until.is_none();
             let woken = poll_fn(|cx| {
                 self.register(cx);
-                let is_over = client.is_killed() || !engine.pause.is_on(engine.clock().now_ms());
-                if is_over || client.has_messages() { Poll::Ready(()) } else { Poll::Pending }
+                let is_over = by_pause && engine.pause.rest(now).is_zero();
+                if is_over || client.is_killed() || client.has_messages() { Poll::Ready(()) } else { Poll::Pending }
             });
             // The time is over, or someone says so earlier.
             let _ = tokio::time::timeout(rest.min(LIMITS_EVERY), woken).await;
