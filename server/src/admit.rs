@@ -6,7 +6,7 @@ use larder_protocol::{Args, OwnedArgs, Proto};
 
 use crate::acl::denial;
 use crate::commands::command::{
-    ADMIN, Command, DENYOOM, MAY_REPLICATE, NO_AUTH, NO_MULTI, READONLY, SUBCOMMANDS, WRITE,
+    ADMIN, BLOCKING, Command, DENYOOM, MAY_REPLICATE, NO_AUTH, NO_MULTI, READONLY, SUBCOMMANDS, WRITE,
 };
 use crate::commands::table::TABLE;
 use crate::config::Access;
@@ -36,7 +36,7 @@ pub(crate) fn is_plain(session: &mut Session) -> bool {
 /// Whether nothing about a call of a plain session asks for [`admit`].
 #[inline]
 pub(crate) fn runs_at_once(command: &Command, args: Args<'_>) -> bool {
-    command.flags & (ADMIN | SUBCOMMANDS) == 0 && command.arity.allows(args.len())
+    command.flags & (ADMIN | SUBCOMMANDS | BLOCKING) == 0 && command.arity.allows(args.len())
 }
 
 /// Finds the row of a call (`row` is what its first word names) and decides about it. An error comes with the row,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder_storage::keyspace::ShardSet;
 use larder_storage::table::Due;
@@ -77,16 +77,18 @@ pub(crate) fn sweep(
     stats: &WorkerStats,
     budget: &Budget,
 ) -> bool {
-    let now = engine.clock().now_ms();
+    let (now, started) = (engine.clock().now_ms(), Instant::now());
     let mut more = false;
-    for shard in shards {
+    'shards: for shard in shards {
         while engine.keyspace().next_due(shard) <= now {
             if budget.is_spent() {
-                return true;
+                more = true;
+                break 'shards;
             }
             more |= sweep_shard(engine, shard, now, stats);
         }
     }
+    stats.counters.sweep_nanoseconds.add(started.elapsed().as_nanos() as u64);
     more
 }
 

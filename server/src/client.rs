@@ -205,6 +205,13 @@ impl Client {
         self.outbox.bytes.load(Relaxed)
     }
 
+    /// What its buffers take.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        let facts = &self.facts;
+        let output = facts.output_bytes.load(Relaxed) + self.outbox_bytes();
+        output + facts.query_capacity.load(Relaxed) + facts.queued_bytes.load(Relaxed)
+    }
+
     /// Sets how many bytes the outbox may hold.
     pub(crate) fn limit_outbox(&self, bytes: usize) {
         self.outbox_limit.store(bytes, Relaxed);

@@ -20,6 +20,7 @@ const FAMILIES: &[(Group, &str)] = &[
     (Group::Transactions, "Transactions"),
     (Group::Connection, "The connection"),
     (Group::Server, "The server"),
+    (Group::Cluster, "Clusters"),
 ];
 
 /// The manual of commands as Markdown, for docs/commands.md: by family, each with what its row tells.

@@ -20,8 +20,9 @@ use parking_lot::Mutex;
 
 use crate::acl::Acl;
 use crate::admit::{self, Admission};
+use crate::attention::{MONITORED, PAUSED};
 use crate::client::{Addresses, Client, Clients};
-use crate::commands::command::{ADMIN, Command, DENYOOM, MAY_REPLICATE, RO, Run, SKIP_MONITOR, WRITE};
+use crate::commands::command::{Command, DENYOOM, RO, Run, WRITE};
 use crate::commands::table::{Recent, TABLE, Table as CommandTable};
 use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
@@ -76,11 +77,6 @@ enum Turn {
     Paused,
 }
 
-/// Somebody monitors: every command is shown.
-const MONITORED: u32 = 1;
-/// Clients may be paused.
-const PAUSED: u32 = 1 << 1;
-
 /// See the module's page.
 pub struct Engine {
     /// The rows of all commands.
@@ -109,8 +105,8 @@ pub struct Engine {
     pub(crate) rates: Rates,
     pub(crate) observers: Observers,
     pub(crate) pause: Pause,
-    /// [`MONITORED`] and [`PAUSED`]: what keeps calls from running at once, in one word.
-    attention: AtomicU32,
+    /// What keeps calls from running at once, in one word: see the module of this name.
+    pub(crate) attention: AtomicU32,
     ticks: Ticks,
     /// Background work where no thread of a server does it.
     pub(crate) upkeep: Upkeep,
@@ -552,7 +548,9 @@ impl Engine {
             }
             Run::Session(function) => {
                 let outcome = function(self, session, call.args, reply);
-                self.show(session, command, call.args, call.attention);
+                if call.attention & MONITORED != 0 {
+                    self.show(session, command, call.args);
+                }
                 outcome
             }
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
@@ -627,59 +625,6 @@ impl Engine {
         }
     }
 
-    /// Shows a command that has run to those who monitor, if `attention` says that there are any.
-    #[inline]
-    fn show(&self, session: &Session, command: &Command, args: Args<'_>, attention: u32) {
-        if attention & MONITORED != 0 && command.flags & (SKIP_MONITOR | ADMIN) == 0 {
-            let args = observe::shown(command, args);
-            // Nothing follows the reply to QUIT.
-            let except = session.closing.then_some(session.client.id);
-            self.observers.monitors.show(self.clock.now_us(), session.db, &session.client, &args, except);
-        }
-    }
-
-    /// Has a client see all commands from now on.
-    pub(crate) fn monitor(&self, client: &Arc<Client>) {
-        client.facts.monitors.store(true, Relaxed);
-        self.observers.monitors.add(client, || {
-            self.attention.fetch_or(MONITORED, Relaxed);
-        });
-    }
-
-    /// Ends what [`Engine::monitor`] began.
-    pub(crate) fn stop_monitoring(&self, client: &Client) {
-        client.facts.monitors.store(false, Relaxed);
-        self.observers.monitors.remove(client, || {
-            self.attention.fetch_and(!MONITORED, Relaxed);
-        });
-    }
-
-    /// Has clients wait: CLIENT PAUSE.
-    pub(crate) fn begin_pause(&self, until_ms: u64, all: bool) {
-        self.pause.begin(self.clock.now_ms(), until_ms, all);
-        self.attention.fetch_or(PAUSED, Relaxed);
-    }
-
-    /// Lets clients go on: CLIENT UNPAUSE.
-    pub(crate) fn end_pause(&self) {
-        self.pause.end();
-        for client in self.clients.all().iter().filter(|client| client.facts.paused.load(Relaxed)) {
-            client.wake.wake();
-        }
-    }
-
-    /// Whether a command must wait for the end of a pause.
-    #[cold]
-    fn must_pause(&self, session: &Session, row: u16, now: u64) -> bool {
-        let command = TABLE.row(row);
-        let flags = match &session.multi {
-            Some(transaction) if command.name == "EXEC" => transaction.flags,
-            _ => command.flags,
-        };
-        let is_held = !session.monitors && session.client.addresses.has_socket();
-        is_held && self.pause.holds(now, flags & (WRITE | MAY_REPLICATE) != 0)
-    }
-
     #[inline]
     fn with_shards(
         &self,
@@ -704,15 +649,11 @@ impl Engine {
         if session.tracks {
             locked.remember_reads(&session.client, command, call.args);
         }
-        self.show(session, command, call.args, call.attention);
+        if call.attention & MONITORED != 0 {
+            self.show(session, command, call.args);
+        }
         locked.end(call.args);
         outcome
-    }
-
-    /// Whether expired keys stay, unseen: while clients are paused, for commands that do not write.
-    #[cold]
-    fn hides_expired(&self, command: &Command, now: u64) -> bool {
-        !command.has(WRITE) && self.pause.is_on(now)
     }
 
     /// Answers a command that was not run.
@@ -729,7 +670,9 @@ impl Engine {
         if let Some(row) = row {
             stats.row(row).rejected.add(1);
             if TABLE.row(row).name == "EXEC" {
-                self.show(session, TABLE.row(row), call.args, call.attention);
+                if call.attention & MONITORED != 0 {
+                    self.show(session, TABLE.row(row), call.args);
+                }
                 session.multi = None;
                 unwatch_all(self, session);
                 return self.fail(stats, &error::exec_refused(error), reply);
@@ -796,7 +739,9 @@ impl Engine {
             locked.remember_reads(&session.client, command, args);
         }
         locked.end(args);
-        self.show(session, command, args, attention);
+        if attention & MONITORED != 0 {
+            self.show(session, command, args);
+        }
         let stats = session.stats.clone();
         stats.counters.commands.add(1);
         let counters = stats.row(row);

@@ -149,6 +149,14 @@ texts! {
     CLIENT_ID_NOT_POSITIVE = "ERR client-id should be greater than 0";
     MAXAGE_NOT_INTEGER = "ERR maxage is not an integer or out of range";
     MAXAGE_NOT_POSITIVE = "ERR maxage should be greater than 0";
+    CLUSTER_DISABLED = "ERR This instance has cluster support disabled";
+    NO_REPLICATION = "ERR replication is not supported";
+    MASTER_PORT_INVALID = "ERR Invalid master port";
+    NO_REPLICAS = "ERR FAILOVER requires connected replicas.";
+    NO_FAILOVER = "ERR No failover in progress.";
+    FAILOVER_TIMEOUT = "ERR FAILOVER timeout must be greater than 0";
+    AOF_DISABLED = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+    OUT_OF_RANGE_0_TO_1 = "ERR value is out of range, value must between 0 and 1";
     REPLICA_AND_KEYS = "ERR Replica can't interact with the keyspace";
     MONITOR_DENIED = "ERR MONITOR isn't allowed for DENY BLOCKING client";
     SLOWLOG_COUNT = "ERR count should be greater than or equal to -1";

@@ -38,6 +38,7 @@
 
 mod acl;
 mod admit;
+mod attention;
 mod background;
 mod bits;
 mod client;

@@ -49,8 +49,8 @@ pub(crate) struct Timing {
     since_us: Cell<u64>,
     /// As much of the time since then is known already.
     known: Cell<Duration>,
-    /// What the coarse clock showed last.
-    tick: Cell<Duration>,
+    /// What the coarse clock showed last, in nanoseconds.
+    tick: Cell<u64>,
 }
 
 impl Timing {
@@ -88,7 +88,7 @@ impl Timing {
     #[cold]
     fn look_closely(&self, clock: &Clock) -> Option<Duration> {
         let (tick, now_us) = (coarse(), clock.now_us());
-        let coarsely = tick.saturating_sub(self.tick.replace(tick));
+        let coarsely = Duration::from_nanos(tick.saturating_sub(self.tick.replace(tick)));
         let time = if clock.is_manual() {
             coarsely
         } else {
@@ -110,20 +110,20 @@ pub(crate) fn limit(settings: &Settings) -> Duration {
     }
 }
 
-/// The system's clock that runs in steps and is cheap to read; where there is none, the usual one.
+/// Nanoseconds by the system's clock that runs in steps and is cheap to read; where there is none, by the usual one.
 #[inline]
-fn coarse() -> Duration {
+fn coarse() -> u64 {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
         use std::sync::LazyLock;
         use std::time::Instant;
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        START.elapsed()
+        START.elapsed().as_nanos() as u64
     }
 }
 

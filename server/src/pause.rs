@@ -20,18 +20,22 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// Begins a pause, or makes the one there is longer and stricter.
-    pub(crate) fn begin(&self, now_ms: u64, until_ms: u64, all: bool) {
+    /// Begins a pause, or makes the one there is longer and stricter; `begun` runs before it may end.
+    pub(crate) fn begin(&self, now_ms: u64, until_ms: u64, all: bool, begun: impl FnOnce()) {
         let _changing = self.changing.lock();
         let goes_on = self.is_on(now_ms);
         self.all.store(all || goes_on && self.all.load(Relaxed), Relaxed);
         self.until_ms.store(if goes_on { until_ms.max(self.until_ms.load(Relaxed)) } else { until_ms }, Relaxed);
+        begun();
     }
 
-    /// Ends it.
-    pub(crate) fn end(&self) {
+    /// Ends it if it is over at `now_ms`; `ended` runs before another may begin.
+    pub(crate) fn end(&self, now_ms: u64, ended: impl FnOnce()) {
         let _changing = self.changing.lock();
-        self.until_ms.store(0, Relaxed);
+        if !self.is_on(now_ms) {
+            self.until_ms.store(0, Relaxed);
+            ended();
+        }
     }
 
     /// Whether there is one.
@@ -60,15 +64,18 @@ mod tests {
     fn the_longest_and_strictest_holds() {
         let pause = Pause::default();
         assert!(!pause.holds(0, true));
-        pause.begin(10, 20, false);
+        pause.begin(10, 20, false, || ());
         assert_eq!([pause.holds(19, true), pause.holds(19, false), pause.holds(20, true)], [true, false, false]);
-        pause.begin(11, 15, true);
+        pause.begin(11, 15, true, || ());
         assert_eq!([pause.holds(19, true), pause.holds(19, false)], [true, true]);
         assert_eq!(pause.rest(15).as_millis(), 5);
         // A new one does not take over from one that has ended.
-        pause.begin(30, 40, false);
+        pause.begin(30, 40, false, || ());
         assert_eq!([pause.holds(35, true), pause.holds(35, false)], [true, false]);
-        pause.end();
-        assert!(!pause.is_on(35));
+        let mut ended = 0;
+        pause.end(35, || ended += 1);
+        assert_eq!((pause.is_on(35), ended), (true, 0));
+        pause.end(u64::MAX, || ended += 1);
+        assert_eq!((pause.is_on(35), ended), (false, 1));
     }
 }

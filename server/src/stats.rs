@@ -82,6 +82,8 @@ counters! {
     expired,
     /// Fields of hashes that expired.
     expired_fields,
+    /// Time that the sweep for expired keys took, in nanoseconds.
+    sweep_nanoseconds,
     /// Keys evicted.
     evicted,
     /// Error replies.

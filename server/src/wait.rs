@@ -374,8 +374,10 @@ impl<'a> Locked<'a> {
 
     /// Runs a waiting client's command again; whether it is served, and no longer waits.
     fn serve(&mut self, waiter: &Arc<Waiter>) -> bool {
-        if !self.shards().set().contains(waiter.set) {
-            // A key went away under somebody who holds no other shard: the client's own task looks into it.
+        let may_run = waiter.client.user().rules().check(waiter.row, waiter.args.as_args()).is_ok();
+        if !may_run || !self.shards().set().contains(waiter.set) {
+            // It has lost the right to run it, or a key went away under somebody who holds no other shard: the client's
+            // own task looks into it.
             waiter.end(Outcome::Retry);
             waiter.client.wake.wake();
             return false;

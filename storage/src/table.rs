@@ -97,6 +97,11 @@ impl Table {
         size_of::<Self>() + self.index.memory() + self.slab.live_bytes() + self.owned
     }
 
+    /// Bytes of the index.
+    pub fn index_memory(&self) -> usize {
+        self.index.memory()
+    }
+
     /// Bytes of free places in pages that exist.
     pub fn free_bytes(&self) -> usize {
         self.slab.free_bytes()

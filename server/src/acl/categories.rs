@@ -1,7 +1,7 @@
 //! Categories of commands: what COMMAND INFO and ACL CAT show, and what rules such as `+@read` name.
 
 use crate::commands::command::{
-    ADMIN, BLOCKING, CONNECTION, Command, DANGEROUS, FAST, KEYSPACE, PUBSUB, READONLY, Run, WRITE,
+    ADMIN, ADMINISTRATION, BLOCKING, CONNECTION, Command, DANGEROUS, FAST, KEYSPACE, PUBSUB, READONLY, Run, WRITE,
 };
 
 /// The categories in Redis's order.
@@ -41,7 +41,7 @@ pub(crate) fn has_category(row: &Command, category: &str) -> bool {
         "read" => row.has(READONLY),
         "write" => row.has(WRITE),
         "pubsub" => return row.has(PUBSUB),
-        "admin" => row.has(ADMIN),
+        "admin" => row.has(ADMIN) || row.has(ADMINISTRATION),
         "fast" => row.has(FAST),
         "slow" => !row.has(FAST),
         "blocking" => row.has(BLOCKING),

@@ -148,7 +148,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::session("CLIENT|PAUSE", Arity::at_least(2), pause)
         .flags(USUAL | ADMIN)
         .group(Group::Connection)
-        .since("3.0.0")
+        .since("2.9.50")
         .syntax("timeout [WRITE | ALL]")
         .complexity("O(1)")
         .summary(

@@ -229,6 +229,8 @@ pub const DANGEROUS: u32 = 1 << 24;
 pub const KEYSPACE: u32 = 1 << 25;
 /// Of the connection: an ACL category.
 pub const CONNECTION: u32 = 1 << 26;
+/// Of administration, though no administrator is asked for: an ACL category.
+pub const ADMINISTRATION: u32 = 1 << 28;
 /// Its second argument, if there is one, names a subcommand, which has a row of its own.
 pub const SUBCOMMANDS: u32 = 1 << 27;
 
@@ -287,6 +289,8 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// Clusters.
+    Cluster,
 }
 
 impl Group {
@@ -306,6 +310,7 @@ impl Group {
             Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -324,7 +329,7 @@ impl Group {
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),
             Self::Connection => Some("connection"),
-            Self::Server => None,
+            Self::Server | Self::Cluster => None,
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod table;
 mod acl;
 mod bitmap;
 pub(crate) mod client;
+mod cluster;
 pub(crate) mod command_info;
 mod config;
 mod connection;
@@ -18,10 +19,12 @@ mod hyperloglog;
 mod keys;
 mod latency;
 mod list;
+mod memory;
 mod monitor;
 mod object;
 mod parse;
 mod pubsub;
+pub(crate) mod replication;
 mod scan;
 mod server;
 mod set;
@@ -65,6 +68,9 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     monitor::COMMANDS,
     latency::COMMANDS,
+    memory::COMMANDS,
+    replication::COMMANDS,
+    cluster::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Options of Redis for parts that Larder has not, or not yet. In a file and on the command line they are passed over,
 //! and the log names them, as long as they ask for nothing that Larder would have to do: a `redis.conf` as it is
-//! delivered must start the server. What would change what the server promises is refused. To CONFIG they are unknown.
+//! delivered must start the server. What would change what the server promises is refused. CONFIG GET answers their defaults, and
+//! CONFIG SET takes these only.
 
 use super::kind::parse_flag;
 

@@ -1,7 +1,7 @@
 //! Configuration: one table of options ([`options`]) from which everything about them derives.
 //!
 //! - [`options`]: the table, and [`Settings`], which holds the values.
-//! - `absent`: options of Redis that are passed over or refused.
+//! - `absent`: options of Redis that are passed over or refused; `defaults`: what CONFIG GET answers of them.
 //! - `cells`: what a setting is while the server runs, cheap to read from any thread.
 //! - `kind`: how a kind of option reads and prints its value; `value`: numbers, sizes and quoted words as text.
 //! - `file`, [`cli`]: configuration files and the command line; `rewrite`: CONFIG REWRITE; `manual`: docs/options.md.
@@ -13,6 +13,7 @@
 mod absent;
 mod cells;
 pub mod cli;
+mod defaults;
 mod file;
 
 mod kind;
@@ -149,12 +150,13 @@ impl Config {
     }
 
     /// CONFIG GET: the options that match any of the patterns, each once, in the order of the patterns and then of the
-    /// table. A name without wildcards is answered in the caller's spelling.
+    /// table. A name without wildcards is answered in the caller's spelling. Options of Redis for parts that are not
+    /// there have Redis's default.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
-        let mut add = |name: &str, row: &Row| {
+        let mut add = |name: &str, value: Vec<u8>| {
             if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                found.push((name.to_owned(), row.kind.print(&self.settings)));
+                found.push((name.to_owned(), value));
             }
         };
         for pattern in patterns {
@@ -162,10 +164,17 @@ impl Config {
                 for row in rows() {
                     row.names()
                         .filter(|name| crate::glob::matches(pattern, name.as_bytes(), true))
-                        .for_each(|name| add(name, row));
+                        .for_each(|name| add(name, row.kind.print(&self.settings)));
+                }
+                for (name, default) in absent_defaults() {
+                    if crate::glob::matches(pattern, name.as_bytes(), true) {
+                        add(name, default.into());
+                    }
                 }
             } else if let Some((row, _)) = find(pattern) {
-                add(&String::from_utf8_lossy(pattern), row);
+                add(&String::from_utf8_lossy(pattern), row.kind.print(&self.settings));
+            } else if let Some(default) = absent::find(pattern).and_then(|(name, _)| defaults::of(name)) {
+                add(&String::from_utf8_lossy(pattern), default.into());
             }
         }
         found
@@ -213,6 +222,18 @@ pub fn is_secret(name: &[u8]) -> bool {
     find(name).is_some_and(|(row, _)| row.kind.is_secret())
 }
 
+/// Options of parts that are not there, with the values that CONFIG GET answers.
+fn absent_defaults() -> impl Iterator<Item = (&'static str, &'static str)> {
+    absent::ABSENT.iter().filter_map(|(name, _)| Some((*name, defaults::of(name)?)))
+}
+
+/// Whether setting an option of a part that is not there asks for nothing: it is its default.
+fn is_default(value: &[u8], default: &str) -> bool {
+    let bytes = |text: &[u8]| value::parse_memory(text).filter(|_| text.first().is_some_and(u8::is_ascii_digit));
+    value.eq_ignore_ascii_case(default.as_bytes())
+        || bytes(value).zip(bytes(default.as_bytes())).is_some_and(|(value, default)| value == default)
+}
+
 /// A pair of CONFIG SET: the option, the name it was called by as the table spells it, and the value.
 type Chosen<'a> = (&'static Row, &'static str, &'a [u8]);
 
@@ -222,7 +243,11 @@ fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Ch
     for (given, value) in pairs {
         let spelled = String::from_utf8_lossy(given);
         let Some((row, name)) = find(given) else {
-            return Err(error::unknown_config(given));
+            let default = absent::find(given).and_then(|(name, _)| defaults::of(name));
+            match default.ok_or_else(|| error::unknown_config(given))? {
+                default if is_default(value, default) => continue,
+                _ => return Err(failure(&spelled, "only the default is supported")),
+            }
         };
         match row.change {
             Change::AtStart => return Err(failure(&spelled, "can't set immutable config")),

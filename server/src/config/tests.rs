@@ -128,7 +128,7 @@ fn get_takes_several_patterns_in_any_case_and_answers_each_option_once() {
     };
     assert_eq!(
         names(&["MAXMEMORY", "maxmemory", "MAXmemory*"]),
-        ["MAXMEMORY", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity",]
+        ["MAXMEMORY", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity", "maxmemory-clients",]
     );
     assert_eq!(
         names(&["zset-max-*", "zset-MAX-ziplist-value"]),
@@ -391,8 +391,12 @@ fn options_of_parts_that_are_not_there_are_passed_over() {
     assert_eq!(get(&config, "hz"), "20");
     let config = Config::from_text("RdbCompression yes\noom-score-adj-values 0 200 800\nport 7").unwrap();
     assert_eq!(config.passed_over(), ["rdbcompression", "oom-score-adj-values"]);
-    assert!(config.get(&[b"rdbcompression"]).is_empty());
-    assert!(set(&config, &["rdbcompression", "no"]).unwrap_err().starts_with("ERR Unknown option"));
+    assert_eq!(get(&config, "rdbcompression"), "yes");
+    assert!(set(&config, &["rdbcompression", "no"]).unwrap_err().ends_with("only the default is supported"));
+    assert!(set(&config, &["timeout", "5", "rdbcompression", "no"]).is_err());
+    set(&config, &["rdbcompression", "YES", "auto-aof-rewrite-min-size", "64mb", "timeout", "7"]).unwrap();
+    assert_eq!(get(&config, "timeout"), "7");
+    assert!(set(&config, &["rename-command", "GET"]).unwrap_err().starts_with("ERR Unknown option"));
     let config = Config::from_text("syslog-ident 1\nsyslog-ident 2").unwrap();
     assert_eq!(config.passed_over(), ["syslog-ident"], "each is named once");
     assert!(Config::from_text("rdbcompression").is_err(), "without a value");

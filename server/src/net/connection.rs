@@ -340,7 +340,8 @@ impl Connection {
         client.facts.paused.store(true, Relaxed);
         loop {
             let now = engine.clock().now_ms();
-            if client.is_killed() || !engine.pause.is_on(now) {
+            let rest = engine.pause.rest(now);
+            if client.is_killed() || rest.is_zero() {
                 break;
             }
             self.take_messages();
@@ -348,11 +349,10 @@ impl Connection {
                 client.kill();
                 break;
             }
-            let rest = engine.pause.rest(now);
             let woken = poll_fn(|cx| {
                 self.register(cx);
-                let is_over = client.is_killed() || !engine.pause.is_on(engine.clock().now_ms());
-                if is_over || client.has_messages() { Poll::Ready(()) } else { Poll::Pending }
+                let is_over = engine.pause.rest(now).is_zero();
+                if is_over || client.is_killed() || client.has_messages() { Poll::Ready(()) } else { Poll::Pending }
             });
             // The time is over, or someone says so earlier.
             let _ = tokio::time::timeout(rest.min(LIMITS_EVERY), woken).await;
