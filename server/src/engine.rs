@@ -174,6 +174,8 @@ impl Engine {
             limits: Limits {
                 zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
                 zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
+                stream_node_max_bytes: settings.stream_node_max_bytes.as_usize(),
+                stream_node_max_entries: settings.stream_node_max_entries.get(),
             },
         }
     }

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::types::stream::Stream;
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
 
@@ -64,6 +65,8 @@ pub enum Value<'a> {
     Big(&'a BigStr),
     /// A sorted set.
     ZSet(ZSetRef<'a>),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl<'a> Value<'a> {
@@ -76,10 +79,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it is a collection without elements (a string never is).
+    /// Whether it is a collection without elements, which is no key any more (a string never is, nor a stream).
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Int(_) | Self::Str { .. } | Self::Big(_) => false,
+            Self::Int(_) | Self::Str { .. } | Self::Big(_) | Self::Stream(_) => false,
             Self::ZSet(zset) => zset.is_empty(),
         }
     }
@@ -89,6 +92,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => Kind::String,
             Self::ZSet(_) => Kind::ZSet,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 
@@ -99,6 +103,7 @@ impl<'a> Value<'a> {
             Self::Str { bytes, raw: false } if bytes.len() <= EMBEDDED_AT_MOST => "embstr",
             Self::Str { .. } | Self::Big(_) => "raw",
             Self::ZSet(zset) => zset.encoding(),
+            Self::Stream(_) => "stream",
         }
     }
 }
@@ -207,6 +212,8 @@ pub enum Object {
     Str(BigStr),
     /// A sorted set.
     ZSet(ZSet),
+    /// A stream.
+    Stream(Stream),
 }
 
 /// Does the same with the value, whichever type it has.
@@ -215,6 +222,7 @@ macro_rules! with_value {
         match $object {
             Object::Str($value) => $result,
             Object::ZSet($value) => $result,
+            Object::Stream($value) => $result,
         }
     };
 }
@@ -237,6 +245,7 @@ impl Object {
         match self {
             Self::Str(string) => Value::Big(string),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
+            Self::Stream(stream) => Value::Stream(stream),
         }
     }
 
@@ -265,6 +274,7 @@ impl Object {
         Ok(match self {
             Self::Str(string) => Self::Str(string.duplicate(env)?),
             Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
+            Self::Stream(stream) => Self::Stream(stream.duplicate(env)?),
         })
     }
 

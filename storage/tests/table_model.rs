@@ -144,6 +144,7 @@ impl Both {
                 Value::ZSet(zset) => Model::ZSet(
                     zset.range(0, zset.len()).map(|(member, score)| (member.to_vec(), score as i64)).collect(),
                 ),
+                _ => panic!("no other type is put in"),
             };
             assert_eq!(&read, value);
         }

@@ -153,8 +153,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("slowlog-max-len", Any),
     ("socket-mark-id", Any),
     ("stop-writes-on-bgsave-error", Flag),
-    ("stream-node-max-bytes", Any),
-    ("stream-node-max-entries", Any),
     ("supervised", Any),
     ("syslog-enabled", Only(&["no"])),
     ("syslog-facility", Any),

@@ -259,6 +259,10 @@ options! {
         /// Sorted sets with a member longer than this are not kept in one compact piece.
         "zset-max-listpack-value" | "zset-max-ziplist-value" => zset_max_listpack_value: Number =
             memory(0, LONG_MAX), "64", Live;
+        /// Bytes that a node of a stream may have, beyond which the next entry begins another; 0 is no limit.
+        "stream-node-max-bytes" => stream_node_max_bytes: Number = memory(0, LONG_MAX), "4096", Live;
+        /// Entries that a node of a stream may have; 0 is no limit. Approximate trimming takes whole nodes.
+        "stream-node-max-entries" => stream_node_max_entries: Number = integer(0, LONG_MAX), "100", Live;
     }
 
     "Persistence" {

@@ -7,6 +7,7 @@ use crate::region::Regions;
 use crate::value::{Kind, Object, Value};
 
 pub mod pack;
+pub mod stream;
 pub mod zset;
 
 /// A type of collection, for whoever looks it up or changes it by its type. A type has more beside this, of the same
@@ -64,10 +65,19 @@ pub struct Limits {
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
     pub zset_max_packed_value: usize,
+    /// `stream-node-max-bytes`: a node of a stream takes no entry that makes it larger; 0 is no limit.
+    pub stream_node_max_bytes: usize,
+    /// `stream-node-max-entries`: a node of a stream has at most so many entries; 0 is no limit.
+    pub stream_node_max_entries: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { zset_max_packed_entries: 128, zset_max_packed_value: 64 }
+        Self {
+            zset_max_packed_entries: 128,
+            zset_max_packed_value: 64,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
+        }
     }
 }
