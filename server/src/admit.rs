@@ -23,6 +23,7 @@ pub(crate) fn is_plain(session: &Session) -> bool {
         && session.multi.is_none()
         && session.reply_mode == ReplyMode::On
         && session.subscriptions.is_empty()
+        && !session.tracks
 }
 
 /// Whether nothing about a call of a plain session asks for [`admit`].

@@ -133,7 +133,7 @@ pub(crate) fn every_second(engine: &Engine) {
         let facts = &client.facts;
         let listens =
             facts.channels.load(Relaxed) + facts.patterns.load(Relaxed) + facts.shard_channels.load(Relaxed) > 0;
-        if !listens && now.saturating_sub(facts.active_ms.load(Relaxed)) > timeout {
+        if !listens && !client.waits() && now.saturating_sub(facts.active_ms.load(Relaxed)) > timeout {
             client.kill();
         }
     }

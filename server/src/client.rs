@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::tracking::Mode;
+use crate::wait::Waiter;
 use crate::wake::Wake;
 use bytes::Bytes;
+use larder_protocol::Proto;
 use parking_lot::Mutex;
 
 /// Where a client comes from.
@@ -83,6 +86,10 @@ pub struct Client {
     pub(crate) names: Mutex<Names>,
     pub(crate) facts: Facts,
     outbox: Outbox,
+    /// What the client waits for, if it does.
+    pub(crate) waiter: Mutex<Option<Arc<Waiter>>>,
+    /// What the client wants to hear of changed keys.
+    pub(crate) tracking: Mutex<Option<Mode>>,
     /// Wakes the client's task: something is in the outbox, or it shall close.
     pub(crate) wake: Wake,
     killed: AtomicBool,
@@ -105,6 +112,8 @@ impl Client {
             names: Mutex::default(),
             facts,
             outbox: Outbox::default(),
+            waiter: Mutex::default(),
+            tracking: Mutex::default(),
             wake: Wake::default(),
             killed: AtomicBool::new(false),
             watch_failed: AtomicBool::new(false),
@@ -177,6 +186,21 @@ impl Client {
     #[inline]
     pub(crate) fn is_killed(&self) -> bool {
         self.killed.load(Relaxed)
+    }
+
+    /// The protocol that it speaks.
+    pub(crate) fn proto(&self) -> Proto {
+        if self.facts.protocol.load(Relaxed) == 3 { Proto::Resp3 } else { Proto::Resp2 }
+    }
+
+    /// Whether the client waits for a key.
+    pub(crate) fn waits(&self) -> bool {
+        self.waiter.lock().is_some()
+    }
+
+    /// When the client's waiting ends at the latest, in milliseconds since 1970.
+    pub(crate) fn waits_until(&self) -> Option<u64> {
+        self.waiter.lock().as_ref()?.until()
     }
 
     /// Notes that a watched key has changed. Called with the key's shard held.

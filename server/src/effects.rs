@@ -4,12 +4,12 @@
 //! an empty engine has the same data. So each command is deterministic: relative times are absolute, random choices
 //! are named, and what expires or is evicted is deleted by name.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use larder_protocol::OwnedArgs;
 
 use crate::client::Client;
+use crate::key_map::KeyMap;
 
 /// One command that repeats a change.
 pub struct Effect {
@@ -60,7 +60,7 @@ impl Watch {
 
 /// Clients that watch keys of one shard.
 #[derive(Default)]
-pub(crate) struct Watchers(HashMap<(usize, Vec<u8>), Vec<Watch>>);
+pub(crate) struct Watchers(KeyMap<Vec<Watch>>);
 
 impl Watchers {
     #[inline]
@@ -75,19 +75,17 @@ impl Watchers {
 
     /// Notes who watches a key, and whether it has expired already.
     pub(crate) fn add(&mut self, db: usize, key: &[u8], client: &Arc<Client>, expired: bool) {
-        self.0.entry((db, key.to_vec())).or_default().push(Watch { client: client.clone(), expired });
+        self.0.entry(db, key).push(Watch { client: client.clone(), expired });
     }
 
     /// Ends a client's watching of a key, and gives what was noted of it.
     pub(crate) fn remove(&mut self, db: usize, key: &[u8], client: &Client) -> Option<Watch> {
-        let at = (db, key.to_vec());
-        let watches = self.0.get_mut(&at)?;
-        let place = watches.iter().position(|watch| watch.client.id == client.id)?;
-        let watch = watches.remove(place);
-        if watches.is_empty() {
-            self.0.remove(&at);
-        }
-        Some(watch)
+        let remove = |watches: &mut Vec<Watch>| {
+            let place = watches.iter().position(|watch| watch.client.id == client.id);
+            let watch = place.map(|place| watches.remove(place));
+            (!watches.is_empty(), watch)
+        };
+        self.0.update(db, key, remove)?
     }
 
     /// A key has changed.
@@ -100,17 +98,15 @@ impl Watchers {
         self.of(db, key).iter().filter(|watch| !watch.expired).for_each(Watch::fail);
     }
 
+    #[inline]
     fn of(&self, db: usize, key: &[u8]) -> &[Watch] {
-        if self.0.is_empty() {
-            return &[];
-        }
-        self.0.get(&(db, key.to_vec())).map_or(&[], Vec::as_slice)
+        self.0.get(db, key).map_or(&[], Vec::as_slice)
     }
 
     /// Shows every watch with its database and key, for FLUSHDB and SWAPDB.
     pub(crate) fn each(&mut self, mut visit: impl FnMut(usize, &[u8], &mut Watch)) {
-        for ((db, key), watches) in &mut self.0 {
-            watches.iter_mut().for_each(|watch| visit(*db, key, watch));
+        for (db, key, watches) in self.0.iter_mut() {
+            watches.iter_mut().for_each(|watch| visit(db, key, watch));
         }
     }
 }

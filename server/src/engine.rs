@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::admit::{self, Admission};
 use crate::client::{Addresses, Client, Clients};
-use crate::commands::command::{Command, DENYOOM, RO, Run};
+use crate::commands::command::{Command, DENYOOM, RO, Run, WRITE};
 use crate::commands::table::{Recent, TABLE, Table as CommandTable};
 use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
@@ -33,7 +33,9 @@ use crate::pubsub::Channels;
 use crate::session::{Plan, ReplyMode, Session, Workspace};
 use crate::stats::{Stats, WorkerStats};
 use crate::ticks::Ticks;
+use crate::tracking::Tracking;
 use crate::upkeep::{Budget, Upkeep};
+use crate::wait::{Step, Waiting};
 
 /// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
 const PREPARE_FROM: usize = 3;
@@ -57,6 +59,8 @@ pub(crate) enum Progress {
     Done,
     /// Commands before this one ran; this one needs room, some of which has been made. Let others run, then go on.
     NeedsRoom(usize),
+    /// Commands before this one ran; this one waits for a key.
+    Waits(usize),
 }
 
 /// See the module's page.
@@ -70,6 +74,8 @@ pub struct Engine {
     clients: Clients,
     channels: Channels,
     evictor: Evictor,
+    waiting: Waiting,
+    tracking: Tracking,
     recorder: Option<Recorder>,
     garbage: Mutex<VecDeque<Garbage>>,
     garbage_count: AtomicU64,
@@ -118,6 +124,8 @@ impl Engine {
             clients: Clients::default(),
             channels: Channels::default(),
             evictor: Evictor::new(seed),
+            waiting: Waiting::default(),
+            tracking: Tracking::default(),
             recorder,
             garbage: Mutex::default(),
             garbage_count: AtomicU64::new(0),
@@ -153,6 +161,18 @@ impl Engine {
 
     pub(crate) fn clients(&self) -> &Clients {
         &self.clients
+    }
+
+    /// How many clients wait for keys.
+    #[inline]
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// Who tracks keys.
+    #[inline]
+    pub(crate) fn tracking(&self) -> &Tracking {
+        &self.tracking
     }
 
     pub(crate) fn channels(&self) -> &Channels {
@@ -286,6 +306,10 @@ impl Engine {
                 if session.closing {
                     break;
                 }
+                if session.waiting.is_some() {
+                    progress = Progress::Waits(from + at);
+                    break;
+                }
                 plain = admit::is_plain(session);
             }
             if command.is_some_and(|command| !command.is_quick()) {
@@ -415,6 +439,9 @@ impl Engine {
             reply.rewind(mark);
             self.fail(stats, &error, reply);
         }
+        if session.tracks && session.multi.is_none() && !call.args[0].eq_ignore_ascii_case(b"CLIENT") {
+            session.caching_is_over();
+        }
         self.finish(session, reply, mark);
         true
     }
@@ -455,14 +482,19 @@ impl Engine {
         session.client.facts.row.store(row as u32, Relaxed);
         let outcome = match command.run {
             Run::Keys(function) => {
-                let set = match call.hashes {
-                    [only] => self.keyspace.set_of(only.hash),
-                    all => all.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.hash)),
-                };
-                self.with_shards(session, stats, set, call, |locked| function(locked, call.args, reply))
+                let set = self.shards_of(call);
+                self.with_shards(session, stats, set, command, call, |locked| function(locked, call.args, reply))
             }
             Run::All(function) => {
-                self.with_shards(session, stats, self.keyspace.all(), call, |locked| function(locked, call.args, reply))
+                let set = self.keyspace.all();
+                self.with_shards(session, stats, set, command, call, |locked| function(locked, call.args, reply))
+            }
+            Run::Wait(function) => {
+                let outcome = self.run_or_wait(session, stats, command, call, function, reply);
+                if session.waiting.is_some() {
+                    return Ok(());
+                }
+                outcome
             }
             Run::Session(function) => function(self, session, call.args, reply),
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
@@ -480,19 +512,61 @@ impl Engine {
         outcome
     }
 
+    /// The shards of a call's keys.
+    #[inline]
+    fn shards_of(&self, call: &Call<'_>) -> ShardSet {
+        match call.hashes {
+            [only] => self.keyspace.set_of(only.hash),
+            all => all.iter().fold(ShardSet::NONE, |set, known| set | self.keyspace.set_of(known.hash)),
+        }
+    }
+
+    /// Runs a command that may wait; the session waits afterwards if it does.
+    fn run_or_wait(
+        &self,
+        session: &mut Session,
+        stats: &WorkerStats,
+        command: &Command,
+        call: &Call<'_>,
+        function: fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Result<Step, Error>,
+        reply: &mut Reply,
+    ) -> Result<(), Error> {
+        let mut waiter = None;
+        let set = self.shards_of(call);
+        let outcome = self.with_shards(session, stats, set, command, call, |locked| {
+            match function(locked, call.args, reply)? {
+                Step::Done => {}
+                Step::Park(park) if !session.may_wait => (park.at_once)(reply),
+                Step::Park(park) => waiter = Some(locked.wait(session, call.row, call.args, reply.proto(), park)),
+            }
+            Ok(())
+        });
+        session.waiting = waiter;
+        outcome
+    }
+
     #[inline]
     fn with_shards(
         &self,
         session: &Session,
         stats: &WorkerStats,
         set: ShardSet,
+        command: &Command,
         call: &Call<'_>,
         run: impl FnOnce(&mut Locked<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut locked = Locked::new(self, set, call.now, stats);
+        let mut locked = if self.waiting.count() > 0 && command.has(WRITE) {
+            Locked::for_writing(self, set, call.now, stats, std::iter::once((command, call.args)))
+        } else {
+            Locked::new(self, set, call.now, stats)
+        };
         locked.no_touch = session.no_touch;
+        locked.client_id = session.client.id;
         locked.begin(session.db, Hashes::new(call.hashes));
         let outcome = run(&mut locked);
+        if session.tracks {
+            locked.remember_reads(&session.client, command, call.args);
+        }
         locked.end(call.args);
         outcome
     }
@@ -524,7 +598,7 @@ impl Engine {
 
     /// What follows each command: CLIENT REPLY takes the answer back, own messages come after it.
     #[inline]
-    fn finish(&self, session: &mut Session, reply: &mut Reply, mark: larder_protocol::Mark) {
+    pub(crate) fn finish(&self, session: &mut Session, reply: &mut Reply, mark: larder_protocol::Mark) {
         match session.reply_mode {
             ReplyMode::On => {}
             ReplyMode::Off => reply.rewind(mark),
@@ -537,7 +611,7 @@ impl Engine {
                 session.reply_mode = ReplyMode::On;
             }
         }
-        if !session.subscriptions.is_empty() && !session.keeps_messages {
+        if (!session.subscriptions.is_empty() || session.tracks) && !session.keeps_messages {
             session.client.take_messages(|message| reply.raw(&message));
         }
     }
@@ -555,9 +629,16 @@ impl Engine {
         locked.begin(session.db, Hashes::default());
         let outcome = match command.run {
             Run::Keys(function) | Run::All(function) => function(locked, args, reply),
+            Run::Wait(function) => function(locked, args, reply).map(|step| match step {
+                Step::Done => {}
+                Step::Park(park) => (park.at_once)(reply),
+            }),
             Run::Session(function) => function(self, session, args, reply),
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
+        if session.tracks {
+            locked.remember_reads(&session.client, command, args);
+        }
         locked.end(args);
         let stats = session.stats.clone();
         stats.counters.commands.add(1);

@@ -79,6 +79,21 @@ texts! {
     OUT_OF_RANGE = "ERR value is out of range";
     NOT_POSITIVE = "ERR value is out of range, must be positive";
     NOT_A_FLOAT = "ERR value is not a valid float";
+    TIMEOUT_NOT_A_FLOAT = "ERR timeout is not a float or out of range";
+    TIMEOUT_NEGATIVE = "ERR timeout is negative";
+    TIMEOUT_OUT_OF_RANGE = "ERR timeout is out of range";
+    TRACKING_TWO_REDIRECTIONS = "ERR A client can only redirect to a single other client";
+    NO_SUCH_REDIRECTION = "ERR The client ID you want redirect to does not exist";
+    TRACKING_PREFIX_WITHOUT_BCAST = "ERR PREFIX option requires BCAST mode to be enabled";
+    TRACKING_SWITCHES_BCAST = "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode.";
+    TRACKING_BCAST_WITH_OPT = "ERR OPTIN and OPTOUT are not compatible with BCAST";
+    TRACKING_BOTH_OPTS = "ERR You can't specify both OPTIN mode and OPTOUT mode";
+    TRACKING_SWITCHES_OPT = "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode.";
+    CACHING_WITHOUT_TRACKING = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
+    CACHING_YES_WITHOUT_OPTIN = "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
+    CACHING_NO_WITHOUT_OPTOUT = "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.";
+    UNBLOCK_REASON = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
+    UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
     NO_SUCH_KEY = "ERR no such key";
     SAME_OBJECT = "ERR source and destination objects are the same";
     OVERFLOW = "ERR increment or decrement would overflow";
@@ -236,6 +251,13 @@ pub(crate) fn subcommand_or_arity(container: &str, name: &[u8]) -> Error {
     let name = clipped(name, MOST);
     let container = container.as_bytes();
     quoting(&[b"ERR unknown subcommand or wrong number of arguments for '", name, b"'. Try ", container, b" HELP."])
+}
+
+/// The answer to CLIENT TRACKING with a prefix that begins as another, or the other way round.
+pub(crate) fn prefixes_overlap(prefix: &[u8], which: &str, other: &[u8]) -> Error {
+    let which = format!("' overlaps with {which} prefix '");
+    let end = b"'. Prefixes for a single client must not overlap.";
+    quoting(&[b"ERR Prefix '", prefix, which.as_bytes(), other, end])
 }
 
 /// The answer to an EXEC that was itself refused.

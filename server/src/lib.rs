@@ -53,6 +53,7 @@ mod evict;
 mod float_literal;
 mod glob;
 mod info;
+mod key_map;
 mod lcs;
 mod locked;
 mod long_double;
@@ -65,7 +66,9 @@ mod session;
 mod shutdown;
 mod stats;
 mod ticks;
+mod tracking;
 mod upkeep;
+mod wait;
 mod wake;
 
 pub use config::{Config, LoadError};

@@ -6,6 +6,8 @@
 //!
 //! Lock order: shards ascending, then the channel table, then outboxes.
 
+use std::collections::VecDeque;
+
 use bytes::BytesMut;
 use larder_protocol::{Args, OwnedArgs};
 use larder_storage::entry::Entry;
@@ -21,11 +23,15 @@ use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
 use crate::error::{Error, Outcome, WRONG_TYPE};
 use crate::stats::WorkerStats;
+use crate::tracking::{self, Change, Readers};
+use crate::wait::Waiters;
 
 /// What the server keeps in each shard beside the keys.
 #[derive(Default)]
 pub struct Extra {
     pub(crate) watchers: Watchers,
+    pub(crate) waiters: Waiters,
+    pub(crate) readers: Readers,
 }
 
 /// Locked shards of the server's keyspace.
@@ -79,6 +85,8 @@ pub struct Locked<'a> {
     /// Time of the batch, in milliseconds since 1970: it stands still while a command runs.
     pub(crate) now: u64,
     tick: u32,
+    /// The number of the client whose command runs; 0 for none.
+    pub(crate) client_id: u64,
     /// Whether accesses leave no trace (CLIENT NO-TOUCH).
     pub(crate) no_touch: bool,
     /// Changes of the running command.
@@ -95,6 +103,10 @@ struct After {
     group: Group,
     /// Values that were removed.
     dropped: Vec<Box<Object>>,
+    /// Changes of keys, if somebody wants to hear of keys by their prefixes.
+    changes: Vec<Change>,
+    /// Keys that clients wait for, and that may be what they wait for now.
+    ready: VecDeque<(usize, Vec<u8>)>,
 }
 
 /// A text for a string value, wherever it stands.
@@ -131,6 +143,7 @@ impl<'a> Locked<'a> {
             db: 0,
             now,
             tick: engine.keyspace().tick(),
+            client_id: 0,
             no_touch: false,
             dirty: 0,
             rewritten: false,
@@ -154,6 +167,43 @@ impl<'a> Locked<'a> {
     #[cold]
     fn record(&mut self, db: usize, command: OwnedArgs) {
         self.after().group.push(db, command);
+    }
+
+    /// Where changes are collected for those who hear of keys by their prefixes.
+    pub(crate) fn changes(&mut self) -> &mut Vec<Change> {
+        &mut self.after().changes
+    }
+
+    /// Notes that a key has become, or is no longer, what clients may wait for.
+    #[inline]
+    pub(crate) fn ready(&mut self, key: &[u8]) {
+        if self.engine.waiting().count() > 0 {
+            self.note_ready(key);
+        }
+    }
+
+    #[cold]
+    fn note_ready(&mut self, key: &[u8]) {
+        let (hash, db) = (self.hash(key), self.db);
+        if self.shards.of(hash).extra.waiters.has(db, key) {
+            self.after().ready.push_back((db, key.to_vec()));
+        }
+    }
+
+    /// As [`Locked::ready`], for all keys of a database that has been exchanged. All shards are held.
+    pub(crate) fn ready_database(&mut self, db: usize) {
+        let mut ready = VecDeque::new();
+        for (_, guarded) in self.shards.each_ref() {
+            ready.extend(guarded.extra.waiters.keys(db).map(|key| (db, key.to_vec())));
+        }
+        if !ready.is_empty() {
+            self.after().ready.append(&mut ready);
+        }
+    }
+
+    /// The next key that was noted as ready.
+    pub(crate) fn next_ready(&mut self) -> Option<(usize, Vec<u8>)> {
+        self.after.as_mut()?.ready.pop_front()
     }
 
     /// Makes ready for one command.
@@ -187,6 +237,11 @@ impl<'a> Locked<'a> {
     /// The shards.
     pub(crate) fn shards(&mut self) -> &mut Shards<'a> {
         &mut self.shards
+    }
+
+    /// The shards, for looking.
+    pub(crate) fn shards_ref(&self) -> &Shards<'a> {
+        &self.shards
     }
 
     /// Statistics of this thread.
@@ -242,6 +297,7 @@ impl<'a> Locked<'a> {
         let key = table.entry(pos).key().to_vec();
         let object = table.remove(pos, hash);
         self.drop_later(object);
+        self.ready(&key);
         self.stats.expired();
         self.removed_by_server(hash, &key, Class::EXPIRED, "expired");
     }
@@ -253,6 +309,7 @@ impl<'a> Locked<'a> {
         let key = table.entry(pos).key().to_vec();
         let object = self.guarded(hash).shard.evict(db, hash, pos);
         self.drop_later(object);
+        self.ready(&key);
         self.stats.evicted();
         self.removed_by_server(hash, &key, Class::EVICTED, "evicted");
     }
@@ -263,6 +320,9 @@ impl<'a> Locked<'a> {
         match class {
             Class::EXPIRED => watchers.expired(db, key),
             _ => watchers.changed(db, key),
+        }
+        if self.engine.tracking().is_used() {
+            self.invalidate(hash, key);
         }
         self.engine.publish_event(db, class, event, key);
         if self.engine.records_effects() {
@@ -378,6 +438,7 @@ impl<'a> Locked<'a> {
             return Ok(());
         }
         let found = self.find(hash, key);
+        self.ready(key);
         let shard = &mut self.shards.of(hash).shard;
         if let Some(pos) = found
             && let Some(table) = shard.table_mut(db)
@@ -474,6 +535,7 @@ impl<'a> Locked<'a> {
         let db = self.db;
         let object = self.guarded(hash).shard.table_mut(db).and_then(|table| table.remove(pos, hash));
         self.drop_later(object);
+        self.ready(key);
         true
     }
 
@@ -492,6 +554,7 @@ impl<'a> Locked<'a> {
         })?;
         let Some((hash, pos)) = self.locate(from) else { return Ok(()) };
         let object = self.guarded(hash).shard.table_mut(from_db).and_then(|table| table.remove(pos, hash));
+        self.ready(from);
         self.in_database(db, |locked| {
             if let Some(object) = object {
                 locked.set(to, Content::Object(object), Expiry::Keep)?;
@@ -536,6 +599,9 @@ impl<'a> Locked<'a> {
         if !watchers.is_empty() {
             watchers.changed(db, key);
         }
+        if self.engine.tracking().is_used() {
+            self.invalidate(hash, key);
+        }
         if self.engine.publishes_events() {
             self.engine.publish_event(db, class, event, key);
         }
@@ -559,9 +625,8 @@ impl<'a> Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(mut after) = self.after.take() {
-            self.finish(&mut after);
-            self.after = Some(after);
+        if self.after.is_some() {
+            self.finish();
         }
     }
 }
@@ -576,9 +641,14 @@ fn missed(engine: &Engine, stats: &WorkerStats, db: usize, key: &[u8]) {
 }
 
 impl Locked<'_> {
-    /// Delivers the effects, while the shards are still held, and puts aside what takes long to free.
+    /// Serves whoever waits and delivers the effects, while the shards are still held, and puts aside what takes long to free.
     #[cold]
-    fn finish(&mut self, after: &mut After) {
+    fn finish(&mut self) {
+        self.serve_waiting();
+        let Some(after) = &mut self.after else { return };
+        if !after.changes.is_empty() {
+            tracking::broadcast(self.engine, &mut after.changes);
+        }
         if !after.group.is_empty() {
             self.engine.deliver(&after.group);
         }

@@ -63,6 +63,28 @@ impl LongDouble {
         matches!(self, LongDouble::Finite { .. })
     }
 
+    /// A thousand times the value, rounded up; `None` for more than an `i64` holds, and the smallest one for less.
+    pub(crate) fn thousandfold(&self) -> Option<i64> {
+        let (negative, mantissa, exponent) = match *self {
+            Self::Finite { negative, mantissa, exponent } => (negative, mantissa, exponent),
+            Self::Infinite { negative: true } => return Some(i64::MIN),
+            _ => return None,
+        };
+        let product = u128::from(mantissa) * 1000;
+        let magnitude = if exponent >= 0 {
+            if product.leading_zeros() < exponent as u32 { u128::MAX } else { product << exponent }
+        } else {
+            let shift = exponent.unsigned_abs();
+            let whole = product.checked_shr(shift).unwrap_or(0);
+            let is_exact = product == 0 || product.trailing_zeros() >= shift;
+            whole + u128::from(!negative && !is_exact)
+        };
+        match i64::try_from(magnitude) {
+            Ok(value) => Some(if negative { -value } else { value }),
+            Err(_) => negative.then_some(i64::MIN),
+        }
+    }
+
     /// Appends the value as `%.17Lf` prints it, without trailing zeros and point, and `-0` as `0`;
     /// `inf`, `-inf` and `nan` for the others. At most 4934 bytes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
@@ -348,6 +370,17 @@ mod tests {
         assert_eq!(base + parse("-0x1.0000000000000002p-1"), parse("0x0.ffffffffffffffffp64"));
         assert_eq!(base + parse("-0x1p-16000"), base);
         assert_eq!(base + parse("-1"), parse("0x0.ffffffffffffffffp64"));
+    }
+
+    #[test]
+    fn a_thousandfold_is_rounded_up() {
+        let of = |text: &str| parse(text).thousandfold();
+        let exact =
+            [("0", 0), ("-0", 0), ("1", 1000), ("0.5", 500), ("-0.25", -250), ("9e15", 9_000_000_000_000_000_000)];
+        exact.iter().for_each(|(text, expected)| assert_eq!(of(text), Some(*expected), "{text}"));
+        assert_eq!([of("0.0001"), of("1e-4000"), of("-0.0001"), of("0.1234")], [Some(1), Some(1), Some(0), Some(124)]);
+        assert_eq!([of("1e16"), of("1e300"), of("inf")], [None; 3]);
+        assert_eq!([of("-1e300"), of("-inf")], [Some(i64::MIN); 2]);
     }
 
     proptest! {

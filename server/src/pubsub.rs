@@ -174,8 +174,7 @@ impl Channels {
 
 fn send(listeners: &Listeners, mut message: Message<'_>) -> usize {
     for client in listeners.values().filter(|client| !client.is_killed()) {
-        let proto = if client.facts.protocol.load(Relaxed) == 3 { Proto::Resp3 } else { Proto::Resp2 };
-        client.push(message.bytes(proto));
+        client.push(message.bytes(client.proto()));
     }
     listeners.len()
 }

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::locked::KnownHash;
 use crate::pubsub::Target;
 use crate::stats::WorkerStats;
+use crate::wait::Waiter;
 
 /// How CLIENT REPLY wants answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,12 @@ pub struct Session {
     pub(crate) no_touch: bool,
     /// Messages stay in the outbox, to be asked for one by one.
     pub(crate) keeps_messages: bool,
+    /// Whether the client wants to hear of changes of keys that it reads.
+    pub(crate) tracks: bool,
+    /// Whether commands may wait for keys: somebody looks after the session meanwhile.
+    pub(crate) may_wait: bool,
+    /// What the session waits for; no further command runs meanwhile.
+    pub(crate) waiting: Option<Arc<Waiter>>,
     /// Commands since the last one that was timed.
     pub(crate) untimed: u32,
 }
@@ -136,6 +143,9 @@ impl Session {
             closing: false,
             no_touch: false,
             keeps_messages: false,
+            tracks: false,
+            may_wait: false,
+            waiting: None,
             untimed: 0,
         }
     }
@@ -174,8 +184,11 @@ impl Session {
         }
     }
 
-    /// Leaves every channel and every watched key, for RESET and for the end.
+    /// Leaves every channel and every key that it watches or waits for, for RESET and for the end.
     pub(crate) fn leave(&mut self, engine: &Engine) {
+        engine.abandon_wait(self);
+        engine.tracking().disable(&self.client);
+        self.tracks = false;
         crate::commands::transactions::unwatch_all(engine, self);
         let subscriptions = std::mem::take(&mut self.subscriptions);
         for (target, names) in [
@@ -186,6 +199,13 @@ impl Session {
             for name in &names {
                 engine.channels().unsubscribe(target, name, &self.client);
             }
+        }
+    }
+
+    /// What CLIENT CACHING has said holds no longer: it was for one command.
+    pub(crate) fn caching_is_over(&self) {
+        if let Some(mode) = &mut *self.client.tracking.lock() {
+            mode.caching = false;
         }
     }
 

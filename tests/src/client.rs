@@ -159,8 +159,13 @@ impl RawClient {
 
     /// Whether nothing at all comes for `time`.
     pub fn is_silent(&mut self, time: Duration) -> bool {
-        self.received.len() == self.start
-            && matches!(self.read_until(Instant::now() + time), Err(Failure::Timeout(rest)) if rest.is_empty())
+        let until = Instant::now() + time;
+        while self.received.len() == self.start {
+            if let Err(failure) = self.read_until(until) {
+                return failure == Failure::Timeout(Vec::new());
+            }
+        }
+        false
     }
 
     /// Closes the sending half; the server sees the end of its input.

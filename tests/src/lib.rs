@@ -31,6 +31,7 @@ pub mod grammar;
 pub mod number;
 pub mod process;
 pub mod random;
+pub mod scenario;
 
 pub use both::{Both, Compare};
 pub use client::{Failure, RawClient};

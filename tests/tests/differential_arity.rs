@@ -5,6 +5,9 @@ use larder_tests::{Both, Compare, TestServer};
 
 /// Commands that are left out, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
+    ("BZMPOP", WAITS),
+    ("BZPOPMAX", WAITS),
+    ("BZPOPMIN", WAITS),
     ("CLIENT|HELP", OWN_TEXT),
     ("CLIENT|ID", BY_CHANCE),
     ("CLIENT|INFO", BY_CHANCE),
@@ -52,6 +55,7 @@ const NEW: &str = "7.0 has it not, or otherwise";
 const NO_REPLY: &str = "it ends or silences the connection";
 const OTHER_COMMANDS: &str = "the peer has other commands";
 const OWN_TEXT: &str = "the text is larder's own";
+const WAITS: &str = "it may wait for ever";
 const SEVERAL_REPLIES: &str = "one reply per channel";
 
 /// What the subject says that it has, without what is left out.

@@ -33,6 +33,16 @@ fn sorted_sets_change() {
 }
 
 #[test]
+fn sorted_sets_are_waited_for() {
+    corpus::run(include_str!("corpus/zset_blocking.txt"));
+}
+
+#[test]
+fn tracking() {
+    corpus::run(include_str!("corpus/tracking.txt"));
+}
+
+#[test]
 fn sorted_sets_are_ranged_over() {
     corpus::run(include_str!("corpus/zset_range.txt"));
 }

@@ -8,15 +8,17 @@ use larder_protocol::{Args, Reply, parse_i64};
 
 use super::command::*;
 use super::command_info::help;
-use super::parse::{integer_or, is};
+use super::parse::{integer, integer_or, is};
 use super::table::TABLE;
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::error::{
     CLIENT_ID_INVALID, CLIENT_ID_NOT_POSITIVE, CLIENT_NAME, Error, MAXAGE_NOT_INTEGER, MAXAGE_NOT_POSITIVE,
-    NO_SUCH_CLIENT, Outcome, SYNTAX, attribute_characters, no_such_user, unknown_attribute, unknown_client_type,
+    NO_SUCH_CLIENT, Outcome, SYNTAX, UNBLOCK_REASON, UNBLOCKED, attribute_characters, no_such_user,
+    subcommand_or_arity, unknown_attribute, unknown_client_type,
 };
 use crate::session::{ReplyMode, Session};
+use crate::tracking::Mode;
 
 /// Bytes of the buffer that CLIENT LIST reports apart from what is queued after it, as Redis has it.
 const REPLY_BUFFER: usize = 16 << 10;
@@ -106,6 +108,17 @@ pub(super) const COMMANDS: &[Command] = &[
             ("CLIENT KILL 10.0.0.1:1234", "(error) ERR No such client"),
             ("CLIENT KILL TYPE pubsub", "(integer) 0"),
             ("CLIENT KILL ID 0", "(error) ERR client-id should be greater than 0"),
+        ]),
+    Command::session("CLIENT|UNBLOCK", Arity::at_least(2), unblock)
+        .flags(USUAL | ADMIN)
+        .group(Group::Connection)
+        .since("5.0.0")
+        .syntax("client-id [TIMEOUT | ERROR]")
+        .summary("Ends the waiting of a connection, as its time limit would or with an error.")
+        .complexity("O(log N) for N connections")
+        .examples(&[
+            ("CLIENT UNBLOCK 1000", "(integer) 0"),
+            ("CLIENT UNBLOCK 1 LATER", "(error) ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
         ]),
     Command::session("CLIENT|REPLY", Arity::exactly(2), reply_mode)
         .flags(USUAL)
@@ -239,7 +252,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={queued} \
          watch={} qbuf={used} qbuf-free={} argv-mem={running} multi-mem={queued_bytes} rbs={buffered} rbp={buffered} \
-         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user=default redir=-1 resp={} \
+         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user=default redir={} resp={} \
          lib-name={} lib-ver={}",
         client.id,
         client.addresses.peer,
@@ -256,6 +269,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         client.watched_keys(),
         capacity.saturating_sub(used),
         listed.div_ceil(REPLY_BUFFER),
+        client.tracking.lock().as_ref().map_or(-1, |mode| mode.redirect as i64),
         facts.protocol.load(Relaxed),
         shown(&names.library),
         shown(&names.library_version),
@@ -268,10 +282,15 @@ fn age_seconds(client: &Client, now: u64) -> u64 {
 
 /// Redis's letters for the states of a client.
 fn flags(client: &Client) -> String {
-    let facts = &client.facts;
+    let (facts, mode) = (&client.facts, client.tracking.lock());
+    let tracks = |how: fn(&Mode) -> bool| mode.as_ref().is_some_and(how);
     let flags = [
         ('P', facts.listens()),
         ('x', facts.queued.load(Relaxed) != u64::MAX),
+        ('b', client.waits()),
+        ('t', tracks(|_| true)),
+        ('R', tracks(|mode| mode.is_broken)),
+        ('B', tracks(|mode| mode.broadcasts)),
         ('d', client.has_watch_failed()),
         ('A', client.is_killed()),
         ('U', client.addresses.unix),
@@ -416,6 +435,22 @@ fn kill(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
         (3, _) => reply.ok(),
         _ => reply.int(killed),
     }
+    Ok(())
+}
+
+fn unblock(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    if args.len() > 4 {
+        return Err(subcommand_or_arity("CLIENT", args.at(1)));
+    }
+    let error = match args.get(3) {
+        None => None,
+        Some(word) if is(word, "TIMEOUT") => None,
+        Some(word) if is(word, "ERROR") => Some(UNBLOCKED),
+        Some(_) => return Err(UNBLOCK_REASON),
+    };
+    let id = u64::try_from(integer(args.at(2))?).unwrap_or(0);
+    let waiter = engine.clients().get(id).and_then(|client| client.waiter.lock().clone());
+    reply.int(waiter.is_some_and(|waiter| waiter.unblock(error)) as i64);
     Ok(())
 }
 

@@ -4,9 +4,10 @@
 use larder_protocol::{Args, Reply};
 
 use crate::engine::Engine;
-use crate::error::Outcome;
+use crate::error::{Error, Outcome};
 use crate::locked::Locked;
 use crate::session::Session;
+use crate::wait::Step;
 
 /// What a command may touch, and the function that does it.
 #[derive(Clone, Copy)]
@@ -15,6 +16,8 @@ pub enum Run {
     Session(fn(&Engine, &mut Session, Args<'_>, &mut Reply) -> Outcome),
     /// The row's keys, whose shards are locked.
     Keys(fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Outcome),
+    /// As `Keys`; where it finds nothing it may wait.
+    Wait(fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Result<Step, Error>),
     /// Every shard, locked.
     All(fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Outcome),
     /// A container of subcommands, such as CONFIG; never runs itself.
@@ -307,6 +310,16 @@ impl Command {
         run: fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Outcome,
     ) -> Self {
         Self { keys, ..Self::new(name, arity, Run::Keys(run), READONLY) }
+    }
+
+    /// A command that may wait for its keys; whether it writes, its flags say.
+    pub(crate) const fn wait(
+        name: &'static str,
+        arity: Arity,
+        keys: &'static [KeySpec],
+        run: fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Result<Step, Error>,
+    ) -> Self {
+        Self { keys, ..Self::new(name, arity, Run::Wait(run), BLOCKING) }
     }
 
     /// A command on every shard.

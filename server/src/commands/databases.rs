@@ -130,6 +130,8 @@ fn flush(
             engine.reclaim_later(Garbage::Table(table));
         }
     }
+    databases.for_each(|db| locked.ready_database(db));
+    locked.invalidate_everything();
     locked.count_changes(keys as u64);
     // It is repeated elsewhere even if nothing was left to delete here.
     locked.replay(&args.iter().collect::<Vec<_>>());
@@ -155,6 +157,7 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
             let second = shard.exchange(pair[1], first);
             shard.exchange(pair[0], second);
         }
+        pair.iter().for_each(|db| locked.ready_database(*db));
     }
     locked.count_changes(1);
     reply.ok();

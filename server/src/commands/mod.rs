@@ -19,6 +19,7 @@ mod strings;
 mod strings_numeric;
 mod strings_ranges;
 mod syntax;
+mod tracking;
 pub(crate) mod transactions;
 mod zset;
 
@@ -39,6 +40,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     transactions::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    tracking::COMMANDS,
     config::COMMANDS,
     command_info::COMMANDS,
     server::COMMANDS,

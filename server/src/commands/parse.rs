@@ -2,7 +2,8 @@
 
 use larder_protocol::parse_i64;
 
-use crate::error::{Error, NOT_A_FLOAT, NOT_AN_INTEGER};
+use crate::error::{Error, NOT_A_FLOAT, NOT_AN_INTEGER, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT, TIMEOUT_OUT_OF_RANGE};
+use crate::long_double::LongDouble;
 
 /// An integer, or Redis's usual error.
 #[inline]
@@ -18,6 +19,22 @@ pub(crate) fn integer_or(arg: &[u8], error: Error) -> Result<i64, Error> {
 /// A floating-point number that is not NaN, or Redis's usual error.
 pub(crate) fn float(arg: &[u8]) -> Result<f64, Error> {
     crate::number::parse_f64(arg).ok_or(NOT_A_FLOAT)
+}
+
+/// The time limit of a command that waits, in seconds: when it ends, in milliseconds since 1970, or never for 0.
+pub(crate) fn timeout(arg: &[u8], now: u64) -> Result<Option<u64>, Error> {
+    let seconds = LongDouble::parse(arg).ok_or(TIMEOUT_NOT_A_FLOAT)?;
+    limit_after(seconds.thousandfold().ok_or(TIMEOUT_OUT_OF_RANGE)?, now)
+}
+
+/// As [`timeout`], for one in milliseconds.
+#[inline]
+pub(crate) fn limit_after(milliseconds: i64, now: u64) -> Result<Option<u64>, Error> {
+    let milliseconds = u64::try_from(milliseconds).map_err(|_| TIMEOUT_NEGATIVE)?;
+    if milliseconds > i64::MAX as u64 - now {
+        return Err(TIMEOUT_OUT_OF_RANGE);
+    }
+    Ok((milliseconds > 0).then(|| now + milliseconds))
 }
 
 /// Whether an argument is this word, whatever its case. `word` is in capitals.

@@ -125,8 +125,10 @@ fn exec(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) 
     }
     let set = shards_of(engine, session, &transaction.queue);
     let (now, stats) = (engine.clock().now_ms(), session.stats.clone());
-    let mut locked = Locked::new(engine, set, now, &stats);
+    let queue = transaction.queue.iter().map(|queued| (TABLE.row(queued.row), queued.args.as_args()));
+    let mut locked = Locked::for_writing(engine, set, now, &stats, queue);
     locked.no_touch = session.no_touch;
+    locked.client_id = session.client.id;
     if !still_as_watched(session, &mut locked, now) {
         reply.null_array();
         return Ok(());

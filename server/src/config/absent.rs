@@ -177,7 +177,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("tls-session-cache-size", Any),
     ("tls-session-cache-timeout", Any),
     ("tls-session-caching", Flag),
-    ("tracking-table-max-keys", Any),
     ("user", Only(&[])),
 ];
 

@@ -182,6 +182,10 @@ options! {
         "proto-max-bulk-len" => proto_max_bulk_len: Number = memory(MIB, LONG_MAX), "512mb", Live;
         /// How much of its commands a client may have the server buffer.
         "client-query-buffer-limit" => client_query_buffer_limit: Number = memory(MIB, LONG_MAX), "1gb", Live;
+        /// For how many keys the server remembers which clients have read them, for CLIENT TRACKING; 0 is no limit.
+        "tracking-table-max-keys" => tracking_table_max_keys: Number = integer(0, LONG_MAX), "1000000", Live;
+        /// How much memory that may take, whatever the number of keys; 0 is no limit. Not an option of Redis.
+        "tracking-table-max-bytes" => tracking_table_max_bytes: Number = memory(0, LONG_MAX), "268435456", Live;
         /// For each class of client, the pending replies at which it is closed: at once at the hard limit, after some
         /// seconds above the soft limit. 0 is no limit.
         "client-output-buffer-limit" => client_output_buffer_limit: OutputLimits = output_limits(),

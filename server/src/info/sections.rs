@@ -73,14 +73,19 @@ pub(super) fn clients(report: &mut Report<'_, '_>) {
     report.fact("maxclients", engine.settings().maxclients.get());
     report.fact("client_recent_max_input_buffer", largest(|client| client.facts.query_bytes.load(Relaxed)));
     report.fact("client_recent_max_output_buffer", largest(output_bytes));
-    report.fact("blocked_clients", 0);
-    report.fact("tracking_clients", 0);
+    report.fact("blocked_clients", engine.waiting().count());
+    report.fact("tracking_clients", engine.tracking().counts().clients);
     report.fact("pubsub_clients", with(|client| client.facts.listens()));
     report.fact("watching_clients", with(|client| client.watched_keys() > 0));
-    report.fact("clients_in_timeout_table", 0);
+    report.fact("clients_in_timeout_table", with(|client| client.waits_until().is_some()));
     report.fact("total_watched_keys", watched);
-    report.fact("total_blocking_keys", 0);
-    report.fact("total_blocking_keys_on_nokey", 0);
+    let (mut waited_for, mut also_without_key) = (0, 0);
+    for (_, guarded) in report.locked.shards().each() {
+        let (keys, minding) = guarded.extra.waiters.counts();
+        (waited_for, also_without_key) = (waited_for + keys, also_without_key + minding);
+    }
+    report.fact("total_blocking_keys", waited_for);
+    report.fact("total_blocking_keys_on_nokey", also_without_key);
 }
 
 fn output_bytes(client: &Client) -> usize {
@@ -188,6 +193,10 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("latest_fork_usec", 0);
     report.fact("total_forks", 0);
     report.fact("slave_expires_tracked_keys", 0);
+    let tracked = report.locked.engine().tracking().counts();
+    report.fact("tracking_total_keys", tracked.keys);
+    report.fact("tracking_total_items", tracked.items);
+    report.fact("tracking_total_prefixes", tracked.prefixes);
     report.fact("total_error_replies", totals.errors);
     report.fact("total_reads_processed", totals.reads);
     report.fact("total_writes_processed", totals.writes);

@@ -3,7 +3,8 @@
 //! Buffers belong to the thread: a connection keeps one only while it holds part of a command or replies that were
 //! not sent, so that idle connections cost little. A client may send as much as it likes before it reads its answers:
 //! they wait, within the output buffer's limits. Only a client for which more than `client-query-buffer-limit` waits
-//! is not served further until it has read some of that.
+//! is not served further until it has read some of that. While a command waits for a key, what follows it stays in the
+//! buffer.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -24,6 +25,7 @@ use crate::config::OutputLimit;
 use crate::engine::{Engine, Progress};
 use crate::session::{Session, Workspace};
 use crate::stats::WorkerStats;
+use crate::wait::Waited;
 
 /// Bytes of a thread's buffer.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -94,6 +96,8 @@ struct Connection {
     waker: Option<Waker>,
     /// Whether commands wait in the buffer because too many replies do.
     stalled: bool,
+    /// Where the batch at the beginning of the buffer goes on when the command before has waited for its key.
+    resume_at: Option<usize>,
     /// Nothing is read any more: the connection ends when the replies are sent.
     ending: bool,
     /// Since when the output is above its soft limit, in milliseconds; 0 if it is not.
@@ -104,7 +108,8 @@ struct Connection {
 pub(super) async fn serve(engine: Arc<Engine>, socket: Socket, client: Arc<Client>, worker: Rc<Worker>) {
     tracing::debug!("Accepted {}", client.addresses.peer);
     engine.clients().add(client.clone());
-    let session = Session::new(&engine, client, worker.stats.clone());
+    let mut session = Session::new(&engine, client, worker.stats.clone());
+    session.may_wait = true;
     let mut connection = Connection {
         engine,
         socket,
@@ -116,6 +121,7 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Socket, client: Arc<Clien
         worker,
         waker: None,
         stalled: false,
+        resume_at: None,
         ending: false,
         over_soft_since: 0,
     };
@@ -141,15 +147,24 @@ impl Connection {
                     self.worker.stats.counters.output_limit_closed.add(u64::from(cut_off));
                     return Ok(());
                 }
+                // A client that waits and is gone wants nothing any more.
+                Event::Read(0) if self.session.waiting.is_some() => return Ok(()),
                 Event::Read(0) => self.ending = true,
                 Event::Read(count) => {
                     self.worker.stats.counters.input_bytes.add(count as u64);
                     self.worker.stats.counters.reads.add(1);
-                    self.run_commands().await;
+                    if self.session.waiting.is_some() {
+                        self.check_query_limit();
+                    } else {
+                        self.run_commands().await;
+                    }
                 }
                 Event::Resume => self.run_commands().await,
                 Event::Written(count) => self.note_written(count)?,
                 Event::Messages | Event::Check => {}
+            }
+            if self.session.waiting.is_some() && self.finish_wait() {
+                self.run_commands().await;
             }
             self.take_messages();
             self.write()?;
@@ -173,11 +188,24 @@ impl Connection {
 
     /// Waits for bytes to come or to go, for messages of others, or for the wish to close.
     async fn event(&mut self) -> io::Result<Event> {
-        if self.reply.is_empty() {
-            return poll_fn(|cx| self.poll_event(cx)).await;
-        }
+        let limits = (!self.reply.is_empty()).then_some(LIMITS_EVERY);
+        let until = self.session.waiting.as_ref().and_then(|waiter| waiter.until());
+        let left = until.map(|at| Duration::from_millis(at.saturating_sub(self.engine.clock().now_ms())));
         let event = poll_fn(|cx| self.poll_event(cx));
-        tokio::time::timeout(LIMITS_EVERY, event).await.unwrap_or(Ok(Event::Check))
+        match limits.into_iter().chain(left).min() {
+            None => event.await,
+            Some(pause) => tokio::time::timeout(pause, event).await.unwrap_or(Ok(Event::Check)),
+        }
+    }
+
+    /// Looks whether the command that waits is done with it; if so commands run again.
+    fn finish_wait(&mut self) -> bool {
+        match self.engine.finish_wait(&mut self.session, &mut self.reply) {
+            Waited::Still => return false,
+            Waited::Over => {}
+            Waited::Again => self.resume_at = self.resume_at.map(|at| at - 1),
+        }
+        true
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
@@ -186,7 +214,7 @@ impl Connection {
         if client.is_killed() {
             return Poll::Ready(Ok(Event::Killed));
         }
-        if client.has_messages() {
+        if client.has_messages() || self.session.waiting.as_ref().is_some_and(|waiter| waiter.is_over()) {
             return Poll::Ready(Ok(Event::Messages));
         }
         if self.stalled && !self.has_too_many_replies() {
@@ -236,10 +264,18 @@ impl Connection {
         self.stalled = false;
         let mut done = 0;
         loop {
-            let (limits, most) = self.session.parsing(&self.engine);
-            let parsed = self.parser.parse(&self.buffer[done..], &mut self.batch, most, &limits);
-            if !self.batch.is_empty() {
-                self.run_batch(done).await;
+            let (from, parsed) = match self.resume_at.take() {
+                Some(at) => (at, Ok(())),
+                None => {
+                    let (limits, most) = self.session.parsing(&self.engine);
+                    (0, self.parser.parse(&self.buffer[done..], &mut self.batch, most, &limits))
+                }
+            };
+            if from < self.batch.len() {
+                self.resume_at = self.run_batch(done, from).await;
+            }
+            if self.session.waiting.is_some() {
+                break;
             }
             done += self.batch.consumed();
             if let Err(error) = parsed {
@@ -275,13 +311,14 @@ impl Connection {
         self.reply.len() > self.engine.settings().client_query_buffer_limit.as_usize()
     }
 
-    /// Runs the commands of the batch, which was parsed from the buffer's place `start` on.
-    async fn run_batch(&mut self, start: usize) {
-        let mut from = 0;
+    /// Runs the commands of the batch from number `from` on, which was parsed from the buffer's place `start` on. Gives
+    /// the number to go on from when one of them waits for its key.
+    async fn run_batch(&mut self, start: usize, mut from: usize) -> Option<usize> {
         loop {
             match self.run_from(start, from) {
-                Progress::Done => return,
+                Progress::Done => return None,
                 Progress::NeedsRoom(at) => from = at,
+                Progress::Waits(at) => return Some(at + 1),
             }
             // Others go on while this client waits for room.
             tokio::task::yield_now().await;

@@ -22,6 +22,7 @@ use crate::config::KeyspaceEvents as Class;
 use crate::error::{Error, Outcome};
 use crate::locked::Locked;
 
+mod blocking;
 mod combine;
 mod lookup;
 mod pop;
@@ -61,6 +62,9 @@ pub(super) const COMMANDS: &[Command] = &[
     pop::ZPOPMIN,
     pop::ZPOPMAX,
     pop::ZMPOP,
+    blocking::BZPOPMIN,
+    blocking::BZPOPMAX,
+    blocking::BZMPOP,
     random::ZRANDMEMBER,
     scan::ZSCAN,
 ];
@@ -77,6 +81,8 @@ enum Layout {
     Members,
     /// Member, score, member, score.
     Flat,
+    /// As `Flat`, in an array that has begun already.
+    Plain,
     /// An array of two for each.
     Pairs,
 }
@@ -94,7 +100,11 @@ impl Layout {
     /// Announces so many elements.
     #[inline]
     fn begin(self, reply: &mut Reply, elements: usize) {
-        reply.array(if self == Self::Flat { elements * 2 } else { elements });
+        match self {
+            Self::Plain => {}
+            Self::Flat => reply.array(elements * 2),
+            Self::Members | Self::Pairs => reply.array(elements),
+        }
     }
 
     #[inline]

@@ -62,9 +62,19 @@ const POPS: &str = "O(M*log(N)), N being the size of the set and M the number of
 
 /// The end of a set from which elements are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Lowest,
     Highest,
+}
+
+impl End {
+    /// The command that takes elements from this end of one set.
+    pub(super) fn command(self) -> &'static [u8] {
+        match self {
+            Self::Lowest => b"ZPOPMIN",
+            Self::Highest => b"ZPOPMAX",
+        }
+    }
 }
 
 fn zpopmin(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -91,7 +101,7 @@ fn zpop(locked: &mut Locked<'_>, args: Args<'_>, end: End, reply: &mut Reply) ->
 
 /// Takes up to `count` elements from a set and answers them, in the layout that `begin` says after it has written what
 /// comes before them; how many there were.
-fn pop(
+pub(super) fn pop(
     locked: &mut Locked<'_>,
     key: &[u8],
     end: End,
@@ -133,7 +143,14 @@ fn pop(
 }
 
 fn zmpop(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let call = MultiPop::parse(args.from(1))?;
+    if !pop_first(locked, &MultiPop::parse(args.from(1))?, reply)? {
+        reply.null_array();
+    }
+    Ok(())
+}
+
+/// Takes elements from the first set that is there; whether there was one.
+pub(super) fn pop_first(locked: &mut Locked<'_>, call: &MultiPop<'_>, reply: &mut Reply) -> Result<bool, Error> {
     for key in call.keys.iter() {
         if locked.look_as::<ZSet>(key)?.is_none() {
             continue;
@@ -144,19 +161,14 @@ fn zmpop(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
             Layout::Pairs
         };
         let count = pop(locked, key, call.end, call.count, begin, reply)?;
-        let name: &[u8] = match call.end {
-            End::Lowest => b"ZPOPMIN",
-            End::Highest => b"ZPOPMAX",
-        };
-        locked.replay(&[name, key, itoa::Buffer::new().format(count).as_bytes()]);
-        return Ok(());
+        locked.replay(&[call.end.command(), key, itoa::Buffer::new().format(count).as_bytes()]);
+        return Ok(true);
     }
-    reply.null_array();
-    Ok(())
+    Ok(false)
 }
 
-/// A call of ZMPOP.
-struct MultiPop<'a> {
+/// A call of ZMPOP, or of BZMPOP behind its time limit.
+pub(super) struct MultiPop<'a> {
     keys: Args<'a>,
     end: End,
     count: usize,
@@ -164,7 +176,7 @@ struct MultiPop<'a> {
 
 impl<'a> MultiPop<'a> {
     /// Reads the arguments from the number of keys on.
-    fn parse(args: Args<'a>) -> Result<Self, Error> {
+    pub(super) fn parse(args: Args<'a>) -> Result<Self, Error> {
         let keys = natural(args.at(0), NUMKEYS_NOT_POSITIVE)?;
         if keys == 0 {
             return Err(NUMKEYS_NOT_POSITIVE);

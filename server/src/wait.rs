@@ -1,0 +1,403 @@
+//! Clients that wait for a key, such as those of BLPOP.
+//!
+//! A command that finds nothing [parks](Park): its client is registered under the shards of the keys that it waits for,
+//! while these are still held. Whoever makes such a key ready serves the clients, in the order in which they came,
+//! before it lets the shards go: it runs their commands again, and hands over the replies. So nobody else can come
+//! between, and a writer's next command finds what they have left.
+//!
+//! To serve a client takes all shards of its command (BLMOVE pushes to another key). So a writer that holds a key for
+//! which somebody waits lets go, before anything has run, and locks those too: [`Locked::for_writing`].
+//!
+//! Who ends the waiting first is settled by the waiter's `outcome`, whose lock comes after the shards in the lock
+//! order: the writer that serves it, its client's task at the time limit, or CLIENT UNBLOCK.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use larder_protocol::{Args, OwnedArgs, Proto, Reply};
+use larder_storage::keyspace::ShardSet;
+use larder_storage::value::Kind;
+use parking_lot::Mutex;
+
+use crate::client::Client;
+use crate::commands::command::{Command, Run, WRITE};
+use crate::commands::table::TABLE;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::key_map::KeyMap;
+use crate::locked::{Hashes, Locked};
+use crate::session::Session;
+use crate::stats::WorkerStats;
+
+/// What a command that may wait has come to.
+pub(crate) enum Step {
+    /// It has answered.
+    Done,
+    /// It has found nothing, changed nothing and written no reply.
+    Park(Park),
+}
+
+/// How a command waits.
+pub(crate) struct Park {
+    /// When it gives up, in milliseconds since 1970.
+    pub(crate) until: Option<u64>,
+    /// The type of value that it waits for.
+    pub(crate) kind: Kind,
+    /// It waits for so many of its keys, the first ones.
+    pub(crate) keys: usize,
+    /// Whether it runs again, too, when a key goes away or changes its type.
+    pub(crate) minds_removal: bool,
+    /// What is run instead of the call as it was.
+    pub(crate) args: Option<OwnedArgs>,
+    /// The answer where nothing can wait, as in a transaction.
+    pub(crate) at_once: fn(&mut Reply),
+    /// The answer at the time limit.
+    pub(crate) on_timeout: fn(&mut Reply),
+}
+
+impl Park {
+    /// Waits for a value of a type at any of the command's keys.
+    pub(crate) fn until(until: Option<u64>, kind: Kind) -> Self {
+        let nothing = |reply: &mut Reply| reply.null_array();
+        let keys = usize::MAX;
+        Self { until, kind, keys, minds_removal: false, args: None, at_once: nothing, on_timeout: nothing }
+    }
+}
+
+/// How a client's waiting has ended.
+enum Outcome {
+    /// By this reply.
+    Served(Reply),
+    /// At its time limit, or as if.
+    TimedOut,
+    /// By an error.
+    Refused(Error),
+    /// By something that only running the command once more can tell.
+    Retry,
+    /// The client is gone, or has taken the outcome.
+    Over,
+}
+
+/// A client that waits.
+pub(crate) struct Waiter {
+    client: Arc<Client>,
+    row: u16,
+    args: OwnedArgs,
+    db: usize,
+    proto: Proto,
+    no_touch: bool,
+    park: Park,
+    /// The keys that it waits for, with their hashes.
+    keys: Vec<(Vec<u8>, u64)>,
+    /// The shards of all keys of its command.
+    set: ShardSet,
+    outcome: Mutex<Option<Outcome>>,
+}
+
+impl Waiter {
+    /// Whether its waiting has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.outcome.lock().is_some()
+    }
+
+    /// When it gives up, in milliseconds since 1970.
+    pub(crate) fn until(&self) -> Option<u64> {
+        self.park.until
+    }
+
+    /// Ends the waiting, unless it has ended.
+    fn end(&self, how: Outcome) -> bool {
+        let mut outcome = self.outcome.lock();
+        let ends = outcome.is_none();
+        if ends {
+            *outcome = Some(how);
+        }
+        drop(outcome);
+        ends
+    }
+
+    /// Shows all keys of its command.
+    fn args_keys(&self, mut each: impl FnMut(&[u8])) {
+        TABLE.row(self.row).each_key(self.args.as_args(), |_, key, _| each(key));
+    }
+
+    /// CLIENT UNBLOCK: ends the waiting as its time limit would, or with an error; false if it has ended.
+    pub(crate) fn unblock(&self, error: Option<Error>) -> bool {
+        let ended = self.end(error.map_or(Outcome::TimedOut, Outcome::Refused));
+        self.client.wake.wake();
+        ended
+    }
+}
+
+/// Clients that wait for keys of one shard, per key in order of arrival.
+#[derive(Default)]
+pub(crate) struct Waiters(KeyMap<VecDeque<Arc<Waiter>>>);
+
+impl Waiters {
+    fn add(&mut self, db: usize, key: &[u8], waiter: &Arc<Waiter>) {
+        self.0.entry(db, key).push_back(waiter.clone());
+    }
+
+    fn remove(&mut self, db: usize, key: &[u8], waiter: &Arc<Waiter>) {
+        self.0.update(db, key, |queue| {
+            queue.retain(|other| !Arc::ptr_eq(other, waiter));
+            (!queue.is_empty(), ())
+        });
+    }
+
+    /// Whether somebody waits for a key.
+    pub(crate) fn has(&self, db: usize, key: &[u8]) -> bool {
+        self.0.get(db, key).is_some()
+    }
+
+    /// The keys of a database that somebody waits for.
+    pub(crate) fn keys(&self, db: usize) -> impl Iterator<Item = &[u8]> {
+        self.0.keys(db)
+    }
+
+    /// How many keys somebody waits for, and for how many of them somebody waits who minds their removal.
+    pub(crate) fn counts(&mut self) -> (usize, usize) {
+        let minds = |queue: &VecDeque<Arc<Waiter>>| queue.iter().any(|waiter| waiter.park.minds_removal);
+        (self.0.len(), self.0.iter_mut().filter(|(_, _, queue)| minds(queue)).count())
+    }
+
+    /// Everybody who waits for a key, in whatever database.
+    fn in_each_database(&self, key: &[u8]) -> impl Iterator<Item = &Arc<Waiter>> {
+        self.0.in_each_database(key).flatten()
+    }
+
+    fn nth(&self, db: usize, key: &[u8], number: usize) -> Option<Arc<Waiter>> {
+        self.0.get(db, key)?.get(number).cloned()
+    }
+
+    fn on(&self, db: usize, key: &[u8]) -> usize {
+        self.0.get(db, key).map_or(0, VecDeque::len)
+    }
+}
+
+/// How many clients wait, of the whole engine. Changed under a shard of theirs: whoever holds that sees it.
+#[derive(Default)]
+pub(crate) struct Waiting(AtomicUsize);
+
+impl Waiting {
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What has become of a session that waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// It still waits.
+    Still,
+    /// The reply has been written.
+    Over,
+    /// The command must run once more.
+    Again,
+}
+
+impl Engine {
+    /// Looks whether a session's waiting has ended, and writes the reply if so.
+    pub(crate) fn finish_wait(&self, session: &mut Session, reply: &mut Reply) -> Waited {
+        let Some(waiter) = session.waiting.clone() else { return Waited::Over };
+        let mut outcome = waiter.outcome.lock();
+        if outcome.is_none() && waiter.until().is_some_and(|until| until <= self.clock().now_ms()) {
+            *outcome = Some(Outcome::TimedOut);
+        }
+        let Some(how) = outcome.as_mut().map(|outcome| std::mem::replace(outcome, Outcome::Over)) else {
+            return Waited::Still;
+        };
+        drop(outcome);
+        self.forget_wait(session, &waiter, !matches!(how, Outcome::Served(_)));
+        let mark = reply.mark();
+        match how {
+            Outcome::Served(mut served) => reply.append(&mut served),
+            Outcome::TimedOut => (waiter.park.on_timeout)(reply),
+            Outcome::Refused(error) => self.fail(&session.stats, &error, reply),
+            Outcome::Retry => return Waited::Again,
+            Outcome::Over => {}
+        }
+        self.finish(session, reply, mark);
+        Waited::Over
+    }
+
+    /// Ends a session's waiting without an answer: the client is gone.
+    pub(crate) fn abandon_wait(&self, session: &mut Session) {
+        if let Some(waiter) = session.waiting.clone() {
+            let before = waiter.outcome.lock().replace(Outcome::Over);
+            self.forget_wait(session, &waiter, !matches!(before, Some(Outcome::Served(_))));
+        }
+    }
+
+    /// Whoever has served a client has taken it out from under the shards.
+    fn forget_wait(&self, session: &mut Session, waiter: &Arc<Waiter>, is_registered: bool) {
+        session.waiting = None;
+        *session.client.waiter.lock() = None;
+        if is_registered {
+            let mut locked = Locked::new(self, waiter.set, 0, &session.stats);
+            locked.unregister(waiter);
+        }
+    }
+}
+
+impl<'a> Locked<'a> {
+    /// Locks the shards of `set` for commands, and those that it may take to serve clients who wait for their keys.
+    pub(crate) fn for_writing<'c>(
+        engine: &'a Engine,
+        mut set: ShardSet,
+        now: u64,
+        stats: &'a WorkerStats,
+        commands: impl Iterator<Item = (&'c Command, Args<'c>)> + Clone,
+    ) -> Self {
+        loop {
+            let locked = Self::new(engine, set, now, stats);
+            if engine.waiting().count() == 0 {
+                return locked;
+            }
+            let needed = locked.needed(set, commands.clone());
+            if needed == set {
+                return locked;
+            }
+            set = needed;
+        }
+    }
+
+    /// The shards that it takes to run commands and to serve whoever waits for their keys, as far as the shards that
+    /// are held can tell.
+    #[cold]
+    fn needed<'c>(&self, held: ShardSet, commands: impl Iterator<Item = (&'c Command, Args<'c>)>) -> ShardSet {
+        let keyspace = self.engine().keyspace();
+        let (mut set, mut seen, mut todo) = (held, HashSet::new(), Vec::new());
+        for (command, args) in commands.filter(|(command, _)| command.has(WRITE)) {
+            let (mut keys, mut hold) = (Vec::new(), ShardSet::NONE);
+            let found = command.each_key(args, |_, key, _| {
+                hold |= keyspace.set_of(keyspace.hash(key));
+                keys.push(key.to_vec());
+            });
+            // A call whose keys cannot be found locks nothing.
+            if found.is_some() && held.contains(hold) {
+                todo.append(&mut keys);
+            }
+        }
+        while let Some(key) = todo.pop() {
+            let hash = keyspace.hash(&key);
+            if !held.contains(keyspace.set_of(hash)) || seen.contains(&key) {
+                continue;
+            }
+            for waiter in self.shards_ref().of_ref(hash).extra.waiters.in_each_database(&key) {
+                set |= waiter.set;
+                if waiter.set.len() > 1 || waiter.keys.len() > 1 {
+                    waiter.args_keys(|key| todo.push(key.to_vec()));
+                }
+            }
+            seen.insert(key);
+        }
+        set
+    }
+
+    /// Registers a client for the keys that its command waits for. The shards of all its keys are held.
+    pub(crate) fn wait(
+        &mut self,
+        session: &Session,
+        row: u16,
+        args: Args<'_>,
+        proto: Proto,
+        mut park: Park,
+    ) -> Arc<Waiter> {
+        let keyspace = self.engine().keyspace();
+        let (mut keys, mut set) = (Vec::new(), ShardSet::NONE);
+        TABLE.row(row).each_key(args, |_, key, _| {
+            let hash = keyspace.hash(key);
+            set |= keyspace.set_of(hash);
+            let is_new = !keys.iter().any(|(other, _): &(Vec<u8>, u64)| other == key);
+            if keys.len() < park.keys && is_new {
+                keys.push((key.to_vec(), hash));
+            }
+        });
+        let args = park.args.take().unwrap_or_else(|| args.to_owned());
+        let (client, db, no_touch) = (session.client.clone(), self.db, self.no_touch);
+        let outcome = Mutex::default();
+        let waiter = Arc::new(Waiter { client, row, args, db, proto, no_touch, park, keys, set, outcome });
+        for (key, hash) in &waiter.keys {
+            self.shards().of(*hash).extra.waiters.add(db, key, &waiter);
+        }
+        self.engine().waiting().0.fetch_add(1, Relaxed);
+        *waiter.client.waiter.lock() = Some(waiter.clone());
+        waiter
+    }
+
+    fn unregister(&mut self, waiter: &Arc<Waiter>) {
+        for (key, hash) in &waiter.keys {
+            self.shards().of(*hash).extra.waiters.remove(waiter.db, key, waiter);
+        }
+        self.engine().waiting().0.fetch_sub(1, Relaxed);
+    }
+
+    /// Serves the clients that wait for keys that have become ready, until nobody can be served any more.
+    pub(crate) fn serve_waiting(&mut self) {
+        while let Some((db, key)) = self.next_ready() {
+            self.serve_key(db, &key);
+        }
+    }
+
+    fn serve_key(&mut self, db: usize, key: &[u8]) {
+        let hash = self.engine().keyspace().hash(key);
+        let waiters = &self.shards().of(hash).extra.waiters;
+        let (mut left, mut at) = (waiters.on(db, key), 0);
+        while left > 0 {
+            left -= 1;
+            let kind = self.in_database(db, |locked| locked.peek(key).map(|entry| entry.kind()));
+            let Some(waiter) = self.shards().of(hash).extra.waiters.nth(db, key, at) else { return };
+            let wants = kind == Some(waiter.park.kind) || waiter.park.minds_removal;
+            if !wants || !self.serve(&waiter) {
+                at += 1;
+            }
+        }
+    }
+
+    /// Runs a waiting client's command again; whether it is served, and no longer waits.
+    fn serve(&mut self, waiter: &Arc<Waiter>) -> bool {
+        if !self.shards().set().contains(waiter.set) {
+            // A key went away under somebody who holds no other shard: the client's own task looks into it.
+            waiter.end(Outcome::Retry);
+            waiter.client.wake.wake();
+            return false;
+        }
+        let mut outcome = waiter.outcome.lock();
+        let command = TABLE.row(waiter.row);
+        let Run::Wait(function) = command.run else { return false };
+        if outcome.is_some() || waiter.client.is_killed() {
+            return false;
+        }
+        let (engine, stats, args) = (self.engine(), self.stats(), waiter.args.as_args());
+        let no_touch = std::mem::replace(&mut self.no_touch, waiter.no_touch);
+        let client_id = std::mem::replace(&mut self.client_id, waiter.client.id);
+        self.begin(waiter.db, Hashes::default());
+        let mut reply = Reply::with_proto(waiter.proto);
+        let result = function(self, args, &mut reply);
+        if engine.tracking().is_used() {
+            self.remember_reads(&waiter.client, command, args);
+        }
+        self.end(args);
+        (self.no_touch, self.client_id) = (no_touch, client_id);
+        let counters = stats.row(waiter.row);
+        match result {
+            Ok(Step::Park(_)) => return false,
+            Ok(Step::Done) => {}
+            Err(error) => {
+                reply.clear();
+                counters.failed.add(1);
+                engine.fail(stats, &error, &mut reply);
+            }
+        }
+        counters.calls.add(1);
+        stats.counters.commands.add(1);
+        *outcome = Some(Outcome::Served(reply));
+        drop(outcome);
+        self.unregister(waiter);
+        waiter.client.wake.wake();
+        true
+    }
+}

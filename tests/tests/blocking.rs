@@ -1,0 +1,211 @@
+//! Commands that wait for a key: who is served, when, and by what, compared with a real redis-server.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use larder_tests::{TestServer, scenario};
+
+/// What all commands have in common that wait, shown with sorted sets.
+const SCRIPTS: &[&str] = &[
+    "a~ BZPOPMIN z 0
+     b~ BZPOPMAX z 0
+     w> ZADD z 1 one
+     a<
+     b!
+     w> ZADD z 2 two 3 three
+     b<
+     w> ZRANGE z 0 -1",
+    // One write serves several, in order of arrival.
+    "a~ BZPOPMIN y z 0
+     b~ BZPOPMIN z y 0
+     c~ BZMPOP 0 2 y z MAX COUNT 2
+     w> ZADD z 1 a 2 b 3 c 4 d 5 e
+     a<
+     b<
+     c<
+     w> ZRANGE z 0 -1 WITHSCORES",
+    // A transaction is whole before anybody is served.
+    "a~ BZPOPMIN z 0
+     w> MULTI
+     w> ZADD z 1 z
+     w> DEL z
+     w> EXEC
+     a!
+     w> ZADD z 2 y
+     a<",
+    // What has another type does not serve.
+    "a~ BZPOPMIN z 0
+     w> SET z 1
+     a!
+     w> DEL z
+     w> ZADD z 1 m
+     a<",
+    "w> SET z 1
+     a> BZPOPMIN z 0",
+    // Renaming, copying, moving and swapping make a key ready, too.
+    "a~ BZPOPMIN z 0
+     w> ZADD y 1 m
+     w> RENAME y z
+     a<
+     w> EXISTS y z",
+    "a~ BZPOPMIN z 0
+     w> ZADD y 1 m
+     w> COPY y z
+     a<
+     w> EXISTS y z",
+    "a> SELECT 1
+     a~ BZPOPMIN z 0
+     w> ZADD z 1 m
+     a!
+     w> MOVE z 1
+     a<",
+    "a> SELECT 1
+     a~ BZPOPMIN z 0
+     w> ZADD z 1 m
+     w> SWAPDB 0 1
+     a<",
+    "a~ BZPOPMIN z 0
+     w> ZADD a 1 x 2 y
+     w> ZRANGESTORE z a 0 -1
+     a<",
+    // Time limits, and CLIENT UNBLOCK.
+    "a> BZPOPMIN z 0.01
+     a> BZMPOP 0.01 1 z MIN
+     a> PING",
+    "a~ BZPOPMIN z 0
+     w> CLIENT UNBLOCK {id of a}
+     a<
+     w> CLIENT UNBLOCK {id of a}
+     a~ BZPOPMIN z 0
+     w> CLIENT UNBLOCK {id of a} ERROR
+     a<
+     a> PING
+     w> ZADD z 1 m
+     a> BZPOPMIN z 0",
+    // Nobody waits in a transaction.
+    "a> MULTI
+     a> BZPOPMIN z 0
+     a> BZMPOP 0 1 z MIN
+     a> CLIENT UNBLOCK 1
+     a> EXEC",
+    // Whoever is gone is passed over.
+    "a~ BZPOPMIN z 0
+     b~ BZPOPMIN z 0
+     a.
+     w> ZADD z 1 m
+     b<",
+    "a~ BZPOPMIN z 0
+     b~ BZPOPMIN z 0
+     w> CLIENT KILL ID {id of a}
+     w> ZADD z 1 m
+     b<",
+    // The same key twice.
+    "a~ BZPOPMIN z z 0
+     w> ZADD z 1 m 2 n
+     a<
+     w> DEL z
+     a~ BZPOPMIN y z y 0
+     w> ZADD y 1 m 2 n
+     a<
+     w> ZRANGE y 0 -1",
+];
+
+#[test]
+fn in_resp2() {
+    scenario::compare(2, SCRIPTS);
+}
+
+#[test]
+fn in_resp3() {
+    scenario::compare(3, SCRIPTS);
+}
+
+#[test]
+fn several_keys_are_taken_in_the_order_of_the_command() {
+    // Redis does so since 7.2; 7.0 takes the one that was ready first.
+    let script = "a~ BZPOPMIN y z 0
+        w> MULTI
+        w> ZADD z 1 z
+        w> ZADD y 1 y
+        w> EXEC
+        a<";
+    let read = scenario::run(&TestServer::start(), 2, script);
+    assert_eq!(read.last().map(String::as_str), Some("a< *3\\r\\n$1\\r\\ny\\r\\n$1\\r\\ny\\r\\n$1\\r\\n1\\r\\n"));
+}
+
+#[test]
+fn commands_behind_one_that_waits_run_after_it_in_order() {
+    let server = TestServer::start();
+    let (mut waiter, mut writer) = (server.client(), server.client());
+    waiter.raw(b"SET n 1\r\nBZPOPMIN z 0\r\nINCR n\r\nBZPOPMIN z 0\r\nINCR n\r\n").unwrap();
+    assert_eq!(waiter.reply().unwrap(), b"+OK\r\n");
+    waiter.raw(b"INCR n\r\n").unwrap();
+    assert!(waiter.is_silent(Duration::from_millis(50)));
+    writer.check("GET n", "$1\r\n1\r\n");
+    writer.check("ZADD z 1 a", ":1\r\n");
+    assert_eq!(waiter.reply().unwrap(), b"*3\r\n$1\r\nz\r\n$1\r\na\r\n$1\r\n1\r\n");
+    assert_eq!(waiter.reply().unwrap(), b":2\r\n");
+    writer.check("ZADD z 2 b", ":1\r\n");
+    assert_eq!(waiter.reply().unwrap(), b"*3\r\n$1\r\nz\r\n$1\r\nb\r\n$1\r\n2\r\n");
+    assert_eq!(waiter.reply().unwrap(), b":3\r\n");
+    assert_eq!(waiter.reply().unwrap(), b":4\r\n");
+}
+
+#[test]
+fn every_element_goes_to_one_client_and_the_order_of_each_writer_is_kept() {
+    const WRITERS: usize = 3;
+    const ELEMENTS: usize = 2000;
+    let server = TestServer::with(&["--threads", "4"]);
+    let taken: Vec<(usize, usize)> = thread::scope(|scope| {
+        let takers: Vec<_> = (0..4)
+            .map(|number| {
+                let mut client = server.client();
+                scope.spawn(move || {
+                    let mut taken = Vec::new();
+                    // Different keys first, so that every taker needs the shards of all.
+                    let keys = (0..WRITERS).map(|key| format!("z{}", (key + number) % WRITERS)).collect::<Vec<_>>();
+                    loop {
+                        let reply = client.ask(&format!("BZPOPMIN {} end 0", keys.join(" ")));
+                        let text = |at: usize| String::from_utf8(reply.items[at].text.clone()).unwrap();
+                        if text(0) == "end" {
+                            return taken;
+                        }
+                        taken.push((text(0)[1..].parse().unwrap(), text(1).parse().unwrap()));
+                    }
+                })
+            })
+            .collect();
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|key| {
+                let mut client = server.client();
+                scope.spawn(move || {
+                    for element in 0..ELEMENTS {
+                        client.ask(&format!("ZADD z{key} {element} {element}"));
+                    }
+                })
+            })
+            .collect();
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        let mut control = server.client();
+        while (0..WRITERS).any(|key| control.ask(&format!("EXISTS z{key}")).text == b"1") {}
+        // One for each taker, each of which ends with the first that it gets.
+        (0..4).for_each(|number| {
+            control.ask(&format!("ZADD end {number} {number}"));
+        });
+        takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect()
+    });
+    let mut sorted = taken;
+    sorted.sort_unstable();
+    let all: Vec<_> = (0..WRITERS).flat_map(|key| (0..ELEMENTS).map(move |element| (key, element))).collect();
+    assert_eq!(sorted, all);
+}
+
+#[test]
+fn a_time_limit_is_kept_to_the_millisecond_or_so() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let started = Instant::now();
+    client.check("BZPOPMIN z 0.15", "*-1\r\n");
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(150), "{took:?}");
+}
