@@ -44,6 +44,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("SUNSUBSCRIBE", SEVERAL_REPLIES),
     ("TIME", BY_CHANCE),
     ("UNSUBSCRIBE", SEVERAL_REPLIES),
+    ("XGROUP|HELP", OWN_TEXT),
+    ("XINFO|HELP", OWN_TEXT),
     ("ZRANDMEMBER", BY_CHANCE),
     ("ZRANK", NEW),
     ("ZREVRANK", NEW),

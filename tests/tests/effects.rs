@@ -97,6 +97,10 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
     let value = match kind.as_slice() {
         b"+string\r\n" => ask(&[b"GET", key]),
         b"+zset\r\n" => ask(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
+        b"+stream\r\n" => {
+            let whole = [ask(&[b"XRANGE", key, b"-", b"+"]), ask(&[b"XINFO", b"STREAM", key])];
+            [whole.concat(), ask(&[b"XINFO", b"GROUPS", key]), pending(connection, key)].concat()
+        }
         other => panic!("{} is of type {}", frame::show(key), frame::show(other)),
     };
     let mut encoding = ask(&[b"OBJECT", b"ENCODING", key]);
@@ -105,6 +109,20 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
         encoding = b"$6\r\nembstr\r\n".to_vec();
     }
     vec![kind, encoding, ask(&[b"PEXPIRETIME", key]), value]
+}
+
+/// What the groups of a stream have not acknowledged, without the times: these depend on the clock.
+fn pending(connection: &mut Connection, key: &[u8]) -> Vec<u8> {
+    let mut facts = Vec::new();
+    for group in ["g", "h", "nobody"] {
+        let ask = [b"XPENDING", key, group.as_bytes(), b"-", b"+", b"1000000"];
+        let Value::Array(entries) = connection.execute(ask) else { continue };
+        for entry in entries {
+            let Value::Array(entry) = entry else { panic!("a pending entry has parts") };
+            facts.extend(format!("{group} {} {} {}; ", entry[0], entry[1], entry[3]).into_bytes());
+        }
+    }
+    facts
 }
 
 /// Whether the clock of the engine that repeats the changes stands at the start, as it does when a log is read

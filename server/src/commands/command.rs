@@ -76,6 +76,22 @@ pub enum Find {
     },
     /// The argument at the beginning is the number of keys, which follow it.
     Counted,
+    /// A word is looked for, and the keys stand behind it; no keys if it is not there. The beginning does not count.
+    Keyword {
+        /// The word, in capitals.
+        word: &'static str,
+        /// Where Redis says that the search begins; negative: from the end.
+        from: i8,
+        /// Options that may stand before the word, with the numbers of their arguments. If there are some, the search
+        /// goes from the first argument on and passes over these, so that it finds what the command itself does.
+        options: &'static [(&'static str, u8)],
+        /// As in `Range`, relative to the first key.
+        last: i8,
+        /// Distance between keys.
+        step: u8,
+        /// With a negative `last`: the keys end after such a part of the arguments, 2 being half of them; 0 is all.
+        limit: u8,
+    },
 }
 
 /// The key is read.
@@ -203,6 +219,8 @@ pub enum Group {
     Generic,
     /// Sorted sets.
     SortedSet,
+    /// Streams.
+    Stream,
     /// Publish and subscribe.
     PubSub,
     /// MULTI and its like.
@@ -220,6 +238,7 @@ impl Group {
             Self::String => "string",
             Self::Generic => "generic",
             Self::SortedSet => "sorted-set",
+            Self::Stream => "stream",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
             Self::Connection => "connection",
@@ -233,6 +252,7 @@ impl Group {
             Self::String => Some("string"),
             Self::Generic => Some("keyspace"),
             Self::SortedSet => Some("sortedset"),
+            Self::Stream => Some("stream"),
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),
             Self::Connection => Some("connection"),
@@ -437,6 +457,18 @@ impl Command {
                     let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
                     (begin + 1, begin.checked_add(count)?, 1)
                 }
+                Find::Keyword { word, from, options, last, step, limit } => {
+                    let Some(first) = keyword(args, word, from, options).map(|at| at + 1) else { continue };
+                    let span = args.len() - first;
+                    let last = match last {
+                        0.. => first + last as usize,
+                        _ => (first + span / usize::from(limit.max(1))).checked_add_signed(last as isize)?,
+                    };
+                    if last < first {
+                        return None;
+                    }
+                    (first, last, step)
+                }
             };
             if last >= args.len() {
                 return None;
@@ -446,5 +478,61 @@ impl Command {
             }
         }
         Some(())
+    }
+}
+
+/// Where the word of a [`Find::Keyword`] stands.
+fn keyword(args: Args<'_>, word: &str, from: i8, options: &[(&str, u8)]) -> Option<usize> {
+    let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    if options.is_empty() {
+        return match from {
+            0.. => (from as usize..args.len()).find(|at| is(*at, word)),
+            _ => (1..=args.len().checked_add_signed(from as isize)?).rev().find(|at| is(*at, word)),
+        };
+    }
+    let mut at = 1;
+    while at < args.len() && !is(at, word) {
+        at += 1 + options.iter().find(|option| is(at, option.0)).map_or(0, |option| usize::from(option.1));
+    }
+    (at < args.len()).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_protocol::OwnedArgs;
+
+    use super::*;
+
+    #[test]
+    fn keys_stand_behind_a_keyword() {
+        const STREAMS: Find = Find::Keyword {
+            word: "STREAMS",
+            from: 4,
+            options: &[("COUNT", 1), ("GROUP", 2)],
+            last: -1,
+            step: 1,
+            limit: 2,
+        };
+        const STORE: Find = Find::Keyword { word: "STORE", from: 2, options: &[], last: 0, step: 1, limit: 0 };
+        const FROM_END: Find = Find::Keyword { word: "KEYS", from: -2, options: &[], last: -1, step: 1, limit: 0 };
+        let check = |find, call: &str, expected: Option<&str>| {
+            let words: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
+            let spec = [KeySpec { begin: 0, find, flags: RO, notes: "" }];
+            let row = Command { keys: Vec::leak(spec.to_vec()), ..Command::container("X") };
+            let (mut keys, args) = (Vec::new(), OwnedArgs::from_slices(&words));
+            let found = row.each_key(args.as_args(), |_, key, _| keys.push(String::from_utf8_lossy(key).into_owned()));
+            assert_eq!(found.map(|()| keys.join(" ")).as_deref(), expected, "{call}");
+        };
+        check(STREAMS, "X COUNT 1 streams a b 1 2", Some("a b"));
+        check(STREAMS, "X GROUP streams STREAMS COUNT STREAMS STREAMS a 1", Some("a"));
+        check(STREAMS, "X COUNT 1 a b", Some(""));
+        check(STREAMS, "X STREAMS a", None);
+        check(STREAMS, "X STREAMS", None);
+        check(STREAMS, "X STREAMS a b 1", Some("a"));
+        check(STREAMS, "X COUNT", Some(""));
+        check(STORE, "X a b STORE c", Some("c"));
+        check(STORE, "X STORE b c d", Some(""));
+        check(STORE, "X a STORE", None);
+        check(FROM_END, "X 1 2 KEYS a b", Some("a b"));
     }
 }

@@ -262,7 +262,15 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply) {
     }
     reply.bulk(b"flags");
     write_names(key_flag_names(spec.flags), reply);
-    write_search("begin_search", "index", &[("index", i64::from(spec.begin))], reply);
+    if let Find::Keyword { word, from, .. } = spec.find {
+        write_search_head("begin_search", "keyword", 2, reply);
+        reply.bulk(b"keyword");
+        reply.bulk(word.as_bytes());
+        reply.bulk(b"startfrom");
+        reply.int(i64::from(from));
+    } else {
+        write_search("begin_search", "index", &[("index", i64::from(spec.begin))], reply);
+    }
     match spec.find {
         Find::Range { last, step } => {
             let parts = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", 0)];
@@ -272,16 +280,24 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply) {
             let parts = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
             write_search("find_keys", "keynum", &parts, reply);
         }
+        Find::Keyword { last, step, limit, .. } => {
+            let parts = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", i64::from(limit))];
+            write_search("find_keys", "range", &parts, reply);
+        }
     }
 }
 
-fn write_search(search: &str, kind: &str, spec: &[(&str, i64)], reply: &mut Reply) {
+fn write_search_head(search: &str, kind: &str, parts: usize, reply: &mut Reply) {
     reply.bulk(search.as_bytes());
     reply.map(2);
     reply.bulk(b"type");
     reply.bulk(kind.as_bytes());
     reply.bulk(b"spec");
-    reply.map(spec.len());
+    reply.map(parts);
+}
+
+fn write_search(search: &str, kind: &str, spec: &[(&str, i64)], reply: &mut Reply) {
+    write_search_head(search, kind, spec.len(), reply);
     for (name, value) in spec {
         reply.bulk(name.as_bytes());
         reply.int(*value);

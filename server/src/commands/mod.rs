@@ -15,6 +15,7 @@ mod parse;
 mod pubsub;
 mod scan;
 mod server;
+mod stream;
 mod strings;
 mod strings_numeric;
 mod strings_ranges;
@@ -36,6 +37,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     zset::COMMANDS,
+    stream::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,

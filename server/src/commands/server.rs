@@ -200,6 +200,11 @@ fn serialized_len(value: Value<'_>) -> usize {
             let members = zset.range(0, zset.len()).map(|(member, _)| string_len(member.len()) + size_of::<f64>());
             len_len(zset.len()) + members.sum::<usize>()
         }
+        Value::Stream(stream) => {
+            let nodes =
+                stream.log().nodes().map(|(_, body)| string_len(size_of::<[u64; 2]>()) + string_len(body.len()));
+            len_len(stream.log().node_counts().0) + nodes.sum::<usize>()
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use super::id::StreamId;
 use super::log::Log;
 use super::sorted::SortedMap;
 
+/// The highest number that Redis's commands take.
+const COUNT_MAX: u64 = i64::MAX as u64;
 /// Bytes of the counts beside a shared name.
 const NAME_HEADER: usize = 16;
 
@@ -167,6 +169,7 @@ impl Group {
 
     /// Notes a delivery of an entry to a consumer, whoever had it before.
     pub fn deliver(&mut self, id: StreamId, pending: Pending) {
+        let pending = Pending { count: pending.count.min(COUNT_MAX), ..pending };
         match self.pending.insert(id, pending) {
             Some(before) if before.consumer == pending.consumer => return,
             Some(before) => self.with_list(before.consumer, |list| {
@@ -203,7 +206,7 @@ impl Group {
         }
         let counts_on = self.last_id >= log.first_id() && !log.has_gap_from(self.last_id);
         self.entries_read = match self.entries_read {
-            Some(read) if counts_on => Some(read.wrapping_add(1)),
+            Some(read) if counts_on => Some((read + 1).min(COUNT_MAX)),
             read if log.entries_added() == 0 => read,
             _ => log.entries_up_to(id),
         };

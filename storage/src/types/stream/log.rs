@@ -8,7 +8,7 @@ use super::node::{self, Entry, NewFields, Node};
 use super::shape;
 use super::sorted::{Iter, SortedMap};
 use crate::types::Limits;
-use crate::types::pack::Element;
+use crate::types::pack::{Element, Pack};
 
 /// Bytes above which a node takes nothing more, whatever the options say (1 GiB, Redis's limit).
 const NODE_MAX_BYTES: usize = 1 << 30;
@@ -90,6 +90,11 @@ impl Log {
     /// How many entries were ever added.
     pub fn entries_added(&self) -> u64 {
         self.entries_added
+    }
+
+    /// The nodes: the id of each one's first entry, and its elements as Redis's listpack has them.
+    pub fn nodes(&self) -> impl Iterator<Item = (StreamId, &[u8])> + '_ {
+        self.nodes.iter().map(|(id, bytes)| (*id, Pack(bytes).body()))
     }
 
     /// How many nodes there are, and how many Redis's radix tree of them would have.
@@ -343,6 +348,8 @@ impl Log {
             live += read.live();
             bytes += node.capacity();
         }
+        let keys: Vec<_> = self.nodes.iter().map(|(id, _)| id.bits().to_be_bytes()).collect();
+        assert_eq!(self.shape, shape::count(&keys), "the tree's nodes are counted");
         assert_eq!((live, bytes), (self.len, self.node_bytes), "entries and bytes are counted");
         assert!(last <= Some(self.last_id), "no id is above the last");
         let first = self.range(StreamId::MIN, StreamId::MAX, Direction::Forward).next().map(|entry| entry.id);
