@@ -12,6 +12,7 @@ const FAMILIES: &[(Group, &str)] = &[
     (Group::String, "Strings"),
     (Group::Generic, "Keys"),
     (Group::SortedSet, "Sorted sets"),
+    (Group::Stream, "Streams"),
     (Group::PubSub, "Publish and subscribe"),
     (Group::Transactions, "Transactions"),
     (Group::Connection, "The connection"),

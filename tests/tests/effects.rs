@@ -99,7 +99,7 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
         b"+zset\r\n" => ask(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
         b"+stream\r\n" => {
             let whole = [ask(&[b"XRANGE", key, b"-", b"+"]), ask(&[b"XINFO", b"STREAM", key])];
-            [whole.concat(), ask(&[b"XINFO", b"GROUPS", key]), pending(connection, key)].concat()
+            [whole.concat(), ask(&[b"XINFO", b"GROUPS", key])].concat()
         }
         other => panic!("{} is of type {}", frame::show(key), frame::show(other)),
     };
@@ -108,7 +108,9 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
         // INCRBYFLOAT leaves a text; the SET that repeats it recognizes an integer, in Redis too.
         encoding = b"$6\r\nembstr\r\n".to_vec();
     }
-    vec![kind, encoding, ask(&[b"PEXPIRETIME", key]), value]
+    let expiry = ask(&[b"PEXPIRETIME", key]);
+    let pending = if kind == b"+stream\r\n" { pending(connection, key) } else { Vec::new() };
+    vec![kind, encoding, expiry, value, pending]
 }
 
 /// What the groups of a stream have not acknowledged, without the times: these depend on the clock.

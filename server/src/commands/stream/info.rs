@@ -212,3 +212,61 @@ fn consumers_info(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{Connection, Server};
+
+    fn ask(connection: &mut Connection, line: &str) -> String {
+        connection.execute(line.split(' ')).to_string()
+    }
+
+    #[test]
+    fn consumers_are_seen_when_they_ask_and_active_when_they_get_something() {
+        let server = Server::builder().manual_clock(1_000_000).build().unwrap();
+        let mut client = server.connect();
+        ask(&mut client, "HELLO 3");
+        ask(&mut client, "XGROUP CREATE log team 0 MKSTREAM");
+        ask(&mut client, "XREADGROUP GROUP team me STREAMS log >");
+        server.advance(Duration::from_millis(30));
+        let consumers = |client: &mut Connection| ask(client, "XINFO CONSUMERS log team").replace('\n', " ");
+        let shown = consumers(&mut client);
+        assert!(
+            shown.contains("\"idle\" => (integer) 30") && shown.contains("\"inactive\" => (integer) -1"),
+            "{shown}"
+        );
+        ask(&mut client, "XADD log 5-1 a b");
+        ask(&mut client, "XREADGROUP GROUP team me STREAMS log >");
+        server.advance(Duration::from_millis(7));
+        ask(&mut client, "XREADGROUP GROUP team me STREAMS log >");
+        server.advance(Duration::from_millis(1));
+        let shown = consumers(&mut client);
+        assert!(shown.contains("\"idle\" => (integer) 1") && shown.contains("\"inactive\" => (integer) 8"), "{shown}");
+
+        let full = ask(&mut client, "XINFO STREAM log FULL").replace('\n', " ");
+        for fact in [
+            "\"seen-time\" => (integer) 1000037",
+            "\"active-time\" => (integer) 1000030",
+            "\"pel-count\" => (integer) 1",
+        ] {
+            assert!(full.contains(fact), "{fact} is not in {full}");
+        }
+        assert_eq!(
+            ask(&mut client, "XPENDING log team IDLE 8 - + 9"),
+            "1) 1) \"5-1\"\n   2) \"me\"\n   3) (integer) 8\n   4) (integer) 1"
+        );
+        assert_eq!(ask(&mut client, "XPENDING log team IDLE 9 - + 9"), "(empty array)");
+        assert_eq!(
+            ask(&mut client, "XAUTOCLAIM log team you 9 0 JUSTID"),
+            "1) \"0-0\"\n2) (empty array)\n3) (empty array)"
+        );
+        assert_eq!(ask(&mut client, "XCLAIM log team you 8 5-1 JUSTID IDLE 3"), "1) \"5-1\"");
+        assert_eq!(
+            ask(&mut client, "XPENDING log team - + 9"),
+            "1) 1) \"5-1\"\n   2) \"you\"\n   3) (integer) 3\n   4) (integer) 1"
+        );
+        server.engine().validate();
+    }
+}

@@ -185,3 +185,23 @@ fn with_ids(args: Args<'_>, call: &Call<'_>, after: &[StreamId]) -> OwnedArgs {
     });
     OwnedArgs::from_slices(&words.collect::<SmallVec<[&[u8]; 16]>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{TIMEOUT_NEGATIVE, TIMEOUT_OUT_OF_RANGE};
+
+    fn parse(words: &str) -> Result<(usize, Option<Option<u64>>), Error> {
+        let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+        Call::parse(OwnedArgs::from_slices(&words).as_args(), false, 1000).map(|call| (call.count, call.block))
+    }
+
+    #[test]
+    fn time_limits_are_in_milliseconds() {
+        assert_eq!(parse("XREAD COUNT 3 BLOCK 5 STREAMS a 0"), Ok((3, Some(Some(1005)))));
+        assert_eq!(parse("XREAD COUNT -1 BLOCK 0 STREAMS a 0"), Ok((usize::MAX, Some(None))));
+        assert_eq!(parse("XREAD BLOCK 9223372036854775807 STREAMS a 0"), Err(TIMEOUT_OUT_OF_RANGE));
+        assert_eq!(parse("XREAD BLOCK -1 STREAMS a 0"), Err(TIMEOUT_NEGATIVE));
+        assert_eq!(parse("XREAD BLOCK x STREAMS a 0"), Err(TIMEOUT_NOT_AN_INTEGER));
+    }
+}
