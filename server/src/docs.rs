@@ -16,6 +16,7 @@ const FAMILIES: &[(Group, &str)] = &[
     (Group::Bitmap, "Bitmaps"),
     (Group::HyperLogLog, "HyperLogLog"),
     (Group::Geo, "Geographic indexes"),
+    (Group::Stream, "Streams"),
     (Group::PubSub, "Publish and subscribe"),
     (Group::Transactions, "Transactions"),
     (Group::Connection, "The connection"),

@@ -227,6 +227,8 @@ impl Engine {
                 list_max_packed_size: settings.list_max_listpack_size.as_i64(),
                 zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
                 zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
+                stream_node_max_bytes: settings.stream_node_max_bytes.as_usize(),
+                stream_node_max_entries: settings.stream_node_max_entries.get(),
             },
         }
     }

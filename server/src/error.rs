@@ -217,6 +217,40 @@ texts! {
     GEO_ANY_WITHOUT_COUNT = "ERR the ANY argument requires COUNT argument";
     GEORADIUS_STORE_OPTIONS = "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
     GEOSEARCHSTORE_OPTIONS = "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
+    STREAM_ID_INVALID = "ERR Invalid stream ID specified as stream command argument";
+    INTERVAL_START = "ERR invalid start ID for the interval";
+    INTERVAL_END = "ERR invalid end ID for the interval";
+    XADD_ID_ZERO = "ERR The ID specified in XADD must be greater than 0-0";
+    XADD_ID_TOO_SMALL = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
+    STREAM_EXHAUSTED = "ERR The stream has exhausted the last possible ID, unable to add more items";
+    STREAM_ELEMENTS_TOO_LARGE = "ERR Elements are too large to be stored";
+    TRIM_BOTH = "ERR syntax error, MAXLEN and MINID options at the same time are not compatible";
+    TRIM_LIMIT_NEGATIVE = "ERR The LIMIT argument must be >= 0.";
+    TRIM_LIMIT_ALONE = "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy";
+    TRIM_LIMIT_EXACT = "ERR syntax error, LIMIT cannot be used without the special ~ option";
+    MAXLEN_NEGATIVE = "ERR The MAXLEN argument must be >= 0.";
+    XTRIM_WITHOUT_STRATEGY = "ERR syntax error, XTRIM must be called with a trimming strategy";
+    ENTRIES_ADDED_NEGATIVE = "ERR entries_added must be positive";
+    ENTRIES_ADDED_TOO_SMALL = "ERR The entries_added specified in XSETID is smaller than the target stream length";
+    XSETID_BELOW_GIVEN = "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id";
+    XSETID_BELOW_DELETED = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
+    XSETID_BELOW_TOP = "ERR The ID specified in XSETID is smaller than the target stream top item";
+    TIMEOUT_NOT_AN_INTEGER = "ERR timeout is not an integer or out of range";
+    GROUP_IN_XREAD = "ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.";
+    NOACK_IN_XREAD = "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.";
+    NEW_ENTRIES_IN_XREAD = "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.";
+    XREADGROUP_WITHOUT_GROUP = "ERR Missing GROUP option for XREADGROUP";
+    LAST_IN_XREADGROUP = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.";
+    NEXT_IN_XREADGROUP = "ERR The + ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The + ID would just return an empty result set.";
+    XGROUP_WITHOUT_KEY = "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.";
+    BUSY_GROUP = "BUSYGROUP Consumer Group name already exists";
+    ENTRIES_READ_NEGATIVE = "ERR value for ENTRIESREAD must be positive or -1";
+    INVALID_MIN_IDLE = "ERR Invalid min-idle-time argument for XCLAIM";
+    INVALID_MIN_IDLE_AUTO = "ERR Invalid min-idle-time argument for XAUTOCLAIM";
+    INVALID_IDLE = "ERR Invalid IDLE option argument for XCLAIM";
+    INVALID_TIME = "ERR Invalid TIME option argument for XCLAIM";
+    INVALID_RETRY_COUNT = "ERR Invalid RETRYCOUNT option argument for XCLAIM";
+    CLAIM_COUNT_NOT_POSITIVE = "ERR COUNT must be > 0";
     LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 }
 
@@ -349,6 +383,34 @@ pub(crate) fn unknown_pfdebug(name: &[u8]) -> Error {
 /// The answer to a PFSELFTEST that found something wrong.
 pub(crate) fn self_test_failed(what: &str) -> Error {
     Error::made(format!("ERR TESTFAILED {what}"))
+}
+
+/// The answer to XREAD and XREADGROUP when there is not an id for each stream.
+pub(crate) fn unbalanced_streams(name: &str, grouped: bool) -> Error {
+    let symbol = if grouped { '>' } else { '$' };
+    Error::made(format!(
+        "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{symbol}' must be specified."
+    ))
+}
+
+/// The answer to XREADGROUP without the stream or the group.
+pub(crate) fn no_group_to_read(key: &[u8], group: &[u8]) -> Error {
+    quoting(&[b"NOGROUP No such key '", key, b"' or consumer group '", group, b"' in XREADGROUP with GROUP option"])
+}
+
+/// The answer to commands on pending entries without the stream or the group.
+pub(crate) fn no_key_or_group(key: &[u8], group: &[u8]) -> Error {
+    quoting(&[b"NOGROUP No such key '", key, b"' or consumer group '", group, b"'"])
+}
+
+/// The answer to a group that a stream has not.
+pub(crate) fn no_such_group(group: &[u8], key: &[u8]) -> Error {
+    quoting(&[b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"])
+}
+
+/// The answer to an option that XCLAIM does not know.
+pub(crate) fn unknown_claim_option(option: &[u8]) -> Error {
+    quoting(&[b"ERR Unrecognized XCLAIM option '", option, b"'"])
 }
 
 /// The answer to an EXEC that was itself refused.

@@ -654,6 +654,21 @@ impl<'a> Locked<'a> {
         self.dirty += changes;
     }
 
+    /// Marks a key as changed for clients that watch or track it, without an event.
+    pub(crate) fn mark_changed(&mut self, key: &[u8]) {
+        let (hash, db) = (self.hash(key), self.db);
+        self.shards.of(hash).extra.watchers.changed(db, key);
+        if self.engine.tracking().is_used() {
+            self.invalidate(hash, key);
+        }
+    }
+
+    /// Says that the running command is not repeated as it was called, but by what [`Locked::replay`] is given, if
+    /// anything.
+    pub(crate) fn replay_nothing(&mut self) {
+        self.rewritten = true;
+    }
+
     /// Records a command that repeats the running one's change, in place of the command as it was called.
     /// Several calls record several commands.
     pub(crate) fn replay(&mut self, command: &[&[u8]]) {

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::types::hash::{Hash, HashRef};
 use crate::types::list::{List, ListRef};
 use crate::types::set::{Set, SetRef};
+use crate::types::stream::Stream;
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
 
@@ -73,6 +74,8 @@ pub enum Value<'a> {
     ZSet(ZSetRef<'a>),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl<'a> Value<'a> {
@@ -88,10 +91,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it is a collection without elements (a string never is).
+    /// Whether it is a collection without elements, which is no key any more (a string never is, nor a stream).
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Int(_) | Self::Str { .. } | Self::Big(_) => false,
+            Self::Int(_) | Self::Str { .. } | Self::Big(_) | Self::Stream(_) => false,
             Self::Set(set) => set.is_empty(),
             Self::List(list) => list.is_empty(),
             Self::ZSet(zset) => zset.is_empty(),
@@ -107,6 +110,7 @@ impl<'a> Value<'a> {
             Self::List(_) => Kind::List,
             Self::ZSet(_) => Kind::ZSet,
             Self::Hash(_) => Kind::Hash,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 
@@ -120,6 +124,7 @@ impl<'a> Value<'a> {
             Self::List(list) => list.encoding(),
             Self::ZSet(zset) => zset.encoding(),
             Self::Hash(hash) => hash.encoding(),
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -244,6 +249,8 @@ pub enum Object {
     ZSet(ZSet),
     /// A hash.
     Hash(Hash),
+    /// A stream.
+    Stream(Stream),
 }
 
 /// Does the same with the value, whichever type it has.
@@ -255,6 +262,7 @@ macro_rules! with_value {
             Object::List($value) => $result,
             Object::ZSet($value) => $result,
             Object::Hash($value) => $result,
+            Object::Stream($value) => $result,
         }
     };
 }
@@ -280,6 +288,7 @@ impl Object {
             Self::List(list) => Value::List(list.as_ref()),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
             Self::Hash(hash) => Value::Hash(hash.as_ref()),
+            Self::Stream(stream) => Value::Stream(stream),
         }
     }
 
@@ -314,6 +323,7 @@ impl Object {
             Self::List(list) => Self::List(list.duplicate(env)?),
             Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
             Self::Hash(hash) => Self::Hash(hash.duplicate(env)?),
+            Self::Stream(stream) => Self::Stream(stream.duplicate(env)?),
         })
     }
 

@@ -161,6 +161,26 @@ const TEMPLATES: &[&str] = &[
     "GEOSEARCHSTORE <geo> <geo> FROMLONLAT <longitude> <latitude> BYRADIUS <radius> km [STOREDIST|] [COUNT <count>|]",
     "GEORADIUS <geo> <longitude> <latitude> <radius> km [STORE <key>|STOREDIST <geo>|STORE|STORE <geo> STORE <key>|ASC]",
     "GEORADIUSBYMEMBER <geo> <member> <radius> [km|mi] [STORE <geo>|STOREDIST <key>|WITHDIST COUNT <count>|]",
+    "XADD <stream> [NOMKSTREAM||||] [MAXLEN <count>|MAXLEN ~ <count>|MINID <id>|MINID ~ <id>|||||||] [<id>|<next>|<next>] <member> <value>",
+    "XADD <stream> <next> <member> <value> <member> <value>",
+    "XADD <stream> <next> name <value>",
+    "XADD <stream> <next> name <value>",
+    "XDEL <stream> <id> [<id> <id>|]",
+    "XTRIM <stream> [MAXLEN|MAXLEN ~] <count> [LIMIT 2||]",
+    "XTRIM <stream> [MINID|MINID ~] <id>",
+    "XLEN <stream>",
+    "[XRANGE|XREVRANGE] <stream> [-|+|<id>|<open>] [-|+|<id>|+] [COUNT <count>|]",
+    "XREAD [COUNT <count>|] STREAMS <stream> <stream> [<id>|0|0] [<id>|$|0]",
+    "XINFO STREAM <stream>",
+    "XGROUP CREATE <stream> <group> [0|0|$|<id>] [MKSTREAM|]",
+    "XGROUP SETID <stream> <group> [0|$|<id>] [ENTRIESREAD <count>|]",
+    "XGROUP [DESTROY <stream> <group>|CREATECONSUMER <stream> <group> <member>|DELCONSUMER <stream> <group> <member>]",
+    "XREADGROUP GROUP <group> <consumer> [COUNT <count>|] [NOACK|||] STREAMS <stream> [>|>|>|0|<id>]",
+    "XREADGROUP GROUP <group> <consumer> COUNT 2 STREAMS <stream> <stream> > [>|0]",
+    "XACK <stream> <group> <id> <id> <id>",
+    "XPENDING <stream> <group>",
+    "XCLAIM <stream> <group> <consumer> 0 <id> <id> [FORCE||] [JUSTID|] [RETRYCOUNT 3||] [LASTID <id>||]",
+    "XAUTOCLAIM <stream> <group> <consumer> 0 [0|<id>] [COUNT 2|] [JUSTID|]",
     "MULTI",
     "EXEC",
     "EXEC",
@@ -220,6 +240,13 @@ const TIMED: &[&str] = &[
     "[HGETALL|HLEN|HRANDFIELD] <hash>",
     "HRANDFIELD <hash> [<count>|-3 WITHVALUES]",
     "[RENAME|COPY|MOVE] <hash> [<key>|<hash>|1]",
+    "XADD <stream> [MAXLEN ~ 5|MAXLEN 5|MINID ~ <id>|||] * name <value>",
+    "XREADGROUP GROUP <group> <consumer> COUNT 3 STREAMS <stream> [>|>|0]",
+    "XCLAIM <stream> <group> <consumer> <soon> <id> <id> [IDLE <soon>|] [FORCE|]",
+    "XAUTOCLAIM <stream> <group> <consumer> <soon> 0 [COUNT 3|]",
+    "XPENDING <stream> <group> [IDLE <soon>|] - + 5 [<consumer>|]",
+    "XSETID <stream> <id> [ENTRIESADDED <count>|] [MAXDELETEDID <id>|]",
+    "XINFO [GROUPS <stream>|STREAM <stream> FULL|CONSUMERS <stream> <group>]",
     "RANDOMKEY",
     "MULTI",
     "EXEC",
@@ -227,6 +254,11 @@ const TIMED: &[&str] = &[
 ];
 
 const KEYS: &[&str] = &["a", "b", "c", "d", "z1", "z2", "big", "h1", "wide", "", "key:\0\r\n", "a"];
+const STREAMS: &[&str] = &["x1", "x2", "x1", "x2", "x1", "a", "missing"];
+/// Ids that XADD takes, as a rule, with the next number.
+const LATER_IDS: &[&str] = &["7-*", "8-*", "9-*", "10-*", "10-*", "10-*", "10-*"];
+const GROUPS: &[&str] = &["g", "h", "g", "nobody"];
+const CONSUMERS: &[&str] = &["ada", "bo", "cy"];
 const SORTED_SETS: &[&str] = &["z1", "z2", "z1", "z2", "big", "a", "b", "missing"];
 const SETS: &[&str] = &["s1", "s2", "s1", "s2", "many", "ints", "a", "b", "s3"];
 const ELEMENTS: &[&str] = &[
@@ -462,6 +494,12 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "garbage" => GARBAGE,
         "rule" => RULES,
         "soon" => DELAYS,
+        "stream" => STREAMS,
+        "next" => LATER_IDS,
+        "group" => GROUPS,
+        "consumer" => CONSUMERS,
+        "open" => return format!("({}-{}", 7 + random.below(4), random.below(20)).into_bytes(),
+        "id" => return format!("{}-{}", 7 + random.below(4), random.below(20)).into_bytes(),
         "many" => return format!("key:{}", random.below(300)).into_bytes(),
         "text" => return vec![b'a' + random.below(26) as u8; random.below(700)],
         "number" => return random.below(700).to_string().into_bytes(),

@@ -84,6 +84,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("UNSUBSCRIBE", SEVERAL_REPLIES),
     ("WAIT", "it may wait for ever"),
     ("WAITAOF", NEW),
+    ("XGROUP|HELP", OWN_TEXT),
+    ("XINFO|HELP", OWN_TEXT),
     ("ZRANDMEMBER", BY_CHANCE),
     ("ZRANK", NEW),
     ("ZREVRANK", NEW),

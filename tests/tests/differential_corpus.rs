@@ -88,6 +88,21 @@ fn places() {
 }
 
 #[test]
+fn streams_grow_and_shrink() {
+    corpus::run(include_str!("corpus/stream_add.txt"));
+}
+
+#[test]
+fn streams_are_read() {
+    corpus::run(include_str!("corpus/stream_read.txt"));
+}
+
+#[test]
+fn streams_are_read_by_groups() {
+    corpus::run(include_str!("corpus/stream_groups.txt"));
+}
+
+#[test]
 fn publish_and_subscribe() {
     corpus::run(include_str!("corpus/pubsub.txt"));
 }

@@ -93,14 +93,34 @@ pub struct Keyword {
     pub step: u8,
     /// If not 0, only one in so many of the arguments after the word is a key: the first of them.
     pub limit: u8,
+    /// Options that may stand before the word, with the numbers of their arguments. If there are some, the search goes
+    /// from the first argument on and passes over these, so that it finds what the command itself does.
+    pub options: &'static [(&'static str, u8)],
     /// Whether the word may stand several times and what follows the last counts. COMMAND GETKEYS tells what follows the
     /// first in any case.
     pub repeats: bool,
 }
 
 impl Keyword {
-    /// Where the word stands with something after it, in the order of the search.
+    /// Where the word stands, in the order of the search.
     fn places(self, args: Args<'_>) -> impl Iterator<Item = usize> {
+        let known = if self.options.is_empty() { None } else { self.after_options(args) };
+        let searched = self.options.is_empty().then(|| self.searched(args));
+        known.into_iter().chain(searched.into_iter().flatten())
+    }
+
+    /// Where the word stands behind the options before it.
+    fn after_options(self, args: Args<'_>) -> Option<usize> {
+        let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        let mut at = 1;
+        while at < args.len() && !is(at, self.word) {
+            at += 1 + self.options.iter().find(|option| is(at, option.0)).map_or(0, |option| usize::from(option.1));
+        }
+        (at < args.len()).then_some(at)
+    }
+
+    /// Where the word stands with something after it.
+    fn searched(self, args: Args<'_>) -> impl Iterator<Item = usize> {
         let (forwards, backwards) = match usize::try_from(self.from) {
             Ok(from) => (from..args.len().saturating_sub(1), 0..0),
             Err(_) => (0..0, 2..(args.len() + 1).saturating_sub(usize::from(self.from.unsigned_abs()))),
@@ -165,7 +185,7 @@ pub const fn keys(begin: u8, step: u8, flags: u16) -> KeySpec {
 
 /// The key after a word that introduces an option, looked for from index `from` on.
 pub const fn option_key(word: &'static str, from: i8, flags: u16) -> KeySpec {
-    let keyword = Keyword { word, from, last: 0, step: 1, limit: 0, repeats: true };
+    let keyword = Keyword { word, from, last: 0, step: 1, limit: 0, options: &[], repeats: true };
     KeySpec { begin: 0, find: Find::Keyword(keyword), flags, notes: "" }
 }
 
@@ -281,6 +301,8 @@ pub enum Group {
     HyperLogLog,
     /// Places on the earth, in sorted sets.
     Geo,
+    /// Streams.
+    Stream,
     /// Publish and subscribe.
     PubSub,
     /// MULTI and its like.
@@ -306,6 +328,7 @@ impl Group {
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
             Self::Geo => "geo",
+            Self::Stream => "stream",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
             Self::Connection => "connection",
@@ -326,6 +349,7 @@ impl Group {
             Self::Bitmap => Some("bitmap"),
             Self::HyperLogLog => Some("hyperloglog"),
             Self::Geo => Some("geo"),
+            Self::Stream => Some("stream"),
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),
             Self::Connection => Some("connection"),
@@ -633,7 +657,7 @@ mod tests {
     #[test]
     fn keys_follow_a_word() {
         const fn after(word: &'static str, from: i8, limit: u8) -> KeySpec {
-            let keyword = Keyword { word, from, last: -1, step: 1, limit, repeats: false };
+            let keyword = Keyword { word, from, last: -1, step: 1, limit, options: &[], repeats: false };
             KeySpec { begin: 0, find: Find::Keyword(keyword), flags: RO, notes: "" }
         }
         // As XREAD has it: the keys, then as many ids.
@@ -643,6 +667,14 @@ mod tests {
         check(HALF, "X STREAMS a", "", "");
         check(HALF, "X STREAMS", "", "");
         check(HALF, "X a b", "", "");
+        const OPTIONS: &[(&str, u8)] = &[("COUNT", 1), ("GROUP", 2)];
+        const READ: Keyword =
+            Keyword { word: "STREAMS", from: 4, last: -1, step: 1, limit: 2, options: OPTIONS, repeats: false };
+        const SKIPPING: &[KeySpec] = &[KeySpec { begin: 0, find: Find::Keyword(READ), flags: RO, notes: "" }];
+        check(SKIPPING, "X COUNT 1 streams a b 1 2", "a b", "a b");
+        check(SKIPPING, "X GROUP streams STREAMS COUNT STREAMS STREAMS a 1", "a", "a");
+        check(SKIPPING, "X COUNT 1 a b", "", "");
+        check(SKIPPING, "X COUNT", "", "");
         // As MIGRATE has it: the last one in the call counts, and all that follows is keys.
         const LAST: &[KeySpec] = &[after("KEYS", -2, 0)];
         check(LAST, "X h p KEYS 0 KEYS a b", "a b", "a b");

@@ -29,6 +29,7 @@ mod scan;
 mod server;
 mod set;
 mod sources;
+mod stream;
 mod string_edit;
 mod strings;
 mod strings_numeric;
@@ -57,6 +58,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     geo::COMMANDS,
+    stream::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,

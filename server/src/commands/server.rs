@@ -214,6 +214,11 @@ fn serialized_len(value: Value<'_>) -> usize {
             hash.each(|field| bytes += string_len(field.name.text_len()) + string_len(field.value.text_len()));
             bytes
         }
+        Value::Stream(stream) => {
+            let nodes =
+                stream.log().nodes().map(|(_, body)| string_len(size_of::<[u64; 2]>()) + string_len(body.len()));
+            len_len(stream.log().node_counts().0) + nodes.sum::<usize>()
+        }
     }
 }
 

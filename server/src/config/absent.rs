@@ -135,8 +135,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("slaveof", Only(&["no one", ""])),
     ("socket-mark-id", Any),
     ("stop-writes-on-bgsave-error", Flag),
-    ("stream-node-max-bytes", Any),
-    ("stream-node-max-entries", Any),
     ("supervised", Any),
     ("syslog-enabled", Only(&["no"])),
     ("syslog-facility", Any),

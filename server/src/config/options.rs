@@ -308,6 +308,10 @@ options! {
             memory(0, LONG_MAX), "64", Live;
         /// HyperLogLogs that would be longer than this, in their form for few elements, take the form for many.
         "hll-sparse-max-bytes" => hll_sparse_max_bytes: Number = memory(0, LONG_MAX), "3000", Live;
+        /// Bytes that a node of a stream may have, beyond which the next entry begins another; 0 is no limit.
+        "stream-node-max-bytes" => stream_node_max_bytes: Number = memory(0, LONG_MAX), "4096", Live;
+        /// Entries that a node of a stream may have; 0 is no limit. Approximate trimming takes whole nodes.
+        "stream-node-max-entries" => stream_node_max_entries: Number = integer(0, LONG_MAX), "100", Live;
     }
 
     "Persistence" {

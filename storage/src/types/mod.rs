@@ -12,6 +12,7 @@ pub mod hash;
 pub mod list;
 pub mod pack;
 pub mod set;
+pub mod stream;
 pub mod text;
 pub mod zset;
 
@@ -82,6 +83,10 @@ pub struct Limits {
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
     pub zset_max_packed_value: usize,
+    /// `stream-node-max-bytes`: a node of a stream takes no entry that makes it larger; 0 is no limit.
+    pub stream_node_max_bytes: usize,
+    /// `stream-node-max-entries`: a node of a stream has at most so many entries; 0 is no limit.
+    pub stream_node_max_entries: u64,
 }
 
 impl Default for Limits {
@@ -95,6 +100,8 @@ impl Default for Limits {
             hash_max_packed_value: 64,
             zset_max_packed_entries: 128,
             zset_max_packed_value: 64,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
         }
     }
 }
