@@ -19,6 +19,8 @@ const SLICE: Duration = Duration::from_micros(100);
 const LOOKS_PER_HZ: u64 = 10;
 /// Segments that one lock of a shard may look through.
 const SEGMENTS_PER_LOCK: usize = 4;
+/// Looking for fields that are due costs as much as the removal of so many, even if none is found.
+const LOOK_FOR_FIELDS: usize = 8;
 /// Keys, and fields of hashes, that one lock of a shard may remove.
 const KEYS_PER_LOCK: usize = 32;
 
@@ -110,8 +112,8 @@ fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> 
                 }
                 Some(Due::Fields(pos)) => {
                     let hash = table.hash_at(pos);
-                    // Looking for fields costs something even if none was due.
-                    keys -= locked.expire_due_fields(hash, pos, keys).max(1);
+                    let removed = locked.expire_due_fields(hash, pos, keys);
+                    keys = keys.saturating_sub(removed.max(LOOK_FOR_FIELDS));
                 }
             }
         }

@@ -12,6 +12,8 @@ const FAMILIES: &[(Group, &str)] = &[
     (Group::String, "Strings"),
     (Group::Generic, "Keys"),
     (Group::List, "Lists"),
+    (Group::Set, "Sets"),
+    (Group::Hash, "Hashes"),
     (Group::SortedSet, "Sorted sets"),
     (Group::Bitmap, "Bitmaps"),
     (Group::HyperLogLog, "HyperLogLog"),

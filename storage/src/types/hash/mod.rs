@@ -23,8 +23,8 @@ mod tests;
 /// The latest time at which a field can expire, in milliseconds since 1970 (Redis 7.4's limit).
 pub const LATEST_EXPIRY: u64 = (1 << 46) - 1;
 
-/// Segments of a dictionary that are looked through for each field that may be removed.
-const SEGMENTS_PER_FIELD: usize = 4;
+/// Segments of a dictionary in which one call looks for what is due, in vain at worst.
+const SEGMENTS_PER_CALL: usize = 8;
 
 /// A hash, owned.
 pub enum Hash {
@@ -173,15 +173,14 @@ impl Hash {
         }
     }
 
-    /// Takes up to `most` fields out whose time has come, each shown first, at a bounded cost for each; how many. There
-    /// may be more as long as [`HashRef::first_deadline`] is not later than `now`.
+    /// Takes up to `most` fields out whose time has come, each shown first, at a bounded cost; how many. There may be
+    /// more as long as [`HashRef::first_deadline`] is not later than `now`, even if none was found.
     pub fn remove_due(&mut self, env: Env<'_>, now: u64, most: usize, mut each: impl FnMut(Field<'_>)) -> usize {
         let dict = match self {
             Self::Packed(bytes) => return packed::remove_due(bytes, now, most, each),
             Self::Dict(dict) => dict,
         };
-        let mut segments = most.saturating_mul(SEGMENTS_PER_FIELD);
-        let mut removed = 0;
+        let (mut segments, mut removed) = (SEGMENTS_PER_CALL, 0);
         while removed < most
             && let Some(place) = dict.next_due(env, now, &mut segments)
         {
