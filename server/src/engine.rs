@@ -350,6 +350,7 @@ impl Engine {
         }
         if batch.len() - from >= PREPARE_FROM {
             self.prefetch(plan, db);
+            self.prefetch_members(plan, batch, buffer, from, db);
         }
     }
 
@@ -364,6 +365,35 @@ impl Engine {
         }
         for known in ahead {
             self.peek(known, db, |table| table.prefetch_entries(known.hash, known.writes));
+        }
+    }
+
+    /// Does the same once more for members of large collections, which are indexes of their own.
+    #[inline(never)]
+    fn prefetch_members(&self, plan: &mut Plan, batch: &Batch, buffer: &[u8], from: usize, db: usize) {
+        plan.members.clear();
+        let mut keys_from = 0;
+        for (at, &(row, keys_to)) in plan.commands.iter().enumerate() {
+            let known = plan.hashes[keys_from..keys_to as usize].first();
+            keys_from = keys_to as usize;
+            let Some(member) = self.table.get(row).and_then(|row| row.member) else { continue };
+            let (Some(known), Some(member)) = (known, batch.args(from + at, buffer).get(member as usize)) else {
+                continue;
+            };
+            self.peek(known, db, |table| {
+                table.each_object(known.hash, |object| {
+                    let hash = self.keyspace.hash(member);
+                    object.prefetch_index(hash);
+                    plan.members.push((known.hash, hash));
+                });
+            });
+        }
+        for &(key, member) in &plan.members {
+            self.keyspace.peek(key, |shard| {
+                if let Some(table) = shard.table(db) {
+                    table.each_object(key, |object| object.prefetch_member(member));
+                }
+            });
         }
     }
 

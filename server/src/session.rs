@@ -126,6 +126,8 @@ pub(crate) struct Plan {
     pub(crate) commands: Vec<(u16, u32)>,
     /// The hash of each key.
     pub(crate) hashes: Vec<KnownHash>,
+    /// The hashes of members of large collections, each beside its key's.
+    pub(crate) members: Vec<(u64, u64)>,
 }
 
 impl Session {

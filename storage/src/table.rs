@@ -511,6 +511,20 @@ impl Table {
         });
     }
 
+    /// Shows the values with memory of their own that may be those of a key, for look-ups ahead within them.
+    #[inline]
+    pub fn each_object(&self, hash: u64, mut each: impl FnMut(&Object)) {
+        self.index.each_candidate(hash, |bits| {
+            let word = Word::from_bits(bits);
+            if word.owns()
+                && word.may_match(hash)
+                && let Some(object) = Entry::read(self.slab.cell(word.cell())).object()
+            {
+                each(object);
+            }
+        });
+    }
+
     /// Empties one sparse page by moving its entries, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {

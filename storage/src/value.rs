@@ -251,6 +251,27 @@ impl Object {
         }
     }
 
+    /// First step of a batched look-up of a member with this hash, in a collection that has an index: asks for its place
+    /// there.
+    #[inline]
+    pub fn prefetch_index(&self, hash: u64) {
+        match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_index(hash),
+            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_index(hash),
+            _ => {}
+        }
+    }
+
+    /// Second step: asks for the member itself.
+    #[inline]
+    pub fn prefetch_member(&self, hash: u64) {
+        match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_record(hash),
+            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_record(hash),
+            _ => {}
+        }
+    }
+
     /// The bytes of a packed collection, which may stand in the cell.
     #[inline]
     pub(crate) fn packed(&self) -> Option<&[u8]> {

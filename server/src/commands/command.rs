@@ -256,6 +256,9 @@ pub struct Command {
     pub keys: &'static [KeySpec],
     /// What it does.
     pub run: Run,
+    /// The index of its first argument that is a member of the collection under its first key, if it has such: batches
+    /// ask for it ahead.
+    pub member: Option<u8>,
     /// [`WRITE`] and the like.
     pub flags: u32,
     /// The family.
@@ -284,6 +287,7 @@ impl Command {
             arity,
             keys: &[],
             run,
+            member: None,
             flags,
             group: Group::Generic,
             since: "",
@@ -352,6 +356,11 @@ impl Command {
     /// Adds flags.
     pub const fn flags(self, flags: u32) -> Self {
         Self { flags: self.flags | flags, ..self }
+    }
+
+    /// Says where its first member stands.
+    pub const fn member(self, at: u8) -> Self {
+        Self { member: Some(at), ..self }
     }
 
     /// Sets keys of a command whose function finds its shards itself (WATCH) or that locks all.

@@ -13,6 +13,7 @@ use crate::error::{Error, Outcome, SCORE_NOT_A_NUMBER, SYNTAX, ZADD_GT_LT_AND_NX
 use crate::locked::Locked;
 
 pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[key(1, RW | UPDATE)], zadd)
+    .member(3)
     .flags(DENYOOM | FAST)
     .group(Group::SortedSet)
     .since("1.2.0")
@@ -30,6 +31,7 @@ pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[ke
 
 pub(super) const ZINCRBY: Command =
     Command::write("ZINCRBY", Arity::exactly(3), &[key(1, RW | ACCESS | UPDATE)], zincrby)
+        .member(3)
         .flags(DENYOOM | FAST)
         .group(Group::SortedSet)
         .since("1.2.0")
@@ -44,6 +46,7 @@ pub(super) const ZINCRBY: Command =
         ]);
 
 pub(super) const ZREM: Command = Command::write("ZREM", Arity::at_least(2), &[key(1, RW | DELETE)], zrem)
+    .member(2)
     .flags(FAST)
     .group(Group::SortedSet)
     .since("1.2.0")

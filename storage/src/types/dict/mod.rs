@@ -74,6 +74,18 @@ impl Dict {
         Some(Place { pos, hash, record: Ref::from_bits(self.index.get(pos)) })
     }
 
+    /// First step of a batched look-up: asks for the place of the key with this hash in the index.
+    #[inline]
+    pub fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step: asks for the record.
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        self.index.each_candidate(hash, |slot| prefetch(self.records.address(Ref::from_bits(slot))));
+    }
+
     /// The record of a key.
     #[inline]
     pub fn get(&self, env: Env<'_>, key: &[u8]) -> Option<Record<'_>> {
