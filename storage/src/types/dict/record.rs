@@ -438,8 +438,8 @@ fn write_number(cell: &mut [u8], at: usize, number: u32) {
 fn head_size(key_len: usize, expires: bool) -> usize {
     1 + if expires { EXPIRY_BYTES } else { 0 }
         + match key_len {
-            0..=KEY_SHORT_MAX => key_len,
-            0..=KEY_MAX => key_len + 2,
+            ..=KEY_SHORT_MAX => key_len,
+            _ if key_len <= KEY_MAX => key_len + 2,
             _ => NUMBER,
         }
 }
