@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use larder_storage::keyspace::ShardSet;
+use larder_storage::table::Due;
 
 use crate::engine::Engine;
 use crate::locked::Locked;
@@ -18,7 +19,7 @@ const SLICE: Duration = Duration::from_micros(100);
 const LOOKS_PER_HZ: u64 = 10;
 /// Segments that one lock of a shard may look through.
 const SEGMENTS_PER_LOCK: usize = 4;
-/// Keys that one lock of a shard may remove.
+/// Keys, and fields of hashes, that one lock of a shard may remove.
 const KEYS_PER_LOCK: usize = 32;
 
 /// Runs for ever, as the task of thread `number` of `threads`.
@@ -67,7 +68,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
     more | compact(engine, (number..engine.keyspace().shards()).step_by(threads), &Budget::within(SLICE))
 }
 
-/// Removes expired keys of some shards as far as `budget` goes; whether more are due.
+/// Removes expired keys and fields of some shards as far as `budget` goes; whether more are due.
 pub(crate) fn sweep(
     engine: &Engine,
     shards: impl Iterator<Item = usize>,
@@ -87,7 +88,7 @@ pub(crate) fn sweep(
     more
 }
 
-/// Removes a bounded number of expired keys of one shard; whether more may be due.
+/// Removes a bounded number of expired keys and fields of one shard; whether more may be due.
 fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> bool {
     let mut locked = Locked::new(engine, ShardSet::one(shard), now, stats);
     let (mut segments, mut keys) = (SEGMENTS_PER_LOCK, KEYS_PER_LOCK);
@@ -96,10 +97,19 @@ fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> 
         while keys > 0 && segments > 0 {
             let Some(guarded) = locked.shards().only() else { return false };
             let Some(table) = guarded.shard.table_mut(db) else { break };
-            let Some(pos) = table.next_due(now, &mut segments) else { break };
-            let hash = table.hash_at(pos);
-            locked.expire(hash, pos);
-            keys -= 1;
+            match table.next_due(now, &mut segments) {
+                None => break,
+                Some(Due::Key(pos)) => {
+                    let hash = table.hash_at(pos);
+                    locked.expire(hash, pos);
+                    keys -= 1;
+                }
+                Some(Due::Fields(pos)) => {
+                    let hash = table.hash_at(pos);
+                    // Looking for fields costs something even if none was due.
+                    keys -= locked.expire_due_fields(hash, pos, keys).max(1);
+                }
+            }
         }
     }
     keys == 0 || segments == 0

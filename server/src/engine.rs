@@ -30,12 +30,14 @@ use crate::evict::{Evictor, Room};
 use crate::info::Rates;
 use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::pubsub::Channels;
-use crate::session::{Plan, ReplyMode, Session, Workspace};
+use crate::session::{NamedMember, Plan, ReplyMode, Session, Workspace};
 use crate::stats::{Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::tracking::Tracking;
 use crate::upkeep::{Budget, Upkeep};
 use crate::wait::{Step, Waiting};
+
+mod ahead;
 
 /// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
 const PREPARE_FROM: usize = 3;
@@ -195,6 +197,8 @@ impl Engine {
                 set_max_ints: settings.set_max_intset_entries.as_usize(),
                 set_max_packed_entries: settings.set_max_listpack_entries.as_usize(),
                 set_max_packed_value: settings.set_max_listpack_value.as_usize(),
+                hash_max_packed_entries: settings.hash_max_listpack_entries.as_usize(),
+                hash_max_packed_value: settings.hash_max_listpack_value.as_usize(),
                 zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
                 zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
             },
@@ -329,6 +333,7 @@ impl Engine {
         let (table, mut recent) = (self.table, Recent::default());
         plan.commands.clear();
         plan.hashes.clear();
+        plan.members.clear();
         for at in from..batch.len() {
             let args = batch.args(at, buffer);
             let mut row = table.number_near(args.at(0), &mut recent);
@@ -344,13 +349,16 @@ impl Engine {
                 });
                 if keys.is_none() {
                     hashes.truncate(before);
+                } else if table.row(row).member != 0 {
+                    let (argument, key_hash) = (table.row(row).member, hashes[before].hash);
+                    plan.members.push(NamedMember { command: at as u32, argument, key_hash, hash: 0, pos: None });
                 }
             }
             plan.commands.push((row, plan.hashes.len() as u32));
         }
         if batch.len() - from >= PREPARE_FROM {
             self.prefetch(plan, db);
-            self.prefetch_members(plan, batch, buffer, from, db);
+            self.prefetch_members(plan, batch, buffer, db);
         }
     }
 
@@ -365,35 +373,6 @@ impl Engine {
         }
         for known in ahead {
             self.peek(known, db, |table| table.prefetch_entries(known.hash, known.writes));
-        }
-    }
-
-    /// Does the same once more for members of large collections, which are indexes of their own.
-    #[inline(never)]
-    fn prefetch_members(&self, plan: &mut Plan, batch: &Batch, buffer: &[u8], from: usize, db: usize) {
-        plan.members.clear();
-        let mut keys_from = 0;
-        for (at, &(row, keys_to)) in plan.commands.iter().enumerate() {
-            let known = plan.hashes[keys_from..keys_to as usize].first();
-            keys_from = keys_to as usize;
-            let Some(member) = self.table.get(row).and_then(|row| row.member) else { continue };
-            let (Some(known), Some(member)) = (known, batch.args(from + at, buffer).get(member as usize)) else {
-                continue;
-            };
-            self.peek(known, db, |table| {
-                table.each_object(known.hash, |object| {
-                    let hash = self.keyspace.hash(member);
-                    object.prefetch_index(hash);
-                    plan.members.push((known.hash, hash));
-                });
-            });
-        }
-        for &(key, member) in &plan.members {
-            self.keyspace.peek(key, |shard| {
-                if let Some(table) = shard.table(db) {
-                    table.each_object(key, |object| object.prefetch_member(member));
-                }
-            });
         }
     }
 

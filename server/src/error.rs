@@ -157,6 +157,14 @@ texts! {
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
     COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
+    HASH_VALUE_NOT_AN_INTEGER = "ERR hash value is not an integer";
+    HASH_VALUE_NOT_A_FLOAT = "ERR hash value is not a float";
+    VALUE_NAN_OR_INFINITY = "ERR value is NaN or Infinity";
+    EXPIRE_NEGATIVE = "ERR invalid expire time, must be >= 0";
+    FIELDS_MISSING = "ERR Mandatory argument FIELDS is missing or not at the right position";
+    NUMFIELDS_NOT_POSITIVE = "ERR Parameter `numFields` should be greater than 0";
+    FIELDS_NOT_POSITIVE = "ERR Number of fields must be a positive integer";
+    NUMFIELDS_MISMATCH = "ERR The `numfields` parameter must match the number of arguments";
     LONG_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 }
 

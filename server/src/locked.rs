@@ -26,6 +26,8 @@ use crate::stats::WorkerStats;
 use crate::tracking::{self, Change, Readers};
 use crate::wait::Waiters;
 
+mod fields;
+
 /// What the server keeps in each shard beside the keys.
 #[derive(Default)]
 pub struct Extra {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use larder_protocol::{Limits, OwnedArgs, Proto, Reply};
+use larder_storage::index::Pos;
 
 use crate::client::Client;
 use crate::config::{ClientClass, OutputLimit};
@@ -119,6 +120,19 @@ impl Workspace {
     }
 }
 
+/// A member that a command of a batch names in the collection at its key.
+pub(crate) struct NamedMember {
+    /// The command's place in the batch.
+    pub(crate) command: u32,
+    /// Where the member stands among its arguments.
+    pub(crate) argument: u8,
+    /// The hashes of the command's key and of the member.
+    pub(crate) key_hash: u64,
+    pub(crate) hash: u64,
+    /// Where the collection was found.
+    pub(crate) pos: Option<Pos>,
+}
+
 /// The rows of a batch and the hashes of its keys, found before the first command runs.
 #[derive(Default)]
 pub(crate) struct Plan {
@@ -126,8 +140,8 @@ pub(crate) struct Plan {
     pub(crate) commands: Vec<(u16, u32)>,
     /// The hash of each key.
     pub(crate) hashes: Vec<KnownHash>,
-    /// The hashes of members of large collections, each beside its key's.
-    pub(crate) members: Vec<(u64, u64)>,
+    /// Members that commands name in their collections.
+    pub(crate) members: Vec<NamedMember>,
 }
 
 impl Session {

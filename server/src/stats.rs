@@ -72,6 +72,8 @@ counters! {
     misses,
     /// Keys that expired.
     expired,
+    /// Fields of hashes that expired.
+    expired_fields,
     /// Keys evicted.
     evicted,
     /// Error replies.
@@ -142,6 +144,10 @@ impl WorkerStats {
 
     pub(crate) fn expired(&self) {
         self.counters.expired.add(1);
+    }
+
+    pub(crate) fn expired_fields(&self, fields: u64) {
+        self.counters.expired_fields.add(fields);
     }
 
     pub(crate) fn evicted(&self) {

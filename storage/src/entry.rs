@@ -37,6 +37,18 @@ pub(crate) enum Payload<'a> {
     Object(Box<Object>),
 }
 
+impl Payload<'_> {
+    /// See [`Value::first_deadline`].
+    #[inline]
+    pub(crate) fn first_deadline(&self) -> u64 {
+        match self {
+            Self::Inline { kind, bytes, raw } => Value::packed(*kind, bytes, *raw).first_deadline(),
+            Self::Int(_) => u64::MAX,
+            Self::Object(object) => object.value().first_deadline(),
+        }
+    }
+}
+
 /// An entry to be written.
 pub(crate) struct Parts<'a> {
     pub(crate) key: &'a [u8],

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::types::hash::{Hash, HashRef};
 use crate::types::set::{Set, SetRef};
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
@@ -67,6 +68,8 @@ pub enum Value<'a> {
     Set(SetRef<'a>),
     /// A sorted set.
     ZSet(ZSetRef<'a>),
+    /// A hash.
+    Hash(HashRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -76,6 +79,7 @@ impl<'a> Value<'a> {
         match kind {
             Kind::Set => Self::Set(SetRef::packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSetRef::Packed(bytes)),
+            Kind::Hash => Self::Hash(HashRef::Packed(bytes)),
             _ => Self::Str { bytes, raw },
         }
     }
@@ -86,6 +90,7 @@ impl<'a> Value<'a> {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => false,
             Self::Set(set) => set.is_empty(),
             Self::ZSet(zset) => zset.is_empty(),
+            Self::Hash(hash) => hash.is_empty(),
         }
     }
 
@@ -95,6 +100,7 @@ impl<'a> Value<'a> {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => Kind::String,
             Self::Set(_) => Kind::Set,
             Self::ZSet(_) => Kind::ZSet,
+            Self::Hash(_) => Kind::Hash,
         }
     }
 
@@ -106,6 +112,17 @@ impl<'a> Value<'a> {
             Self::Str { .. } | Self::Big(_) => "raw",
             Self::Set(set) => set.encoding(),
             Self::ZSet(zset) => zset.encoding(),
+            Self::Hash(hash) => hash.encoding(),
+        }
+    }
+
+    /// A lower bound of the time at which a part of it expires (a field of a hash), in milliseconds since 1970;
+    /// `u64::MAX` if none does.
+    #[inline]
+    pub(crate) fn first_deadline(&self) -> u64 {
+        match self {
+            Self::Hash(hash) => hash.first_deadline(),
+            _ => u64::MAX,
         }
     }
 }
@@ -216,6 +233,8 @@ pub enum Object {
     Set(Set),
     /// A sorted set.
     ZSet(ZSet),
+    /// A hash.
+    Hash(Hash),
 }
 
 /// Does the same with the value, whichever type it has.
@@ -225,6 +244,7 @@ macro_rules! with_value {
             Object::Str($value) => $result,
             Object::Set($value) => $result,
             Object::ZSet($value) => $result,
+            Object::Hash($value) => $result,
         }
     };
 }
@@ -248,27 +268,7 @@ impl Object {
             Self::Str(string) => Value::Big(string),
             Self::Set(set) => Value::Set(set.as_ref()),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
-        }
-    }
-
-    /// First step of a batched look-up of a member with this hash, in a collection that has an index: asks for its place
-    /// there.
-    #[inline]
-    pub fn prefetch_index(&self, hash: u64) {
-        match self {
-            Self::Set(Set::Hashed(dict)) => dict.prefetch_index(hash),
-            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_index(hash),
-            _ => {}
-        }
-    }
-
-    /// Second step: asks for the member itself.
-    #[inline]
-    pub fn prefetch_member(&self, hash: u64) {
-        match self {
-            Self::Set(Set::Hashed(dict)) => dict.prefetch_record(hash),
-            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_record(hash),
-            _ => {}
+            Self::Hash(hash) => Value::Hash(hash.as_ref()),
         }
     }
 
@@ -284,6 +284,7 @@ impl Object {
         match kind {
             Kind::Set => Self::Set(Set::from_packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
+            Kind::Hash => Self::Hash(Hash::Packed(bytes)),
             _ => Self::Str(BigStr::new(&bytes)),
         }
     }
@@ -299,6 +300,7 @@ impl Object {
             Self::Str(string) => Self::Str(string.duplicate(env)?),
             Self::Set(set) => Self::Set(set.duplicate(env)?),
             Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
+            Self::Hash(hash) => Self::Hash(hash.duplicate(env)?),
         })
     }
 
@@ -315,6 +317,34 @@ impl Object {
     /// Frees up to `chunks` blocks; true when nothing large is left.
     pub fn free_step(&mut self, chunks: usize) -> bool {
         with_value!(self, value => value.free_step(chunks))
+    }
+
+    /// Whether it is a large collection whose members [`Object::prefetch_index`] finds by their hashes.
+    #[inline]
+    pub fn is_indexed(&self) -> bool {
+        matches!(self, Self::Set(Set::Hashed(_)) | Self::ZSet(ZSet::Tree(_)) | Self::Hash(Hash::Dict(_)))
+    }
+
+    /// First step of a batched look-up of a member: asks for the index's part of the way.
+    #[inline]
+    pub fn prefetch_index(&self, member_hash: u64) {
+        match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_index(member_hash),
+            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_index(member_hash),
+            Self::Hash(Hash::Dict(dict)) => dict.prefetch_index(member_hash),
+            _ => {}
+        }
+    }
+
+    /// Second step: asks for the member.
+    #[inline]
+    pub fn prefetch_member(&self, member_hash: u64) {
+        match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_records(member_hash),
+            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_records(member_hash),
+            Self::Hash(Hash::Dict(dict)) => dict.prefetch_records(member_hash),
+            _ => {}
+        }
     }
 
     /// Checks every invariant of the value; panics with what is wrong. For tests.

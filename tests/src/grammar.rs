@@ -40,12 +40,27 @@ const TEMPLATES: &[&str] = &[
     "SWAPDB 0 1",
     "DBSIZE",
     "~ KEYS <pattern>",
-    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE set|TYPE zset|]",
+    "~ SCAN 0 COUNT 100000 [MATCH <pattern>|] [TYPE string|TYPE set|TYPE zset|TYPE hash|]",
     "PEXPIREAT <key> <when> [NX|XX|GT|LT||]",
     "EXPIREAT <key> <second> [NX|XX|GT|LT||]",
     "[EXPIRE|PEXPIRE] <key> [-1|0|-9223372036854775808|x]",
     "[PEXPIRETIME|EXPIRETIME|PEXPIRETIME] <key>",
     "PERSIST <key>",
+    "HSET <hash> <field> <value> [<field> <value>|<field> <value> <field> <value>|]",
+    "HSET <key> <field> <value>",
+    "HSET wide <wide> <value> <wide> <integer> <wide> <value> <wide> <value> <wide> <value> <wide> <value>",
+    "HSET wide <wide> <value> <wide> <integer> <wide> <value> <wide> <value> <wide> <value> <wide> <value>",
+    "HDEL wide <wide> <wide> <wide> <wide>",
+    "[HGET|HSTRLEN|HEXISTS] wide <wide>",
+    "[HSETNX|HMSET] <hash> <field> <value>",
+    "[HINCRBY|HINCRBYFLOAT] <hash> <field> <integer>",
+    "[HINCRBYFLOAT] <hash> <field> <float>",
+    "[HGET|HGET|HSTRLEN|HEXISTS|HDEL] <hash> <field>",
+    "[HMGET|HDEL] <hash> <field> <field>",
+    "HLEN <hash>",
+    "~ [HGETALL|HKEYS|HVALS] <hash>",
+    "~ HSCAN <hash> 0 COUNT 100000 [MATCH <pattern>|]",
+    "~ HRANDFIELD <hash> 100000 [WITHVALUES|]",
     "ZADD <key> <score> <member> [<score> <member>|<score> <member> <score> <member>|]",
     "ZADD <key> [NX|XX||] [GT|LT||] [CH|] [INCR|||] <score> <member>",
     "ZADD <key> <score> <member> <score> <member> <score> <member> <score> <member> <score> <member>",
@@ -111,7 +126,7 @@ const TEMPLATES: &[&str] = &[
     "PUBLISH <key> <value>",
     "ECHO <value>",
     "<garbage> <key> <integer>",
-    "[GET|SET|SADD|SMOVE|ZADD|ZRANGE|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
+    "[GET|SET|SADD|SMOVE|ZADD|ZRANGE|HSET|HGET|EXPIRE|COPY|ZUNION|OBJECT|CONFIG|INCR] [<garbage>|] [<key>|]",
 ];
 
 /// Commands of which the outcome depends on the time or on chance: for one engine whose clock a test moves.
@@ -143,13 +158,27 @@ const TIMED: &[&str] = &[
     "SPOP [many|ints] [<count>|50|300|]",
     "SRANDMEMBER <set> [<count>|-3|]",
     "[ZPOPMIN|ZPOPMAX] big [<count>|]",
+    "HSET <hash> <wide> <value> <wide> <text> <field> <integer>",
+    "HSET <many> <field> <text> <field> <value>",
+    "[HEXPIRE|HPEXPIRE|HPEXPIRE] <hash> <soon> [NX|XX|GT|LT||||] FIELDS 2 <field> <wide>",
+    "[HEXPIRE|HPEXPIRE] <hash> <soon> FIELDS 3 <wide> <wide> <wide>",
+    "HPEXPIRE <many> <soon> [NX|GT|] FIELDS 2 <field> <field>",
+    "HPEXPIREAT <hash> <when> [NX|LT||] FIELDS 2 <field> <field>",
+    "HPERSIST <hash> FIELDS 2 <field> <wide>",
+    "[HTTL|HPTTL|HEXPIRETIME|HPEXPIRETIME] <hash> FIELDS 2 <field> <field>",
+    "[HGET|HDEL|HSTRLEN|HEXISTS|HMGET] <hash> <field>",
+    "[HGET|HDEL|HMGET] <hash> <wide>",
+    "[HINCRBY|HINCRBYFLOAT|HSETNX|HSET] <hash> <field> <integer>",
+    "[HGETALL|HLEN|HRANDFIELD] <hash>",
+    "HRANDFIELD <hash> [<count>|-3 WITHVALUES]",
+    "[RENAME|COPY|MOVE] <hash> [<key>|<hash>|1]",
     "RANDOMKEY",
     "MULTI",
     "EXEC",
     "WATCH <many> <key>",
 ];
 
-const KEYS: &[&str] = &["a", "b", "c", "d", "z1", "z2", "big", "", "key:\0\r\n", "a"];
+const KEYS: &[&str] = &["a", "b", "c", "d", "z1", "z2", "big", "h1", "wide", "", "key:\0\r\n", "a"];
 const SORTED_SETS: &[&str] = &["z1", "z2", "z1", "z2", "big", "a", "b", "missing"];
 const SETS: &[&str] = &["s1", "s2", "s1", "s2", "many", "ints", "a", "b", "s3"];
 const ELEMENTS: &[&str] = &[
@@ -170,6 +199,8 @@ const ELEMENTS: &[&str] = &[
     "\0\u{7f}",
     "3.5",
 ];
+const HASHES: &[&str] = &["h1", "h2", "h1", "h2", "wide", "a", "b", "missing"];
+const FIELDS: &[&str] = &["f1", "f2", "f3", "f4", "f5", "1", "2", "", "\0", "a field of some length"];
 const VALUES: &[&str] = &[
     "",
     "v",
@@ -300,6 +331,8 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "zset" => SORTED_SETS,
         "set" => SETS,
         "element" => ELEMENTS,
+        "hash" => HASHES,
+        "field" => FIELDS,
         "value" => VALUES,
         "integer" => INTEGERS,
         "float" => FLOATS,

@@ -58,6 +58,11 @@ fn sorted_sets_are_combined() {
 }
 
 #[test]
+fn hashes() {
+    corpus::run(include_str!("corpus/hash.txt"));
+}
+
+#[test]
 fn publish_and_subscribe() {
     corpus::run(include_str!("corpus/pubsub.txt"));
 }

@@ -203,6 +203,8 @@ pub enum Group {
     Generic,
     /// Sets.
     Set,
+    /// Hashes.
+    Hash,
     /// Sorted sets.
     SortedSet,
     /// Publish and subscribe.
@@ -222,6 +224,7 @@ impl Group {
             Self::String => "string",
             Self::Generic => "generic",
             Self::Set => "set",
+            Self::Hash => "hash",
             Self::SortedSet => "sorted-set",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -236,6 +239,7 @@ impl Group {
             Self::String => Some("string"),
             Self::Generic => Some("keyspace"),
             Self::Set => Some("set"),
+            Self::Hash => Some("hash"),
             Self::SortedSet => Some("sortedset"),
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),
@@ -254,11 +258,10 @@ pub struct Command {
     pub arity: Arity,
     /// Where its keys stand.
     pub keys: &'static [KeySpec],
+    /// The argument that names a member of the collection at its key, 0 if there is none: it is asked for ahead.
+    pub member: u8,
     /// What it does.
     pub run: Run,
-    /// The index of its first argument that is a member of the collection under its first key, if it has such: batches
-    /// ask for it ahead.
-    pub member: Option<u8>,
     /// [`WRITE`] and the like.
     pub flags: u32,
     /// The family.
@@ -286,8 +289,8 @@ impl Command {
             name,
             arity,
             keys: &[],
+            member: 0,
             run,
-            member: None,
             flags,
             group: Group::Generic,
             since: "",
@@ -358,14 +361,14 @@ impl Command {
         Self { flags: self.flags | flags, ..self }
     }
 
-    /// Says where its first member stands.
-    pub const fn member(self, at: u8) -> Self {
-        Self { member: Some(at), ..self }
-    }
-
     /// Sets keys of a command whose function finds its shards itself (WATCH) or that locks all.
     pub const fn keys(self, keys: &'static [KeySpec]) -> Self {
         Self { keys, ..self }
+    }
+
+    /// Sets the argument that names a member of the collection at its key.
+    pub const fn member(self, member: u8) -> Self {
+        Self { member, ..self }
     }
 
     /// Sets the family.

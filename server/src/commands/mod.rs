@@ -8,7 +8,9 @@ mod command_info;
 mod config;
 mod connection;
 mod databases;
+mod draw;
 mod expire;
+mod hash;
 mod keys;
 mod object;
 mod parse;
@@ -38,6 +40,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     set::COMMANDS,
+    hash::COMMANDS,
     zset::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,

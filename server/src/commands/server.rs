@@ -207,6 +207,11 @@ fn serialized_len(value: Value<'_>) -> usize {
             let members = zset.range(0, zset.len()).map(|(member, _)| string_len(member.len()) + size_of::<f64>());
             len_len(zset.len()) + members.sum::<usize>()
         }
+        Value::Hash(hash) => {
+            let mut bytes = len_len(hash.len());
+            hash.each(|field| bytes += string_len(field.name.text_len()) + string_len(field.value.text_len()));
+            bytes
+        }
     }
 }
 

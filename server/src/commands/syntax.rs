@@ -53,6 +53,7 @@ const TYPES: &[(&str, &[&str])] = &[
             "maxage",
             "milliseconds",
             "min-match-len",
+            "numfields",
             "numkeys",
             "offset",
             "protover",

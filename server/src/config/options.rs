@@ -263,6 +263,12 @@ options! {
         "set-max-listpack-entries" => set_max_listpack_entries: Number = integer(0, LONG_MAX), "128", Live;
         /// Sets with a member longer than this are not kept in one compact piece.
         "set-max-listpack-value" => set_max_listpack_value: Number = integer(0, LONG_MAX), "64", Live;
+        /// Hashes of at most so many fields are kept in one compact piece.
+        "hash-max-listpack-entries" | "hash-max-ziplist-entries" => hash_max_listpack_entries: Number =
+            integer(0, LONG_MAX), "512", Live;
+        /// Hashes with a field or value longer than this are not kept in one compact piece.
+        "hash-max-listpack-value" | "hash-max-ziplist-value" => hash_max_listpack_value: Number =
+            memory(0, LONG_MAX), "64", Live;
         /// Sorted sets of at most so many members are kept in one compact piece.
         "zset-max-listpack-entries" | "zset-max-ziplist-entries" => zset_max_listpack_entries: Number =
             integer(0, LONG_MAX), "128", Live;

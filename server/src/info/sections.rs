@@ -182,6 +182,7 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("sync_full", 0);
     report.fact("sync_partial_ok", 0);
     report.fact("sync_partial_err", 0);
+    report.fact("expired_subkeys", totals.expired_fields);
     report.fact("expired_keys", totals.expired);
     report.fact("evicted_keys", totals.evicted);
     report.fact("evicted_clients", 0);
@@ -266,17 +267,20 @@ pub(super) fn cluster(report: &mut Report<'_, '_>) {
 pub(super) fn keyspace(report: &mut Report<'_, '_>) {
     let now = report.locked.now;
     for db in 0..report.locked.engine().keyspace().databases() {
-        let (mut keys, mut expires, mut ttls) = (0, 0, Ttls::default());
+        let (mut keys, mut expires, mut timed, mut ttls) = (0, 0, 0, Ttls::default());
         for (_, guarded) in report.locked.shards().each_ref() {
             let Some(table) = guarded.shard.table(db) else { continue };
             keys += table.len();
             expires += table.expires();
+            timed += table.timed();
             ttls.sample(table, now);
         }
         if keys > 0 {
             let average = ttls.average();
-            report
-                .fact(&format!("db{db}"), format_args!("keys={keys},expires={expires},avg_ttl={average},subexpiry=0"));
+            report.fact(
+                &format!("db{db}"),
+                format_args!("keys={keys},expires={expires},avg_ttl={average},subexpiry={timed}"),
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::value::{Kind, Object, Value};
 
 mod arena;
 pub mod dict;
+pub mod hash;
 pub mod pack;
 pub mod set;
 pub mod text;
@@ -70,6 +71,10 @@ pub struct Limits {
     pub set_max_packed_entries: usize,
     /// `set-max-listpack-value`: bytes of the longest member that is packed.
     pub set_max_packed_value: usize,
+    /// `hash-max-listpack-entries`: a packed hash holds at most so many fields.
+    pub hash_max_packed_entries: usize,
+    /// `hash-max-listpack-value`: bytes of the longest field or value that is packed.
+    pub hash_max_packed_value: usize,
     /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements.
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
@@ -82,6 +87,8 @@ impl Default for Limits {
             set_max_ints: 512,
             set_max_packed_entries: 128,
             set_max_packed_value: 64,
+            hash_max_packed_entries: 512,
+            hash_max_packed_value: 64,
             zset_max_packed_entries: 128,
             zset_max_packed_value: 64,
         }

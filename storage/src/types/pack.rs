@@ -1,7 +1,8 @@
 //! A packed sequence of strings: one byte string that small collections, and the chunks of large ones, are made of.
 //!
-//! Layout: number of elements (u16, little endian; 65535 means that they must be counted), then the elements as in
-//! Redis's listpack, so that DUMP and RESTORE take them as they are. An element is
+//! Layout: head (u16, little endian), then the elements as in Redis's listpack, so that DUMP and RESTORE take them as
+//! they are. The head's lower 15 bits are the number of elements (all set: they must be counted), its top bit is a mark
+//! for the owner's use. An element is
 //!
 //! ```text
 //! 0xxxxxxx                          an integer, 0 to 127
@@ -23,7 +24,9 @@ use crate::value::canonical_i64;
 /// Bytes of the count in front.
 const HEADER: usize = 2;
 /// A count from here on is not known.
-const UNKNOWN: u16 = u16::MAX;
+const UNKNOWN: u16 = MARK - 1;
+/// The bit of the head that is the owner's.
+const MARK: u16 = 1 << 15;
 /// Smaller strings keep their allocation: they stand in a key's entry, and the `Vec` is there for the change only.
 const SHRINK_FROM: usize = 4096;
 
@@ -115,11 +118,17 @@ impl<'a> Pack<'a> {
     /// The number of elements.
     #[inline]
     pub fn len(self) -> usize {
-        match self.0.first_chunk::<HEADER>().map(|count| u16::from_le_bytes(*count)) {
+        match self.0.first_chunk::<HEADER>().map(|head| u16::from_le_bytes(*head) & !MARK) {
             None => 0,
             Some(UNKNOWN) => self.iter().count(),
             Some(count) => count as usize,
         }
+    }
+
+    /// Whether it has the owner's mark; an empty sequence has none.
+    #[inline]
+    pub fn is_marked(self) -> bool {
+        self.0.get(1).is_some_and(|head| head & 0x80 != 0)
     }
 
     /// Whether there is no element.
@@ -449,6 +458,13 @@ pub fn retain(bytes: &mut Vec<u8>, mut keep: impl FnMut(Element<'_>) -> bool) {
     }
 }
 
+/// Sets the owner's mark on a sequence that is not empty. It stays until the last element goes.
+pub fn mark(bytes: &mut [u8]) {
+    if let Some(head) = bytes.get_mut(1) {
+        *head |= 0x80;
+    }
+}
+
 /// Gives memory back that removals have left unused.
 fn shrink(bytes: &mut Vec<u8>) {
     if bytes.capacity() > SHRINK_FROM && bytes.len() < bytes.capacity() / 2 {
@@ -463,18 +479,19 @@ fn begin(bytes: &mut Vec<u8>) {
 }
 
 fn saturated(count: usize) -> u16 {
-    u16::try_from(count).unwrap_or(UNKNOWN)
+    count.min(UNKNOWN as usize) as u16
 }
 
 fn count_changed(bytes: &mut [u8], change: isize) {
-    let known = u16::from_le_bytes([bytes[0], bytes[1]]);
+    let head = u16::from_le_bytes([bytes[0], bytes[1]]);
+    let known = head & !MARK;
     let count = if known == UNKNOWN {
         // Once there are few enough they are counted again.
         if change > 0 { usize::from(UNKNOWN) } else { Pack(bytes).iter().count() }
     } else {
         (known as usize).saturating_add_signed(change)
     };
-    bytes[..HEADER].copy_from_slice(&saturated(count).to_le_bytes());
+    bytes[..HEADER].copy_from_slice(&(saturated(count) | head & MARK).to_le_bytes());
 }
 
 /// Puts an element in the place of a range.
@@ -600,6 +617,21 @@ mod tests {
         Pack(&bytes).validate();
         assert_eq!(remove(&mut bytes, HEADER, usize::MAX), 60_000);
         assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn a_mark_stays_until_nothing_is_left() {
+        let mut bytes = Vec::new();
+        mark(&mut bytes);
+        push_back(&mut bytes, Element::Int(1));
+        assert!(!Pack(&bytes).is_marked());
+        mark(&mut bytes);
+        (0..40_000).for_each(|number| push_back(&mut bytes, Element::Int(number)));
+        assert_eq!((Pack(&bytes).len(), Pack(&bytes).is_marked()), (40_001, true));
+        remove(&mut bytes, HEADER, 40_000);
+        assert_eq!((Pack(&bytes).len(), Pack(&bytes).is_marked()), (1, true));
+        remove(&mut bytes, HEADER, 1);
+        assert!(!Pack(&bytes).is_marked());
     }
 
     #[test]

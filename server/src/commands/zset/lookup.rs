@@ -22,8 +22,8 @@ pub(super) const ZCARD: Command = Command::read("ZCARD", Arity::exactly(1), &[ke
     ]);
 
 pub(super) const ZSCORE: Command = Command::read("ZSCORE", Arity::exactly(2), &[key(1, RO | ACCESS)], zscore)
-    .member(2)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key member")
@@ -32,7 +32,6 @@ pub(super) const ZSCORE: Command = Command::read("ZSCORE", Arity::exactly(2), &[
     .examples(&[("ZADD race 31.5 ada", "(integer) 1"), ("ZSCORE race ada", "\"31.5\""), ("ZSCORE race bo", "(nil)")]);
 
 pub(super) const ZMSCORE: Command = Command::read("ZMSCORE", Arity::at_least(2), &[key(1, RO | ACCESS)], zmscore)
-    .member(2)
     .flags(FAST)
     .group(Group::SortedSet)
     .since("6.2.0")
@@ -46,8 +45,8 @@ pub(super) const ZMSCORE: Command = Command::read("ZMSCORE", Arity::at_least(2),
     ]);
 
 pub(super) const ZRANK: Command = Command::read("ZRANK", Arity::at_least(2), &[key(1, RO | ACCESS)], zrank)
-    .member(2)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("2.0.0")
     .syntax("key member [WITHSCORE]")
@@ -61,8 +60,8 @@ pub(super) const ZRANK: Command = Command::read("ZRANK", Arity::at_least(2), &[k
     ]);
 
 pub(super) const ZREVRANK: Command = Command::read("ZREVRANK", Arity::at_least(2), &[key(1, RO | ACCESS)], zrevrank)
-    .member(2)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("2.0.0")
     .syntax("key member [WITHSCORE]")

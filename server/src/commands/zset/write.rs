@@ -13,8 +13,8 @@ use crate::error::{Error, Outcome, SCORE_NOT_A_NUMBER, SYNTAX, ZADD_GT_LT_AND_NX
 use crate::locked::Locked;
 
 pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[key(1, RW | UPDATE)], zadd)
-    .member(3)
     .flags(DENYOOM | FAST)
+    .member(3)
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key [NX | XX] [GT | LT] [CH] [INCR] (score member)...")
@@ -31,8 +31,8 @@ pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[ke
 
 pub(super) const ZINCRBY: Command =
     Command::write("ZINCRBY", Arity::exactly(3), &[key(1, RW | ACCESS | UPDATE)], zincrby)
-        .member(3)
         .flags(DENYOOM | FAST)
+        .member(3)
         .group(Group::SortedSet)
         .since("1.2.0")
         .syntax("key increment member")
@@ -46,8 +46,8 @@ pub(super) const ZINCRBY: Command =
         ]);
 
 pub(super) const ZREM: Command = Command::write("ZREM", Arity::at_least(2), &[key(1, RW | DELETE)], zrem)
-    .member(2)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key member...")

@@ -74,18 +74,6 @@ impl Dict {
         Some(Place { pos, hash, record: Ref::from_bits(self.index.get(pos)) })
     }
 
-    /// First step of a batched look-up: asks for the place of the key with this hash in the index.
-    #[inline]
-    pub fn prefetch_index(&self, hash: u64) {
-        self.index.prefetch(hash);
-    }
-
-    /// Second step: asks for the record.
-    #[inline]
-    pub fn prefetch_record(&self, hash: u64) {
-        self.index.each_candidate(hash, |slot| prefetch(self.records.address(Ref::from_bits(slot))));
-    }
-
     /// The record of a key.
     #[inline]
     pub fn get(&self, env: Env<'_>, key: &[u8]) -> Option<Record<'_>> {
@@ -189,6 +177,18 @@ impl Dict {
         }
         self.index.remove(place.pos, place.hash);
         self.records.remove(place.record);
+    }
+
+    /// First step of a batched look-up: asks for the index's part of the way.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step: asks for the record.
+    #[inline]
+    pub(crate) fn prefetch_records(&self, hash: u64) {
+        self.index.each_candidate(hash, |slot| prefetch(self.records.address(Ref::from_bits(slot))));
     }
 
     /// A random place, each as likely as any other; `None` if there is none.

@@ -44,18 +44,6 @@ impl<const N: usize> Tree<N> {
         self.index.find(hash, |slot| self.members.bytes(Ref::from_bits(slot)) == member)
     }
 
-    /// First step of a batched look-up: asks for the place of the member with this hash in the index.
-    #[inline]
-    pub(crate) fn prefetch_index(&self, hash: u64) {
-        self.index.prefetch(hash);
-    }
-
-    /// Second step: asks for the record.
-    #[inline]
-    pub(crate) fn prefetch_record(&self, hash: u64) {
-        self.index.each_candidate(hash, |slot| prefetch(self.members.address(Ref::from_bits(slot))));
-    }
-
     #[inline]
     fn record(&self, env: Env, member: &[u8]) -> Option<Ref> {
         let pos = self.find(env.hasher.hash(member), member)?;
@@ -155,6 +143,18 @@ impl<const N: usize> Tree<N> {
     pub(super) fn score(&self, env: Env, member: &[u8]) -> Option<f64> {
         let record = self.record(env, member)?;
         Some(self.members.score(record))
+    }
+
+    /// First step of a batched look-up: asks for the index's part of the way.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step: asks for the record.
+    #[inline]
+    pub(crate) fn prefetch_records(&self, hash: u64) {
+        self.index.each_candidate(hash, |slot| prefetch(self.members.address(Ref::from_bits(slot))));
     }
 
     pub(super) fn rank(&self, env: Env, member: &[u8]) -> Option<(usize, f64)> {
