@@ -345,13 +345,14 @@ impl Object {
     /// Whether it is a large collection whose members [`Object::prefetch_index`] finds by their hashes.
     #[inline]
     pub fn is_indexed(&self) -> bool {
-        matches!(self, Self::ZSet(ZSet::Tree(_)) | Self::Hash(Hash::Dict(_)))
+        matches!(self, Self::Set(Set::Hashed(_)) | Self::ZSet(ZSet::Tree(_)) | Self::Hash(Hash::Dict(_)))
     }
 
     /// First step of a batched look-up of a member: asks for the index's part of the way.
     #[inline]
     pub fn prefetch_index(&self, member_hash: u64) {
         match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_index(member_hash),
             Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_index(member_hash),
             Self::Hash(Hash::Dict(dict)) => dict.prefetch_index(member_hash),
             _ => {}
@@ -362,6 +363,7 @@ impl Object {
     #[inline]
     pub fn prefetch_member(&self, member_hash: u64) {
         match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_records(member_hash),
             Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_records(member_hash),
             Self::Hash(Hash::Dict(dict)) => dict.prefetch_records(member_hash),
             _ => {}

@@ -189,16 +189,34 @@ impl<'a> Pack<'a> {
     /// The place of the first element equal to `wanted` from a place on, looking at each `step`-th.
     #[inline]
     pub fn find(self, wanted: Element<'_>, from: usize, step: usize) -> Option<usize> {
+        // A short string is told from most others by its head, without a look at what stands behind that.
+        let short = match wanted {
+            Element::Bytes(bytes) if head_size(bytes.len()) == 1 => Some((0x80 | bytes.len() as u8, bytes)),
+            _ => None,
+        };
         let mut at = from;
         loop {
-            let (element, mut next) = self.get(at)?;
-            if element == wanted {
+            let head = *self.0.get(at)?;
+            let is_found = match short {
+                Some((wanted, bytes)) => head == wanted && &self.0[at + 1..at + 1 + bytes.len()] == bytes,
+                None => self.get(at)?.0 == wanted,
+            };
+            if is_found {
                 return Some(at);
             }
-            for _ in 1..step {
-                next = self.get(next)?.1;
+            for _ in 0..step {
+                at = self.after(at)?;
             }
-            at = next;
+        }
+    }
+
+    /// The place after the element at a place; `None` at the end.
+    #[inline]
+    fn after(self, at: usize) -> Option<usize> {
+        match *self.0.get(at)? {
+            0..0x80 => Some(at + 2),
+            head @ 0x80..0xc0 => Some(at + 2 + (head & 0x3f) as usize),
+            _ => self.get(at).map(|(_, next)| next),
         }
     }
 

@@ -18,6 +18,7 @@ pub(super) const SCARD: Command = Command::read("SCARD", Arity::exactly(1), &[ke
     .examples(&[("SADD team ada bo", "(integer) 2"), ("SCARD team", "(integer) 2"), ("SCARD nobody", "(integer) 0")]);
 
 pub(super) const SISMEMBER: Command = Command::read("SISMEMBER", Arity::exactly(2), &[key(1, RO)], sismember)
+    .member(2)
     .flags(FAST)
     .group(Group::Set)
     .since("1.0.0")
@@ -32,6 +33,7 @@ pub(super) const SISMEMBER: Command = Command::read("SISMEMBER", Arity::exactly(
 
 pub(super) const SMISMEMBER: Command =
     Command::read("SMISMEMBER", Arity::at_least(2), &[key(1, RO | ACCESS)], smismember)
+        .member(2)
         .flags(FAST)
         .group(Group::Set)
         .since("6.2.0")

@@ -12,6 +12,7 @@ use crate::error::Outcome;
 use crate::locked::Locked;
 
 pub(super) const SADD: Command = Command::write("SADD", Arity::at_least(2), &[key(1, RW | INSERT)], sadd)
+    .member(2)
     .flags(DENYOOM | FAST)
     .group(Group::Set)
     .since("1.0.0")
@@ -25,6 +26,7 @@ pub(super) const SADD: Command = Command::write("SADD", Arity::at_least(2), &[ke
     ]);
 
 pub(super) const SREM: Command = Command::write("SREM", Arity::at_least(2), &[key(1, RW | DELETE)], srem)
+    .member(2)
     .flags(FAST)
     .group(Group::Set)
     .since("1.0.0")
@@ -40,6 +42,7 @@ pub(super) const SREM: Command = Command::write("SREM", Arity::at_least(2), &[ke
 
 pub(super) const SMOVE: Command =
     Command::write("SMOVE", Arity::exactly(3), &[key(1, RW | ACCESS | DELETE), key(2, RW | INSERT)], smove)
+        .member(3)
         .flags(FAST)
         .group(Group::Set)
         .since("1.0.0")

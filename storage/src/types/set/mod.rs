@@ -14,6 +14,7 @@
 
 use super::dict::{self, Dict};
 use super::pack::{self, Element, Pack};
+use super::text::Text;
 use crate::types::{Collection, Env, Full};
 use crate::value::{Kind, Object, Value};
 use ints::Ints;
@@ -284,8 +285,8 @@ impl Set {
             Self::Ints(bytes) => Ints(bytes).validate(),
             Self::Packed(bytes) => {
                 Pack(bytes).validate();
-                let mut members: Vec<_> = Pack(bytes).iter().map(super::text::Text::from).collect();
-                members.sort_unstable_by(|one, other| (**one).cmp(&**other));
+                let mut members: Vec<_> = Pack(bytes).iter().map(|member| Text::from(member).to_vec()).collect();
+                members.sort_unstable();
                 assert!(members.windows(2).all(|pair| pair[0] != pair[1]), "no member occurs twice");
             }
             Self::Hashed(dict) => dict.validate(),
@@ -390,7 +391,7 @@ impl<'a> SetRef<'a> {
         let members = match self {
             Self::Ints(bytes) => Form::Ints(Ints(bytes).iter()),
             Self::Packed(bytes) => Form::Packed(Pack(bytes).iter()),
-            Self::Hashed(dict) => Form::Hashed(dict.iter()),
+            Self::Hashed(dict) => Form::Hashed(Box::new(dict.iter())),
         };
         Members { members, left: self.len() }
     }
@@ -418,7 +419,8 @@ pub struct Members<'a> {
 enum Form<'a> {
     Ints(ints::Iter<'a>),
     Packed(pack::Iter<'a>),
-    Hashed(dict::Iter<'a>),
+    /// Large, as it looks ahead.
+    Hashed(Box<dict::Iter<'a>>),
 }
 
 impl<'a> Iterator for Members<'a> {

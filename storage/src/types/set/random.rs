@@ -16,7 +16,7 @@ impl<'a> SetRef<'a> {
     #[inline]
     pub fn random(self, env: Env<'_>, rng: &mut Rng) -> Option<Element<'a>> {
         match self {
-            Self::Ints(bytes) if bytes.is_empty() => None,
+            Self::Ints([]) => None,
             Self::Ints(bytes) => Some(Element::Int(Ints(bytes).get(rng.index(Ints(bytes).len())))),
             Self::Packed(bytes) => {
                 let at = Pack(bytes).place(rng.index(Pack(bytes).len()))?;
