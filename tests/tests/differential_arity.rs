@@ -45,8 +45,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("PUNSUBSCRIBE", SEVERAL_REPLIES),
     ("QUIT", NO_REPLY),
     ("RANDOMKEY", BY_CHANCE),
+    ("REPLICAOF", REPLICA),
     ("SCAN", BY_CHANCE),
     ("SHUTDOWN", NO_REPLY),
+    ("SLAVEOF", REPLICA),
     ("SLOWLOG|GET", BY_CHANCE),
     ("SLOWLOG|HELP", OWN_TEXT),
     ("SLOWLOG|LEN", BY_CHANCE),
@@ -68,6 +70,7 @@ const NEW: &str = "7.0 has it not, or otherwise";
 const NO_REPLY: &str = "it ends or silences the connection";
 const OTHER_COMMANDS: &str = "the peer has other commands";
 const OWN_TEXT: &str = "the text is larder's own";
+const REPLICA: &str = "the peer becomes a replica";
 const SEVERAL_REPLIES: &str = "one reply per channel";
 
 /// What the subject says that it has, without what is left out.
