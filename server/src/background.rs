@@ -90,7 +90,9 @@ pub(crate) fn sweep(
             more |= sweep_shard(engine, shard, now, stats);
         }
     }
-    stats.counters.sweep_nanoseconds.add(started.elapsed().as_nanos() as u64);
+    let (time, threshold) = (started.elapsed(), engine.settings().latency_monitor_threshold.get());
+    stats.counters.sweep_nanoseconds.add(time.as_nanos() as u64);
+    engine.observers.latency.note("expire-cycle", time, threshold, now / 1000);
     more
 }
 

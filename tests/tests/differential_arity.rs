@@ -71,9 +71,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("PUNSUBSCRIBE", SEVERAL_REPLIES),
     ("QUIT", NO_REPLY),
     ("RANDOMKEY", BY_CHANCE),
+    ("REPLICAOF", REPLICA),
     ("SCAN", BY_CHANCE),
     ("SHUTDOWN", NO_REPLY),
     ("SSCAN", NEW),
+    ("SLAVEOF", REPLICA),
     ("SLOWLOG|GET", BY_CHANCE),
     ("SLOWLOG|HELP", OWN_TEXT),
     ("SLOWLOG|LEN", BY_CHANCE),
@@ -98,6 +100,7 @@ const NO_REPLY: &str = "it ends or silences the connection";
 const OTHER_COMMANDS: &str = "the peer has other commands";
 const OWN_TEXT: &str = "the text is larder's own";
 const WAITS: &str = "it may wait for ever";
+const REPLICA: &str = "the peer becomes a replica";
 const SEVERAL_REPLIES: &str = "one reply per channel";
 
 /// What the subject says that it has, without what is left out.

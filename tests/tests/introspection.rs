@@ -212,8 +212,9 @@ fn a_quick_command_that_takes_long_is_caught() {
     client.raw(&[&b"ZADD y 1 a\r\n".repeat(100), &request[..], &b"ZADD y 1 b\r\n".repeat(20)].concat()).unwrap();
     (0..121).for_each(|_| drop(client.reply().unwrap()));
     let calls = slow_calls(&mut client);
-    assert_eq!(calls.len(), 1, "{calls:?}");
-    assert!(calls[0].starts_with("ZADD z 000000 0000000 000001"), "{calls:?}");
+    // A busy machine may hold up others, too, but not all of them.
+    assert!(calls.iter().any(|call| call.starts_with("ZADD z 000000 0000000 000001")), "{calls:?}");
+    assert!(calls.len() < 20, "{calls:?}");
     assert_eq!(client.ask("LATENCY LATEST").items[0].items[0].text, b"fast-command");
 }
 

@@ -156,6 +156,21 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("tracking-table-max-keys", "1000000"),
 ];
 
+/// Options for Redis's own tests, which it answers by their full names only.
+const HIDDEN: &[(&str, &str)] = &[
+    ("cluster-ping-interval", "1000"),
+    ("key-load-delay", "0"),
+    ("loading-process-events-interval-bytes", "2097152"),
+    ("rdb-key-save-delay", "0"),
+    ("use-exit-on-panic", "no"),
+    ("watchdog-period", "0"),
+];
+
+/// The default of an option that is answered by its full name only.
+pub(super) fn of_hidden(name: &[u8]) -> Option<&'static str> {
+    HIDDEN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|(_, default)| *default)
+}
+
 /// The default of an option.
 pub(super) fn of(name: &str) -> Option<&'static str> {
     DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, default)| *default)

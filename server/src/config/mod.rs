@@ -173,7 +173,7 @@ impl Config {
                 }
             } else if let Some((row, _)) = find(pattern) {
                 add(&String::from_utf8_lossy(pattern), row.kind.print(&self.settings));
-            } else if let Some(default) = absent::find(pattern).and_then(|(name, _)| defaults::of(name)) {
+            } else if let Some(default) = absent_default(pattern) {
                 add(&String::from_utf8_lossy(pattern), default.into());
             }
         }
@@ -227,6 +227,11 @@ fn absent_defaults() -> impl Iterator<Item = (&'static str, &'static str)> {
     absent::ABSENT.iter().filter_map(|(name, _)| Some((*name, defaults::of(name)?)))
 }
 
+/// What CONFIG GET answers of an option by its name, if the part that it is for is not there.
+fn absent_default(name: &[u8]) -> Option<&'static str> {
+    absent::find(name).and_then(|(name, _)| defaults::of(name)).or_else(|| defaults::of_hidden(name))
+}
+
 /// Whether setting an option of a part that is not there asks for nothing: it is its default.
 fn is_default(value: &[u8], default: &str) -> bool {
     let bytes = |text: &[u8]| value::parse_memory(text).filter(|_| text.first().is_some_and(u8::is_ascii_digit));
@@ -243,8 +248,7 @@ fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Ch
     for (given, value) in pairs {
         let spelled = String::from_utf8_lossy(given);
         let Some((row, name)) = find(given) else {
-            let default = absent::find(given).and_then(|(name, _)| defaults::of(name));
-            match default.ok_or_else(|| error::unknown_config(given))? {
+            match absent_default(given).ok_or_else(|| error::unknown_config(given))? {
                 default if is_default(value, default) => continue,
                 _ => return Err(failure(&spelled, "only the default is supported")),
             }

@@ -401,6 +401,8 @@ fn options_of_parts_that_are_not_there_are_passed_over() {
     assert_eq!(config.passed_over(), ["syslog-ident"], "each is named once");
     assert!(Config::from_text("rdbcompression").is_err(), "without a value");
     assert!(ABSENT.iter().all(|(name, _)| find(name.as_bytes()).is_none()));
+    assert_eq!(get(&config, "key-load-delay"), "0");
+    assert!(config.get(&[b"key-load-*"]).is_empty());
     assert!(ABSENT.is_sorted_by(|(one, _), (other, _)| one < other));
 }
 

@@ -261,6 +261,7 @@ impl Connection {
     async fn run_commands(&mut self) {
         self.reply.lend_memory(take(&self.worker.spare_output));
         self.apply_limits();
+        self.note_query(self.buffer.len());
         self.stalled = false;
         let mut done = 0;
         loop {
@@ -304,6 +305,14 @@ impl Connection {
         }
         self.buffer.drain(..done);
         self.check_query_limit();
+    }
+
+    /// Notes what CLIENT LIST is to show of the read buffer.
+    #[inline]
+    fn note_query(&self, used: usize) {
+        let facts = &self.session.client.facts;
+        facts.query_bytes.store(used, Relaxed);
+        facts.query_capacity.store(self.buffer.capacity(), Relaxed);
     }
 
     /// Whether so much waits to be sent that no further command runs.
