@@ -158,6 +158,7 @@ impl Blocks {
         self.len += chunk.len();
         block.len += chunk.len();
         self.memory -= block.table();
+        grow(&mut block.chunks, BLOCK);
         block.chunks.insert(place.chunk, chunk);
         self.memory += block.table();
         place
@@ -165,6 +166,7 @@ impl Blocks {
 
     /// Makes a block for a chunk that has no place: at either end of a full one an empty one, else for its latter half.
     fn make_block(&mut self, place: Place) -> Place {
+        grow(&mut self.blocks, usize::MAX);
         if place.chunk == 0 {
             self.blocks.insert(place.block, Block::default());
             return place;
@@ -284,6 +286,13 @@ fn nearest<T>(items: &VecDeque<T>, len: usize, index: usize, len_of: impl Fn(&T)
         }
     }
     None
+}
+
+/// Makes room for one more item in a table of `most` at most: half as many again as there are.
+fn grow<T>(table: &mut VecDeque<T>, most: usize) {
+    if table.len() == table.capacity() {
+        table.reserve_exact((table.len() / 2).clamp(1, most - table.len()));
+    }
 }
 
 /// Gives the memory of a table back of which little is used.

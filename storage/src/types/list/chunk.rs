@@ -177,11 +177,10 @@ impl Chunk {
 
     #[cold]
     fn make_room_behind(&mut self, size: usize) {
-        let quarter = self.used() / 4;
-        if self.start >= size + quarter {
+        if self.start >= size + self.used() / 4 {
             self.settle();
         } else {
-            let room = size.max(quarter).max(STEP);
+            let room = size.max(self.used() / 8).max(STEP);
             self.move_into(0, self.used() + room);
         }
     }
@@ -195,14 +194,14 @@ impl Chunk {
 
     #[cold]
     fn make_room_before(&mut self, size: usize) {
-        let (quarter, old_len) = (self.used() / 4, self.bytes.len());
+        let old_len = self.bytes.len();
         let behind = self.bytes.capacity() - old_len;
-        if behind >= size + quarter {
+        if behind >= size + self.used() / 4 {
             self.bytes.resize(old_len + behind, 0);
             self.bytes.copy_within(self.start..old_len, self.start + behind);
             self.start += behind;
         } else {
-            let room = size.max(quarter).max(STEP);
+            let room = size.max(self.used() / 8).max(STEP);
             self.move_into(room, self.used() + room);
         }
     }
@@ -284,7 +283,7 @@ mod tests {
                 } else {
                     chunk.push_back(element)
                 }
-                assert!(chunk.memory() <= chunk.used() * 5 / 4 + STEP + 16);
+                assert!(chunk.memory() <= chunk.used() * 9 / 8 + STEP + 16);
             }
             chunk.validate();
             let mut numbers: Vec<_> = chunk.pack().iter().collect();
