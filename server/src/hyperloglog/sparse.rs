@@ -228,9 +228,9 @@ mod tests {
         assert_eq!(decode(&hll), expected, "{raises:?}");
         let mut registers = vec![0; REGISTERS];
         each_run(&hll, |run| registers[run.first..run.first + run.registers].fill(run.value)).unwrap();
-        for index in 0..REGISTERS {
+        for (index, register) in registers.iter().enumerate() {
             let most = raises.iter().filter(|raised| raised.0 == index).map(|raised| raised.1).max();
-            assert_eq!(registers[index], most.unwrap_or(0));
+            assert_eq!(*register, most.unwrap_or(0));
         }
     }
 
