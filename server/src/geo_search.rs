@@ -171,7 +171,7 @@ mod tests {
         for _ in 0..20_000 {
             let center = Point { longitude: uniform(-150.0, 150.0), latitude: uniform(-60.0, 60.0) };
             let size = 10_f64.powf(uniform(0.0, 6.0));
-            let outline = if size as u64 % 2 == 0 {
+            let outline = if (size as u64).is_multiple_of(2) {
                 Outline::Circle { radius: size }
             } else {
                 Outline::Box { width: size, height: size * uniform(0.2, 2.0) }

@@ -1,7 +1,6 @@
 //! HyperLogLogs: how many different elements were added, told within 1 % or so in 12 KiB. The form of the strings that
 //! hold them is in [`crate::hyperloglog`].
 
-use bytes::BytesMut;
 use larder_protocol::{Args, Reply};
 use larder_storage::rng::Rng;
 use larder_storage::table::Expiry;
@@ -9,7 +8,7 @@ use larder_storage::value::Value;
 
 use super::command::*;
 use super::parse::is;
-use super::string_edit::{repeat, store};
+use super::string_edit::{repeat, store_copy};
 use crate::config::KeyspaceEvents as Class;
 use crate::engine::Engine;
 use crate::error::{
@@ -123,7 +122,7 @@ impl<'a> Found<'a> {
 
 /// Stores one that was changed apart from the table.
 fn put(locked: &mut Locked<'_>, key: &[u8], bytes: &[u8]) -> Outcome {
-    store(locked, key, BytesMut::from(bytes), Expiry::Keep)
+    store_copy(locked, key, bytes, Expiry::Keep)
 }
 
 fn sparse_limit(locked: &Locked<'_>) -> usize {

@@ -75,6 +75,14 @@ pub(super) fn store(locked: &mut Locked<'_>, key: &[u8], string: BytesMut, expir
     locked.set(key, Content::Object(Box::new(Object::Str(long))), expiry)
 }
 
+/// As [`store`], of bytes that are to be copied.
+pub(super) fn store_copy(locked: &mut Locked<'_>, key: &[u8], bytes: &[u8], expiry: Expiry) -> Outcome {
+    if bytes.len() <= SHORT_AT_MOST {
+        return locked.set(key, Content::Str { bytes, raw: true }, expiry);
+    }
+    store(locked, key, BytesMut::from(bytes), expiry)
+}
+
 /// Makes a string at least so long, with zeros at its end. All room is asked for at once: two steps could each double
 /// the allocation.
 pub(super) fn grow(string: &mut BytesMut, len: usize) {

@@ -20,6 +20,7 @@ mod self_test;
 mod sparse;
 
 pub(crate) use self_test::self_test;
+use sparse::Raised;
 pub(crate) use sparse::decode;
 
 /// Bytes before the registers.
@@ -102,20 +103,15 @@ pub(crate) fn add_dense(hll: &mut [u8], element: &[u8]) -> bool {
 /// be longer than `limit` bytes.
 pub(crate) fn add(hll: &mut Vec<u8>, element: &[u8], limit: usize) -> Result<bool, Corrupt> {
     let (index, run) = hash::place(element);
-    raise(hll, index, run, limit)
-}
-
-/// Gives a register a value, if it has a lower one.
-fn raise(hll: &mut Vec<u8>, index: usize, value: u8, limit: usize) -> Result<bool, Corrupt> {
     if hll[ENCODING_AT] == Encoding::Dense as u8 {
-        return Ok(dense::raise(&mut hll[HEADER..], index, value));
+        return Ok(dense::raise(&mut hll[HEADER..], index, run));
     }
-    match sparse::raise(hll, index, value, limit)? {
-        sparse::Raised::No => Ok(false),
-        sparse::Raised::Yes => Ok(true),
-        sparse::Raised::NoRoom => {
+    match sparse::raise(hll, index, run, limit)? {
+        Raised::No => Ok(false),
+        Raised::Yes => Ok(true),
+        Raised::NoRoom => {
             make_dense(hll)?;
-            Ok(dense::raise(&mut hll[HEADER..], index, value))
+            Ok(dense::raise(&mut hll[HEADER..], index, run))
         }
     }
 }
@@ -177,17 +173,25 @@ impl Registers {
 
     /// Writes them into a HyperLogLog that is one of those put together.
     pub(crate) fn store(&self, hll: &mut Vec<u8>, limit: usize) -> Result<(), Corrupt> {
-        for (index, value) in self.0.iter().enumerate() {
-            if hll[ENCODING_AT] == Encoding::Dense as u8 {
-                dense::pack(&self.0, &mut hll[HEADER..]);
-                break;
-            }
-            if *value > 0 {
-                raise(hll, index, *value, limit)?;
-            }
+        if hll[ENCODING_AT] == Encoding::Sparse as u8 && !self.store_sparse(hll, limit)? {
+            make_dense(hll)?;
+        }
+        if hll[ENCODING_AT] == Encoding::Dense as u8 {
+            dense::pack(&self.0, &mut hll[HEADER..]);
         }
         outdate(hll);
         Ok(())
+    }
+
+    /// Writes as many as there is room for in the sparse form; whether that is all.
+    fn store_sparse(&self, hll: &mut Vec<u8>, limit: usize) -> Result<bool, Corrupt> {
+        let mut start = sparse::Start::default();
+        for (index, value) in self.0.iter().enumerate().filter(|(_, value)| **value > 0) {
+            if sparse::raise_after(hll, &mut start, index, *value, limit)? == Raised::NoRoom {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The values in order.

@@ -10,6 +10,7 @@
 //! so that the same elements in the same order leave the same bytes.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -101,13 +102,39 @@ pub(super) enum Raised {
 
 /// Gives a register a value, if it has a lower one, and if the whole does not become longer than `limit`.
 pub(super) fn raise(hll: &mut Vec<u8>, index: usize, value: u8, limit: usize) -> Result<Raised, Corrupt> {
+    raise_after(hll, &mut Start::default(), index, value, limit)
+}
+
+/// Where to look for a register from.
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    at: usize,
+    first: usize,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { at: HEADER, first: 0 }
+    }
+}
+
+/// As [`raise`], for registers in ascending order: each is looked for from where the last one was found. That is two
+/// runs before it, which no change of it moves, and which no later register is in.
+pub(super) fn raise_after(
+    hll: &mut Vec<u8>,
+    start: &mut Start,
+    index: usize,
+    value: u8,
+    limit: usize,
+) -> Result<Raised, Corrupt> {
     if value > MOST_VALUE {
         return Ok(Raised::NoRoom);
     }
     if hll.len() > SPARSE_AT_MOST {
         return Err(Corrupt);
     }
-    let (mut before, mut at, mut first) = (None, HEADER, 0);
+    let Start { mut at, mut first } = *start;
+    let mut before: Option<Start> = None;
     let op = loop {
         if at >= hll.len() {
             return Err(Corrupt);
@@ -116,7 +143,8 @@ pub(super) fn raise(hll: &mut Vec<u8>, index: usize, value: u8, limit: usize) ->
         if index < first + op.registers {
             break op;
         }
-        before = Some(at);
+        *start = before.unwrap_or(*start);
+        before = Some(Start { at, first });
         at += op.len;
         first += op.registers;
     };
@@ -132,12 +160,21 @@ pub(super) fn raise(hll: &mut Vec<u8>, index: usize, value: u8, limit: usize) ->
     }
     let end = (at + op.len).min(hll.len());
     let missing = at + op.len - end;
-    hll.splice(at..end, split);
+    replace(hll, at..end, &split);
     // Redis counts a missing second byte as replaced, and so loses the last byte of what replaces it.
     hll.truncate(hll.len() - missing);
-    join(hll, before.unwrap_or(HEADER));
+    join(hll, before.map_or(HEADER, |before| before.at));
     outdate(hll);
     Ok(Raised::Yes)
+}
+
+/// Puts bytes in the place of others.
+fn replace(hll: &mut Vec<u8>, place: Range<usize>, bytes: &[u8]) {
+    let (len, end) = (hll.len(), place.start + bytes.len());
+    hll.resize(len.max(len - place.len() + bytes.len()), 0);
+    hll.copy_within(place.end..len, end);
+    hll[place.start..end].copy_from_slice(bytes);
+    hll.truncate(len - place.len() + bytes.len());
 }
 
 /// Joins neighbours of equal value. As Redis, it looks at five runs only, a joined one counting once more.
@@ -191,9 +228,9 @@ mod tests {
         assert_eq!(decode(&hll), expected, "{raises:?}");
         let mut registers = vec![0; REGISTERS];
         each_run(&hll, |run| registers[run.first..run.first + run.registers].fill(run.value)).unwrap();
-        for index in 0..REGISTERS {
+        for (index, register) in registers.iter().enumerate() {
             let most = raises.iter().filter(|raised| raised.0 == index).map(|raised| raised.1).max();
-            assert_eq!(registers[index], most.unwrap_or(0));
+            assert_eq!(*register, most.unwrap_or(0));
         }
     }
 
@@ -208,6 +245,28 @@ mod tests {
         check(&[(64, 2), (65, 2), (66, 2), (65, 3)], "z:64 v:2,1 v:3,1 v:2,1 Z:16317");
         check(&[(5, 2), (7, 2), (6, 2)], "z:5 v:2,3 Z:16376");
         check(&[(5, 2), (5, 1), (5, 3)], "z:5 v:3,1 Z:16378");
+    }
+
+    #[test]
+    fn ascending_registers_need_no_look_from_the_beginning() {
+        let mut rng = larder_storage::rng::Rng::seeded(1);
+        for _ in 0..300 {
+            let mut hll = super::super::empty();
+            let mut registers = || (rng.index(REGISTERS).min(rng.index(200)), 1 + rng.index(3) as u8);
+            let some: Vec<(usize, u8)> = (0..100).map(|_| registers()).collect();
+            for (index, value) in &some[..50] {
+                raise(&mut hll, *index, *value, usize::MAX).unwrap();
+            }
+            let mut ascending = some[50..].to_vec();
+            ascending.sort_unstable();
+            ascending.dedup_by_key(|register| register.0);
+            let (mut expected, mut start) = (hll.clone(), Start::default());
+            for (index, value) in ascending {
+                let raised = raise(&mut expected, index, value, usize::MAX);
+                assert_eq!(raise_after(&mut hll, &mut start, index, value, usize::MAX), raised);
+                assert_eq!(decode(&hll), decode(&expected));
+            }
+        }
     }
 
     #[test]

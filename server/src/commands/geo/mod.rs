@@ -58,8 +58,50 @@ fn answer_distance(distance: f64, reply: &mut Reply) {
 fn answer_point(point: Point, reply: &mut Reply) {
     reply.array(2);
     for degrees in [point.longitude, point.latitude] {
-        let text = format!("{degrees:.17}");
+        let text = seventeen_decimals(degrees);
         let text = text.trim_end_matches('0').trim_end_matches('.');
         reply.number(if text == "-0" { b"0" } else { text.as_bytes() });
+    }
+}
+
+/// A coordinate with 17 digits after the point, rounded exactly, as C prints it.
+fn seventeen_decimals(degrees: f64) -> String {
+    const DECIMALS: u128 = 100_000_000_000_000_000;
+    const UNIT: f64 = 18_446_744_073_709_551_616.0;
+    let whole = degrees.abs().trunc();
+    let fraction = (degrees.abs() - whole) * UNIT;
+    if fraction.fract() != 0.0 {
+        // It takes more than 64 bits: a coordinate very near to 0.
+        return format!("{degrees:.17}");
+    }
+    let product = fraction as u128 * DECIMALS;
+    let (digits, rest) = (product >> 64, product as u64);
+    let up = rest > 1 << 63 || (rest == 1 << 63 && digits % 2 == 1);
+    let digits = digits + u128::from(up);
+    let whole = whole as u64 + (digits / DECIMALS) as u64;
+    let sign = if degrees.is_sign_negative() { "-" } else { "" };
+    format!("{sign}{whole}.{:017}", (digits % DECIMALS) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_storage::rng::Rng;
+
+    use super::*;
+
+    #[test]
+    fn coordinates_have_the_digits_of_exact_arithmetic() {
+        let mut rng = Rng::seeded(1);
+        let check = |degrees: f64| assert_eq!(seventeen_decimals(degrees), format!("{degrees:.17}"));
+        for degrees in [0.0, -0.0, 1.0, -180.0, 0.5, 1e-5, 1e-300, 3.0_f64.powi(-30), 1.0 - f64::EPSILON / 2.0] {
+            check(degrees);
+        }
+        for _ in 0..20_000 {
+            let size = 2.0_f64.powi(-(rng.index(60) as i32));
+            let degrees = (rng.next_u64() as i64 as f64) / 9.3e18 * 180.0 * size;
+            check(degrees);
+            // With few bits there are ties.
+            check((degrees * 262_144.0).round() / 262_144.0);
+        }
     }
 }
