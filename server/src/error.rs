@@ -100,6 +100,9 @@ texts! {
     CACHING_WITHOUT_TRACKING = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
     CACHING_YES_WITHOUT_OPTIN = "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
     CACHING_NO_WITHOUT_OPTOUT = "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.";
+    SORT_BY_DENIED = "ERR BY option of SORT denied due to insufficient ACL permissions.";
+    SORT_GET_DENIED = "ERR GET option of SORT denied due to insufficient ACL permissions.";
+    SORT_SCORES = "ERR One or more scores can't be converted into double";
     UNBLOCK_REASON = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
     UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
     NO_SUCH_KEY = "ERR no such key";

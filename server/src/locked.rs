@@ -242,7 +242,6 @@ impl<'a> Locked<'a> {
 
     /// Whether a call may read keys that its arguments do not name, as SORT with BY or GET does: its user must be allowed
     /// the call and to read every key.
-    #[expect(dead_code, reason = "for SORT")]
     pub(crate) fn may_read_every_key(&self, args: Args<'_>) -> bool {
         may_read_every_key(self.rules.as_deref(), args)
     }
@@ -715,7 +714,7 @@ impl Locked<'_> {
 
 /// The text of a string value; an error for any other.
 #[inline]
-fn text(value: Value<'_>) -> Result<Text<'_>, Error> {
+pub(crate) fn text(value: Value<'_>) -> Result<Text<'_>, Error> {
     match value {
         Value::Str { bytes, .. } => Ok(Text::Bytes(bytes)),
         Value::Int(number) => Ok(Text::Int(itoa::Buffer::new(), number)),

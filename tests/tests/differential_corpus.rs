@@ -28,6 +28,11 @@ fn scan() {
 }
 
 #[test]
+fn sorting() {
+    corpus::run(include_str!("corpus/sort.txt"));
+}
+
+#[test]
 fn sets() {
     corpus::run(include_str!("corpus/set.txt"));
 }

@@ -1,7 +1,8 @@
 //! Categories of commands: what COMMAND INFO and ACL CAT show, and what rules such as `+@read` name.
 
 use crate::commands::command::{
-    ADMIN, ADMINISTRATION, BLOCKING, CONNECTION, Command, DANGEROUS, FAST, KEYSPACE, PUBSUB, READONLY, Run, WRITE,
+    ADMIN, ADMINISTRATION, BLOCKING, CONNECTION, Command, DANGEROUS, FAST, KEYSPACE, PUBSUB, READONLY, Run, SORTS,
+    WRITE,
 };
 
 /// The categories in Redis's order.
@@ -38,6 +39,7 @@ pub(crate) fn category(name: &[u8]) -> Option<&'static str> {
 pub(crate) fn has_category(row: &Command, category: &str) -> bool {
     let by_flags = match category {
         "keyspace" => row.has(KEYSPACE),
+        "set" | "sortedset" | "list" if row.has(SORTS) => true,
         "read" => row.has(READONLY),
         "write" => row.has(WRITE),
         "pubsub" => return row.has(PUBSUB),
@@ -49,7 +51,8 @@ pub(crate) fn has_category(row: &Command, category: &str) -> bool {
         "connection" => row.has(CONNECTION),
         _ => false,
     };
-    by_flags || (!matches!(row.run, Run::Container) && row.group.category() == Some(category))
+    let by_family = !matches!(row.run, Run::Container) && !row.has(SORTS) && row.group.category() == Some(category);
+    by_flags || by_family
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub enum Find {
     Counted,
     /// The keys follow a word, if it is there; the beginning does not matter.
     Keyword(Keyword),
+    /// No argument is one: the keys depend on data.
+    Nowhere,
 }
 
 /// How keys are found after a word.
@@ -85,7 +87,8 @@ pub enum Find {
 pub struct Keyword {
     /// The word, in capitals.
     pub word: &'static str,
-    /// The index from which it is looked for; negative: backwards, from so far before the end.
+    /// The index from which it is looked for; negative: backwards, from so far before the end; 0 where Redis does not tell
+    /// clients how it is found.
     pub from: i8,
     /// Index of the last key, relative to the first, or negative: from the end.
     pub last: i8,
@@ -104,19 +107,25 @@ pub struct Keyword {
 impl Keyword {
     /// Where the word stands, in the order of the search.
     fn places(self, args: Args<'_>) -> impl Iterator<Item = usize> {
-        let known = if self.options.is_empty() { None } else { self.after_options(args) };
-        let searched = self.options.is_empty().then(|| self.searched(args));
-        known.into_iter().chain(searched.into_iter().flatten())
+        let (known, searched) = match self.options {
+            [] => (None, Some(self.searched(args))),
+            _ => (Some(self.after_options(args)), None),
+        };
+        known.into_iter().flatten().chain(searched.into_iter().flatten())
     }
 
     /// Where the word stands behind the options before it.
-    fn after_options(self, args: Args<'_>) -> Option<usize> {
-        let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    fn after_options(self, args: Args<'_>) -> impl Iterator<Item = usize> {
+        let is = move |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
         let mut at = 1;
-        while at < args.len() && !is(at, self.word) {
-            at += 1 + self.options.iter().find(|option| is(at, option.0)).map_or(0, |option| usize::from(option.1));
-        }
-        (at < args.len()).then_some(at)
+        std::iter::from_fn(move || {
+            while at < args.len() && !is(at, self.word) {
+                at += 1 + self.options.iter().find(|option| is(at, option.0)).map_or(0, |option| usize::from(option.1));
+            }
+            // The next one may stand behind what follows this one.
+            at += 2;
+            (at - 2 < args.len()).then_some(at - 2)
+        })
     }
 
     /// Where the word stands with something after it.
@@ -249,6 +258,8 @@ pub const DANGEROUS: u32 = 1 << 24;
 pub const KEYSPACE: u32 = 1 << 25;
 /// Of the connection: an ACL category.
 pub const CONNECTION: u32 = 1 << 26;
+/// Sorts lists, sets and sorted sets: it is in the ACL categories of these, and not in that of its family.
+pub const SORTS: u32 = 1 << 29;
 /// Of administration, though no administrator is asked for: an ACL category.
 pub const ADMINISTRATION: u32 = 1 << 28;
 /// Its second argument, if there is one, names a subcommand, which has a row of its own.
@@ -593,6 +604,7 @@ impl Command {
                     let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
                     (begin + 1, begin.checked_add(count)?, 1)
                 }
+                Find::Nowhere => continue,
                 Find::Keyword(keyword) => {
                     let most = if keyword.repeats && purpose == Purpose::Lock { usize::MAX } else { 1 };
                     for word_at in keyword.places(args).take(most) {

@@ -221,6 +221,7 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply) {
     reply.bulk(b"flags");
     write_names(key_flag_names(spec.flags), reply);
     match spec.find {
+        Find::Nowhere | Find::Keyword(Keyword { from: 0, .. }) => write_search("begin_search", "unknown", &[], reply),
         Find::Keyword(Keyword { word, from, .. }) => {
             write_search_head("begin_search", "keyword", 2, reply);
             reply.bulk(b"keyword");
@@ -231,6 +232,7 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply) {
         _ => write_search("begin_search", "index", &[("index", i64::from(spec.begin))], reply),
     }
     match spec.find {
+        Find::Nowhere | Find::Keyword(Keyword { from: 0, .. }) => write_search("find_keys", "unknown", &[], reply),
         Find::Keyword(Keyword { last, step, limit, .. }) => {
             let parts = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", i64::from(limit))];
             write_search("find_keys", "range", &parts, reply);

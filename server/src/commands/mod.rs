@@ -28,6 +28,7 @@ pub(crate) mod replication;
 mod scan;
 mod server;
 mod set;
+mod sort;
 mod sources;
 mod stream;
 mod string_edit;
@@ -59,6 +60,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     hyperloglog::COMMANDS,
     geo::COMMANDS,
     stream::COMMANDS,
+    sort::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,

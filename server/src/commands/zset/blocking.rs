@@ -17,7 +17,7 @@ const KEYS: KeySpec =
     KeySpec { begin: 1, find: Find::Range { last: -2, step: 1 }, flags: RW | ACCESS | DELETE, notes: "" };
 
 pub(super) const BZPOPMIN: Command = Command::wait("BZPOPMIN", Arity::at_least(2), &[KEYS], bzpopmin)
-    .flags(WRITE | NOSCRIPT | FAST)
+    .flags(WRITE | FAST)
     .group(Group::SortedSet)
     .since("5.0.0")
     .syntax("key... timeout")
@@ -30,7 +30,7 @@ pub(super) const BZPOPMIN: Command = Command::wait("BZPOPMIN", Arity::at_least(2
     ]);
 
 pub(super) const BZPOPMAX: Command = Command::wait("BZPOPMAX", Arity::at_least(2), &[KEYS], bzpopmax)
-    .flags(WRITE | NOSCRIPT | FAST)
+    .flags(WRITE | FAST)
     .group(Group::SortedSet)
     .since("5.0.0")
     .syntax("key... timeout")
