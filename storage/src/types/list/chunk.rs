@@ -151,7 +151,7 @@ impl Chunk {
 
     /// Gives all room back, if it is worth a copy: the chunk does not stand at the list's end any more.
     pub(super) fn seal(&mut self) {
-        if self.bytes.capacity() > self.used() + self.used() / 16 {
+        if self.bytes.capacity() > self.used() + self.used() / 64 {
             self.move_into(0, self.used());
         }
     }
@@ -292,7 +292,7 @@ mod tests {
             }
             assert_eq!(numbers, (0..2000).map(Element::Int).collect::<Vec<_>>());
             chunk.seal();
-            assert!(chunk.memory() <= chunk.used() * 17 / 16 + 16);
+            assert!(chunk.memory() <= chunk.used() * 65 / 64 + 16);
         }
     }
 
