@@ -11,6 +11,7 @@ use crate::redis_commands;
 const FAMILIES: &[(Group, &str)] = &[
     (Group::String, "Strings"),
     (Group::Generic, "Keys"),
+    (Group::Hash, "Hashes"),
     (Group::SortedSet, "Sorted sets"),
     (Group::PubSub, "Publish and subscribe"),
     (Group::Transactions, "Transactions"),
