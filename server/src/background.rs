@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder_storage::keyspace::ShardSet;
 use larder_storage::table::Due;
@@ -59,11 +59,13 @@ fn sweep_slice(effort: u64) -> Duration {
 /// One slice of work; whether more is at hand.
 fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) -> bool {
     let budget = Budget::within(sweep_slice(engine.settings().active_expire_effort.get()));
-    let mut more =
-        engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, &budget);
+    let stands_still = engine.pause.is_on(engine.clock().now_ms());
+    let mut more = engine.sweeps()
+        && !stands_still
+        && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, &budget);
     if number == 0 {
         more |= engine.free_garbage(&Budget::within(SLICE));
-        more |= engine.evictor().relieve(engine, stats);
+        more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
         engine.rates.tick(engine);
     }
@@ -77,16 +79,20 @@ pub(crate) fn sweep(
     stats: &WorkerStats,
     budget: &Budget,
 ) -> bool {
-    let now = engine.clock().now_ms();
+    let (now, started) = (engine.clock().now_ms(), Instant::now());
     let mut more = false;
-    for shard in shards {
+    'shards: for shard in shards {
         while engine.keyspace().next_due(shard) <= now {
             if budget.is_spent() {
-                return true;
+                more = true;
+                break 'shards;
             }
             more |= sweep_shard(engine, shard, now, stats);
         }
     }
+    let (time, threshold) = (started.elapsed(), engine.settings().latency_monitor_threshold.get());
+    stats.counters.sweep_nanoseconds.add(time.as_nanos() as u64);
+    engine.observers.latency.note("expire-cycle", time, threshold, now / 1000);
     more
 }
 

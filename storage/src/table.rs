@@ -97,6 +97,11 @@ impl Table {
         size_of::<Self>() + self.index.memory() + self.slab.live_bytes() + self.owned
     }
 
+    /// Bytes of the index.
+    pub fn index_memory(&self) -> usize {
+        self.index.memory()
+    }
+
     /// Bytes of free places in pages that exist.
     pub fn free_bytes(&self) -> usize {
         self.slab.free_bytes()
@@ -382,6 +387,20 @@ impl Table {
             _ => self.replace(pos, &key, Content::Object(Box::new(object)), Expiry::Keep).map(|_| ()),
         };
         stored.map(|()| result)
+    }
+
+    /// Lets `change` work on the bytes of a string that was changed in place before, its length staying as it is.
+    /// `None`, and nothing is changed, for all other values.
+    pub fn edit_string<R>(&mut self, pos: Pos, change: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        let cell = self.word(pos).cell();
+        if let Some(Object::Str(string)) = entry::object_mut(self.slab.cell_mut(cell)) {
+            let before = string.memory();
+            let mut result = None;
+            string.change(|bytes| result = Some(change(bytes)));
+            self.owned = self.owned - before + string.memory();
+            return result;
+        }
+        entry::raw_string_mut(self.slab.cell_mut(cell)).map(change)
     }
 
     fn store_packed(&mut self, pos: Pos, key: &[u8], payload: Payload<'_>) -> Result<(), Full> {

@@ -3,6 +3,9 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::types::hash::{Hash, HashRef};
+use crate::types::list::{List, ListRef};
+use crate::types::set::{Set, SetRef};
+use crate::types::stream::Stream;
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
 
@@ -63,10 +66,16 @@ pub enum Value<'a> {
     },
     /// A string with an allocation of its own.
     Big(&'a BigStr),
+    /// A set.
+    Set(SetRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// A sorted set.
     ZSet(ZSetRef<'a>),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl<'a> Value<'a> {
@@ -74,16 +83,20 @@ impl<'a> Value<'a> {
     #[inline(always)]
     pub(crate) fn packed(kind: Kind, bytes: &'a [u8], raw: bool) -> Self {
         match kind {
+            Kind::Set => Self::Set(SetRef::packed(bytes)),
+            Kind::List => Self::List(ListRef::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSetRef::Packed(bytes)),
             Kind::Hash => Self::Hash(HashRef::Packed(bytes)),
             _ => Self::Str { bytes, raw },
         }
     }
 
-    /// Whether it is a collection without elements (a string never is).
+    /// Whether it is a collection without elements, which is no key any more (a string never is, nor a stream).
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Int(_) | Self::Str { .. } | Self::Big(_) => false,
+            Self::Int(_) | Self::Str { .. } | Self::Big(_) | Self::Stream(_) => false,
+            Self::Set(set) => set.is_empty(),
+            Self::List(list) => list.is_empty(),
             Self::ZSet(zset) => zset.is_empty(),
             Self::Hash(hash) => hash.is_empty(),
         }
@@ -93,8 +106,11 @@ impl<'a> Value<'a> {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => Kind::String,
+            Self::Set(_) => Kind::Set,
+            Self::List(_) => Kind::List,
             Self::ZSet(_) => Kind::ZSet,
             Self::Hash(_) => Kind::Hash,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 
@@ -104,8 +120,11 @@ impl<'a> Value<'a> {
             Self::Int(_) => "int",
             Self::Str { bytes, raw: false } if bytes.len() <= EMBEDDED_AT_MOST => "embstr",
             Self::Str { .. } | Self::Big(_) => "raw",
+            Self::Set(set) => set.encoding(),
+            Self::List(list) => list.encoding(),
             Self::ZSet(zset) => zset.encoding(),
             Self::Hash(hash) => hash.encoding(),
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -180,7 +199,7 @@ impl BigStr {
         self.bytes = bytes.freeze();
     }
 
-    fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.capacity.next_multiple_of(16)
     }
 
@@ -222,10 +241,16 @@ impl BigStr {
 pub enum Object {
     /// A long string.
     Str(BigStr),
+    /// A set.
+    Set(Set),
+    /// A list.
+    List(List),
     /// A sorted set.
     ZSet(ZSet),
     /// A hash.
     Hash(Hash),
+    /// A stream.
+    Stream(Stream),
 }
 
 /// Does the same with the value, whichever type it has.
@@ -233,8 +258,11 @@ macro_rules! with_value {
     ($object:expr, $value:ident => $result:expr) => {
         match $object {
             Object::Str($value) => $result,
+            Object::Set($value) => $result,
+            Object::List($value) => $result,
             Object::ZSet($value) => $result,
             Object::Hash($value) => $result,
+            Object::Stream($value) => $result,
         }
     };
 }
@@ -256,8 +284,11 @@ impl Object {
     pub fn value(&self) -> Value<'_> {
         match self {
             Self::Str(string) => Value::Big(string),
+            Self::Set(set) => Value::Set(set.as_ref()),
+            Self::List(list) => Value::List(list.as_ref()),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
             Self::Hash(hash) => Value::Hash(hash.as_ref()),
+            Self::Stream(stream) => Value::Stream(stream),
         }
     }
 
@@ -271,6 +302,8 @@ impl Object {
     #[inline]
     pub(crate) fn from_packed(kind: Kind, bytes: Vec<u8>) -> Self {
         match kind {
+            Kind::Set => Self::Set(Set::from_packed(bytes)),
+            Kind::List => Self::List(List::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
             Kind::Hash => Self::Hash(Hash::Packed(bytes)),
             _ => Self::Str(BigStr::new(&bytes)),
@@ -286,8 +319,11 @@ impl Object {
     pub fn duplicate(&self, env: Env<'_>) -> Result<Self, Full> {
         Ok(match self {
             Self::Str(string) => Self::Str(string.duplicate(env)?),
+            Self::Set(set) => Self::Set(set.duplicate(env)?),
+            Self::List(list) => Self::List(list.duplicate(env)?),
             Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
             Self::Hash(hash) => Self::Hash(hash.duplicate(env)?),
+            Self::Stream(stream) => Self::Stream(stream.duplicate(env)?),
         })
     }
 
@@ -309,13 +345,14 @@ impl Object {
     /// Whether it is a large collection whose members [`Object::prefetch_index`] finds by their hashes.
     #[inline]
     pub fn is_indexed(&self) -> bool {
-        matches!(self, Self::ZSet(ZSet::Tree(_)) | Self::Hash(Hash::Dict(_)))
+        matches!(self, Self::Set(Set::Hashed(_)) | Self::ZSet(ZSet::Tree(_)) | Self::Hash(Hash::Dict(_)))
     }
 
     /// First step of a batched look-up of a member: asks for the index's part of the way.
     #[inline]
     pub fn prefetch_index(&self, member_hash: u64) {
         match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_index(member_hash),
             Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_index(member_hash),
             Self::Hash(Hash::Dict(dict)) => dict.prefetch_index(member_hash),
             _ => {}
@@ -326,6 +363,7 @@ impl Object {
     #[inline]
     pub fn prefetch_member(&self, member_hash: u64) {
         match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_records(member_hash),
             Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_records(member_hash),
             Self::Hash(Hash::Dict(dict)) => dict.prefetch_records(member_hash),
             _ => {}

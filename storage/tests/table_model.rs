@@ -213,6 +213,7 @@ impl Both {
                 Value::ZSet(zset) => Model::ZSet(
                     zset.range(0, zset.len()).map(|(member, score)| (member.to_vec(), score as i64)).collect(),
                 ),
+                other => panic!("the model has no {}", other.kind().name()),
             };
             assert_eq!(&read, value);
         }

@@ -28,6 +28,21 @@ fn scan() {
 }
 
 #[test]
+fn sets() {
+    corpus::run(include_str!("corpus/set.txt"));
+}
+
+#[test]
+fn lists() {
+    corpus::run(include_str!("corpus/lists.txt"));
+}
+
+#[test]
+fn lists_are_waited_for() {
+    corpus::run(include_str!("corpus/list_blocking.txt"));
+}
+
+#[test]
 fn sorted_sets_change() {
     corpus::run(include_str!("corpus/zset_add.txt"));
 }
@@ -58,6 +73,36 @@ fn hashes() {
 }
 
 #[test]
+fn bitmaps() {
+    corpus::run(include_str!("corpus/bitmap.txt"));
+}
+
+#[test]
+fn hyperloglogs() {
+    corpus::run(include_str!("corpus/hyperloglog.txt"));
+}
+
+#[test]
+fn places() {
+    corpus::run(include_str!("corpus/geo.txt"));
+}
+
+#[test]
+fn streams_grow_and_shrink() {
+    corpus::run(include_str!("corpus/stream_add.txt"));
+}
+
+#[test]
+fn streams_are_read() {
+    corpus::run(include_str!("corpus/stream_read.txt"));
+}
+
+#[test]
+fn streams_are_read_by_groups() {
+    corpus::run(include_str!("corpus/stream_groups.txt"));
+}
+
+#[test]
 fn publish_and_subscribe() {
     corpus::run(include_str!("corpus/pubsub.txt"));
 }
@@ -73,6 +118,11 @@ fn connections() {
 }
 
 #[test]
+fn users() {
+    corpus::run(include_str!("corpus/acl.txt"));
+}
+
+#[test]
 fn protocol() {
     corpus::run(include_str!("corpus/protocol.txt"));
 }
@@ -80,6 +130,11 @@ fn protocol() {
 #[test]
 fn server() {
     corpus::run(include_str!("corpus/server.txt"));
+}
+
+#[test]
+fn introspection() {
+    corpus::run(include_str!("corpus/introspection.txt"));
 }
 
 #[test]

@@ -95,8 +95,19 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
     let kind = ask(&[b"TYPE", key]);
     let value = match kind.as_slice() {
         b"+string\r\n" => ask(&[b"GET", key]),
+        b"+set\r\n" => {
+            // Neither the order nor the form: SPOP of nearly all may make a set anew, which the SREM that repeats it does
+            // not, in Redis too.
+            let members = frame::read(&ask(&[b"SMEMBERS", key])).unwrap().unwrap().0.sorted().bytes();
+            return vec![kind, ask(&[b"PEXPIRETIME", key]), members];
+        }
         b"+hash\r\n" => fields(connection, key),
+        b"+list\r\n" => ask(&[b"LRANGE", key, b"0", b"-1"]),
         b"+zset\r\n" => ask(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
+        b"+stream\r\n" => {
+            let whole = [ask(&[b"XRANGE", key, b"-", b"+"]), ask(&[b"XINFO", b"STREAM", key])];
+            [whole.concat(), ask(&[b"XINFO", b"GROUPS", key])].concat()
+        }
         other => panic!("{} is of type {}", frame::show(key), frame::show(other)),
     };
     let mut ask = |words: &[&[u8]]| run(connection, words);
@@ -105,7 +116,23 @@ fn facts(connection: &mut Connection, key: &[u8]) -> Vec<Vec<u8>> {
         // INCRBYFLOAT leaves a text; the SET that repeats it recognizes an integer, in Redis too.
         encoding = b"$6\r\nembstr\r\n".to_vec();
     }
-    vec![kind, encoding, ask(&[b"PEXPIRETIME", key]), value]
+    let expiry = ask(&[b"PEXPIRETIME", key]);
+    let pending = if kind == b"+stream\r\n" { pending(connection, key) } else { Vec::new() };
+    vec![kind, encoding, expiry, value, pending]
+}
+
+/// What the groups of a stream have not acknowledged, without the times: these depend on the clock.
+fn pending(connection: &mut Connection, key: &[u8]) -> Vec<u8> {
+    let mut facts = Vec::new();
+    for group in ["g", "h", "nobody"] {
+        let ask = [b"XPENDING", key, group.as_bytes(), b"-", b"+", b"1000000"];
+        let Value::Array(entries) = connection.execute(ask) else { continue };
+        for entry in entries {
+            let Value::Array(entry) = entry else { panic!("a pending entry has parts") };
+            facts.extend(format!("{group} {} {} {}; ", entry[0], entry[1], entry[3]).into_bytes());
+        }
+    }
+    facts
 }
 
 fn run(connection: &mut Connection, words: &[&[u8]]) -> Vec<u8> {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use larder_protocol::{Args, Proto, Reply};
+use larder_storage::types::pack::Element;
+use larder_storage::types::set::SetRef;
 use larder_storage::value::Value;
 
 use super::command::*;
@@ -196,6 +198,13 @@ fn serialized_len(value: Value<'_>) -> usize {
         },
         Value::Str { bytes, .. } => string_len(bytes.len()),
         Value::Big(string) => string_len(string.shared().len()),
+        // Redis's heads are 5 bytes longer.
+        Value::Set(SetRef::Ints(bytes) | SetRef::Packed(bytes)) => string_len(bytes.len() + 5),
+        Value::Set(set) => {
+            let members = set.iter().map(|member| string_len(member.text_len()));
+            len_len(set.len()) + members.sum::<usize>()
+        }
+        Value::List(list) => string_len(list.range(0, list.len()).map(Element::size).sum::<usize>()),
         Value::ZSet(zset) => {
             let members = zset.range(0, zset.len()).map(|(member, _)| string_len(member.len()) + size_of::<f64>());
             len_len(zset.len()) + members.sum::<usize>()
@@ -204,6 +213,11 @@ fn serialized_len(value: Value<'_>) -> usize {
             let mut bytes = len_len(hash.len());
             hash.each(|field| bytes += string_len(field.name.text_len()) + string_len(field.value.text_len()));
             bytes
+        }
+        Value::Stream(stream) => {
+            let nodes =
+                stream.log().nodes().map(|(_, body)| string_len(size_of::<[u64; 2]>()) + string_len(body.len()));
+            len_len(stream.log().node_counts().0) + nodes.sum::<usize>()
         }
     }
 }

@@ -9,7 +9,11 @@ use crate::value::{Kind, Object, Value};
 mod arena;
 pub mod dict;
 pub mod hash;
+pub mod list;
 pub mod pack;
+pub mod set;
+pub mod stream;
+pub mod text;
 pub mod zset;
 
 /// A type of collection, for whoever looks it up or changes it by its type. A type has more beside this, of the same
@@ -63,23 +67,41 @@ pub struct Env<'a> {
 /// Up to which size collections stay packed. The options of Redis of the same names, and by default their values there.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// `set-max-intset-entries`: a set of integers alone holds at most so many of them in one byte string.
+    pub set_max_ints: usize,
+    /// `set-max-listpack-entries`: a packed set holds at most so many members.
+    pub set_max_packed_entries: usize,
+    /// `set-max-listpack-value`: bytes of the longest member that is packed.
+    pub set_max_packed_value: usize,
     /// `hash-max-listpack-entries`: a packed hash holds at most so many fields.
     pub hash_max_packed_entries: usize,
     /// `hash-max-listpack-value`: bytes of the longest field or value that is packed.
     pub hash_max_packed_value: usize,
+    /// `list-max-listpack-size`: elements of a packed list, or, if it is negative, a step of bytes.
+    pub list_max_packed_size: i64,
     /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements.
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
     pub zset_max_packed_value: usize,
+    /// `stream-node-max-bytes`: a node of a stream takes no entry that makes it larger; 0 is no limit.
+    pub stream_node_max_bytes: usize,
+    /// `stream-node-max-entries`: a node of a stream has at most so many entries; 0 is no limit.
+    pub stream_node_max_entries: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            list_max_packed_size: -2,
+            set_max_ints: 512,
+            set_max_packed_entries: 128,
+            set_max_packed_value: 64,
             hash_max_packed_entries: 512,
             hash_max_packed_value: 64,
             zset_max_packed_entries: 128,
             zset_max_packed_value: 64,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
         }
     }
 }

@@ -22,7 +22,7 @@
 use crate::value::canonical_i64;
 
 /// Bytes of the count in front.
-const HEADER: usize = 2;
+pub(super) const HEADER: usize = 2;
 /// A count from here on is not known.
 const UNKNOWN: u16 = MARK - 1;
 /// The bit of the head that is the owner's.
@@ -189,17 +189,41 @@ impl<'a> Pack<'a> {
     /// The place of the first element equal to `wanted` from a place on, looking at each `step`-th.
     #[inline]
     pub fn find(self, wanted: Element<'_>, from: usize, step: usize) -> Option<usize> {
+        // A short string is told from most others by its head, without a look at what stands behind that.
+        let short = match wanted {
+            Element::Bytes(bytes) if head_size(bytes.len()) == 1 => Some((0x80 | bytes.len() as u8, bytes)),
+            _ => None,
+        };
         let mut at = from;
         loop {
-            let (element, mut next) = self.get(at)?;
-            if element == wanted {
+            let head = *self.0.get(at)?;
+            let is_found = match short {
+                Some((wanted, bytes)) => head == wanted && &self.0[at + 1..at + 1 + bytes.len()] == bytes,
+                None => self.get(at)?.0 == wanted,
+            };
+            if is_found {
                 return Some(at);
             }
-            for _ in 1..step {
-                next = self.get(next)?.1;
+            for _ in 0..step {
+                at = self.after(at)?;
             }
-            at = next;
         }
+    }
+
+    /// The place after the element at a place; `None` at the end.
+    #[inline]
+    fn after(self, at: usize) -> Option<usize> {
+        match *self.0.get(at)? {
+            0..0x80 => Some(at + 2),
+            head @ 0x80..0xc0 => Some(at + 2 + (head & 0x3f) as usize),
+            _ => self.get(at).map(|(_, next)| next),
+        }
+    }
+
+    /// Whether an element is there.
+    #[inline]
+    pub fn contains(self, wanted: Element<'_>) -> bool {
+        self.find(wanted, HEADER, 1).is_some()
     }
 
     /// Checks bytes of unknown origin as the body of a listpack; the number of its elements if they are well-formed.
@@ -410,6 +434,30 @@ pub fn remove(bytes: &mut Vec<u8>, at: usize, count: usize) -> usize {
     removed
 }
 
+/// Keeps only elements for which `keep` holds; it is asked in order. The string is empty when nothing is left.
+pub fn retain(bytes: &mut Vec<u8>, mut keep: impl FnMut(Element<'_>) -> bool) {
+    let (mut at, mut end, mut removed) = (HEADER, HEADER, 0);
+    while let Some((element, next)) = Pack(bytes).get(at) {
+        if keep(element) {
+            bytes.copy_within(at..next, end);
+            end += next - at;
+        } else {
+            removed += 1;
+        }
+        at = next;
+    }
+    if removed == 0 {
+        return;
+    }
+    bytes.truncate(end);
+    if end == HEADER {
+        *bytes = Vec::new();
+    } else {
+        count_changed(bytes, -removed);
+        shrink(bytes);
+    }
+}
+
 /// Sets the owner's mark on a sequence that is not empty. It stays until the last element goes.
 pub fn mark(bytes: &mut [u8]) {
     if let Some(head) = bytes.get_mut(1) {
@@ -432,6 +480,12 @@ fn begin(bytes: &mut Vec<u8>) {
 
 fn saturated(count: usize) -> u16 {
     count.min(UNKNOWN as usize) as u16
+}
+
+/// Says how many elements there are.
+#[inline]
+pub(super) fn set_len(bytes: &mut [u8], len: usize) {
+    bytes[..HEADER].copy_from_slice(&saturated(len).to_le_bytes());
 }
 
 fn count_changed(bytes: &mut [u8], change: isize) {
@@ -460,9 +514,9 @@ fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>)
     fill(&mut bytes[range.start..range.start + size], element);
 }
 
-/// Appends an element.
+/// Appends an element without counting it.
 #[inline]
-fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
+pub(super) fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
     let at = bytes.len();
     bytes.resize(at + element.size(), 0);
     fill(&mut bytes[at..], element);
@@ -470,7 +524,7 @@ fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
 
 /// Writes an element over `place`, which is as long as it is.
 #[inline]
-fn fill(place: &mut [u8], element: Element<'_>) {
+pub(super) fn fill(place: &mut [u8], element: Element<'_>) {
     let size = match element {
         Element::Bytes(bytes) => {
             let head = head_size(bytes.len());
@@ -615,7 +669,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_vec(steps in proptest::collection::vec((0..5, any::<proptest::sample::Index>(), text()), 1..60)) {
+        fn agrees_with_a_vec(steps in proptest::collection::vec((0..6, any::<proptest::sample::Index>(), text()), 1..60)) {
             let (mut bytes, mut model) = (Vec::new(), Vec::<Vec<u8>>::new());
             for (what, index, text) in steps {
                 let number = index.index(model.len() + 1);
@@ -638,6 +692,11 @@ mod tests {
                         let end = (number + count).min(model.len());
                         prop_assert_eq!(remove(&mut bytes, at, count), end - number);
                         model.drain(number..end);
+                    }
+                    4 => {
+                        let keeps = |len: usize| len % 7 != text.len() % 7;
+                        retain(&mut bytes, |element| keeps(element.text_len()));
+                        model.retain(|text| keeps(text.len()));
                     }
                     _ => {
                         push_back(&mut bytes, Element::of(&text));

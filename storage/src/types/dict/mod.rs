@@ -7,6 +7,7 @@
 //! Invariants: every live record stands in the index once; a segment's deadline is at most the earliest expiry in it;
 //! `expiring` counts the records with an expiry.
 
+mod iter;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use crate::cpu::prefetch;
 use crate::index::{Index, NO_DEADLINE, Pos};
 use crate::rng::Rng;
 use crate::slab::Ref;
+pub use iter::Iter;
 pub use record::Record;
 use record::Records;
 
@@ -200,12 +202,8 @@ impl Dict {
     }
 
     /// All records, in the order of places.
-    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
-        (0..self.index.segments() as u32).flat_map(|segment| {
-            // Their cache misses overlap.
-            self.index.slots(segment).for_each(|(_, slot)| prefetch(self.records.address(Ref::from_bits(slot))));
-            self.index.slots(segment).map(|(_, slot)| self.records.read(Ref::from_bits(slot)))
-        })
+    pub fn iter(&self) -> Iter<'_> {
+        Iter::new(self)
     }
 
     /// Shows some records to `each` and gives the cursor for the next call, 0 at the end; start with 0. A pass shows

@@ -1,0 +1,308 @@
+//! A node: entries in a row, as one packed sequence of the elements that Redis's stream nodes have, so that DUMP and
+//! RESTORE take a node as it is.
+//!
+//! ```text
+//! head     entries | deleted entries | number of fields | fields of the first entry... | 0
+//! entry    flags | ms | seq | [number of fields] | values, or fields and values | number of elements before this one
+//! ```
+//!
+//! `ms` and `seq` are the distance from the node's key, which is the first entry's id. With `SAME_FIELDS` an entry has
+//! the fields of the head and only its values stand there. A deleted entry keeps its place until the whole node goes.
+
+use smallvec::SmallVec;
+
+use super::id::StreamId;
+use crate::types::pack::{self, Element, Pack};
+
+/// The entry was deleted.
+const DELETED: i64 = 1;
+/// The entry's fields are those of the head.
+const SAME_FIELDS: i64 = 2;
+
+/// What Redis's listpack of the same elements has more than ours, in bytes: nodes must be full at the same size.
+const REDIS_MORE: usize = 5;
+
+/// A node, for reading.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'a> {
+    master: StreamId,
+    pack: Pack<'a>,
+    /// Where the head's fields stand, and how many they are.
+    fields_at: usize,
+    fields: usize,
+    /// Where the first entry stands.
+    first: usize,
+}
+
+/// An entry of a stream.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its id.
+    pub id: StreamId,
+    pack: Pack<'a>,
+    flags: i64,
+    flags_at: usize,
+    /// Where the fields stand, if apart from the values.
+    fields_at: Option<usize>,
+    values_at: usize,
+    pairs: usize,
+}
+
+impl<'a> Node<'a> {
+    #[inline]
+    pub(super) fn read(master: StreamId, bytes: &'a [u8]) -> Self {
+        let pack = Pack(bytes);
+        let (_, at) = int(pack, pack.start());
+        let (_, at) = int(pack, at);
+        let (fields, fields_at) = int(pack, at);
+        let fields = fields as usize;
+        let first = skip(pack, fields_at, fields + 1);
+        Self { master, pack, fields_at, fields, first }
+    }
+
+    /// Entries that are not deleted.
+    #[inline]
+    pub(super) fn live(self) -> u64 {
+        int(self.pack, self.pack.start()).0 as u64
+    }
+
+    /// Entries, deleted ones too.
+    #[inline]
+    pub(super) fn all(self) -> u64 {
+        let (live, at) = int(self.pack, self.pack.start());
+        (live + int(self.pack, at).0) as u64
+    }
+
+    /// The place of the first entry.
+    #[inline]
+    pub(super) fn first(self) -> usize {
+        self.first
+    }
+
+    /// The place behind the last entry.
+    pub(super) fn end(self) -> usize {
+        self.pack.0.len()
+    }
+
+    /// The entry at a place; `None` at the end.
+    #[inline]
+    pub(super) fn entry(self, flags_at: usize) -> Option<Entry<'a>> {
+        if flags_at >= self.pack.0.len() {
+            return None;
+        }
+        let (flags, at) = int(self.pack, flags_at);
+        let (ms, at) = int(self.pack, at);
+        let (seq, mut values_at) = int(self.pack, at);
+        let (mut fields_at, mut pairs) = (Some(self.fields_at), self.fields);
+        if flags & SAME_FIELDS == 0 {
+            let (own, at) = int(self.pack, values_at);
+            (fields_at, pairs, values_at) = (None, own as usize, at);
+        }
+        let id = self.master.at_distance(ms, seq);
+        Some(Entry { id, pack: self.pack, flags, flags_at, fields_at, values_at, pairs })
+    }
+
+    /// The entry before a place; `None` at the beginning.
+    #[inline]
+    pub(super) fn entry_before(self, at: usize) -> Option<Entry<'a>> {
+        let mut at = self.pack.before(at).filter(|at| *at >= self.first)?;
+        let (elements, _) = int(self.pack, at);
+        for _ in 0..elements {
+            at = self.pack.before(at)?;
+        }
+        self.entry(at)
+    }
+
+    /// Id of the last entry, deleted or not.
+    pub(super) fn last_id(self) -> Option<StreamId> {
+        self.entry_before(self.end()).map(|entry| entry.id)
+    }
+
+    /// Checks every invariant of the layout; panics with what is wrong.
+    pub(super) fn validate(self) {
+        self.pack.validate();
+        let (mut at, mut live, mut all, mut last) = (self.first, 0, 0, None);
+        assert_eq!(self.pack.before(self.first).map(|at| int(self.pack, at).0), Some(0), "the head ends with a 0");
+        while let Some(entry) = self.entry(at) {
+            if all == 0 {
+                assert_eq!(entry.id, self.master, "the key is the first entry's id");
+                assert!(entry.flags & SAME_FIELDS != 0, "the head has the first entry's fields");
+            }
+            assert!(last < Some(entry.id), "ids ascend");
+            live += u64::from(!entry.is_deleted());
+            all += 1;
+            last = Some(entry.id);
+            at = entry.end();
+            let back = self.entry_before(at).map(|entry| entry.flags_at);
+            assert_eq!(back, Some(entry.flags_at), "an entry is found from its end");
+        }
+        assert_eq!((live, all), (self.live(), self.all()), "entries are counted");
+        assert_eq!(self.last_id(), last);
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// The number of its fields.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.pairs
+    }
+
+    /// Whether it has no field; XADD makes no such entry.
+    pub fn is_empty(&self) -> bool {
+        self.pairs == 0
+    }
+
+    /// Its fields with their values, in order.
+    #[inline]
+    pub fn fields(&self) -> Fields<'a> {
+        Fields { pack: self.pack, fields_at: self.fields_at, at: self.values_at, left: self.pairs }
+    }
+
+    #[inline]
+    pub(super) fn is_deleted(&self) -> bool {
+        self.flags & DELETED != 0
+    }
+
+    #[inline]
+    pub(super) fn place(&self) -> usize {
+        self.flags_at
+    }
+
+    /// The place behind it.
+    #[inline]
+    pub(super) fn end(&self) -> usize {
+        let elements = if self.fields_at.is_some() { self.pairs } else { self.pairs * 2 };
+        skip(self.pack, self.values_at, elements + 1)
+    }
+}
+
+/// Fields and values; see [`Entry::fields`].
+#[derive(Clone)]
+pub struct Fields<'a> {
+    pack: Pack<'a>,
+    fields_at: Option<usize>,
+    at: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (Element<'a>, Element<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let field = match &mut self.fields_at {
+            Some(at) => {
+                let (field, next) = self.pack.get(*at)?;
+                *at = next;
+                field
+            }
+            None => {
+                let (field, next) = self.pack.get(self.at)?;
+                self.at = next;
+                field
+            }
+        };
+        let (value, next) = self.pack.get(self.at)?;
+        self.at = next;
+        Some((field, value))
+    }
+}
+
+/// The integer at a place, and the place behind it. Where no integer stands, which would be a broken node, it is 0.
+#[inline]
+fn int(pack: Pack<'_>, at: usize) -> (i64, usize) {
+    match pack.get(at) {
+        Some((Element::Int(number), next)) => (number, next),
+        Some((Element::Bytes(_), next)) => (0, next),
+        None => (0, at),
+    }
+}
+
+/// The place so many elements on.
+#[inline]
+fn skip(pack: Pack<'_>, mut at: usize, elements: usize) -> usize {
+    for _ in 0..elements {
+        let Some((_, next)) = pack.get(at) else { break };
+        at = next;
+    }
+    at
+}
+
+/// An entry to be added: fields and values in turn.
+pub(super) type NewFields<'a> = SmallVec<[Element<'a>; 16]>;
+
+/// Whether a node takes no further entry with so many bytes of fields and values.
+pub(super) fn is_full(master: StreamId, bytes: &[u8], more: usize, max_bytes: usize, max_entries: u64) -> bool {
+    bytes.len() + REDIS_MORE + more >= max_bytes || (max_entries > 0 && Node::read(master, bytes).all() >= max_entries)
+}
+
+/// The bytes of a new node with one entry, whose id is the node's key.
+pub(super) fn create(fields: &NewFields<'_>) -> Vec<u8> {
+    let pairs = fields.len() / 2;
+    let head = [Element::Int(1), Element::Int(0), Element::Int(pairs as i64)];
+    let names = fields.iter().step_by(2).copied();
+    let mut bytes = Vec::new();
+    let elements: SmallVec<[Element<'_>; 16]> = head.into_iter().chain(names).chain([Element::Int(0)]).collect();
+    // The count in front takes as much as an element of one byte.
+    reserve(&mut bytes, elements.iter().map(|element| element.size()).sum::<usize>() + 2);
+    elements.into_iter().for_each(|element| pack::push_back(&mut bytes, element));
+    write_entry(&mut bytes, (0, 0), fields, true);
+    bytes
+}
+
+/// Adds an entry at the end of a node.
+pub(super) fn append(master: StreamId, bytes: &mut Vec<u8>, id: StreamId, fields: &NewFields<'_>) {
+    let node = Node::read(master, bytes);
+    let (live, same) = (node.live() as i64, node.has_fields(fields));
+    let start = Pack(bytes).start();
+    pack::replace(bytes, start, Element::Int(live + 1));
+    write_entry(bytes, master.distance(id), fields, same);
+}
+
+impl Node<'_> {
+    /// Whether the head has the same fields.
+    fn has_fields(self, fields: &NewFields<'_>) -> bool {
+        let mut own = self.pack.iter_from(self.fields_at);
+        self.fields * 2 == fields.len() && fields.iter().step_by(2).all(|field| own.next() == Some(*field))
+    }
+}
+
+fn write_entry(bytes: &mut Vec<u8>, (ms, seq): (i64, i64), fields: &NewFields<'_>, same: bool) {
+    let pairs = fields.len() / 2;
+    let (flags, elements) = if same { (SAME_FIELDS, pairs + 3) } else { (0, pairs * 2 + 4) };
+    let mut all: SmallVec<[Element<'_>; 32]> = SmallVec::new();
+    all.extend([Element::Int(flags), Element::Int(ms), Element::Int(seq)]);
+    if same {
+        all.extend(fields.iter().skip(1).step_by(2).copied());
+    } else {
+        all.push(Element::Int(pairs as i64));
+        all.extend_from_slice(fields);
+    }
+    all.push(Element::Int(elements as i64));
+    reserve(bytes, all.iter().map(|element| element.size()).sum());
+    all.into_iter().for_each(|element| pack::push_back(bytes, element));
+}
+
+/// Makes room in steps that waste little, for most small streams stay small.
+fn reserve(bytes: &mut Vec<u8>, more: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        bytes.reserve_exact(more.max(bytes.len() / 4));
+    }
+}
+
+/// Marks the entries at these places as deleted; they must not be so yet.
+pub(super) fn delete(bytes: &mut Vec<u8>, places: &[usize]) {
+    for place in places {
+        // A flag takes the same room whatever it is, so that the places behind stay right.
+        let (flags, _) = int(Pack(bytes), *place);
+        pack::replace(bytes, *place, Element::Int(flags | DELETED));
+    }
+    let start = Pack(bytes).start();
+    let (live, _) = int(Pack(bytes), start);
+    pack::replace(bytes, start, Element::Int(live - places.len() as i64));
+    let (_, at) = int(Pack(bytes), start);
+    let (deleted, _) = int(Pack(bytes), at);
+    pack::replace(bytes, at, Element::Int(deleted + places.len() as i64));
+}

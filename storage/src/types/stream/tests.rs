@@ -1,0 +1,277 @@
+//! Streams against a model, with nodes small enough that they fill and go all the time.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::types::Limits;
+
+/// What the model knows of an entry that is pending: its consumer, time and count.
+type ModelPending = BTreeMap<StreamId, (Vec<u8>, u64, u64)>;
+
+#[derive(Default)]
+struct Model {
+    /// Entries with the number of their node.
+    entries: BTreeMap<StreamId, Vec<Vec<u8>>>,
+    groups: BTreeMap<Vec<u8>, (Vec<Vec<u8>>, ModelPending)>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u64, Vec<Vec<u8>>),
+    Delete(Vec<usize>),
+    Trim(Trim),
+    Range(usize, usize),
+    CreateGroup(u8),
+    DestroyGroup(u8),
+    Deliver(u8, u8, usize),
+    Acknowledge(u8, usize),
+    RemoveConsumer(u8, u8),
+    Duplicate,
+}
+
+fn fields() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let text = prop_oneof![
+        Just(b"name".to_vec()),
+        Just(b"12".to_vec()),
+        (0usize..90).prop_map(|len| vec![b'x'; len]),
+        any::<i32>().prop_map(|number| number.to_string().into_bytes()),
+    ];
+    prop_oneof![
+        text.clone().prop_map(|value| vec![b"f".to_vec(), value]),
+        proptest::collection::vec((text.clone(), text), 1..4)
+            .prop_map(|pairs| pairs.into_iter().flat_map(|(field, value)| [field, value]).collect()),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let trim = (any::<bool>(), 0u64..40, any::<bool>(), prop_oneof![Just(0), 1u64..20]).prop_map(
+        |(by_id, count, approximate, limit)| Trim {
+            keep: if by_id { Keep::From(StreamId::new(count, 3)) } else { Keep::Newest(count) },
+            approximate,
+            limit: if approximate { limit } else { 0 },
+        },
+    );
+    prop_oneof![
+        8 => (0u64..3, fields()).prop_map(|(later, fields)| Step::Append(later, fields)),
+        3 => proptest::collection::vec(0usize..60, 1..4).prop_map(Step::Delete),
+        1 => trim.prop_map(Step::Trim),
+        1 => (0usize..60, 0usize..60).prop_map(|(start, end)| Step::Range(start, end)),
+        1 => (0u8..3).prop_map(Step::CreateGroup),
+        1 => (0u8..9).prop_map(Step::DestroyGroup),
+        4 => (0u8..3, 0u8..4, 0usize..60).prop_map(|(group, consumer, at)| Step::Deliver(group, consumer, at)),
+        2 => (0u8..3, 0usize..60).prop_map(|(group, at)| Step::Acknowledge(group, at)),
+        1 => (0u8..3, 0u8..9).prop_map(|(group, consumer)| Step::RemoveConsumer(group, consumer)),
+        1 => Just(Step::Duplicate),
+    ]
+}
+
+fn text(element: super::super::pack::Element<'_>) -> Vec<u8> {
+    element.text(&mut itoa::Buffer::new()).to_vec()
+}
+
+fn contents(stream: &Stream, start: StreamId, end: StreamId, direction: Direction) -> Vec<(StreamId, Vec<Vec<u8>>)> {
+    let entries = stream.log().range(start, end, direction);
+    entries.map(|entry| (entry.id, entry.fields().flat_map(|(f, v)| [text(f), text(v)]).collect())).collect()
+}
+
+impl Model {
+    /// The id of an entry that is there, or one near it that is not.
+    fn id(&self, at: usize) -> StreamId {
+        let id = self.entries.keys().nth(at / 2).copied().unwrap_or(StreamId::new(at as u64, 1));
+        if at.is_multiple_of(2) { id } else { id.next().unwrap_or(id) }
+    }
+
+    /// Takes the oldest entries out; what a trimmed stream may keep depends on its nodes.
+    fn drop_first(&mut self, count: u64) {
+        (0..count).for_each(|_| {
+            self.entries.pop_first();
+        });
+    }
+
+    fn check(&self, stream: &Stream) {
+        stream.validate();
+        assert_eq!(stream.log().len(), self.entries.len() as u64);
+        let first = self.entries.keys().next().copied();
+        assert_eq!(stream.log().first_id(), first.unwrap_or(StreamId::MIN));
+        assert_eq!(stream.log().last_entry_id(), self.entries.keys().next_back().copied());
+        let names: Vec<_> = stream.groups().map(|(name, _)| name.to_vec()).collect();
+        assert_eq!(names, self.groups.keys().cloned().collect::<Vec<_>>());
+        for (name, (consumers, pending)) in &self.groups {
+            let group = stream.group(name).unwrap();
+            let mut sorted = consumers.clone();
+            sorted.sort();
+            let named: Vec<_> = group.consumers().map(|consumer| consumer.name().to_vec()).collect();
+            assert_eq!(named, sorted);
+            let listed: ModelPending = group
+                .pending_from(StreamId::MIN)
+                .map(|(id, entry)| {
+                    let name = group.consumer(entry.consumer).unwrap().name().to_vec();
+                    (id, (name, entry.delivered_ms, entry.count))
+                })
+                .collect();
+            assert_eq!(listed, *pending);
+            for consumer in consumers {
+                let own = pending.iter().filter(|(_, entry)| entry.0 == *consumer).map(|(id, _)| *id);
+                let listed = group.consumer_named(consumer).unwrap().pending_from(StreamId::MIN);
+                assert!(listed.eq(own));
+            }
+        }
+    }
+
+    fn take(&mut self, stream: &mut Stream, limits: &Limits, step: Step, now: u64) {
+        let group_name = |group: u8| format!("group {group}").into_bytes();
+        let consumer_name = |consumer: u8| vec![b'c'; consumer as usize];
+        match step {
+            Step::Append(later, fields) => {
+                let id = stream.log().next_id(stream.log().last_id().ms + later).unwrap();
+                stream.log_mut().append(limits, id, fields.iter().map(Vec::as_slice));
+                self.entries.insert(id, fields);
+            }
+            Step::Delete(places) => {
+                let ids: Vec<_> = places.into_iter().map(|at| self.id(at)).collect();
+                let there = ids.iter().filter(|id| self.entries.remove(id).is_some()).count();
+                assert_eq!(stream.log_mut().delete(ids.into_iter()), there as u64);
+            }
+            Step::Trim(trim) => self.trim(stream, trim),
+            Step::Range(start, end) => {
+                let (start, end) = (self.id(start), self.id(end));
+                let expected: Vec<_> = match start <= end {
+                    true => self.entries.range(start..=end).map(|(id, fields)| (*id, fields.clone())).collect(),
+                    false => Vec::new(),
+                };
+                assert_eq!(contents(stream, start, end, Direction::Forward), expected);
+                let reversed: Vec<_> = expected.into_iter().rev().collect();
+                assert_eq!(contents(stream, start, end, Direction::Backward), reversed);
+            }
+            Step::CreateGroup(group) => {
+                let made = stream.create_group(&group_name(group), StreamId::MIN, Some(0));
+                assert_eq!(made, !self.groups.contains_key(&group_name(group)));
+                self.groups.entry(group_name(group)).or_default();
+            }
+            Step::DestroyGroup(group) => {
+                let gone = self.groups.remove(&group_name(group)).is_some();
+                assert_eq!(stream.destroy_group(&group_name(group)), gone);
+            }
+            Step::Deliver(group, consumer, at) => {
+                let (id, name) = (self.id(at), consumer_name(consumer));
+                let count = at as u64 % 3;
+                stream.with_group(&group_name(group), |_, group| {
+                    let (consumer, _) = group.consumer_or_new(&name, now);
+                    group.deliver(id, Pending { delivered_ms: now, count, consumer });
+                });
+                if let Some((consumers, pending)) = self.groups.get_mut(&group_name(group)) {
+                    if !consumers.contains(&name) {
+                        consumers.push(name.clone());
+                    }
+                    pending.insert(id, (name, now, count));
+                }
+            }
+            Step::Acknowledge(group, at) => {
+                let id = self.id(at);
+                let done = stream.with_group(&group_name(group), |_, group| group.acknowledge(id));
+                let pending = self.groups.get_mut(&group_name(group));
+                assert_eq!(done, pending.map(|(_, pending)| pending.remove(&id).is_some()));
+            }
+            Step::RemoveConsumer(group, consumer) => {
+                let name = consumer_name(consumer);
+                stream.with_group(&group_name(group), |_, group| group.remove_consumer(&name));
+                if let Some((consumers, pending)) = self.groups.get_mut(&group_name(group)) {
+                    consumers.retain(|known| *known != name);
+                    pending.retain(|_, entry| entry.0 != name);
+                }
+            }
+            Step::Duplicate => *stream = copy(stream),
+        }
+    }
+
+    fn trim(&mut self, stream: &mut Stream, trim: Trim) {
+        let wanted = match trim.keep {
+            Keep::Newest(count) => (self.entries.len() as u64).saturating_sub(count),
+            Keep::From(id) => self.entries.range(..id).count() as u64,
+        };
+        let taken = stream.log_mut().trim(trim);
+        if trim.approximate {
+            assert!(taken <= wanted && (trim.limit == 0 || taken <= trim.limit));
+        } else {
+            assert_eq!(taken, wanted);
+        }
+        self.drop_first(taken);
+    }
+}
+
+fn copy(stream: &Stream) -> Stream {
+    let regions = crate::region::Regions::new();
+    let hasher = crate::hasher::Hasher::seeded(1);
+    stream.duplicate(Env { hasher, regions: &regions, limits: Limits::default() }).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn agrees_with_the_model(
+        max_bytes in prop_oneof![Just(0), 50usize..400],
+        max_entries in 0u64..12,
+        steps in proptest::collection::vec(step(), 1..120),
+    ) {
+        let limits = Limits {
+            stream_node_max_bytes: max_bytes,
+            stream_node_max_entries: max_entries,
+            ..Limits::default()
+        };
+        let (mut stream, mut model) = (Stream::new(), Model::default());
+        for (now, step) in steps.into_iter().enumerate() {
+            model.take(&mut stream, &limits, step, now as u64);
+            model.check(&stream);
+        }
+        let all = contents(&stream, StreamId::MIN, StreamId::MAX, Direction::Forward);
+        prop_assert_eq!(all, model.entries.into_iter().collect::<Vec<_>>());
+    }
+}
+
+fn filled(entries: u64) -> Stream {
+    let mut stream = Stream::new();
+    for number in 1..=entries {
+        let value = format!("value {number}");
+        let fields: [&[u8]; 2] = [b"field", value.as_bytes()];
+        stream.log_mut().append(&Limits::default(), StreamId::new(number, 0), fields.into_iter());
+    }
+    stream
+}
+
+#[test]
+fn approximate_trimming_takes_whole_nodes() {
+    let mut stream = filled(1000);
+    let trim = |keep, limit| Trim { keep, approximate: true, limit };
+    assert_eq!(stream.log_mut().trim(trim(Keep::Newest(555), 0)), 400);
+    assert_eq!(stream.log().first_kept_id(), StreamId::new(401, 0));
+    assert_eq!(stream.log_mut().trim(trim(Keep::From(StreamId::new(950, 0)), 250)), 200);
+    assert_eq!(stream.log_mut().trim(trim(Keep::Newest(0), 0)), 400);
+    assert_eq!((stream.log().node_counts(), stream.log().first_kept_id()), ((0, 1), StreamId::MAX));
+    stream.validate();
+}
+
+#[test]
+fn equal_work_takes_equal_memory_and_little_of_it() {
+    let stream = filled(100_000);
+    assert_eq!(stream.memory(), filled(100_000).memory());
+    // 13 bytes of value, 11 of everything else.
+    assert!(stream.memory() < 100_000 * 29, "{}", stream.memory());
+}
+
+#[test]
+fn freeing_in_slices_ends_with_nothing() {
+    let mut stream = filled(100_000);
+    stream.create_group(b"g", StreamId::MIN, None);
+    stream.with_group(b"g", |_, group| {
+        for number in 0..10_000 {
+            let (consumer, _) = group.consumer_or_new(format!("c{}", number % 300).as_bytes(), 1);
+            group.deliver(StreamId::new(number, 0), Pending { delivered_ms: 1, count: 1, consumer });
+        }
+    });
+    stream.validate();
+    assert!(stream.weight() > 1000);
+    let steps = (1..).find(|_| stream.free_step(2)).unwrap();
+    assert!((100..1000).contains(&steps), "{steps} steps");
+}
