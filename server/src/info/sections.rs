@@ -381,13 +381,17 @@ struct Ttls {
 impl Ttls {
     /// Tables of a database that are sampled, one segment each.
     const TABLES: usize = 8;
+    /// Segments of a table in which a key that expires is looked for: in others it may be fields of hashes that do.
+    const SEGMENTS: usize = 8;
 
     fn sample(&mut self, table: &Table, now: u64) {
         // The same segments each time: what is shown moves only when the keys do.
-        let Some(segment) = table.nth_segment_with_expiry(0) else { return };
-        if self.tables == Self::TABLES {
+        if self.tables == Self::TABLES || table.expires() == 0 {
             return;
         }
+        let mut segments = (0..Self::SEGMENTS).map_while(|nth| table.nth_segment_with_expiry(nth));
+        let has_some = |segment: &u32| table.words(*segment).any(|(_, word)| word.expires());
+        let Some(segment) = segments.find(has_some) else { return };
         self.tables += 1;
         for (pos, _) in table.words(segment).filter(|(_, word)| word.expires()) {
             self.keys += 1;

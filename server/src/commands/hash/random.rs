@@ -6,6 +6,7 @@ use larder_protocol::{Args, Proto, Reply};
 use larder_storage::rng::Rng;
 use larder_storage::types::Env;
 use larder_storage::types::hash::{Field, Hash, HashRef};
+use larder_storage::types::pack::Element;
 
 use super::super::command::*;
 use super::super::draw::{Draw, SPARSE_FROM};
@@ -105,7 +106,7 @@ impl Drawer<'_> {
         while drawn.len() < count {
             let Some(field) = hash.random(self.env, &mut self.rng) else { break };
             // Names of a large hash stand still while it is read.
-            if let larder_storage::types::pack::Element::Bytes(name) = field.name
+            if let Element::Bytes(name) = field.name
                 && drawn.insert(name.as_ptr())
             {
                 self.show(reply, field);

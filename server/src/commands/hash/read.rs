@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::super::command::*;
 use super::bulk;
-use crate::error::{Error, Outcome};
+use crate::error::Outcome;
 use crate::locked::Locked;
 
 pub(super) const HGET: Command = Command::read("HGET", Arity::exactly(2), &[key(1, RO | ACCESS)], hget)
@@ -193,7 +193,7 @@ fn all(
     reply: &mut Reply,
     announce: impl FnOnce(&mut Reply, usize),
     mut show: impl FnMut(&mut Reply, Field<'_>),
-) -> Result<(), Error> {
+) -> Outcome {
     let now = locked.now;
     let Some(hash) = locked.read_as::<Hash>(args.at(1))? else {
         announce(reply, 0);

@@ -2,7 +2,7 @@
 
 use larder_protocol::{Args, Reply};
 use larder_storage::types::Full;
-use larder_storage::types::hash::Hash;
+use larder_storage::types::hash::{Field, Hash};
 use larder_storage::types::pack::Element;
 
 use super::super::command::*;
@@ -161,7 +161,7 @@ fn present<R>(
     locked: &mut Locked<'_>,
     key: &[u8],
     name: &[u8],
-    look: impl FnOnce(Present<'_>) -> R,
+    look: impl FnOnce(Field<'_>) -> R,
 ) -> Result<Option<R>, Error> {
     let (env, now) = (locked.env(), locked.now);
     let hash = locked.look_as::<Hash>(key)?;
@@ -170,15 +170,9 @@ fn present<R>(
             locked.expire_fields(key, &[name])?;
             Ok(None)
         }
-        Some(field) => Ok(Some(look(Present { value: field.value, expiry: field.expiry }))),
+        Some(field) => Ok(Some(look(field))),
         None => Ok(None),
     }
-}
-
-/// The value of a field that is there, and when it expires.
-struct Present<'a> {
-    value: Element<'a>,
-    expiry: Option<u64>,
 }
 
 fn hincrby(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {

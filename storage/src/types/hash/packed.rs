@@ -132,7 +132,9 @@ fn time_of(element: Element<'_>) -> Option<u64> {
 pub(super) fn replace(bytes: &mut Vec<u8>, name: &[u8], value: &[u8], keep_expiry: bool) -> bool {
     let Some((field, span)) = Packed(bytes).find(name) else { return false };
     let loses_expiry = field.expiry.is_some() && !keep_expiry;
-    pack::replace(bytes, span.value, Element::of(value));
+    let value = Element::of(value);
+    reserve(bytes, value.size());
+    pack::replace(bytes, span.value, value);
     if loses_expiry {
         set_time(bytes, span.start, None);
     }
