@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use larder_protocol::{Args, OwnedArgs, Proto};
 
-use crate::commands::command::{ADMIN, Command, DENYOOM, NO_AUTH, NO_MULTI, SUBCOMMANDS};
+use crate::acl::denial;
+use crate::commands::command::{
+    ADMIN, BLOCKING, Command, DENYOOM, MAY_REPLICATE, NO_AUTH, NO_MULTI, READONLY, SUBCOMMANDS, WRITE,
+};
 use crate::commands::table::TABLE;
 use crate::config::Access;
 use crate::engine::Engine;
@@ -17,19 +20,23 @@ pub(crate) enum Admission {
     Queue(u16),
 }
 
-/// Whether a session is in no state that [`admit`] must look at. Only commands without keys change that.
-pub(crate) fn is_plain(session: &Session) -> bool {
+/// Whether a session is in no state that [`admit`] must look at. Only commands without keys change that, and whoever
+/// changes the rules of its user: sessions notice that here, and so before each batch.
+pub(crate) fn is_plain(session: &mut Session) -> bool {
+    session.login.follow();
     session.authenticated
+        && session.login.is_free()
         && session.multi.is_none()
         && session.reply_mode == ReplyMode::On
         && session.subscriptions.is_empty()
         && !session.tracks
+        && !session.monitors
 }
 
 /// Whether nothing about a call of a plain session asks for [`admit`].
 #[inline]
 pub(crate) fn runs_at_once(command: &Command, args: Args<'_>) -> bool {
-    command.flags & (ADMIN | SUBCOMMANDS) == 0 && command.arity.allows(args.len())
+    command.flags & (ADMIN | SUBCOMMANDS | BLOCKING) == 0 && command.arity.allows(args.len())
 }
 
 /// Finds the row of a call (`row` is what its first word names) and decides about it. An error comes with the row,
@@ -53,7 +60,7 @@ pub(crate) fn admit(
     if !command.arity.allows(args.len()) {
         return Err((Some(row), error::wrong_arity(&command.lower_name())));
     }
-    special(engine, session, command, proto).map_err(|error| (Some(row), error))?;
+    special(engine, session, row, args, proto).map_err(|error| (Some(row), error))?;
     match session.multi {
         Some(_) if !runs_inside_multi(command) => Ok(Admission::Queue(row)),
         _ => Ok(Admission::Run(row)),
@@ -67,7 +74,8 @@ pub(crate) fn is_http(name: &[u8]) -> bool {
 }
 
 /// Refusals that only some sessions or commands can meet.
-fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) -> Result<(), Error> {
+fn special(engine: &Engine, session: &Session, row: u16, args: Args<'_>, proto: Proto) -> Result<(), Error> {
+    let command = TABLE.row(row);
     if command.name == "DEBUG" || command.name.starts_with("DEBUG|") {
         protected(engine.settings().enable_debug_command.get(), session)?;
     }
@@ -78,11 +86,16 @@ fn special(engine: &Engine, session: &Session, command: &Command, proto: Proto) 
     if session.multi.is_some() && command.has(NO_MULTI) {
         return Err(error::NOT_IN_TRANSACTION);
     }
+    denial::check(engine, session, row, args)?;
     if session.only_listens(proto) && !runs_while_listening(command) {
         let name = command.lower_name();
         return Err(Error::made(format!(
             "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
         )));
+    }
+    // Redis takes a client that monitors for a kind of replica.
+    if session.monitors && command.flags & (READONLY | WRITE | MAY_REPLICATE) != 0 {
+        return Err(error::REPLICA_AND_KEYS);
     }
     Ok(())
 }

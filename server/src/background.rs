@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder_storage::keyspace::ShardSet;
+use larder_storage::table::Due;
 
 use crate::engine::Engine;
 use crate::locked::Locked;
@@ -18,7 +19,9 @@ const SLICE: Duration = Duration::from_micros(100);
 const LOOKS_PER_HZ: u64 = 10;
 /// Segments that one lock of a shard may look through.
 const SEGMENTS_PER_LOCK: usize = 4;
-/// Keys that one lock of a shard may remove.
+/// Looking for fields that are due costs as much as the removal of so many, even if none is found.
+const LOOK_FOR_FIELDS: usize = 8;
+/// Keys, and fields of hashes, that one lock of a shard may remove.
 const KEYS_PER_LOCK: usize = 32;
 
 /// Runs for ever, as the task of thread `number` of `threads`.
@@ -56,38 +59,44 @@ fn sweep_slice(effort: u64) -> Duration {
 /// One slice of work; whether more is at hand.
 fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) -> bool {
     let budget = Budget::within(sweep_slice(engine.settings().active_expire_effort.get()));
-    let mut more =
-        engine.sweeps() && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, &budget);
+    let stands_still = engine.pause.is_on(engine.clock().now_ms());
+    let mut more = engine.sweeps()
+        && !stands_still
+        && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, &budget);
     if number == 0 {
         more |= engine.free_garbage(&Budget::within(SLICE));
-        more |= engine.evictor().relieve(engine, stats);
+        more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
         engine.rates.tick(engine);
     }
     more | compact(engine, (number..engine.keyspace().shards()).step_by(threads), &Budget::within(SLICE))
 }
 
-/// Removes expired keys of some shards as far as `budget` goes; whether more are due.
+/// Removes expired keys and fields of some shards as far as `budget` goes; whether more are due.
 pub(crate) fn sweep(
     engine: &Engine,
     shards: impl Iterator<Item = usize>,
     stats: &WorkerStats,
     budget: &Budget,
 ) -> bool {
-    let now = engine.clock().now_ms();
+    let (now, started) = (engine.clock().now_ms(), Instant::now());
     let mut more = false;
-    for shard in shards {
+    'shards: for shard in shards {
         while engine.keyspace().next_due(shard) <= now {
             if budget.is_spent() {
-                return true;
+                more = true;
+                break 'shards;
             }
             more |= sweep_shard(engine, shard, now, stats);
         }
     }
+    let (time, threshold) = (started.elapsed(), engine.settings().latency_monitor_threshold.get());
+    stats.counters.sweep_nanoseconds.add(time.as_nanos() as u64);
+    engine.observers.latency.note("expire-cycle", time, threshold, now / 1000);
     more
 }
 
-/// Removes a bounded number of expired keys of one shard; whether more may be due.
+/// Removes a bounded number of expired keys and fields of one shard; whether more may be due.
 fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> bool {
     let mut locked = Locked::new(engine, ShardSet::one(shard), now, stats);
     let (mut segments, mut keys) = (SEGMENTS_PER_LOCK, KEYS_PER_LOCK);
@@ -96,10 +105,19 @@ fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> 
         while keys > 0 && segments > 0 {
             let Some(guarded) = locked.shards().only() else { return false };
             let Some(table) = guarded.shard.table_mut(db) else { break };
-            let Some(pos) = table.next_due(now, &mut segments) else { break };
-            let hash = table.hash_at(pos);
-            locked.expire(hash, pos);
-            keys -= 1;
+            match table.next_due(now, &mut segments) {
+                None => break,
+                Some(Due::Key(pos)) => {
+                    let hash = table.hash_at(pos);
+                    locked.expire(hash, pos);
+                    keys -= 1;
+                }
+                Some(Due::Fields(pos)) => {
+                    let hash = table.hash_at(pos);
+                    let removed = locked.expire_due_fields(hash, pos, keys);
+                    keys = keys.saturating_sub(removed.max(LOOK_FOR_FIELDS));
+                }
+            }
         }
     }
     keys == 0 || segments == 0

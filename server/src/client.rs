@@ -3,10 +3,12 @@
 //! The client's own task writes most of it; others read it (CLIENT LIST), push messages into the outbox, or ask it to
 //! close. The outbox is the last of all locks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::acl::User;
 use crate::tracking::Mode;
 use crate::wait::Waiter;
 use crate::wake::Wake;
@@ -27,6 +29,18 @@ pub(crate) struct Addresses {
     pub(crate) loopback: bool,
     /// The socket's number in the system, -1 if there is none.
     pub(crate) fd: i64,
+}
+
+impl Addresses {
+    /// Whether the client came through a socket.
+    pub(crate) fn has_socket(&self) -> bool {
+        !self.peer.is_empty()
+    }
+
+    /// The peer as MONITOR shows it: clients of the Unix socket by its path.
+    pub(crate) fn shown_peer(&self) -> Cow<'_, str> {
+        if self.unix { format!("unix:{}", self.local.trim_end_matches(":0")).into() } else { (&*self.peer).into() }
+    }
 }
 
 /// What a client says of itself.
@@ -59,6 +73,9 @@ pub(crate) struct Facts {
     pub(crate) protocol: AtomicU8,
     pub(crate) no_evict: AtomicBool,
     pub(crate) no_touch: AtomicBool,
+    pub(crate) monitors: AtomicBool,
+    /// Whether a command of it waits until CLIENT PAUSE is over.
+    pub(crate) paused: AtomicBool,
 }
 
 impl Facts {
@@ -84,6 +101,7 @@ pub struct Client {
     pub(crate) created_ms: u64,
     pub(crate) addresses: Addresses,
     pub(crate) names: Mutex<Names>,
+    user: Mutex<Arc<User>>,
     pub(crate) facts: Facts,
     outbox: Outbox,
     /// What the client waits for, if it does.
@@ -99,7 +117,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: u64, created_ms: u64, addresses: Addresses) -> Self {
+    pub(crate) fn new(id: u64, created_ms: u64, addresses: Addresses, user: &Arc<User>) -> Self {
         let facts = Facts::default();
         facts.active_ms.store(created_ms, Relaxed);
         facts.row.store(u16::MAX as u32, Relaxed);
@@ -110,6 +128,7 @@ impl Client {
             created_ms,
             addresses,
             names: Mutex::default(),
+            user: Mutex::new(user.clone()),
             facts,
             outbox: Outbox::default(),
             waiter: Mutex::default(),
@@ -119,6 +138,21 @@ impl Client {
             watch_failed: AtomicBool::new(false),
             outbox_limit: AtomicUsize::new(usize::MAX),
         }
+    }
+
+    /// The user that it is.
+    pub(crate) fn user(&self) -> Arc<User> {
+        self.user.lock().clone()
+    }
+
+    /// Whether it is this user.
+    pub(crate) fn is_user(&self, user: &Arc<User>) -> bool {
+        Arc::ptr_eq(&self.user.lock(), user)
+    }
+
+    /// Makes it another user. [`Acl`](crate::acl::Acl) does, which holds its lock.
+    pub(crate) fn become_user(&self, user: &Arc<User>) {
+        *self.user.lock() = user.clone();
     }
 
     /// Puts a message into the outbox. A client that does not read is closed when its limit is passed.
@@ -169,6 +203,13 @@ impl Client {
     /// Bytes of messages that wait.
     pub(crate) fn outbox_bytes(&self) -> usize {
         self.outbox.bytes.load(Relaxed)
+    }
+
+    /// What its buffers take.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        let facts = &self.facts;
+        let output = facts.output_bytes.load(Relaxed) + self.outbox_bytes();
+        output + facts.query_capacity.load(Relaxed) + facts.queued_bytes.load(Relaxed)
     }
 
     /// Sets how many bytes the outbox may hold.
@@ -247,6 +288,12 @@ impl Clients {
         if self.connected.lock().remove(&id).is_some() {
             self.count.fetch_sub(1, Relaxed);
         }
+    }
+
+    /// Has a client closed. Whoever looks from now on does not see it any more, though its thread has yet to close it.
+    pub(crate) fn kill(&self, client: &Client) {
+        client.kill();
+        self.remove(client.id);
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {

@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use larder_protocol::{Args, Batch, Reply};
 use larder_storage::clock::Clock;
@@ -18,7 +18,9 @@ use larder_storage::types::{Env, Limits};
 use larder_storage::value::Object;
 use parking_lot::Mutex;
 
+use crate::acl::Acl;
 use crate::admit::{self, Admission};
+use crate::attention::{MONITORED, PAUSED};
 use crate::client::{Addresses, Client, Clients};
 use crate::commands::command::{Command, DENYOOM, RO, Run, WRITE};
 use crate::commands::table::{Recent, TABLE, Table as CommandTable};
@@ -29,13 +31,17 @@ use crate::error::{self, Error};
 use crate::evict::{Evictor, Room};
 use crate::info::Rates;
 use crate::locked::{Extra, Hashes, KnownHash, Locked};
+use crate::observe::{self, Observers, Timing};
+use crate::pause::Pause;
 use crate::pubsub::Channels;
-use crate::session::{Plan, ReplyMode, Session, Workspace};
-use crate::stats::{Stats, WorkerStats};
+use crate::session::{NamedMember, Plan, ReplyMode, Session, Workspace};
+use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::tracking::Tracking;
 use crate::upkeep::{Budget, Upkeep};
 use crate::wait::{Step, Waiting};
+
+mod ahead;
 
 /// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
 const PREPARE_FROM: usize = 3;
@@ -43,8 +49,6 @@ const PREPARE_FROM: usize = 3;
 const CACHED_BYTES: usize = 24 << 20;
 /// Of the keys of one command so many are asked for ahead.
 const KEYS_AHEAD: usize = 8;
-/// One of so many quick commands is timed.
-const TIME_EVERY: u32 = 128;
 
 /// Values and tables that nobody can reach any more, freed in slices.
 pub(crate) enum Garbage {
@@ -61,6 +65,16 @@ pub(crate) enum Progress {
     NeedsRoom(usize),
     /// Commands before this one ran; this one waits for a key.
     Waits(usize),
+    /// Commands before this one ran; this one waits until CLIENT PAUSE is over.
+    Paused(usize),
+}
+
+/// What became of one command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Done,
+    NeedsRoom,
+    Paused,
 }
 
 /// See the module's page.
@@ -69,6 +83,7 @@ pub struct Engine {
     table: &'static CommandTable,
     keyspace: Keyspace<Extra>,
     config: Config,
+    acl: Acl,
     clock: Clock,
     stats: Stats,
     clients: Clients,
@@ -88,6 +103,10 @@ pub struct Engine {
     /// The highest memory use seen.
     pub(crate) peak_memory: AtomicU64,
     pub(crate) rates: Rates,
+    pub(crate) observers: Observers,
+    pub(crate) pause: Pause,
+    /// What keeps calls from running at once, in one word: see the module of this name.
+    pub(crate) attention: AtomicU32,
     ticks: Ticks,
     /// Background work where no thread of a server does it.
     pub(crate) upkeep: Upkeep,
@@ -105,7 +124,7 @@ pub(crate) struct Identity {
 
 impl Engine {
     /// An engine with these options. `seed` fixes the hash and every random choice.
-    pub(crate) fn make(config: Config, clock: Clock, seed: u64, recorder: Option<Recorder>) -> Arc<Self> {
+    pub(crate) fn make(config: Config, acl: Acl, clock: Clock, seed: u64, recorder: Option<Recorder>) -> Arc<Self> {
         let settings = config.settings();
         let options = Options { shards: settings.shards.as_usize(), databases: settings.databases.as_usize(), seed };
         let mut rng = Rng::seeded(seed ^ 0x5eed);
@@ -116,6 +135,9 @@ impl Engine {
         Arc::new(Self {
             table: &TABLE,
             rates: Rates::default(),
+            observers: Observers::default(),
+            pause: Pause::default(),
+            attention: AtomicU32::new(0),
             upkeep: Upkeep::default(),
             ticks,
             keyspace: Keyspace::new(options),
@@ -136,6 +158,7 @@ impl Engine {
             shutdown: crate::shutdown::Shutdown::default(),
             peak_memory: AtomicU64::new(0),
             config,
+            acl,
         })
     }
 
@@ -145,6 +168,10 @@ impl Engine {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn acl(&self) -> &Acl {
+        &self.acl
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -192,6 +219,12 @@ impl Engine {
             hasher: self.keyspace.hasher(),
             regions: self.keyspace.regions(),
             limits: Limits {
+                set_max_ints: settings.set_max_intset_entries.as_usize(),
+                set_max_packed_entries: settings.set_max_listpack_entries.as_usize(),
+                set_max_packed_value: settings.set_max_listpack_value.as_usize(),
+                hash_max_packed_entries: settings.hash_max_listpack_entries.as_usize(),
+                hash_max_packed_value: settings.hash_max_listpack_value.as_usize(),
+                list_max_packed_size: settings.list_max_listpack_size.as_i64(),
                 zset_max_packed_entries: settings.zset_max_listpack_entries.as_usize(),
                 zset_max_packed_value: settings.zset_max_listpack_value.as_usize(),
                 stream_node_max_bytes: settings.stream_node_max_bytes.as_usize(),
@@ -200,8 +233,9 @@ impl Engine {
         }
     }
 
+    /// Whether clients must say who they are.
     pub(crate) fn needs_password(&self) -> bool {
-        !self.settings().requirepass.is_empty()
+        !self.acl.default_user().rules().lets_all_in()
     }
 
     /// Whether somebody records effects.
@@ -264,10 +298,9 @@ impl Engine {
 
     /// A new session of a client without a socket.
     pub(crate) fn detached_session(&self) -> Session {
-        let client = Client::new(self.clients.next_id(), self.clock.now_ms(), Addresses::default());
-        let mut session = Session::new(self, Arc::new(client), self.stats.idle_worker());
-        session.authenticated = true;
-        session
+        let addresses = Addresses::default();
+        let client = Client::new(self.clients.next_id(), self.clock.now_ms(), addresses, self.acl.own_user());
+        Session::new(self, Arc::new(client), self.stats.idle_worker())
     }
 
     /// Runs the commands of a batch from number `from` on; their replies are appended to `reply`.
@@ -281,7 +314,9 @@ impl Engine {
         from: usize,
         reply: &mut Reply,
     ) -> Progress {
-        let mut now = self.clock.now_ms();
+        let now_us = self.clock.now_us();
+        let mut now = now_us / 1000;
+        let timing = Timing::start(self.settings(), now_us);
         self.prepare(plan, batch, buffer, from, session.db);
         let mut progress = Progress::Done;
         let mut hashes_from = 0;
@@ -289,17 +324,23 @@ impl Engine {
         for (at, &(row, hashes_to)) in plan.commands.iter().enumerate() {
             let hashes = &plan.hashes[hashes_from..hashes_to as usize];
             hashes_from = hashes_to as usize;
-            let call = Call { row, args: batch.args(from + at, buffer), hashes, now };
+            let args = batch.args(from + at, buffer);
+            let attention = self.attention.load(Relaxed);
+            let call = Call { row, args, hashes, now, timing: &timing, attention };
             let command = self.table.get(row);
-            let done = match command {
-                Some(command) if plain && self.runs_at_once(command, call.args) => {
+            let step = match command {
+                Some(command) if plain && attention == 0 && self.runs_at_once(command, call.args) => {
                     self.run_at_once(session, stats, command, &call, reply);
-                    true
+                    Turn::Done
                 }
                 _ => self.call(session, stats, call, reply),
             };
-            if !done {
-                progress = Progress::NeedsRoom(from + at);
+            match step {
+                Turn::Done => {}
+                Turn::NeedsRoom => progress = Progress::NeedsRoom(from + at),
+                Turn::Paused => progress = Progress::Paused(from + at),
+            }
+            if step != Turn::Done {
                 break;
             }
             if !command.is_some_and(|command| matches!(command.run, Run::Keys(_))) {
@@ -328,6 +369,7 @@ impl Engine {
         let (table, mut recent) = (self.table, Recent::default());
         plan.commands.clear();
         plan.hashes.clear();
+        plan.members.clear();
         for at in from..batch.len() {
             let args = batch.args(at, buffer);
             let mut row = table.number_near(args.at(0), &mut recent);
@@ -343,12 +385,16 @@ impl Engine {
                 });
                 if keys.is_none() {
                     hashes.truncate(before);
+                } else if table.row(row).member != 0 {
+                    let (argument, key_hash) = (table.row(row).member, hashes[before].hash);
+                    plan.members.push(NamedMember { command: at as u32, argument, key_hash, hash: 0, pos: None });
                 }
             }
             plan.commands.push((row, plan.hashes.len() as u32));
         }
         if batch.len() - from >= PREPARE_FROM {
             self.prefetch(plan, db);
+            self.prefetch_members(plan, batch, buffer, db);
         }
     }
 
@@ -400,26 +446,32 @@ impl Engine {
         }
     }
 
-    /// Runs or queues or refuses one command, whatever the session's state; false when it needs room first.
+    /// Runs or queues or refuses one command, whatever the session's state, unless it has to wait first.
     #[inline(never)]
-    fn call(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> bool {
+    fn call(&self, session: &mut Session, stats: &WorkerStats, call: Call<'_>, reply: &mut Reply) -> Turn {
         let mark = reply.mark();
         if call.row == u16::MAX && admit::is_http(&call.args[0]) {
             // A browser was led to send this on behalf of somebody else: it gets no answer.
             session.closing = true;
-            return true;
+            return Turn::Done;
         }
         let admission = admit::admit(self, session, call.row, call.args, reply.proto());
+        if let Ok(Admission::Run(row) | Admission::Queue(row)) = admission
+            && call.attention & PAUSED != 0
+            && self.must_pause(session, row, call.now)
+        {
+            return Turn::Paused;
+        }
         if let Ok(Admission::Run(row) | Admission::Queue(row)) = admission
             && (TABLE.row(row).has(DENYOOM) || session.multi.is_some())
         {
             match self.make_room(session, row) {
                 Room::Enough => {}
-                Room::More => return false,
+                Room::More => return Turn::NeedsRoom,
                 Room::None => {
-                    self.refuse(session, stats, Some(row), &error::OUT_OF_MEMORY, reply);
+                    self.refuse(session, stats, &call, Some(row), &error::OUT_OF_MEMORY, reply);
                     self.finish(session, reply, mark);
-                    return true;
+                    return Turn::Done;
                 }
             }
         }
@@ -431,7 +483,7 @@ impl Engine {
                 Ok(())
             }
             Err((row, error)) => {
-                self.refuse(session, stats, row, &error, reply);
+                self.refuse(session, stats, &call, row, &error, reply);
                 Ok(())
             }
         };
@@ -443,7 +495,7 @@ impl Engine {
             session.caching_is_over();
         }
         self.finish(session, reply, mark);
-        true
+        Turn::Done
     }
 
     /// Whether the data is within `maxmemory`.
@@ -476,8 +528,8 @@ impl Engine {
         call: &Call<'_>,
         reply: &mut Reply,
     ) -> Result<(), Error> {
-        let timed = !command.is_quick() || session.untimed == 0;
-        session.untimed = if session.untimed == 0 { TIME_EVERY - 1 } else { session.untimed - 1 };
+        let counters = stats.row(row);
+        let timed = !command.is_quick() || observe::is_sample(counters.calls.get()) || call.timing.is_exact();
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
         let outcome = match command.run {
@@ -496,15 +548,28 @@ impl Engine {
                 }
                 outcome
             }
-            Run::Session(function) => function(self, session, call.args, reply),
+            Run::Session(function) => {
+                let outcome = function(self, session, call.args, reply);
+                if call.attention & MONITORED != 0 {
+                    self.show(session, command, call.args);
+                }
+                outcome
+            }
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
         stats.counters.commands.add(1);
-        let counters = stats.row(row);
         counters.calls.add(1);
-        if let Some(started) = started {
-            counters.timed.add(1);
-            counters.nanoseconds.add(started.elapsed().as_nanos() as u64);
+        match started {
+            Some(started) => {
+                let time = started.elapsed();
+                call.timing.leave_out(time);
+                self.note_time(session, counters, command, call.args, time, call.timing.is_long(time));
+            }
+            None => {
+                if let Some(time) = call.timing.long_call(&self.clock) {
+                    observe::note_long(self, session, command, call.args, time);
+                }
+            }
         }
         if outcome.is_err() {
             counters.failed.add(1);
@@ -545,6 +610,23 @@ impl Engine {
         outcome
     }
 
+    /// Notes the time of a call that was timed.
+    #[inline(never)]
+    fn note_time(
+        &self,
+        session: &Session,
+        counters: &RowCounters,
+        command: &Command,
+        args: Args<'_>,
+        time: Duration,
+        is_long: bool,
+    ) {
+        counters.note_time(time, self.settings().latency_tracking.get());
+        if is_long {
+            observe::note_long(self, session, command, args, time);
+        }
+    }
+
     #[inline]
     fn with_shards(
         &self,
@@ -562,10 +644,15 @@ impl Engine {
         };
         locked.no_touch = session.no_touch;
         locked.client_id = session.client.id;
+        locked.rules = session.login.restrictions();
         locked.begin(session.db, Hashes::new(call.hashes));
+        locked.hides_expired = call.attention & PAUSED != 0 && self.hides_expired(command, call.now);
         let outcome = run(&mut locked);
         if session.tracks {
             locked.remember_reads(&session.client, command, call.args);
+        }
+        if call.attention & MONITORED != 0 {
+            self.show(session, command, call.args);
         }
         locked.end(call.args);
         outcome
@@ -573,10 +660,21 @@ impl Engine {
 
     /// Answers a command that was not run.
     #[cold]
-    fn refuse(&self, session: &mut Session, stats: &WorkerStats, row: Option<u16>, error: &Error, reply: &mut Reply) {
+    fn refuse(
+        &self,
+        session: &mut Session,
+        stats: &WorkerStats,
+        call: &Call<'_>,
+        row: Option<u16>,
+        error: &Error,
+        reply: &mut Reply,
+    ) {
         if let Some(row) = row {
             stats.row(row).rejected.add(1);
             if TABLE.row(row).name == "EXEC" {
+                if call.attention & MONITORED != 0 {
+                    self.show(session, TABLE.row(row), call.args);
+                }
                 session.multi = None;
                 unwatch_all(self, session);
                 return self.fail(stats, &error::exec_refused(error), reply);
@@ -611,7 +709,8 @@ impl Engine {
                 session.reply_mode = ReplyMode::On;
             }
         }
-        if (!session.subscriptions.is_empty() || session.tracks) && !session.keeps_messages {
+        let listens = !session.subscriptions.is_empty() || session.tracks || session.monitors;
+        if listens && !session.keeps_messages {
             session.client.take_messages(|message| reply.raw(&message));
         }
     }
@@ -626,7 +725,9 @@ impl Engine {
         reply: &mut Reply,
     ) {
         let (command, mark, started) = (TABLE.row(row), reply.mark(), Instant::now());
+        let attention = self.attention.load(Relaxed);
         locked.begin(session.db, Hashes::default());
+        locked.hides_expired = attention & PAUSED != 0 && self.hides_expired(command, locked.now);
         let outcome = match command.run {
             Run::Keys(function) | Run::All(function) => function(locked, args, reply),
             Run::Wait(function) => function(locked, args, reply).map(|step| match step {
@@ -640,12 +741,15 @@ impl Engine {
             locked.remember_reads(&session.client, command, args);
         }
         locked.end(args);
+        if attention & MONITORED != 0 {
+            self.show(session, command, args);
+        }
         let stats = session.stats.clone();
         stats.counters.commands.add(1);
         let counters = stats.row(row);
         counters.calls.add(1);
-        counters.timed.add(1);
-        counters.nanoseconds.add(started.elapsed().as_nanos() as u64);
+        let time = started.elapsed();
+        self.note_time(session, counters, command, args, time, time >= observe::limit(self.settings()));
         if let Err(error) = outcome {
             counters.failed.add(1);
             reply.rewind(mark);
@@ -721,4 +825,7 @@ struct Call<'a> {
     args: Args<'a>,
     hashes: &'a [KnownHash],
     now: u64,
+    timing: &'a Timing,
+    /// As it was before the call.
+    attention: u32,
 }

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::acl::{Denied, RuleError};
+
 /// What a command answers instead of its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Cow<'static, [u8]>);
@@ -53,6 +55,12 @@ impl From<larder_storage::table::Full> for Error {
 impl From<larder_storage::types::zset::Full> for Error {
     fn from(_: larder_storage::types::zset::Full) -> Self {
         OUT_OF_MEMORY
+    }
+}
+
+impl From<crate::hyperloglog::Corrupt> for Error {
+    fn from(_: crate::hyperloglog::Corrupt) -> Self {
+        HYPERLOGLOG_CORRUPT
     }
 }
 
@@ -117,6 +125,11 @@ texts! {
     DISCARD_WITHOUT_MULTI = "ERR DISCARD without MULTI";
     WATCH_INSIDE_MULTI = "ERR WATCH inside MULTI is not allowed";
     NOT_IN_TRANSACTION = "ERR Command not allowed inside a transaction";
+    USERNAME = "ERR Usernames can't contain spaces or null characters";
+    DEFAULT_USER_STAYS = "ERR The 'default' user cannot be removed";
+    NO_ACL_FILE = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.";
+    ACL_NOT_SAVED = "ERR There was an error trying to save the ACLs. Please check the server logs for more information";
+    NO_RANDOM_BITS = "ERR the system gives no random bits";
     EXEC_ABORTED = "EXECABORT Transaction discarded because of previous errors.";
     NO_PROTO = "NOPROTO unsupported protocol version";
     MIN_MAX_NOT_FLOAT = "ERR min or max is not a float";
@@ -136,6 +149,19 @@ texts! {
     CLIENT_ID_NOT_POSITIVE = "ERR client-id should be greater than 0";
     MAXAGE_NOT_INTEGER = "ERR maxage is not an integer or out of range";
     MAXAGE_NOT_POSITIVE = "ERR maxage should be greater than 0";
+    CLUSTER_DISABLED = "ERR This instance has cluster support disabled";
+    NO_REPLICATION = "ERR replication is not supported";
+    MASTER_PORT_INVALID = "ERR Invalid master port";
+    NO_REPLICAS = "ERR FAILOVER requires connected replicas.";
+    NO_FAILOVER = "ERR No failover in progress.";
+    FAILOVER_TIMEOUT = "ERR FAILOVER timeout must be greater than 0";
+    AOF_DISABLED = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+    OUT_OF_RANGE_0_TO_1 = "ERR value is out of range, value must between 0 and 1";
+    REPLICA_AND_KEYS = "ERR Replica can't interact with the keyspace";
+    MONITOR_DENIED = "ERR MONITOR isn't allowed for DENY BLOCKING client";
+    SLOWLOG_COUNT = "ERR count should be greater than or equal to -1";
+    TIMEOUT_NOT_INTEGER = "ERR timeout is not an integer or out of range";
+    PAUSE_MODE = "ERR CLIENT PAUSE mode must be WRITE or ALL";
     NO_SUCH_CLIENT = "ERR No such client";
     NOT_A_COMMAND = "ERR Invalid command specified";
     COMMAND_WITHOUT_KEYS = "ERR The command has no key arguments";
@@ -149,13 +175,48 @@ texts! {
     ZADD_NX_AND_XX = "ERR XX and NX options at the same time are not compatible";
     ZADD_GT_LT_AND_NX = "ERR GT, LT, and/or NX options at the same time are not compatible";
     ZADD_INCR_OF_MANY = "ERR INCR option supports a single increment-element pair";
+    INDEX_OUT_OF_RANGE = "ERR index out of range";
+    LPOS_RANK_ZERO = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list";
+    LPOS_COUNT_NEGATIVE = "ERR COUNT can't be negative";
+    LPOS_MAXLEN_NEGATIVE = "ERR MAXLEN can't be negative";
     SCORE_NOT_A_NUMBER = "ERR resulting score is not a number (NaN)";
     LIMIT_WITHOUT_BOUNDS = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
     SCORES_WITH_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
     WEIGHT_NOT_FLOAT = "ERR weight value is not a float";
+    TOO_MANY_KEYS = "ERR Number of keys can't be greater than number of args";
     LIMIT_NEGATIVE = "ERR LIMIT can't be negative";
     NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
     COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
+    HASH_VALUE_NOT_AN_INTEGER = "ERR hash value is not an integer";
+    HASH_VALUE_NOT_A_FLOAT = "ERR hash value is not a float";
+    VALUE_NAN_OR_INFINITY = "ERR value is NaN or Infinity";
+    EXPIRE_NEGATIVE = "ERR invalid expire time, must be >= 0";
+    FIELDS_MISSING = "ERR Mandatory argument FIELDS is missing or not at the right position";
+    NUMFIELDS_NOT_POSITIVE = "ERR Parameter `numFields` should be greater than 0";
+    FIELDS_NOT_POSITIVE = "ERR Number of fields must be a positive integer";
+    NUMFIELDS_MISMATCH = "ERR The `numfields` parameter must match the number of arguments";
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    NOT_A_BIT = "ERR bit is not an integer or out of range";
+    BIT_TO_FIND = "ERR The bit argument must be 1 or 0.";
+    BITOP_NOT_OF_MANY = "ERR BITOP NOT must be called with a single source key.";
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    BITFIELD_RO_WRITES = "ERR BITFIELD_RO only supports the GET subcommand";
+    NOT_A_HYPERLOGLOG = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    HYPERLOGLOG_CORRUPT = "INVALIDOBJ Corrupted HLL object detected";
+    HYPERLOGLOG_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    KEY_DOES_NOT_EXIST = "ERR The specified key does not exist";
+    RADIUS_NOT_A_FLOAT = "ERR need numeric radius";
+    RADIUS_NEGATIVE = "ERR radius cannot be negative";
+    WIDTH_NOT_A_FLOAT = "ERR need numeric width";
+    HEIGHT_NOT_A_FLOAT = "ERR need numeric height";
+    BOX_NEGATIVE = "ERR height or width cannot be negative";
+    UNKNOWN_UNIT = "ERR unsupported unit provided. please use M, KM, FT, MI";
+    NO_PLACE_OF_MEMBER = "ERR could not decode requested zset member";
+    GEO_COUNT_NOT_POSITIVE = "ERR COUNT must be > 0";
+    GEO_ANY_WITHOUT_COUNT = "ERR the ANY argument requires COUNT argument";
+    GEORADIUS_STORE_OPTIONS = "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
+    GEOSEARCHSTORE_OPTIONS = "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
     STREAM_ID_INVALID = "ERR Invalid stream ID specified as stream command argument";
     INTERVAL_START = "ERR invalid start ID for the interval";
     INTERVAL_END = "ERR invalid end ID for the interval";
@@ -265,6 +326,11 @@ pub(crate) fn unknown_client_type(name: &[u8]) -> Error {
     quoting(&[b"ERR Unknown client type '", printed(name), b"'"])
 }
 
+/// The answer to an event that the latency monitor knows nothing of.
+pub(crate) fn no_samples(event: &[u8]) -> Error {
+    quoting(&[b"ERR No samples available for event '", printed(event), b"'"])
+}
+
 /// The answer to a user that there is not.
 pub(crate) fn no_such_user(name: &[u8]) -> Error {
     quoting(&[b"ERR No such user '", printed(name), b"'"])
@@ -292,6 +358,31 @@ pub(crate) fn prefixes_overlap(prefix: &[u8], which: &str, other: &[u8]) -> Erro
     let which = format!("' overlaps with {which} prefix '");
     let end = b"'. Prefixes for a single client must not overlap.";
     quoting(&[b"ERR Prefix '", prefix, which.as_bytes(), other, end])
+}
+
+/// The answer to coordinates that are not on the map.
+pub(crate) fn not_on_the_map(longitude: f64, latitude: f64) -> Error {
+    Error::made(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"))
+}
+
+/// The answer to a search without a middle; `name` is the command's as it was called.
+pub(crate) fn geo_needs_center(name: &[u8]) -> Error {
+    quoting(&[b"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ", printed(name)])
+}
+
+/// The answer to a search without an outline.
+pub(crate) fn geo_needs_outline(name: &[u8]) -> Error {
+    quoting(&[b"ERR exactly one of BYRADIUS and BYBOX can be specified for ", printed(name)])
+}
+
+/// The answer to a subcommand that PFDEBUG does not know.
+pub(crate) fn unknown_pfdebug(name: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown PFDEBUG subcommand '", printed(name), b"'"])
+}
+
+/// The answer to a PFSELFTEST that found something wrong.
+pub(crate) fn self_test_failed(what: &str) -> Error {
+    Error::made(format!("ERR TESTFAILED {what}"))
 }
 
 /// The answer to XREAD and XREADGROUP when there is not an id for each stream.
@@ -326,6 +417,108 @@ pub(crate) fn unknown_claim_option(option: &[u8]) -> Error {
 pub(crate) fn exec_refused(reason: &Error) -> Error {
     let reason = reason.text().strip_prefix(b"ERR ").unwrap_or(reason.text());
     quoting(&[b"EXECABORT Transaction discarded because of: ", reason])
+}
+
+/// What is wrong with a rule of a user.
+pub(crate) fn rule_reason(error: RuleError) -> &'static str {
+    match error {
+        RuleError::Unknown => "Unknown command or category name in ACL",
+        RuleError::Syntax => "Syntax error",
+        RuleError::KeysAfterAll => {
+            "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try \
+             'resetkeys' to start with an empty list of patterns"
+        }
+        RuleError::ChannelsAfterAll => {
+            "Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. \
+             Try 'resetchannels' to start with an empty list of channels"
+        }
+        RuleError::NoSuchPassword => "The password you are trying to remove from the user does not exist",
+        RuleError::BadHash => {
+            "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
+        }
+        RuleError::FirstArgOfSubcommand => "Allowing first-arg of a subcommand is not supported",
+    }
+}
+
+/// The answer to a wrong rule in ACL SETUSER.
+pub(crate) fn setuser_rule(rule: &[u8], error: RuleError) -> Error {
+    let reason = rule_reason(error).as_bytes();
+    quoting(&[b"ERR Error in ACL SETUSER modifier '", printed(rule), b"': ", reason])
+}
+
+/// The answer to a selector without its end in ACL SETUSER; `first` is the argument that it begins with.
+pub(crate) fn unmatched_parenthesis(first: &[u8]) -> Error {
+    quoting(&[b"ERR Unmatched parenthesis in acl selector starting at '", printed(first), b"'."])
+}
+
+/// What is wrong with a user that the configuration declares.
+pub(crate) fn declaration(part: &[u8], reason: &str) -> String {
+    format!("Error in user declaration '{}': {reason}", String::from_utf8_lossy(part))
+}
+
+/// Why a user that the configuration declares cannot be made.
+pub(crate) fn startup_rule(rule: &[u8], user: &[u8], error: RuleError) -> String {
+    let [rule, user] = [rule, user].map(String::from_utf8_lossy);
+    format!("Error loading ACL rule '{rule}' for the user named '{user}': {}", rule_reason(error))
+}
+
+/// The answer to ACL LOAD of a file with errors.
+pub(crate) fn acl_load(errors: Vec<u8>) -> Error {
+    quoting(&[b"ERR ", &errors])
+}
+
+/// What a user may not do, with names: the answer of ACL DRYRUN.
+pub(crate) fn permission_missing(user: &[u8], denied: Denied, object: &[u8]) -> Vec<u8> {
+    let (what, kind): (&[u8], &[u8]) = match denied {
+        Denied::Command => (b" has no permissions to run the '", b"' command"),
+        Denied::Key(_) => (b" has no permissions to access the '", b"' key"),
+        Denied::Channel(_) => (b" has no permissions to access the '", b"' channel"),
+    };
+    [b"User ", user, what, object, kind].concat()
+}
+
+/// The answer to a call that the rules of the user forbid. Names of keys and channels stay out of it.
+pub(crate) fn no_permission(user: &[u8], command: &str, denied: Denied) -> Error {
+    match denied {
+        Denied::Command => quoting(&[b"NOPERM ", &permission_missing(user, denied, command.as_bytes())]),
+        Denied::Key(_) => Error::fixed("NOPERM No permissions to access a key"),
+        Denied::Channel(_) => Error::fixed("NOPERM No permissions to access a channel"),
+    }
+}
+
+/// The answer to a queued call that the rules of the user have come to forbid.
+pub(crate) fn no_permission_any_more(denied: Denied) -> Error {
+    let reason = match denied {
+        Denied::Command => "no permission to execute the command or subcommand",
+        Denied::Key(_) => "no permission to touch the specified keys",
+        Denied::Channel(_) => "no permission to access one of the channels used as arguments",
+    };
+    Error::made(format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is \
+         no longer allowed for the following reason: {reason}"
+    ))
+}
+
+/// The answer to a category of commands that there is not.
+pub(crate) fn unknown_category(name: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown category '", clipped(name, MOST), b"'"])
+}
+
+/// The answer of ACL DRYRUN to a user that there is not.
+pub(crate) fn user_not_found(name: &[u8]) -> Error {
+    quoting(&[b"ERR User '", printed(name), b"' not found"])
+}
+
+/// The answer of ACL DRYRUN to a command that there is not.
+pub(crate) fn command_not_found(name: &[u8]) -> Error {
+    quoting(&[b"ERR Command '", printed(name), b"' not found"])
+}
+
+/// The answer to a password of a length that cannot be.
+pub(crate) fn password_bits(most: i64) -> Error {
+    Error::made(format!(
+        "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to {most}"
+    ))
 }
 
 #[cfg(test)]

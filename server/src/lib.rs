@@ -36,8 +36,11 @@
 //! commands answer. [`Connection::next_message`] gives what others publish. An engine without threads does what is due,
 //! such as the removal of expired keys, in short slices after the commands that are run on it. Several servers live in one process without knowing of each other.
 
+mod acl;
 mod admit;
+mod attention;
 mod background;
+mod bits;
 mod client;
 mod commands;
 // The program and the tests need more of the options than programs that embed a server do.
@@ -51,19 +54,28 @@ mod engine;
 mod error;
 mod evict;
 mod float_literal;
+mod geo_search;
+mod geohash;
 mod glob;
+mod hyperloglog;
 mod info;
 mod key_map;
+mod latency;
 mod lcs;
 mod locked;
 mod long_double;
+mod monitor;
 mod natural;
 mod net;
 mod number;
+mod observe;
+mod partial_sort;
+mod pause;
 mod pubsub;
 mod redis_commands;
 mod session;
 mod shutdown;
+mod slowlog;
 mod stats;
 mod ticks;
 mod tracking;

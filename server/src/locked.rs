@@ -7,6 +7,7 @@
 //! Lock order: shards ascending, then the channel table, then outboxes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use larder_protocol::{Args, OwnedArgs};
@@ -18,6 +19,8 @@ use larder_storage::table::{Expiry, Table};
 use larder_storage::types::{Collection, Env};
 use larder_storage::value::{Content, Object, Value};
 
+use crate::acl::Rules;
+use crate::acl::denial::may_read_every_key;
 use crate::config::KeyspaceEvents as Class;
 use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
@@ -25,6 +28,8 @@ use crate::error::{Error, Outcome, WRONG_TYPE};
 use crate::stats::WorkerStats;
 use crate::tracking::{self, Change, Readers};
 use crate::wait::Waiters;
+
+mod fields;
 
 /// What the server keeps in each shard beside the keys.
 #[derive(Default)]
@@ -89,6 +94,10 @@ pub struct Locked<'a> {
     pub(crate) client_id: u64,
     /// Whether accesses leave no trace (CLIENT NO-TOUCH).
     pub(crate) no_touch: bool,
+    /// The rules of the user whose command runs, if they forbid anything: see [`Locked::may_read_every_key`].
+    pub(crate) rules: Option<Arc<Rules>>,
+    /// Whether expired keys stay and are not seen (CLIENT PAUSE). Not for commands that write.
+    pub(crate) hides_expired: bool,
     /// Changes of the running command.
     dirty: u64,
     rewritten: bool,
@@ -145,6 +154,8 @@ impl<'a> Locked<'a> {
             tick: engine.keyspace().tick(),
             client_id: 0,
             no_touch: false,
+            rules: None,
+            hides_expired: false,
             dirty: 0,
             rewritten: false,
             after: None,
@@ -229,6 +240,13 @@ impl<'a> Locked<'a> {
         self.db = db;
     }
 
+    /// Whether a call may read keys that its arguments do not name, as SORT with BY or GET does: its user must be allowed
+    /// the call and to read every key.
+    #[expect(dead_code, reason = "for SORT")]
+    pub(crate) fn may_read_every_key(&self, args: Args<'_>) -> bool {
+        may_read_every_key(self.rules.as_deref(), args)
+    }
+
     /// The engine.
     pub(crate) fn engine(&self) -> &'a Engine {
         self.engine
@@ -283,7 +301,9 @@ impl<'a> Locked<'a> {
         let table = self.shards.of(hash).shard.table_quiet(db)?;
         let pos = table.find(hash, key)?;
         if table.may_be_due(now) && table.word(pos).expires() && table.entry(pos).has_expired(now) {
-            self.expire(hash, pos);
+            if !self.hides_expired {
+                self.expire(hash, pos);
+            }
             return None;
         }
         Some(pos)
@@ -338,7 +358,11 @@ impl<'a> Locked<'a> {
         let tick = if self.no_touch { None } else { Some(self.tick) };
         if self.shards.of(hash).shard.table(db).is_some_and(|table| table.may_be_due(now)) {
             // Removes the key if its time has come.
-            self.find(hash, key);
+            let is_there = self.find(hash, key).is_some();
+            if !is_there && self.hides_expired {
+                missed(engine, stats, db, key);
+                return None;
+            }
         }
         let entry = self.shards.of(hash).shard.table_quiet(db).and_then(|table| table.access(hash, key, tick));
         if entry.is_some() {
@@ -519,6 +543,13 @@ impl<'a> Locked<'a> {
         Ok(())
     }
 
+    /// Lets `change` work on the bytes of a string where they stand, its length staying as it is. `None` when there is
+    /// no string, or one that is as SET stored it: that has to be stored anew, as a raw one.
+    pub(crate) fn edit_string<R>(&mut self, key: &[u8], change: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        let (table, pos) = self.place(key)?;
+        table.edit_string(pos, change)
+    }
+
     /// Removes a collection that has become empty, and publishes that it is gone; whether it was so.
     pub(crate) fn drop_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = self.peek(key).is_some_and(|entry| entry.value().is_empty());
@@ -594,6 +625,20 @@ impl<'a> Locked<'a> {
     /// As [`Locked::changed`], for a further event of the same change.
     #[inline]
     pub(crate) fn note(&mut self, class: Class, event: &'static str, key: &[u8]) {
+        self.tell_watchers(key);
+        if self.engine.publishes_events() {
+            self.engine.publish_event(self.db, class, event, key);
+        }
+    }
+
+    /// As [`Locked::changed`], for a change that has no event.
+    pub(crate) fn changed_silently(&mut self, key: &[u8]) {
+        self.dirty += 1;
+        self.tell_watchers(key);
+    }
+
+    #[inline]
+    fn tell_watchers(&mut self, key: &[u8]) {
         let (hash, db) = (self.hash(key), self.db);
         let watchers = &mut self.shards.of(hash).extra.watchers;
         if !watchers.is_empty() {
@@ -601,9 +646,6 @@ impl<'a> Locked<'a> {
         }
         if self.engine.tracking().is_used() {
             self.invalidate(hash, key);
-        }
-        if self.engine.publishes_events() {
-            self.engine.publish_event(db, class, event, key);
         }
     }
 

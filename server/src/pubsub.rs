@@ -165,6 +165,17 @@ impl Channels {
         listeners.map_or(0, BTreeMap::len)
     }
 
+    /// Shows every listener with what it listens to.
+    pub(crate) fn each_listener(&self, mut each: impl FnMut(Target, &[u8], &Arc<Client>)) {
+        let names = self.names.read();
+        let channels = names.channels.iter().map(|(name, listeners)| (Target::Channel, name, listeners));
+        let patterns = names.patterns.iter().map(|(name, listeners)| (Target::Pattern, name, listeners));
+        let shard_channels = names.shard_channels.iter().map(|(name, listeners)| (Target::Shard, name, listeners));
+        for (target, name, listeners) in channels.chain(patterns).chain(shard_channels) {
+            listeners.values().for_each(|client| each(target, name, client));
+        }
+    }
+
     /// How many channels, patterns and shard channels have listeners.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
         let names = self.names.read();

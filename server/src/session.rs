@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use larder_protocol::{Limits, OwnedArgs, Proto, Reply};
+use larder_storage::index::Pos;
 
+use crate::acl::{Login, User};
 use crate::client::Client;
 use crate::config::{ClientClass, OutputLimit};
 use crate::engine::Engine;
@@ -85,7 +87,11 @@ pub struct Session {
     pub(crate) client: Arc<Client>,
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) db: usize,
+    /// Whether it has said who it is, or need not.
     pub(crate) authenticated: bool,
+    /// Who it is, and who it was at first.
+    pub(crate) login: Login,
+    pub(crate) home: Arc<User>,
     pub(crate) multi: Option<Transaction>,
     /// Whether EXEC runs its queue.
     pub(crate) executes: bool,
@@ -103,8 +109,8 @@ pub struct Session {
     pub(crate) may_wait: bool,
     /// What the session waits for; no further command runs meanwhile.
     pub(crate) waiting: Option<Arc<Waiter>>,
-    /// Commands since the last one that was timed.
-    pub(crate) untimed: u32,
+    /// Whether it sees all commands (MONITOR).
+    pub(crate) monitors: bool,
 }
 
 /// What runs batches, one at a time, beside the session: a thread has one for all its connections.
@@ -119,6 +125,19 @@ impl Workspace {
     }
 }
 
+/// A member that a command of a batch names in the collection at its key.
+pub(crate) struct NamedMember {
+    /// The command's place in the batch.
+    pub(crate) command: u32,
+    /// Where the member stands among its arguments.
+    pub(crate) argument: u8,
+    /// The hashes of the command's key and of the member.
+    pub(crate) key_hash: u64,
+    pub(crate) hash: u64,
+    /// Where the collection was found.
+    pub(crate) pos: Option<Pos>,
+}
+
 /// The rows of a batch and the hashes of its keys, found before the first command runs.
 #[derive(Default)]
 pub(crate) struct Plan {
@@ -126,15 +145,20 @@ pub(crate) struct Plan {
     pub(crate) commands: Vec<(u16, u32)>,
     /// The hash of each key.
     pub(crate) hashes: Vec<KnownHash>,
+    /// Members that commands name in their collections.
+    pub(crate) members: Vec<NamedMember>,
 }
 
 impl Session {
     pub(crate) fn new(engine: &Engine, client: Arc<Client>, stats: Arc<WorkerStats>) -> Self {
+        let home = client.user();
         Self {
             client,
             stats,
             db: 0,
-            authenticated: !engine.needs_password(),
+            authenticated: engine.acl().is_welcome(&home),
+            login: Login::new(home.clone()),
+            home,
             multi: None,
             executes: false,
             watched: Vec::new(),
@@ -146,7 +170,7 @@ impl Session {
             tracks: false,
             may_wait: false,
             waiting: None,
-            untimed: 0,
+            monitors: false,
         }
     }
 
@@ -190,6 +214,9 @@ impl Session {
         engine.tracking().disable(&self.client);
         self.tracks = false;
         crate::commands::transactions::unwatch_all(engine, self);
+        if std::mem::take(&mut self.monitors) {
+            engine.stop_monitoring(&self.client);
+        }
         let subscriptions = std::mem::take(&mut self.subscriptions);
         for (target, names) in [
             (Target::Channel, subscriptions.channels),

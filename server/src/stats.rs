@@ -2,12 +2,15 @@
 //! counting costs no shared cache line.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::commands::table::TABLE;
+use crate::latency::{Histogram, Times};
+use crate::observe::MOST_PER_SAMPLE;
 
 /// A counter with one writer at a time; readers may see it a moment late.
 #[derive(Debug, Default)]
@@ -24,8 +27,13 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
+    /// Sets the number itself.
+    pub(crate) fn set(&self, to: u64) {
+        self.0.store(to, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reset(&self) {
+        self.set(0);
     }
 }
 
@@ -72,6 +80,10 @@ counters! {
     misses,
     /// Keys that expired.
     expired,
+    /// Fields of hashes that expired.
+    expired_fields,
+    /// Time that the sweep for expired keys took, in nanoseconds.
+    sweep_nanoseconds,
     /// Keys evicted.
     evicted,
     /// Error replies.
@@ -90,17 +102,49 @@ counters! {
     dirty,
     /// Authentication failures.
     denied_auth,
+    /// Commands that the rules of users forbade.
+    denied_commands,
+    /// Calls that the rules of users forbade for a key.
+    denied_keys,
+    /// Calls that the rules of users forbade for a channel.
+    denied_channels,
 }
 
 /// Counters of one row.
 #[derive(Default)]
 pub(crate) struct RowCounters {
     pub(crate) calls: Counter,
-    /// Calls that were timed, and how long these took, in nanoseconds.
-    pub(crate) timed: Counter,
-    pub(crate) nanoseconds: Counter,
+    /// Calls up to the last one that was timed, and how long these took, in nanoseconds: those that were not timed are
+    /// taken for like the next one that was.
+    seen: Counter,
+    nanoseconds: Counter,
     pub(crate) rejected: Counter,
     pub(crate) failed: Counter,
+    /// Made when a call is first to be counted in it.
+    histogram: OnceLock<Histogram>,
+}
+
+impl RowCounters {
+    /// Notes the time of the call that was counted last. `tracked`: in the histogram, too.
+    pub(crate) fn note_time(&self, time: Duration, tracked: bool) {
+        let calls = self.calls.get();
+        let stands_for = calls.saturating_sub(self.seen.get()).clamp(1, MOST_PER_SAMPLE);
+        self.seen.set(calls);
+        let nanoseconds = time.as_nanos() as u64;
+        self.nanoseconds.add(nanoseconds.saturating_mul(stands_for));
+        if tracked {
+            self.histogram.get_or_init(Histogram::new).add(nanoseconds, stands_for);
+        }
+    }
+
+    fn reset(&self) {
+        for counter in [&self.calls, &self.seen, &self.nanoseconds, &self.rejected, &self.failed] {
+            counter.reset();
+        }
+        if let Some(histogram) = self.histogram.get() {
+            histogram.reset();
+        }
+    }
 }
 
 /// Sums of one row.
@@ -142,6 +186,10 @@ impl WorkerStats {
 
     pub(crate) fn expired(&self) {
         self.counters.expired.add(1);
+    }
+
+    pub(crate) fn expired_fields(&self, fields: u64) {
+        self.counters.expired_fields.add(fields);
     }
 
     pub(crate) fn evicted(&self) {
@@ -211,8 +259,8 @@ impl Stats {
         for worker in self.workers.lock().iter() {
             let own = worker.row(row);
             totals.calls += own.calls.get();
-            if own.timed.get() > 0 {
-                let share = own.calls.get() as f64 / own.timed.get() as f64;
+            if own.seen.get() > 0 {
+                let share = own.calls.get() as f64 / own.seen.get() as f64;
                 totals.nanoseconds += (own.nanoseconds.get() as f64 * share) as u64;
             }
             totals.rejected += own.rejected.get();
@@ -221,18 +269,25 @@ impl Stats {
         totals
     }
 
+    /// The distribution of one row's times; `None` if no call was counted in it.
+    pub(crate) fn times(&self, row: u16, tracked: bool) -> Option<Times> {
+        let mut times = None;
+        for worker in self.workers.lock().iter() {
+            let own = worker.row(row);
+            if let Some(histogram) = own.histogram.get() {
+                let uncounted = if tracked { own.calls.get().saturating_sub(own.seen.get()) } else { 0 };
+                histogram.add_to(times.get_or_insert_with(Times::new), uncounted);
+            }
+        }
+        times.filter(|times| times.total() > 0)
+    }
+
     /// CONFIG RESETSTAT.
     pub(crate) fn reset(&self) {
         self.errors.lock().clear();
         for worker in self.workers.lock().iter() {
             worker.counters.reset();
-            for row in &worker.rows {
-                row.calls.reset();
-                row.timed.reset();
-                row.nanoseconds.reset();
-                row.rejected.reset();
-                row.failed.reset();
-            }
+            worker.rows.iter().for_each(RowCounters::reset);
         }
     }
 }

@@ -8,7 +8,7 @@
 //! How much is remembered has a bound in keys and one in bytes; beyond them the keys of some are forgotten, and these
 //! told as if the keys had changed.
 //!
-//! Lock order: shards, then the table of prefixes or a client's mode, then outboxes.
+//! Lock order: shards, the table of prefixes, a client's mode, outboxes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -106,17 +106,18 @@ impl Tracking {
 
     /// CLIENT TRACKING ON, with options that have been checked. Prefixes are added to those of before.
     pub(crate) fn enable(&self, client: &Arc<Client>, mut mode: Mode) {
-        let mut current = client.tracking.lock();
+        let mut table = self.prefixes.lock();
         if mode.broadcasts {
             if mode.prefixes.is_empty() {
                 mode.prefixes.insert(Vec::new());
             }
-            let mut table = self.prefixes.lock();
             for prefix in &mode.prefixes {
                 table.entry(prefix.clone()).or_default().insert(client.id, client.clone());
             }
             self.prefix_count.store(table.len(), Relaxed);
         }
+        drop(table);
+        let mut current = client.tracking.lock();
         match &mut *current {
             Some(before) => {
                 mode.prefixes.append(&mut before.prefixes);
@@ -268,23 +269,16 @@ pub(crate) fn broadcast(engine: &Engine, changes: &mut Vec<Change>) {
     let table = engine.tracking().prefixes.lock();
     // Of a key that several clients have changed the last one counts.
     let changes: BTreeMap<&[u8], u64> = changes.iter().map(|(key, changer)| (key.as_slice(), *changer)).collect();
-    let told: Vec<(Vec<Arc<Client>>, Vec<(&[u8], u64)>)> = table
-        .iter()
-        .map(|(prefix, clients)| {
-            let matching = changes.iter().filter(|(key, _)| key.starts_with(prefix));
-            let matching: Vec<_> = matching.map(|(key, changer)| (*key, *changer)).collect();
-            let clients = if matching.is_empty() { Vec::new() } else { clients.values().cloned().collect() };
-            (clients, matching)
-        })
-        .collect();
-    drop(table);
-    for (client, matching) in told.iter().flat_map(|(clients, matching)| clients.iter().map(move |c| (c, matching))) {
-        let mut mode = client.tracking.lock();
-        let Some(mode) = &mut *mode else { continue };
-        let others = matching.iter().filter(|(_, changer)| !(mode.no_loop && *changer == client.id));
-        let keys: Vec<&[u8]> = others.map(|(key, _)| *key).collect();
-        if !keys.is_empty() {
-            tell(engine, client, mode, &News::Keys(&keys));
+    for (prefix, clients) in table.iter() {
+        let matching: Vec<_> = changes.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+        for client in clients.values().filter(|_| !matching.is_empty()) {
+            let mut mode = client.tracking.lock();
+            let Some(mode) = &mut *mode else { continue };
+            let others = matching.iter().filter(|(_, changer)| !(mode.no_loop && **changer == client.id));
+            let keys: Vec<&[u8]> = others.map(|(key, _)| **key).collect();
+            if !keys.is_empty() {
+                tell(engine, client, mode, &News::Keys(&keys));
+            }
         }
     }
 }

@@ -102,12 +102,13 @@ impl Upkeep {
             return;
         }
         let shards = 0..engine.keyspace().shards();
-        let mut more = engine.sweeps() && background::sweep(engine, shards.clone(), stats, &budget(4));
+        let stands_still = engine.pause.is_on(now_ms);
+        let mut more = engine.sweeps() && !stands_still && background::sweep(engine, shards.clone(), stats, &budget(4));
         more |= background::compact(engine, shards, &budget(4));
         more |= engine.evictor().rebase_step(engine);
         // Moving a manual clock does the rest: how much is evicted in one step is a question of time.
         if !is_manual {
-            more |= engine.evictor().relieve(engine, stats);
+            more |= !stands_still && engine.evictor().relieve(engine, stats);
             engine.rates.tick(engine);
             let now = now_ms / 1000;
             let passed = now.saturating_sub(second.unwrap_or(now));

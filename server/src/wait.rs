@@ -214,8 +214,14 @@ impl Engine {
         let mark = reply.mark();
         match how {
             Outcome::Served(mut served) => reply.append(&mut served),
-            Outcome::TimedOut => (waiter.park.on_timeout)(reply),
-            Outcome::Refused(error) => self.fail(&session.stats, &error, reply),
+            Outcome::TimedOut => {
+                count_end(&session.stats, waiter.row, false);
+                (waiter.park.on_timeout)(reply);
+            }
+            Outcome::Refused(error) => {
+                count_end(&session.stats, waiter.row, true);
+                self.fail(&session.stats, &error, reply);
+            }
             Outcome::Retry => return Waited::Again,
             Outcome::Over => {}
         }
@@ -239,6 +245,15 @@ impl Engine {
             let mut locked = Locked::new(self, waiter.set, 0, &session.stats);
             locked.unregister(waiter);
         }
+    }
+}
+
+/// Counts a call that has waited in vain.
+fn count_end(stats: &WorkerStats, row: u16, failed: bool) {
+    stats.counters.commands.add(1);
+    stats.row(row).calls.add(1);
+    if failed {
+        stats.row(row).failed.add(1);
     }
 }
 
@@ -359,8 +374,10 @@ impl<'a> Locked<'a> {
 
     /// Runs a waiting client's command again; whether it is served, and no longer waits.
     fn serve(&mut self, waiter: &Arc<Waiter>) -> bool {
-        if !self.shards().set().contains(waiter.set) {
-            // A key went away under somebody who holds no other shard: the client's own task looks into it.
+        let may_run = waiter.client.user().rules().check(waiter.row, waiter.args.as_args()).is_ok();
+        if !may_run || !self.shards().set().contains(waiter.set) {
+            // It has lost the right to run it, or a key went away under somebody who holds no other shard: the client's
+            // own task looks into it.
             waiter.end(Outcome::Retry);
             waiter.client.wake.wake();
             return false;

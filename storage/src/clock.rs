@@ -32,7 +32,10 @@ impl Clock {
     /// Microseconds since 1970.
     pub fn now_us(&self) -> u64 {
         match self {
-            Self::System => since_1970().as_micros() as u64,
+            Self::System => {
+                let since = since_1970();
+                since.as_secs() * 1_000_000 + u64::from(since.subsec_micros())
+            }
             Self::Manual(now) => now.load(Ordering::Relaxed),
         }
     }

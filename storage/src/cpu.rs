@@ -1,4 +1,4 @@
-//! What the processor can do for us: ask for a line of memory early, and compare many bytes at once.
+//! What the processor can do for us: ask for a line of memory early, compare many bytes at once, count bits.
 //!
 //! In a pipeline most time goes to cache misses, so a batch of commands first asks for everything it will
 //! touch. A hint changes no state and may name any address.
@@ -7,7 +7,8 @@
     target_arch = "x86_64",
     expect(
         unsafe_code,
-        reason = "prefetch and load intrinsics take raw pointers; SSE2 is called from code that is not marked for it"
+        reason = "prefetch and load intrinsics take raw pointers; what asks for SSE2 or AVX2 is called from code that is \
+                  not marked for it"
     )
 )]
 
@@ -75,6 +76,30 @@ fn portable_matching_bytes(words: &[u64; 8], byte: u8) -> u64 {
     })
 }
 
+/// How many bits are set.
+pub fn count_ones(bytes: &[u8]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,popcnt")]
+        fn with_avx2(bytes: &[u8]) -> u64 {
+            portable_count_ones(bytes)
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+            // SAFETY: the processor has both.
+            return unsafe { with_avx2(bytes) };
+        }
+    }
+    portable_count_ones(bytes)
+}
+
+/// Written so that the compiler makes vectors of it, as wide as the caller's target has them.
+#[inline(always)]
+fn portable_count_ones(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let whole: u64 = words.iter().map(|word| u64::from(u64::from_le_bytes(*word).count_ones())).sum();
+    whole + rest.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -82,6 +107,13 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn bits_are_counted_like_one_by_one(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let expected: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
+            prop_assert_eq!(count_ones(&bytes), u64::from(expected));
+            prop_assert_eq!(portable_count_ones(&bytes), u64::from(expected));
+        }
+
         #[test]
         fn matches_bytes_like_the_portable_way(words in any::<[u64; 8]>(), byte in any::<u8>(), near in 0usize..64) {
             let mut words = words;

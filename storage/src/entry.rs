@@ -37,6 +37,18 @@ pub(crate) enum Payload<'a> {
     Object(Box<Object>),
 }
 
+impl Payload<'_> {
+    /// See [`Value::first_deadline`].
+    #[inline]
+    pub(crate) fn first_deadline(&self) -> u64 {
+        match self {
+            Self::Inline { kind, bytes, raw } => Value::packed(*kind, bytes, *raw).first_deadline(),
+            Self::Int(_) => u64::MAX,
+            Self::Object(object) => object.value().first_deadline(),
+        }
+    }
+}
+
 /// An entry to be written.
 pub(crate) struct Parts<'a> {
     pub(crate) key: &'a [u8],
@@ -305,6 +317,14 @@ pub(crate) fn object_mut(cell: &mut [u8]) -> Option<&mut Object> {
     Some(unsafe { &mut *pointer })
 }
 
+/// The bytes of a string that stands in a live cell, to be changed in place: `None` for all other entries, and for a
+/// string that is not marked as raw, which such a change would make it.
+pub(crate) fn raw_string_mut(cell: &mut [u8]) -> Option<&mut [u8]> {
+    let entry = Entry::read(cell);
+    let range = matches!(entry.value(), Value::Str { raw: true, .. }).then(|| entry.value_range())?;
+    Some(&mut cell[range])
+}
+
 /// Takes what the cell owns out of it: its object, and a boxed key, which is freed. The cell must be freed or
 /// overwritten next; it is marked as a free one, so that nothing can be taken twice.
 pub(crate) fn take(cell: &mut [u8]) -> Option<Box<Object>> {
@@ -405,6 +425,26 @@ mod tests {
         let mut number = vec![0; 16];
         Parts { key: b"key", expiry: None, payload: Payload::Int(7) }.write(&mut number);
         assert!(!overwrite_string(&mut number, b"1234567"), "an integer");
+    }
+
+    #[test]
+    fn only_the_bytes_of_a_raw_string_are_changed_in_place() {
+        let edited = |payload| {
+            let mut cell = vec![0; 64];
+            Parts { key: b"key", expiry: Some(7), payload }.write(&mut cell);
+            let done = raw_string_mut(&mut cell).is_some_and(|bytes| {
+                bytes[1] = b'X';
+                true
+            });
+            let entry = Entry::read(&cell);
+            assert_eq!((entry.key(), entry.expiry()), (&b"key"[..], Some(7)));
+            (done, matches!(entry.value(), Value::Str { bytes: b"aXc", raw: true }))
+        };
+        let inline = |kind, raw| Payload::Inline { kind, bytes: b"abc", raw };
+        assert_eq!(edited(inline(Kind::String, true)), (true, true));
+        assert_eq!(edited(inline(Kind::String, false)), (false, false));
+        assert_eq!(edited(inline(Kind::ZSet, true)), (false, false));
+        assert_eq!(edited(Payload::Int(123)), (false, false));
     }
 
     #[test]

@@ -124,6 +124,8 @@ impl<S: Slot> Index<S> {
         }
         let id = self.directory[self.place(hash)];
         let segment = self.segment(id);
+        // Without a batch nobody has asked for it yet: at least it comes together with the tags.
+        prefetch(&raw const segment.slots[home_of(hash)]);
         if let Some(slot) = find_in(segment, hash, &mut eq) {
             return Some(Pos { segment: id, slot });
         }

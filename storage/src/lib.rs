@@ -5,7 +5,7 @@
 //! [`Word`](word::Word)s over entries in a [`Slab`](slab::Slab), whose pages come from [`Regions`](region::Regions).
 
 pub mod clock;
-mod cpu;
+pub mod cpu;
 pub mod entry;
 pub mod evict;
 pub mod hasher;

@@ -4,8 +4,8 @@
 //! entry goes. All memory is accounted in bytes that the same operations always repeat.
 //!
 //! Invariants: each word refers to a live cell that holds a key of its hash; `expires` counts the entries with an
-//! expiry; a segment's deadline is at most the earliest expiry in it; `owned` is the sum over the entries of what
-//! they own outside their cells.
+//! expiry, `timed` those with fields that expire; a segment's deadline is at most the earliest expiry in it, of keys and
+//! of fields; `owned` is the sum over the entries of what they own outside their cells.
 
 use crate::entry::{self, Entry, Parts, Payload};
 use crate::hasher::Hasher;
@@ -28,6 +28,15 @@ pub enum Expiry {
     Set(Option<u64>),
 }
 
+/// What has come due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// A key.
+    Key(Pos),
+    /// Perhaps fields of the hash that this key holds.
+    Fields(Pos),
+}
+
 /// A table's cells are used up: 2^21 pages. The write did not take place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -39,6 +48,7 @@ pub struct Table {
     slab: Slab,
     hasher: Hasher,
     expires: usize,
+    timed: usize,
     owned: usize,
     scratch: Vec<u8>,
     /// While the table is freed: the next segment to look into, and objects taken out of it.
@@ -54,6 +64,7 @@ impl Table {
             slab: Slab::new(env.regions.clone()),
             hasher: env.hasher,
             expires: 0,
+            timed: 0,
             owned: 0,
             scratch: Vec::new(),
             freed: 0,
@@ -76,9 +87,19 @@ impl Table {
         self.expires
     }
 
+    /// Hashes with fields that expire.
+    pub fn timed(&self) -> usize {
+        self.timed
+    }
+
     /// Bytes of everything that lives here.
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.index.memory() + self.slab.live_bytes() + self.owned
+    }
+
+    /// Bytes of the index.
+    pub fn index_memory(&self) -> usize {
+        self.index.memory()
     }
 
     /// Bytes of free places in pages that exist.
@@ -193,7 +214,7 @@ impl Table {
         tick: u32,
     ) -> Result<Pos, Full> {
         let parts = Parts { key, expiry, payload: payload(key, &mut content) };
-        let owned = owned_by(&parts);
+        let (owned, fields_due) = (owned_by(&parts), parts.payload.first_deadline());
         let cell = self.slab.alloc(parts.len()).ok_or(Full)?;
         parts.write(self.slab.cell_mut(cell));
         let word = Word::new(cell, hash, tick, 0).with_expires(expiry.is_some()).with_owns(owned > 0);
@@ -202,10 +223,8 @@ impl Table {
         let pos =
             self.index.insert(hash, word.bits(), rehash, |bits| prefetch(slab.address(Word::from_bits(bits).cell())));
         self.owned += owned;
-        if let Some(at) = expiry {
-            self.expires += 1;
-            self.index.lower_deadline(pos.segment, at.min(NO_DEADLINE - 1));
-        }
+        self.note_expiry(pos, None, expiry);
+        self.note_fields(pos, u64::MAX, fields_due);
         Ok(pos)
     }
 
@@ -220,18 +239,19 @@ impl Table {
     ) -> Result<Option<Box<Object>>, Full> {
         let word = self.word(pos);
         let entry = Entry::read(self.slab.cell(word.cell()));
-        let (before, owned_before) = (entry.expiry(), owned_at(&entry));
+        let (before, owned_before, fields_before) = (entry.expiry(), owned_at(&entry), fields_due(&entry));
         let expiry = match expiry {
             Expiry::Keep => before,
             Expiry::Set(at) => at,
         };
         let parts = Parts { key, expiry, payload: payload(key, &mut content) };
-        let owned = owned_by(&parts);
+        let (owned, fields_due) = (owned_by(&parts), parts.payload.first_deadline());
         let (old, cell) = self.rewrite(word.cell(), parts)?;
         self.owned = self.owned - owned_before + owned;
         let word = word.with_cell(cell).with_expires(expiry.is_some()).with_owns(owned > 0);
         self.index.set(pos, word.bits());
         self.note_expiry(pos, before, expiry);
+        self.note_fields(pos, fields_before, fields_due);
         Ok(old)
     }
 
@@ -261,10 +281,22 @@ impl Table {
         (old, new.unwrap_or(cell))
     }
 
+    #[inline]
     fn note_expiry(&mut self, pos: Pos, before: Option<u64>, after: Option<u64>) {
         self.expires = self.expires + after.is_some() as usize - before.is_some() as usize;
         if let Some(at) = after {
             self.index.lower_deadline(pos.segment, at.min(NO_DEADLINE - 1));
+        }
+    }
+
+    /// Notes when fields of a hash expire, `u64::MAX` for never.
+    #[inline]
+    fn note_fields(&mut self, pos: Pos, before: u64, after: u64) {
+        if before & after != u64::MAX {
+            self.timed = self.timed + (after != u64::MAX) as usize - (before != u64::MAX) as usize;
+            if after != u64::MAX {
+                self.index.lower_deadline(pos.segment, after.min(NO_DEADLINE - 1));
+            }
         }
     }
 
@@ -325,12 +357,15 @@ impl Table {
     pub fn update<R>(&mut self, pos: Pos, change: impl FnOnce(&mut Object) -> R) -> Result<R, Full> {
         let cell = self.word(pos).cell();
         if let Some(object) = entry::object_mut(self.slab.cell_mut(cell)) {
-            let before = object.memory();
+            let (before, fields_before) = (object.memory(), object.value().first_deadline());
             let result = change(object);
+            let fields_after = object.value().first_deadline();
             self.owned = self.owned - before + object.memory();
+            self.note_fields(pos, fields_before, fields_after);
             return Ok(result);
         }
         let entry = Entry::read(self.slab.cell(cell));
+        let fields_before = fields_due(&entry);
         let key: SmallVec<[u8; 64]> = SmallVec::from_slice(entry.key());
         let mut packed = std::mem::take(&mut self.scratch);
         packed.clear();
@@ -341,14 +376,31 @@ impl Table {
         let result = change(&mut object);
         let stored = match object.packed() {
             Some(bytes) if entry::fits_inline(&key, bytes.len()) => {
-                let kind = object.kind();
+                let (kind, fields_after) = (object.kind(), object.value().first_deadline());
                 let stored = self.store_packed(pos, &key, Payload::Inline { kind, bytes, raw: false });
+                if stored.is_ok() {
+                    self.note_fields(pos, fields_before, fields_after);
+                }
                 self.scratch = object.into_packed();
                 stored
             }
             _ => self.replace(pos, &key, Content::Object(Box::new(object)), Expiry::Keep).map(|_| ()),
         };
         stored.map(|()| result)
+    }
+
+    /// Lets `change` work on the bytes of a string that was changed in place before, its length staying as it is.
+    /// `None`, and nothing is changed, for all other values.
+    pub fn edit_string<R>(&mut self, pos: Pos, change: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        let cell = self.word(pos).cell();
+        if let Some(Object::Str(string)) = entry::object_mut(self.slab.cell_mut(cell)) {
+            let before = string.memory();
+            let mut result = None;
+            string.change(|bytes| result = Some(change(bytes)));
+            self.owned = self.owned - before + string.memory();
+            return result;
+        }
+        entry::raw_string_mut(self.slab.cell_mut(cell)).map(change)
     }
 
     fn store_packed(&mut self, pos: Pos, key: &[u8], payload: Payload<'_>) -> Result<(), Full> {
@@ -383,6 +435,9 @@ impl Table {
         let word = self.word(pos);
         if word.expires() {
             self.expires -= 1;
+        }
+        if self.timed > 0 && fields_due(&self.entry(pos)) != u64::MAX {
+            self.timed -= 1;
         }
         let object = if word.owns() {
             self.owned -= owned_at(&self.entry(pos));
@@ -457,13 +512,20 @@ impl Table {
         self.index.first_deadline().map(|(_, segment)| segment)
     }
 
+    /// When the key and the first field of an entry expire, `u64::MAX` for never.
+    #[inline]
+    fn deadlines(&self, word: Word) -> (u64, u64) {
+        if !word.expires() && self.timed == 0 {
+            return (u64::MAX, u64::MAX);
+        }
+        let entry = Entry::read(self.slab.cell(word.cell()));
+        (entry.expiry().unwrap_or(u64::MAX), if self.timed > 0 { fields_due(&entry) } else { u64::MAX })
+    }
+
     /// Makes the lower bound of a segment's expiries exact; whether it changed.
     pub fn refresh_deadline(&mut self, segment: u32) -> bool {
-        let expiries = self.index.slots(segment).filter_map(|(_, bits)| {
-            let word = Word::from_bits(bits);
-            word.expires().then(|| Entry::read(self.slab.cell(word.cell())).expiry()).flatten()
-        });
-        let earliest = expiries.min().map_or(NO_DEADLINE, |at| at.min(NO_DEADLINE - 1));
+        let deadlines = self.index.slots(segment).map(|(_, bits)| self.deadlines(Word::from_bits(bits)));
+        let earliest = bounded(deadlines.map(|(key, fields)| key.min(fields)).min().unwrap_or(u64::MAX));
         let changed = earliest != self.index.deadline(segment);
         if changed {
             self.index.set_deadline(segment, earliest);
@@ -471,25 +533,23 @@ impl Table {
         changed
     }
 
-    /// A key whose time has come, if one is found in the `segments` segments that may be looked into; these are counted
-    /// down.
-    pub fn next_due(&mut self, now: u64, segments: &mut usize) -> Option<Pos> {
+    /// A key whose time or whose fields' time has come, if one is found in the `segments` segments that may be looked
+    /// into; these are counted down.
+    pub fn next_due(&mut self, now: u64, segments: &mut usize) -> Option<Due> {
         while let Some((deadline, segment)) = self.index.first_deadline() {
             if deadline > now || *segments == 0 {
                 return None;
             }
-            let mut earliest = NO_DEADLINE;
+            let mut earliest = u64::MAX;
             for (pos, bits) in self.index.slots(segment) {
-                let word = Word::from_bits(bits);
-                let expiry = word.expires().then(|| Entry::read(self.slab.cell(word.cell())).expiry()).flatten();
-                match expiry {
-                    Some(at) if at <= now => return Some(pos),
-                    Some(at) => earliest = earliest.min(at.min(NO_DEADLINE - 1)),
-                    None => {}
+                match self.deadlines(Word::from_bits(bits)) {
+                    (key, _) if key <= now => return Some(Due::Key(pos)),
+                    (_, fields) if fields <= now => return Some(Due::Fields(pos)),
+                    (key, fields) => earliest = earliest.min(key.min(fields)),
                 }
             }
             *segments -= 1;
-            self.index.set_deadline(segment, earliest);
+            self.index.set_deadline(segment, bounded(earliest));
         }
         None
     }
@@ -509,6 +569,20 @@ impl Table {
                 prefetch_cell(&self.slab, word.cell(), writes);
             }
         });
+    }
+
+    /// Where a key stands that holds a large collection with an index; see [`Object::is_indexed`].
+    #[inline]
+    pub fn find_indexed(&self, hash: u64, key: &[u8]) -> Option<Pos> {
+        let pos = self.find(hash, key)?;
+        self.indexed_at(pos).map(|_| pos)
+    }
+
+    /// The large collection at a position that may have become invalid.
+    #[inline]
+    pub fn indexed_at(&self, pos: Pos) -> Option<&Object> {
+        let word = self.checked_word(pos).filter(|word| word.owns())?;
+        Entry::read(self.slab.cell(word.cell())).object().filter(|object| object.is_indexed())
     }
 
     /// Empties one sparse page by moving its entries, or gives one unused segment back; false when there is neither.
@@ -560,7 +634,7 @@ impl Table {
     pub fn validate(&self) {
         self.index.validate(|bits| hash_of(&self.slab, self.hasher, bits));
         self.slab.validate();
-        let (mut expires, mut owned, mut cells) = (0, 0, 0);
+        let (mut expires, mut timed, mut owned, mut cells) = (0, 0, 0, 0);
         for segment in 0..self.segments() as u32 {
             for (pos, word) in self.words(segment) {
                 let entry = self.entry(pos);
@@ -570,9 +644,9 @@ impl Table {
                 expires += word.expires() as usize;
                 owned += owned_at(&entry);
                 cells += self.slab.cell(word.cell()).len();
-                if let Some(at) = entry.expiry() {
-                    assert!(self.index.deadline(segment) <= at, "a segment's deadline is a lower bound");
-                }
+                let deadline = entry.expiry().unwrap_or(u64::MAX).min(fields_due(&entry));
+                assert!(self.index.deadline(segment) <= deadline, "a segment's deadline is a lower bound");
+                timed += (fields_due(&entry) != u64::MAX) as usize;
                 match (entry.object(), entry.inline_payload()) {
                     (Some(object), _) => object.validate(),
                     (None, Some(Payload::Inline { kind, bytes, .. })) => {
@@ -583,6 +657,7 @@ impl Table {
             }
         }
         assert_eq!((expires, owned), (self.expires, self.owned), "expiries and owned bytes are counted");
+        assert_eq!(timed, self.timed, "hashes with fields that expire are counted");
         assert_eq!(cells, self.slab.live_bytes(), "every live cell has its word");
     }
 }
@@ -591,6 +666,17 @@ impl Drop for Table {
     fn drop(&mut self) {
         while self.owned > 0 && !self.free_step(usize::MAX) {}
     }
+}
+
+/// A time as an index keeps it.
+fn bounded(at: u64) -> u64 {
+    if at == u64::MAX { NO_DEADLINE } else { at.min(NO_DEADLINE - 1) }
+}
+
+/// A lower bound of the time at which a field of the hash expires, `u64::MAX` if none does or it is no hash.
+#[inline]
+fn fields_due(entry: &Entry<'_>) -> u64 {
+    if entry.kind() == Kind::Hash { entry.value().first_deadline() } else { u64::MAX }
 }
 
 /// Notes an access in a key's word; a hot key's seldom changes, and then other cores may keep its line.

@@ -2,6 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::types::hash::{Hash, HashRef};
+use crate::types::list::{List, ListRef};
+use crate::types::set::{Set, SetRef};
 use crate::types::stream::Stream;
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
@@ -63,8 +66,14 @@ pub enum Value<'a> {
     },
     /// A string with an allocation of its own.
     Big(&'a BigStr),
+    /// A set.
+    Set(SetRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// A sorted set.
     ZSet(ZSetRef<'a>),
+    /// A hash.
+    Hash(HashRef<'a>),
     /// A stream.
     Stream(&'a Stream),
 }
@@ -74,7 +83,10 @@ impl<'a> Value<'a> {
     #[inline(always)]
     pub(crate) fn packed(kind: Kind, bytes: &'a [u8], raw: bool) -> Self {
         match kind {
+            Kind::Set => Self::Set(SetRef::packed(bytes)),
+            Kind::List => Self::List(ListRef::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSetRef::Packed(bytes)),
+            Kind::Hash => Self::Hash(HashRef::Packed(bytes)),
             _ => Self::Str { bytes, raw },
         }
     }
@@ -83,7 +95,10 @@ impl<'a> Value<'a> {
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) | Self::Stream(_) => false,
+            Self::Set(set) => set.is_empty(),
+            Self::List(list) => list.is_empty(),
             Self::ZSet(zset) => zset.is_empty(),
+            Self::Hash(hash) => hash.is_empty(),
         }
     }
 
@@ -91,7 +106,10 @@ impl<'a> Value<'a> {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Int(_) | Self::Str { .. } | Self::Big(_) => Kind::String,
+            Self::Set(_) => Kind::Set,
+            Self::List(_) => Kind::List,
             Self::ZSet(_) => Kind::ZSet,
+            Self::Hash(_) => Kind::Hash,
             Self::Stream(_) => Kind::Stream,
         }
     }
@@ -102,8 +120,21 @@ impl<'a> Value<'a> {
             Self::Int(_) => "int",
             Self::Str { bytes, raw: false } if bytes.len() <= EMBEDDED_AT_MOST => "embstr",
             Self::Str { .. } | Self::Big(_) => "raw",
+            Self::Set(set) => set.encoding(),
+            Self::List(list) => list.encoding(),
             Self::ZSet(zset) => zset.encoding(),
+            Self::Hash(hash) => hash.encoding(),
             Self::Stream(_) => "stream",
+        }
+    }
+
+    /// A lower bound of the time at which a part of it expires (a field of a hash), in milliseconds since 1970;
+    /// `u64::MAX` if none does.
+    #[inline]
+    pub(crate) fn first_deadline(&self) -> u64 {
+        match self {
+            Self::Hash(hash) => hash.first_deadline(),
+            _ => u64::MAX,
         }
     }
 }
@@ -168,7 +199,7 @@ impl BigStr {
         self.bytes = bytes.freeze();
     }
 
-    fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.capacity.next_multiple_of(16)
     }
 
@@ -210,8 +241,14 @@ impl BigStr {
 pub enum Object {
     /// A long string.
     Str(BigStr),
+    /// A set.
+    Set(Set),
+    /// A list.
+    List(List),
     /// A sorted set.
     ZSet(ZSet),
+    /// A hash.
+    Hash(Hash),
     /// A stream.
     Stream(Stream),
 }
@@ -221,7 +258,10 @@ macro_rules! with_value {
     ($object:expr, $value:ident => $result:expr) => {
         match $object {
             Object::Str($value) => $result,
+            Object::Set($value) => $result,
+            Object::List($value) => $result,
             Object::ZSet($value) => $result,
+            Object::Hash($value) => $result,
             Object::Stream($value) => $result,
         }
     };
@@ -244,7 +284,10 @@ impl Object {
     pub fn value(&self) -> Value<'_> {
         match self {
             Self::Str(string) => Value::Big(string),
+            Self::Set(set) => Value::Set(set.as_ref()),
+            Self::List(list) => Value::List(list.as_ref()),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
+            Self::Hash(hash) => Value::Hash(hash.as_ref()),
             Self::Stream(stream) => Value::Stream(stream),
         }
     }
@@ -259,7 +302,10 @@ impl Object {
     #[inline]
     pub(crate) fn from_packed(kind: Kind, bytes: Vec<u8>) -> Self {
         match kind {
+            Kind::Set => Self::Set(Set::from_packed(bytes)),
+            Kind::List => Self::List(List::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
+            Kind::Hash => Self::Hash(Hash::Packed(bytes)),
             _ => Self::Str(BigStr::new(&bytes)),
         }
     }
@@ -273,7 +319,10 @@ impl Object {
     pub fn duplicate(&self, env: Env<'_>) -> Result<Self, Full> {
         Ok(match self {
             Self::Str(string) => Self::Str(string.duplicate(env)?),
+            Self::Set(set) => Self::Set(set.duplicate(env)?),
+            Self::List(list) => Self::List(list.duplicate(env)?),
             Self::ZSet(zset) => Self::ZSet(zset.duplicate(env)?),
+            Self::Hash(hash) => Self::Hash(hash.duplicate(env)?),
             Self::Stream(stream) => Self::Stream(stream.duplicate(env)?),
         })
     }
@@ -291,6 +340,34 @@ impl Object {
     /// Frees up to `chunks` blocks; true when nothing large is left.
     pub fn free_step(&mut self, chunks: usize) -> bool {
         with_value!(self, value => value.free_step(chunks))
+    }
+
+    /// Whether it is a large collection whose members [`Object::prefetch_index`] finds by their hashes.
+    #[inline]
+    pub fn is_indexed(&self) -> bool {
+        matches!(self, Self::Set(Set::Hashed(_)) | Self::ZSet(ZSet::Tree(_)) | Self::Hash(Hash::Dict(_)))
+    }
+
+    /// First step of a batched look-up of a member: asks for the index's part of the way.
+    #[inline]
+    pub fn prefetch_index(&self, member_hash: u64) {
+        match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_index(member_hash),
+            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_index(member_hash),
+            Self::Hash(Hash::Dict(dict)) => dict.prefetch_index(member_hash),
+            _ => {}
+        }
+    }
+
+    /// Second step: asks for the member.
+    #[inline]
+    pub fn prefetch_member(&self, member_hash: u64) {
+        match self {
+            Self::Set(Set::Hashed(dict)) => dict.prefetch_records(member_hash),
+            Self::ZSet(ZSet::Tree(tree)) => tree.prefetch_records(member_hash),
+            Self::Hash(Hash::Dict(dict)) => dict.prefetch_records(member_hash),
+            _ => {}
+        }
     }
 
     /// Checks every invariant of the value; panics with what is wrong. For tests.

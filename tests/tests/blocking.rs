@@ -110,14 +110,102 @@ const SCRIPTS: &[&str] = &[
      w> ZRANGE y 0 -1",
 ];
 
+/// What only lists can do.
+const LISTS: &[&str] = &[
+    "a~ BLPOP l 0
+     b~ BRPOP m l 0
+     c~ BLMPOP 0 2 m l RIGHT COUNT 2
+     w> RPUSH l 1 2 3 4 5
+     a<
+     b<
+     c<
+     w> LRANGE l 0 -1",
+    // The whole command comes first.
+    "a~ BLPOP l 0
+     w> LPUSH l 1 2 3
+     a<
+     w> LRANGE l 0 -1",
+    // An element that somebody moves wakes the next one, and so on.
+    "a~ BLMOVE a b LEFT RIGHT 0
+     b~ BRPOPLPUSH b c 0
+     c~ BLPOP c 0
+     w> RPUSH a 1
+     a<
+     b<
+     c<
+     w> EXISTS a b c",
+    "a~ BLMOVE a a LEFT RIGHT 0
+     w> RPUSH a 1 2 3
+     a<
+     w> LRANGE a 0 -1",
+    // Two that hand one element to each other.
+    "a~ BRPOPLPUSH a b 0
+     b~ BRPOPLPUSH b a 0
+     w> RPUSH a 1
+     a<
+     b<
+     w> LRANGE a 0 -1
+     w> EXISTS b",
+    // Where it cannot go, the element stays, and the next one is served.
+    "w> SET b text
+     a~ BLMOVE a b LEFT LEFT 0
+     c~ BLPOP a 0
+     w> RPUSH a 1
+     a<
+     c<
+     w> GET b",
+    "a~ BRPOPLPUSH a b 0
+     w> RPUSH b x
+     a!
+     w> LPUSH a 1
+     a<
+     w> LRANGE b 0 -1",
+    // Time limits.
+    "a> BLPOP l 0.01
+     a> BLMOVE l m LEFT LEFT 0.01
+     a> BRPOPLPUSH l m 0.01
+     a> BLMPOP 0.01 1 l LEFT
+     a> PING",
+    // Other types under the same key.
+    "a~ BLPOP k 0
+     b~ BZPOPMIN k 0
+     w> ZADD k 1 m
+     b<
+     a!
+     w> RPUSH k 1
+     a<
+     w> EXISTS k",
+    "a~ BLMOVE a b LEFT RIGHT 0
+     w> MULTI
+     w> RPUSH a 1
+     w> SET b text
+     w> EXEC
+     a<
+     w> LRANGE a 0 -1",
+    "a~ BLPOP l 0
+     w> RPUSH m 1 2
+     w> LMOVE m l LEFT LEFT
+     a<
+     w> EXISTS l",
+    "a~ BLPOP l 0
+     b~ BLPOP l 0
+     w> RPUSH m 1 2
+     w> RENAME m l
+     a<
+     b<
+     w> EXISTS l m",
+];
+
 #[test]
 fn in_resp2() {
     scenario::compare(2, SCRIPTS);
+    scenario::compare(2, LISTS);
 }
 
 #[test]
 fn in_resp3() {
     scenario::compare(3, SCRIPTS);
+    scenario::compare(3, LISTS);
 }
 
 #[test]

@@ -28,6 +28,21 @@ fn scan() {
 }
 
 #[test]
+fn sets() {
+    corpus::run(include_str!("corpus/set.txt"));
+}
+
+#[test]
+fn lists() {
+    corpus::run(include_str!("corpus/lists.txt"));
+}
+
+#[test]
+fn lists_are_waited_for() {
+    corpus::run(include_str!("corpus/list_blocking.txt"));
+}
+
+#[test]
 fn sorted_sets_change() {
     corpus::run(include_str!("corpus/zset_add.txt"));
 }
@@ -50,6 +65,26 @@ fn sorted_sets_are_ranged_over() {
 #[test]
 fn sorted_sets_are_combined() {
     corpus::run(include_str!("corpus/zset_algebra.txt"));
+}
+
+#[test]
+fn hashes() {
+    corpus::run(include_str!("corpus/hash.txt"));
+}
+
+#[test]
+fn bitmaps() {
+    corpus::run(include_str!("corpus/bitmap.txt"));
+}
+
+#[test]
+fn hyperloglogs() {
+    corpus::run(include_str!("corpus/hyperloglog.txt"));
+}
+
+#[test]
+fn places() {
+    corpus::run(include_str!("corpus/geo.txt"));
 }
 
 #[test]
@@ -83,6 +118,11 @@ fn connections() {
 }
 
 #[test]
+fn users() {
+    corpus::run(include_str!("corpus/acl.txt"));
+}
+
+#[test]
 fn protocol() {
     corpus::run(include_str!("corpus/protocol.txt"));
 }
@@ -90,6 +130,11 @@ fn protocol() {
 #[test]
 fn server() {
     corpus::run(include_str!("corpus/server.txt"));
+}
+
+#[test]
+fn introspection() {
+    corpus::run(include_str!("corpus/introspection.txt"));
 }
 
 #[test]

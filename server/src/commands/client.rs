@@ -14,8 +14,9 @@ use crate::client::Client;
 use crate::engine::Engine;
 use crate::error::{
     CLIENT_ID_INVALID, CLIENT_ID_NOT_POSITIVE, CLIENT_NAME, Error, MAXAGE_NOT_INTEGER, MAXAGE_NOT_POSITIVE,
-    NO_SUCH_CLIENT, Outcome, SYNTAX, UNBLOCK_REASON, UNBLOCKED, attribute_characters, no_such_user,
-    subcommand_or_arity, unknown_attribute, unknown_client_type,
+    NO_SUCH_CLIENT, Outcome, PAUSE_MODE, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_INTEGER, TIMEOUT_OUT_OF_RANGE,
+    UNBLOCK_REASON, UNBLOCKED, attribute_characters, no_such_user, subcommand_or_arity, unknown_attribute,
+    unknown_client_type,
 };
 use crate::session::{ReplyMode, Session};
 use crate::tracking::Mode;
@@ -144,6 +145,28 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(1)")
         .summary("Keeps the connection's accesses out of what is known of the use of keys.")
         .examples(&[("CLIENT NO-TOUCH ON", "OK"), ("CLIENT NO-TOUCH OFF", "OK")]),
+    Command::session("CLIENT|PAUSE", Arity::at_least(2), pause)
+        .flags(USUAL | ADMIN)
+        .group(Group::Connection)
+        .since("2.9.50")
+        .syntax("timeout [WRITE | ALL]")
+        .complexity("O(1)")
+        .summary(
+            "Holds clients up for some milliseconds: those that would write, or all. Keys neither expire nor are evicted \
+             meanwhile. Connections without a socket are not held up.",
+        )
+        .examples(&[
+            ("CLIENT PAUSE 0 WRITE", "OK"),
+            ("CLIENT PAUSE soon", "(error) ERR timeout is not an integer or out of range"),
+            ("CLIENT PAUSE 0 READ", "(error) ERR CLIENT PAUSE mode must be WRITE or ALL"),
+        ]),
+    Command::session("CLIENT|UNPAUSE", Arity::exactly(1), unpause)
+        .flags(USUAL | ADMIN)
+        .group(Group::Connection)
+        .since("6.2.0")
+        .complexity("O(N) for N clients that are held up")
+        .summary("Lets all clients go on that CLIENT PAUSE holds up.")
+        .examples(&[("CLIENT UNPAUSE", "OK")]),
     Command::session("CLIENT|HELP", Arity::exactly(1), help)
         .flags(LOADING | STALE)
         .group(Group::Connection)
@@ -158,7 +181,7 @@ fn id(_: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outc
 }
 
 /// Notes what CLIENT LIST is to show of the connection that asks: others' facts are as of their last batch.
-fn note_own_facts(engine: &Engine, session: &Session) -> u64 {
+pub(crate) fn note_own_facts(engine: &Engine, session: &Session) -> u64 {
     let now = engine.clock().now_ms();
     session.note_facts(now);
     now
@@ -234,7 +257,7 @@ impl Class {
 }
 
 /// Appends a client's line. `running` is the size of the arguments of the command that it runs.
-fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
+pub(crate) fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
     let (facts, names) = (&client.facts, client.names.lock().clone());
     let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     let queued = facts.queued.load(Relaxed) as i64;
@@ -252,7 +275,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={queued} \
          watch={} qbuf={used} qbuf-free={} argv-mem={running} multi-mem={queued_bytes} rbs={buffered} rbp={buffered} \
-         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user=default redir={} resp={} \
+         obl={buffered} oll={} omem={listed} tot-mem={memory} events=r cmd={command} user={} redir={} resp={} \
          lib-name={} lib-ver={}",
         client.id,
         client.addresses.peer,
@@ -269,6 +292,7 @@ fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
         client.watched_keys(),
         capacity.saturating_sub(used),
         listed.div_ceil(REPLY_BUFFER),
+        shown(client.user().name()),
         client.tracking.lock().as_ref().map_or(-1, |mode| mode.redirect as i64),
         facts.protocol.load(Relaxed),
         shown(&names.library),
@@ -285,9 +309,10 @@ fn flags(client: &Client) -> String {
     let (facts, mode) = (&client.facts, client.tracking.lock());
     let tracks = |how: fn(&Mode) -> bool| mode.as_ref().is_some_and(how);
     let flags = [
+        ('O', facts.monitors.load(Relaxed)),
         ('P', facts.listens()),
         ('x', facts.queued.load(Relaxed) != u64::MAX),
-        ('b', client.waits()),
+        ('b', client.waits() || facts.paused.load(Relaxed)),
         ('t', tracks(|_| true)),
         ('R', tracks(|mode| mode.is_broken)),
         ('B', tracks(|mode| mode.broadcasts)),
@@ -425,9 +450,7 @@ fn kill(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
         if client.id == me {
             session.closing = true;
         } else {
-            client.kill();
-            // Whoever looks from now on does not see it any more, though its thread has yet to close it.
-            engine.clients().remove(client.id);
+            engine.clients().kill(&client);
         }
     }
     match (args.len(), killed) {
@@ -477,6 +500,29 @@ fn on_or_off(word: &[u8]) -> Result<bool, Error> {
         word if is(word, "OFF") => Ok(false),
         _ => Err(SYNTAX),
     }
+}
+
+fn pause(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    let all = match args.get(3) {
+        _ if args.len() > 4 => return Err(subcommand_or_arity("CLIENT", args.at(1))),
+        Some(mode) if is(mode, "WRITE") => false,
+        Some(mode) if !is(mode, "ALL") => return Err(PAUSE_MODE),
+        _ => true,
+    };
+    let timeout = u64::try_from(integer_or(args.at(2), TIMEOUT_NOT_INTEGER)?).map_err(|_| TIMEOUT_NEGATIVE)?;
+    let until = engine.clock().now_ms() + timeout;
+    if until > i64::MAX as u64 {
+        return Err(TIMEOUT_OUT_OF_RANGE);
+    }
+    engine.begin_pause(until, all);
+    reply.ok();
+    Ok(())
+}
+
+fn unpause(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    engine.end_pause();
+    reply.ok();
+    Ok(())
 }
 
 fn no_evict(_: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {

@@ -76,22 +76,71 @@ pub enum Find {
     },
     /// The argument at the beginning is the number of keys, which follow it.
     Counted,
-    /// A word is looked for, and the keys stand behind it; no keys if it is not there. The beginning does not count.
-    Keyword {
-        /// The word, in capitals.
-        word: &'static str,
-        /// Where Redis says that the search begins; negative: from the end.
-        from: i8,
-        /// Options that may stand before the word, with the numbers of their arguments. If there are some, the search
-        /// goes from the first argument on and passes over these, so that it finds what the command itself does.
-        options: &'static [(&'static str, u8)],
-        /// As in `Range`, relative to the first key.
-        last: i8,
-        /// Distance between keys.
-        step: u8,
-        /// With a negative `last`: the keys end after such a part of the arguments, 2 being half of them; 0 is all.
-        limit: u8,
-    },
+    /// The keys follow a word, if it is there; the beginning does not matter.
+    Keyword(Keyword),
+}
+
+/// How keys are found after a word.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyword {
+    /// The word, in capitals.
+    pub word: &'static str,
+    /// The index from which it is looked for; negative: backwards, from so far before the end.
+    pub from: i8,
+    /// Index of the last key, relative to the first, or negative: from the end.
+    pub last: i8,
+    /// Distance between keys.
+    pub step: u8,
+    /// If not 0, only one in so many of the arguments after the word is a key: the first of them.
+    pub limit: u8,
+    /// Options that may stand before the word, with the numbers of their arguments. If there are some, the search goes
+    /// from the first argument on and passes over these, so that it finds what the command itself does.
+    pub options: &'static [(&'static str, u8)],
+    /// Whether the word may stand several times and what follows the last counts. COMMAND GETKEYS tells what follows the
+    /// first in any case.
+    pub repeats: bool,
+}
+
+impl Keyword {
+    /// Where the word stands, in the order of the search.
+    fn places(self, args: Args<'_>) -> impl Iterator<Item = usize> {
+        let known = if self.options.is_empty() { None } else { self.after_options(args) };
+        let searched = self.options.is_empty().then(|| self.searched(args));
+        known.into_iter().chain(searched.into_iter().flatten())
+    }
+
+    /// Where the word stands behind the options before it.
+    fn after_options(self, args: Args<'_>) -> Option<usize> {
+        let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        let mut at = 1;
+        while at < args.len() && !is(at, self.word) {
+            at += 1 + self.options.iter().find(|option| is(at, option.0)).map_or(0, |option| usize::from(option.1));
+        }
+        (at < args.len()).then_some(at)
+    }
+
+    /// Where the word stands with something after it.
+    fn searched(self, args: Args<'_>) -> impl Iterator<Item = usize> {
+        let (forwards, backwards) = match usize::try_from(self.from) {
+            Ok(from) => (from..args.len().saturating_sub(1), 0..0),
+            Err(_) => (0..0, 2..(args.len() + 1).saturating_sub(usize::from(self.from.unsigned_abs()))),
+        };
+        let places = forwards.chain(backwards.rev());
+        places.filter(move |at| args.get(*at).is_some_and(|arg| arg.eq_ignore_ascii_case(self.word.as_bytes())))
+    }
+
+    /// The first and the last index of the keys after the word, if there are any.
+    fn range(self, word_at: usize, len: usize) -> Option<(usize, usize)> {
+        let first = word_at + 1;
+        let last = match (usize::try_from(self.last), self.limit) {
+            (Ok(last), _) => first + last,
+            (Err(_), 0) => len.checked_add_signed(self.last.into())?,
+            (Err(_), limit) => {
+                (first + len.saturating_sub(first) / usize::from(limit)).checked_add_signed(self.last.into())?
+            }
+        };
+        (first <= last && last < len).then_some((first, last))
+    }
 }
 
 /// The key is read.
@@ -134,9 +183,28 @@ pub const fn keys(begin: u8, step: u8, flags: u16) -> KeySpec {
     KeySpec { begin, find: Find::Range { last: -1, step }, flags, notes: "" }
 }
 
+/// The key after a word that introduces an option, looked for from index `from` on.
+pub const fn option_key(word: &'static str, from: i8, flags: u16) -> KeySpec {
+    let keyword = Keyword { word, from, last: 0, step: 1, limit: 0, options: &[], repeats: true };
+    KeySpec { begin: 0, find: Find::Keyword(keyword), flags, notes: "" }
+}
+
 /// A count at index `begin`, then that many keys.
 pub const fn counted(begin: u8, flags: u16) -> KeySpec {
     KeySpec { begin, find: Find::Counted, flags, notes: "" }
+}
+
+/// Which arguments name channels, for the rules of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelArgs {
+    /// None.
+    None,
+    /// The first one.
+    First,
+    /// Every one.
+    All,
+    /// Every one, each a pattern.
+    Patterns,
 }
 
 /// Changes data.
@@ -181,6 +249,8 @@ pub const DANGEROUS: u32 = 1 << 24;
 pub const KEYSPACE: u32 = 1 << 25;
 /// Of the connection: an ACL category.
 pub const CONNECTION: u32 = 1 << 26;
+/// Of administration, though no administrator is asked for: an ACL category.
+pub const ADMINISTRATION: u32 = 1 << 28;
 /// Its second argument, if there is one, names a subcommand, which has a row of its own.
 pub const SUBCOMMANDS: u32 = 1 << 27;
 
@@ -217,8 +287,20 @@ pub enum Group {
     String,
     /// Keys of any type.
     Generic,
+    /// Sets.
+    Set,
+    /// Hashes.
+    Hash,
+    /// Lists.
+    List,
     /// Sorted sets.
     SortedSet,
+    /// Strings as arrays of bits.
+    Bitmap,
+    /// HyperLogLogs.
+    HyperLogLog,
+    /// Places on the earth, in sorted sets.
+    Geo,
     /// Streams.
     Stream,
     /// Publish and subscribe.
@@ -229,6 +311,8 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// Clusters.
+    Cluster,
 }
 
 impl Group {
@@ -237,12 +321,19 @@ impl Group {
         match self {
             Self::String => "string",
             Self::Generic => "generic",
+            Self::Set => "set",
+            Self::Hash => "hash",
+            Self::List => "list",
             Self::SortedSet => "sorted-set",
+            Self::Bitmap => "bitmap",
+            Self::HyperLogLog => "hyperloglog",
+            Self::Geo => "geo",
             Self::Stream => "stream",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -251,14 +342,27 @@ impl Group {
         match self {
             Self::String => Some("string"),
             Self::Generic => Some("keyspace"),
+            Self::Set => Some("set"),
+            Self::Hash => Some("hash"),
+            Self::List => Some("list"),
             Self::SortedSet => Some("sortedset"),
+            Self::Bitmap => Some("bitmap"),
+            Self::HyperLogLog => Some("hyperloglog"),
+            Self::Geo => Some("geo"),
             Self::Stream => Some("stream"),
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),
             Self::Connection => Some("connection"),
-            Self::Server => None,
+            Self::Server | Self::Cluster => None,
         }
     }
+}
+
+/// What keys of a call are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Lock,
+    Tell,
 }
 
 /// A row; see the module's page. `name` of a subcommand is `"CONFIG|GET"`.
@@ -270,6 +374,10 @@ pub struct Command {
     pub arity: Arity,
     /// Where its keys stand.
     pub keys: &'static [KeySpec],
+    /// Which arguments name channels that it sends to or listens to.
+    pub channels: ChannelArgs,
+    /// The argument that names a member of the collection at its key, 0 if there is none: it is asked for ahead.
+    pub member: u8,
     /// What it does.
     pub run: Run,
     /// [`WRITE`] and the like.
@@ -299,6 +407,8 @@ impl Command {
             name,
             arity,
             keys: &[],
+            channels: ChannelArgs::None,
+            member: 0,
             run,
             flags,
             group: Group::Generic,
@@ -375,6 +485,16 @@ impl Command {
         Self { keys, ..self }
     }
 
+    /// Says which arguments name channels.
+    pub const fn channels(self, channels: ChannelArgs) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// Sets the argument that names a member of the collection at its key.
+    pub const fn member(self, member: u8) -> Self {
+        Self { member, ..self }
+    }
+
     /// Sets the family.
     pub const fn group(self, group: Group) -> Self {
         Self { group, ..self }
@@ -440,7 +560,23 @@ impl Command {
     /// Shows each key of a call, with its specification's flags, in order. `None` when the arguments do not hold
     /// the keys that they announce; then nothing may be locked, and the command itself finds what is wrong.
     #[inline]
-    pub fn each_key<'a>(&self, args: Args<'a>, mut each: impl FnMut(usize, &'a [u8], u16)) -> Option<()> {
+    pub fn each_key<'a>(&self, args: Args<'a>, each: impl FnMut(usize, &'a [u8], u16)) -> Option<()> {
+        self.visit_keys(args, Purpose::Lock, each)
+    }
+
+    /// As [`Command::each_key`], as COMMAND GETKEYS tells it: of an option that stands several times the first key only,
+    /// and none of a call that could have more keys and has none of them.
+    pub(crate) fn each_told_key<'a>(&self, args: Args<'a>, each: impl FnMut(usize, &'a [u8], u16)) -> Option<()> {
+        self.visit_keys(args, Purpose::Tell, each)
+    }
+
+    #[inline]
+    fn visit_keys<'a>(
+        &self,
+        args: Args<'a>,
+        purpose: Purpose,
+        mut each: impl FnMut(usize, &'a [u8], u16),
+    ) -> Option<()> {
         if let [KeySpec { begin, find: Find::Range { last: 0, .. }, flags, .. }] = self.keys {
             // One key, as most commands have.
             each(*begin as usize, args.get(*begin as usize)?, *flags);
@@ -457,20 +593,19 @@ impl Command {
                     let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
                     (begin + 1, begin.checked_add(count)?, 1)
                 }
-                Find::Keyword { word, from, options, last, step, limit } => {
-                    let Some(first) = keyword(args, word, from, options).map(|at| at + 1) else { continue };
-                    let span = args.len() - first;
-                    let last = match last {
-                        0.. => first + last as usize,
-                        _ => (first + span / usize::from(limit.max(1))).checked_add_signed(last as isize)?,
-                    };
-                    if last < first {
-                        return None;
+                Find::Keyword(keyword) => {
+                    let most = if keyword.repeats && purpose == Purpose::Lock { usize::MAX } else { 1 };
+                    for word_at in keyword.places(args).take(most) {
+                        let (first, last) = keyword.range(word_at, args.len())?;
+                        for at in (first..=last).step_by(keyword.step.into()) {
+                            each(at, args.get(at)?, spec.flags);
+                        }
                     }
-                    (first, last, step)
+                    continue;
                 }
             };
-            if last >= args.len() {
+            // A command may take no source at all, but then COMMAND GETKEYS does not know it.
+            if last >= args.len() || (last < first && purpose == Purpose::Tell) {
                 return None;
             }
             for at in (first..=last).step_by(step as usize) {
@@ -481,58 +616,69 @@ impl Command {
     }
 }
 
-/// Where the word of a [`Find::Keyword`] stands.
-fn keyword(args: Args<'_>, word: &str, from: i8, options: &[(&str, u8)]) -> Option<usize> {
-    let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
-    if options.is_empty() {
-        return match from {
-            0.. => (from as usize..args.len()).find(|at| is(*at, word)),
-            _ => (1..=args.len().checked_add_signed(from as isize)?).rev().find(|at| is(*at, word)),
-        };
-    }
-    let mut at = 1;
-    while at < args.len() && !is(at, word) {
-        at += 1 + options.iter().find(|option| is(at, option.0)).map_or(0, |option| usize::from(option.1));
-    }
-    (at < args.len()).then_some(at)
-}
-
 #[cfg(test)]
 mod tests {
     use larder_protocol::OwnedArgs;
 
     use super::*;
 
+    /// The keys of a call, as all are locked and as they are told.
+    #[track_caller]
+    fn check(keys: &'static [KeySpec], call: &str, locked: &str, told: &str) {
+        let row = Command::container("X").keys(keys);
+        let words = OwnedArgs::from_slices(&call.split(' ').map(str::as_bytes).collect::<Vec<_>>());
+        let (mut all, mut first) = (Vec::new(), Vec::new());
+        row.each_key(words.as_args(), |_, key, _| all.push(String::from_utf8_lossy(key).into_owned()));
+        row.each_told_key(words.as_args(), |_, key, _| first.push(String::from_utf8_lossy(key).into_owned()));
+        assert_eq!((all.join(" ").as_str(), first.join(" ").as_str()), (locked, told), "{call}");
+    }
+
     #[test]
-    fn keys_stand_behind_a_keyword() {
-        const STREAMS: Find = Find::Keyword {
-            word: "STREAMS",
-            from: 4,
-            options: &[("COUNT", 1), ("GROUP", 2)],
-            last: -1,
-            step: 1,
-            limit: 2,
-        };
-        const STORE: Find = Find::Keyword { word: "STORE", from: 2, options: &[], last: 0, step: 1, limit: 0 };
-        const FROM_END: Find = Find::Keyword { word: "KEYS", from: -2, options: &[], last: -1, step: 1, limit: 0 };
-        let check = |find, call: &str, expected: Option<&str>| {
-            let words: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
-            let spec = [KeySpec { begin: 0, find, flags: RO, notes: "" }];
-            let row = Command { keys: Vec::leak(spec.to_vec()), ..Command::container("X") };
-            let (mut keys, args) = (Vec::new(), OwnedArgs::from_slices(&words));
-            let found = row.each_key(args.as_args(), |_, key, _| keys.push(String::from_utf8_lossy(key).into_owned()));
-            assert_eq!(found.map(|()| keys.join(" ")).as_deref(), expected, "{call}");
-        };
-        check(STREAMS, "X COUNT 1 streams a b 1 2", Some("a b"));
-        check(STREAMS, "X GROUP streams STREAMS COUNT STREAMS STREAMS a 1", Some("a"));
-        check(STREAMS, "X COUNT 1 a b", Some(""));
-        check(STREAMS, "X STREAMS a", None);
-        check(STREAMS, "X STREAMS", None);
-        check(STREAMS, "X STREAMS a b 1", Some("a"));
-        check(STREAMS, "X COUNT", Some(""));
-        check(STORE, "X a b STORE c", Some("c"));
-        check(STORE, "X STORE b c d", Some(""));
-        check(STORE, "X a STORE", None);
-        check(FROM_END, "X 1 2 KEYS a b", Some("a b"));
+    fn of_an_option_that_repeats_every_key_is_locked() {
+        const KEYS: &[KeySpec] = &[key(1, RO), option_key("STORE", 3, OW), option_key("STOREDIST", 3, OW)];
+        check(KEYS, "X k 1 COUNT 2", "k", "k");
+        check(KEYS, "X k 1 store a", "k a", "k a");
+        check(KEYS, "X store 1 STORE a STOREDIST b", "store a b", "store a b");
+        check(KEYS, "X k STORE STORE a Store b", "k a b", "k a");
+        check(KEYS, "X k 1 STORE STORE STORE", "k STORE STORE", "k STORE");
+        check(KEYS, "X k 1 ASC STORE", "k", "k");
+    }
+
+    #[test]
+    fn sources_may_be_missing() {
+        const KEYS: &[KeySpec] = &[key(1, RW), keys(2, 1, RO)];
+        check(KEYS, "X k a b", "k a b", "k a b");
+        let row = Command::container("X").keys(KEYS);
+        let call = OwnedArgs::from_slices(&[b"X", b"k"]);
+        assert!(row.each_key(call.as_args(), |_, key, _| assert_eq!(key, b"k")).is_some());
+        assert!(row.each_told_key(call.as_args(), |_, _, _| {}).is_none());
+    }
+
+    #[test]
+    fn keys_follow_a_word() {
+        const fn after(word: &'static str, from: i8, limit: u8) -> KeySpec {
+            let keyword = Keyword { word, from, last: -1, step: 1, limit, options: &[], repeats: false };
+            KeySpec { begin: 0, find: Find::Keyword(keyword), flags: RO, notes: "" }
+        }
+        // As XREAD has it: the keys, then as many ids.
+        const HALF: &[KeySpec] = &[after("STREAMS", 1, 2)];
+        check(HALF, "X COUNT 1 streams a b 0 1", "a b", "a b");
+        check(HALF, "X STREAMS STREAMS 0", "STREAMS", "STREAMS");
+        check(HALF, "X STREAMS a", "", "");
+        check(HALF, "X STREAMS", "", "");
+        check(HALF, "X a b", "", "");
+        const OPTIONS: &[(&str, u8)] = &[("COUNT", 1), ("GROUP", 2)];
+        const READ: Keyword =
+            Keyword { word: "STREAMS", from: 4, last: -1, step: 1, limit: 2, options: OPTIONS, repeats: false };
+        const SKIPPING: &[KeySpec] = &[KeySpec { begin: 0, find: Find::Keyword(READ), flags: RO, notes: "" }];
+        check(SKIPPING, "X COUNT 1 streams a b 1 2", "a b", "a b");
+        check(SKIPPING, "X GROUP streams STREAMS COUNT STREAMS STREAMS a 1", "a", "a");
+        check(SKIPPING, "X COUNT 1 a b", "", "");
+        check(SKIPPING, "X COUNT", "", "");
+        // As MIGRATE has it: the last one in the call counts, and all that follows is keys.
+        const LAST: &[KeySpec] = &[after("KEYS", -2, 0)];
+        check(LAST, "X h p KEYS 0 KEYS a b", "a b", "a b");
+        check(LAST, "X h p k 0 KEYS", "", "");
+        check(LAST, "X", "", "");
     }
 }

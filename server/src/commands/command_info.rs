@@ -6,6 +6,7 @@ use super::command::*;
 use super::parse::is;
 use super::syntax::{self, Argument};
 use super::table::TABLE;
+use crate::acl::categories::{CATEGORIES, has_category};
 use crate::engine::Engine;
 use crate::error::{COMMAND_ARGUMENTS, COMMAND_ARITY, COMMAND_WITHOUT_KEYS, Error, NOT_A_COMMAND, Outcome, SYNTAX};
 use crate::glob;
@@ -179,49 +180,6 @@ fn write_names(names: impl Iterator<Item = &'static str> + Clone, reply: &mut Re
     names.for_each(|name| reply.simple(name));
 }
 
-/// ACL categories in Redis's order.
-const CATEGORIES: &[&str] = &[
-    "keyspace",
-    "read",
-    "write",
-    "set",
-    "sortedset",
-    "list",
-    "hash",
-    "string",
-    "bitmap",
-    "hyperloglog",
-    "geo",
-    "stream",
-    "pubsub",
-    "admin",
-    "fast",
-    "slow",
-    "blocking",
-    "dangerous",
-    "connection",
-    "transaction",
-    "scripting",
-];
-
-/// Whether a command is in an ACL category: by its flags, or by its family.
-fn has_category(row: &Command, category: &str) -> bool {
-    let by_flags = match category {
-        "keyspace" => row.has(KEYSPACE),
-        "read" => row.has(READONLY),
-        "write" => row.has(WRITE),
-        "pubsub" => return row.has(PUBSUB),
-        "admin" => row.has(ADMIN),
-        "fast" => row.has(FAST),
-        "slow" => !row.has(FAST),
-        "blocking" => row.has(BLOCKING),
-        "dangerous" => row.has(DANGEROUS) || row.has(ADMIN),
-        "connection" => row.has(CONNECTION),
-        _ => false,
-    };
-    by_flags || (!matches!(row.run, Run::Container) && row.group.category() == Some(category))
-}
-
 /// The keys in the older form, of a first, a last and a step: as much as fits into it.
 struct LegacyRange {
     first: i64,
@@ -262,16 +220,21 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply) {
     }
     reply.bulk(b"flags");
     write_names(key_flag_names(spec.flags), reply);
-    if let Find::Keyword { word, from, .. } = spec.find {
-        write_search_head("begin_search", "keyword", 2, reply);
-        reply.bulk(b"keyword");
-        reply.bulk(word.as_bytes());
-        reply.bulk(b"startfrom");
-        reply.int(i64::from(from));
-    } else {
-        write_search("begin_search", "index", &[("index", i64::from(spec.begin))], reply);
+    match spec.find {
+        Find::Keyword(Keyword { word, from, .. }) => {
+            write_search_head("begin_search", "keyword", 2, reply);
+            reply.bulk(b"keyword");
+            reply.bulk(word.as_bytes());
+            reply.bulk(b"startfrom");
+            reply.int(from.into());
+        }
+        _ => write_search("begin_search", "index", &[("index", i64::from(spec.begin))], reply),
     }
     match spec.find {
+        Find::Keyword(Keyword { last, step, limit, .. }) => {
+            let parts = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", i64::from(limit))];
+            write_search("find_keys", "range", &parts, reply);
+        }
         Find::Range { last, step } => {
             let parts = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", 0)];
             write_search("find_keys", "range", &parts, reply);
@@ -279,10 +242,6 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply) {
         Find::Counted => {
             let parts = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
             write_search("find_keys", "keynum", &parts, reply);
-        }
-        Find::Keyword { last, step, limit, .. } => {
-            let parts = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", i64::from(limit))];
-            write_search("find_keys", "range", &parts, reply);
         }
     }
 }
@@ -360,13 +319,16 @@ impl<'r> Facts<'r> {
     }
 }
 
+/// Commands that are not for applications.
+const SYSTEM: &[&str] = &["DEBUG", "PFDEBUG", "PFSELFTEST"];
+
 fn write_docs(row: &Command, reply: &mut Reply) {
     let mut facts = Facts::new(reply);
     facts.text("summary", row.summary);
     facts.text("since", row.since);
     facts.text("group", row.group.name());
     facts.text("complexity", row.complexity);
-    facts.set("doc_flags", &[(row.deprecated.is_some(), "deprecated"), (row.name == "DEBUG", "syscmd")]);
+    facts.set("doc_flags", &[(row.deprecated.is_some(), "deprecated"), (SYSTEM.contains(&row.name), "syscmd")]);
     if let Some((since, instead)) = row.deprecated {
         facts.text("deprecated_since", since);
         facts.text("replaced_by", instead);
@@ -484,9 +446,9 @@ fn find_keys(call: Args<'_>) -> Result<Vec<(&[u8], u16)>, Error> {
         return Err(COMMAND_ARITY);
     }
     let mut keys = Vec::new();
-    let found = row.each_key(call, |_, key, flags| {
+    let found = row.each_told_key(call, |_, key, flags| {
         if flags & NOT_KEY == 0 {
-            keys.push((key, settle(flags, call)));
+            keys.push((key, settle(row, flags, call)));
         }
     });
     if found.is_none() || keys.is_empty() {
@@ -495,11 +457,12 @@ fn find_keys(call: Args<'_>) -> Result<Vec<(&[u8], u16)>, Error> {
     Ok(keys)
 }
 
-/// The flags of a key whose flags depend on the arguments: such a command reads the key only with GET.
-fn settle(flags: u16, call: Args<'_>) -> u16 {
+/// The flags of a key whose flags depend on the arguments: SET reads the key only with GET, and BITFIELD may only read.
+pub(crate) fn settle(row: &Command, flags: u16, call: Args<'_>) -> u16 {
     match flags & VARIABLE {
         0 => flags,
-        _ if call.from(3).iter().any(|option| is(option, "GET")) => flags & !VARIABLE,
+        _ if row.name == "BITFIELD" && super::bitmap::only_reads(call) => RO | ACCESS,
+        _ if row.name == "BITFIELD" || call.from(3).iter().any(|option| is(option, "GET")) => flags & !VARIABLE,
         _ => OW | UPDATE,
     }
 }
@@ -542,12 +505,7 @@ mod tests {
         check(const { &[counted(1, RO)] }, (0, 0, 0, true));
         check(const { &[key(1, OW), counted(2, RO)] }, (1, 1, 1, true));
         check(const { &[key(1, OW), key(3, RO)] }, (1, 1, 1, true));
-    }
-
-    #[test]
-    fn every_category_of_a_row_is_known() {
-        for row in TABLE.rows() {
-            assert!(row.group.category().is_none_or(|category| CATEGORIES.contains(&category)), "{}", row.name);
-        }
+        check(const { &[key(1, RO), option_key("STORE", 6, OW)] }, (1, 1, 1, true));
+        check(const { &[key(2, OW), keys(3, 1, RO)] }, (2, -1, 1, false));
     }
 }

@@ -84,7 +84,10 @@ fn set(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply
     let (pairs, []) = words.as_chunks::<2>() else { return Err(SYNTAX) };
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let addresses = &session.client.addresses;
-    engine.config().set(&pairs, addresses.loopback || addresses.unix)?;
+    let changed = engine.config().set(&pairs, addresses.loopback || addresses.unix)?;
+    if changed.contains(&"requirepass") {
+        engine.acl().follow_requirepass(engine.config());
+    }
     reply.ok();
     Ok(())
 }
@@ -98,7 +101,9 @@ fn resetstat(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -
 }
 
 fn rewrite(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
-    engine.config().rewrite().map_err(Error::made)?;
+    // Users stand in the file unless they have one of their own.
+    let users = if engine.settings().aclfile.is_empty() { engine.acl().lines() } else { Vec::new() };
+    engine.config().rewrite(&users).map_err(Error::made)?;
     tracing::info!("the configuration file has been rewritten");
     reply.ok();
     Ok(())

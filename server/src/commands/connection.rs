@@ -8,6 +8,7 @@ use super::client::is_name;
 use super::command::*;
 use super::databases::database;
 use super::parse::is;
+use crate::acl::{Login, denial};
 use crate::engine::Engine;
 use crate::error::{
     AUTH_WITHOUT_PASSWORD, CLIENT_NAME, Error, HELLO_NEEDS_AUTH, NO_PROTO, Outcome, PROTO_NOT_INTEGER, SYNTAX,
@@ -120,33 +121,25 @@ fn echo(_: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outco
 
 fn auth(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let (user, password) = match args.len() {
-        2 if !engine.needs_password() => return Err(AUTH_WITHOUT_PASSWORD),
+        2 if engine.acl().default_user().rules().has_no_password() => return Err(AUTH_WITHOUT_PASSWORD),
         2 => (&b"default"[..], args.at(1)),
         3 => (args.at(1), args.at(2)),
         _ => return Err(SYNTAX),
     };
-    authenticate(engine, session, user, password)?;
+    authenticate(engine, session, args.at(0), user, password)?;
     reply.ok();
     Ok(())
 }
 
-fn authenticate(engine: &Engine, session: &mut Session, user: &[u8], password: &[u8]) -> Outcome {
-    let wanted = engine.settings().requirepass.get();
-    if user == b"default" && (wanted.is_empty() || is_same_secret(&wanted, password)) {
-        session.authenticated = true;
-        return Ok(());
-    }
-    session.stats.counters.denied_auth.add(1);
-    Err(WRONG_PASSWORD)
-}
-
-/// Whether two texts are the same, in a time that depends on the length of `given` only. `secret` is not empty.
-fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
-    let mut difference = u8::from(secret.len() != given.len());
-    for (byte, other) in given.iter().zip(secret.iter().cycle()) {
-        difference = std::hint::black_box(difference | (byte ^ other));
-    }
-    difference == 0
+/// Makes the connection another user; `command` is AUTH or HELLO, as the client spelled it.
+fn authenticate(engine: &Engine, session: &mut Session, command: &[u8], user: &[u8], password: &[u8]) -> Outcome {
+    let Some(user) = engine.acl().log_in(&session.client, user, password) else {
+        denial::note_auth(engine, session, command, user);
+        return Err(WRONG_PASSWORD);
+    };
+    session.login = Login::new(user);
+    session.authenticated = true;
+    Ok(())
 }
 
 /// What HELLO asks for, beside the protocol.
@@ -186,7 +179,7 @@ fn hello(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
     };
     let options = HelloOptions::parse(args.from(args.len().min(2)))?;
     if let Some((user, password)) = options.auth {
-        authenticate(engine, session, user, password)?;
+        authenticate(engine, session, args.at(0), user, password)?;
     }
     if !session.authenticated {
         return Err(HELLO_NEEDS_AUTH);
@@ -236,7 +229,9 @@ fn reset(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply)
     session.leave(engine);
     session.take_messages(reply);
     session.db = 0;
-    session.authenticated = !engine.needs_password();
+    engine.acl().log_out(&session.client, &session.home);
+    session.login = Login::new(session.home.clone());
+    session.authenticated = engine.acl().is_welcome(&session.home);
     session.no_touch = false;
     if session.reply_mode != ReplyMode::Skip {
         session.reply_mode = ReplyMode::On;
@@ -261,17 +256,4 @@ fn select(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Re
     session.db = database(engine, args.at(1))?;
     reply.ok();
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_same_secret;
-
-    #[test]
-    fn secrets_are_the_same_only_as_a_whole() {
-        assert!(is_same_secret(b"pass", b"pass"));
-        for other in [&b""[..], b"p", b"pas", b"passp", b"passpass", b"Pass", b"pasS"] {
-            assert!(!is_same_secret(b"pass", other), "{other:?}");
-        }
-    }
 }

@@ -153,15 +153,19 @@ fn type_of(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcom
 }
 
 fn randomkey(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
-    let (db, now) = (locked.db, locked.now);
-    // It ends, for each further turn has removed a key.
+    let (db, now, hides_expired) = (locked.db, locked.now, locked.hides_expired);
+    /// Expired keys that are looked at while they have to stay.
+    const TRIES: usize = 100;
+    let mut tries = 0;
+    // It ends, for each further turn has removed a key or is one of the tries.
     while let Some((hash, pos)) = random_place(locked) {
         let table = locked.shards().of(hash).shard.table(db);
         match table.map(|table| table.entry(pos)) {
-            Some(entry) if entry.expiry().is_none_or(|at| at > now) => {
+            Some(entry) if entry.expiry().is_none_or(|at| at > now) || tries == TRIES => {
                 reply.bulk(entry.key());
                 return Ok(());
             }
+            _ if hides_expired => tries += 1,
             _ => locked.expire(hash, pos),
         }
     }

@@ -3,19 +3,34 @@
 pub mod command;
 pub(crate) mod table;
 
-mod client;
-mod command_info;
+mod acl;
+mod bitmap;
+pub(crate) mod client;
+mod cluster;
+pub(crate) mod command_info;
 mod config;
 mod connection;
 mod databases;
+mod draw;
 mod expire;
+mod geo;
+mod hash;
+mod hyperloglog;
 mod keys;
+mod latency;
+mod list;
+mod memory;
+mod monitor;
 mod object;
 mod parse;
 mod pubsub;
+pub(crate) mod replication;
 mod scan;
 mod server;
+mod set;
+mod sources;
 mod stream;
+mod string_edit;
 mod strings;
 mod strings_numeric;
 mod strings_ranges;
@@ -36,16 +51,28 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     object::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    set::COMMANDS,
+    hash::COMMANDS,
+    list::COMMANDS,
     zset::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
+    geo::COMMANDS,
     stream::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     tracking::COMMANDS,
+    acl::COMMANDS,
     config::COMMANDS,
     command_info::COMMANDS,
     server::COMMANDS,
+    monitor::COMMANDS,
+    latency::COMMANDS,
+    memory::COMMANDS,
+    replication::COMMANDS,
+    cluster::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -16,6 +16,11 @@ pub(crate) fn integer_or(arg: &[u8], error: Error) -> Result<i64, Error> {
     parse_i64(arg).ok_or(error)
 }
 
+/// An integer from 0 on, or the error given.
+pub(crate) fn natural(arg: &[u8], error: Error) -> Result<usize, Error> {
+    parse_i64(arg).and_then(|number| usize::try_from(number).ok()).ok_or(error)
+}
+
 /// A floating-point number that is not NaN, or Redis's usual error.
 pub(crate) fn float(arg: &[u8]) -> Result<f64, Error> {
     crate::number::parse_f64(arg).ok_or(NOT_A_FLOAT)

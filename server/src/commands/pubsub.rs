@@ -16,6 +16,7 @@ const LISTENING: u32 = PUBSUB | NOSCRIPT | LOADING | STALE;
 
 pub(super) const COMMANDS: &[Command] = &[
     Command::session("SUBSCRIBE", Arity::at_least(1), subscribe)
+        .channels(ChannelArgs::All)
         .flags(LISTENING)
         .group(Group::PubSub)
         .since("2.0.0")
@@ -32,6 +33,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N) for N channels")
         .examples(&[("UNSUBSCRIBE", "1) \"unsubscribe\"\n2) (nil)\n3) (integer) 0")]),
     Command::session("PSUBSCRIBE", Arity::at_least(1), psubscribe)
+        .channels(ChannelArgs::Patterns)
         .flags(LISTENING)
         .group(Group::PubSub)
         .since("2.0.0")
@@ -48,6 +50,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N) for N patterns")
         .examples(&[("PUNSUBSCRIBE news.*", "1) \"punsubscribe\"\n2) \"news.*\"\n3) (integer) 0")]),
     Command::session("SSUBSCRIBE", Arity::at_least(1), ssubscribe)
+        .channels(ChannelArgs::All)
         .keys(&[keys(1, 1, NOT_KEY)])
         .flags(LISTENING)
         .group(Group::PubSub)
@@ -66,6 +69,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N) for N channels")
         .examples(&[("SUNSUBSCRIBE orders", "1) \"sunsubscribe\"\n2) \"orders\"\n3) (integer) 0")]),
     Command::session("PUBLISH", Arity::exactly(2), publish)
+        .channels(ChannelArgs::First)
         .flags(PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE)
         .group(Group::PubSub)
         .since("2.0.0")
@@ -74,6 +78,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("O(N+M) for N listeners of the channel and M patterns that anybody listens to")
         .examples(&[("PUBLISH news hello", "(integer) 0")]),
     Command::session("SPUBLISH", Arity::exactly(2), spublish)
+        .channels(ChannelArgs::First)
         .keys(&[key(1, NOT_KEY)])
         .flags(PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE)
         .group(Group::PubSub)
@@ -178,6 +183,10 @@ fn listen(engine: &Engine, session: &mut Session, target: Target, args: Args<'_>
         }
         confirm(session, target, kinds(target).0, Some(name), reply);
     }
+    // The rules may have changed since they allowed this, and who changed them has looked for listeners by now.
+    session.login.follow();
+    let may_listen = |name: &[u8]| session.login.rules().allow_channel(name, target == Target::Pattern);
+    session.closing |= !session.login.is_free() && !args.from(1).iter().all(may_listen);
     Ok(())
 }
 

@@ -182,6 +182,8 @@ pub(super) struct ScanOptions<'a> {
     pub(super) count: usize,
     /// Which to show.
     pub(super) pattern: Pattern<'a>,
+    /// Whether to show the fields of a hash alone.
+    pub(super) no_values: bool,
     /// The type of keys to show, whatever its case; it may be none that there is.
     kind: Option<&'a [u8]>,
 }
@@ -189,11 +191,24 @@ pub(super) struct ScanOptions<'a> {
 impl<'a> ScanOptions<'a> {
     /// Reads what follows the cursor. Only a pass over keys can ask for a type.
     pub(super) fn parse(options: Args<'a>, over_keys: bool) -> Result<Self, Error> {
-        let mut parsed = Self { count: 10, pattern: Pattern(None), kind: None };
+        Self::parse_of(options, over_keys, false)
+    }
+
+    /// Reads what follows HSCAN's cursor.
+    pub(super) fn parse_for_hash(options: Args<'a>) -> Result<Self, Error> {
+        Self::parse_of(options, false, true)
+    }
+
+    fn parse_of(options: Args<'a>, over_keys: bool, over_fields: bool) -> Result<Self, Error> {
+        let mut parsed = Self { count: 10, pattern: Pattern(None), no_values: false, kind: None };
         let mut words = options.iter();
         while let Some(word) = words.next() {
             if is(word, "NOVALUES") {
-                return Err(NO_VALUES_ELSEWHERE);
+                if !over_fields {
+                    return Err(NO_VALUES_ELSEWHERE);
+                }
+                parsed.no_values = true;
+                continue;
             }
             let value = words.next().ok_or(SYNTAX)?;
             if is(word, "COUNT") {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use larder_protocol::{Args, Proto, Reply};
+use larder_storage::types::pack::Element;
+use larder_storage::types::set::SetRef;
 use larder_storage::value::Value;
 
 use super::command::*;
@@ -196,9 +198,21 @@ fn serialized_len(value: Value<'_>) -> usize {
         },
         Value::Str { bytes, .. } => string_len(bytes.len()),
         Value::Big(string) => string_len(string.shared().len()),
+        // Redis's heads are 5 bytes longer.
+        Value::Set(SetRef::Ints(bytes) | SetRef::Packed(bytes)) => string_len(bytes.len() + 5),
+        Value::Set(set) => {
+            let members = set.iter().map(|member| string_len(member.text_len()));
+            len_len(set.len()) + members.sum::<usize>()
+        }
+        Value::List(list) => string_len(list.range(0, list.len()).map(Element::size).sum::<usize>()),
         Value::ZSet(zset) => {
             let members = zset.range(0, zset.len()).map(|(member, _)| string_len(member.len()) + size_of::<f64>());
             len_len(zset.len()) + members.sum::<usize>()
+        }
+        Value::Hash(hash) => {
+            let mut bytes = len_len(hash.len());
+            hash.each(|field| bytes += string_len(field.name.text_len()) + string_len(field.value.text_len()));
+            bytes
         }
         Value::Stream(stream) => {
             let nodes =

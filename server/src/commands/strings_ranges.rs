@@ -1,24 +1,22 @@
 //! Parts of strings: APPEND, SETRANGE, GETRANGE, STRLEN, LCS.
 //!
 //! A string that has an allocation of its own is changed in place and read by reference. A short
-//! one stands in its entry's cell, and is built anew there.
+//! one stands in its entry's cell, and is built anew there (see `string_edit`).
 
 use bytes::{Bytes, BytesMut};
 use larder_protocol::{Args, Reply, SHARED_MIN};
 use larder_storage::table::Expiry;
-use larder_storage::value::{BigStr, Content, Object};
+use larder_storage::value::Content;
 
 use super::command::*;
 use super::parse::{integer, is};
+use super::string_edit::Before;
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{
     Error, LCS_LENGTH_AND_INDEXES, LCS_NOT_STRINGS, OFFSET_OUT_OF_RANGE, Outcome, STRING_TOO_LONG, SYNTAX,
 };
 use crate::lcs::{self, Matches};
 use crate::locked::{Locked, Text};
-
-/// Strings up to this length are handed to the table as bytes: they may fit a cell.
-const SHORT_AT_MOST: usize = 2048;
 
 pub(super) const COMMANDS: &[Command] = &[
     Command::write("APPEND", Arity::exactly(2), &[key(1, RW | INSERT)], append)
@@ -169,36 +167,6 @@ fn byte_range(start: i64, end: i64, len: usize) -> Option<(usize, usize)> {
     (start <= end).then_some((start, end + 1))
 }
 
-/// A string that is about to be changed.
-enum Before {
-    /// A copy of one that stands in its entry's cell, or of none.
-    Short(BytesMut),
-    /// The length of one that can be changed in place.
-    Long(usize),
-}
-
-impl Default for Before {
-    fn default() -> Self {
-        Self::Short(BytesMut::new())
-    }
-}
-
-impl Before {
-    fn of(locked: &mut Locked<'_>, key: &[u8]) -> Result<Option<Self>, Error> {
-        Ok(locked.look_string(key)?.map(|mut text| match &mut text {
-            Text::Shared(bytes) => Self::Long(bytes.len()),
-            text => Self::Short(BytesMut::from(text.bytes())),
-        }))
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Short(bytes) => bytes.len(),
-            Self::Long(len) => *len,
-        }
-    }
-}
-
 /// Whether a string may have `bytes` at `offset`.
 fn check_length(locked: &Locked<'_>, offset: usize, bytes: &[u8]) -> Outcome {
     let limit = locked.engine().settings().proto_max_bulk_len.as_usize();
@@ -208,24 +176,10 @@ fn check_length(locked: &Locked<'_>, offset: usize, bytes: &[u8]) -> Outcome {
 
 /// Writes bytes over those of a string from `offset` on; gives the new length.
 fn write(locked: &mut Locked<'_>, key: &[u8], before: Before, offset: usize, bytes: &[u8]) -> Result<usize, Error> {
-    let len = before.len().max(offset + bytes.len());
-    let mut string = match before {
-        Before::Long(_) => {
-            locked.update_string(key, |string| overwrite(string, offset, bytes))?;
-            return Ok(len);
-        }
-        Before::Short(string) => string,
-    };
-    overwrite(&mut string, offset, bytes);
-    let content = if len <= SHORT_AT_MOST {
-        Content::Str { bytes: &string, raw: true }
-    } else {
-        let mut long = BigStr::new(b"");
-        long.change(|empty| *empty = string);
-        Content::Object(Box::new(Object::Str(long)))
-    };
-    locked.set(key, content, Expiry::Keep)?;
-    Ok(len)
+    before.change(locked, key, |string| {
+        overwrite(string, offset, bytes);
+        string.len()
+    })
 }
 
 /// Writes `bytes` at `offset`, with zeros in front if the string is shorter.

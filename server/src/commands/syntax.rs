@@ -33,12 +33,13 @@ impl Argument {
 
 /// Types of arguments by their names; all others are strings.
 const TYPES: &[(&str, &[&str])] = &[
-    ("key", &["key", "key1", "key2", "newkey", "source", "destination"]),
+    ("key", &["key", "key1", "key2", "newkey", "source", "destination", "destkey", "sourcekey"]),
     ("pattern", &["pattern"]),
     ("unix-time", &["unix-time-seconds", "unix-time-milliseconds"]),
     (
         "integer",
         &[
+            "bit",
             "client-id",
             "count",
             "cursor",
@@ -51,21 +52,28 @@ const TYPES: &[(&str, &[&str])] = &[
             "index",
             "index1",
             "index2",
+            "len",
             "limit",
             "maxage",
             "milliseconds",
             "min-match-len",
+            "numfields",
             "ms",
             "numkeys",
+            "num-matches",
+            "numlocal",
+            "numreplicas",
             "offset",
             "protover",
             "rank",
             "seconds",
+            "slot",
             "start",
             "stop",
+            "timeout",
         ],
     ),
-    ("double", &["min", "max", "score", "weight"]),
+    ("double", &["min", "max", "score", "weight", "longitude", "latitude", "radius", "width", "height"]),
 ];
 
 /// Reads a row's notation.

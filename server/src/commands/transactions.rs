@@ -9,6 +9,7 @@ use larder_storage::keyspace::ShardSet;
 use super::command::{ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT, RO, Run, SKIP_SLOWLOG, STALE, keys};
 use super::databases::{Presence, presence};
 use super::table::TABLE;
+use crate::acl::denial;
 use crate::engine::Engine;
 use crate::error::{
     DISCARD_WITHOUT_MULTI, EXEC_ABORTED, EXEC_WITHOUT_MULTI, NESTED_MULTI, Outcome, WATCH_INSIDE_MULTI,
@@ -136,7 +137,13 @@ fn exec(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) 
     reply.array(transaction.queue.len());
     session.executes = true;
     for Queued { row, args } in &transaction.queue {
-        engine.run_queued(session, &mut locked, *row, args.as_args(), reply);
+        match denial::check_queued(engine, session, *row, args.as_args()) {
+            Ok(()) => {
+                locked.rules = session.login.restrictions();
+                engine.run_queued(session, &mut locked, *row, args.as_args(), reply);
+            }
+            Err(error) => engine.fail(&stats, &error, reply),
+        }
     }
     session.executes = false;
     Ok(())

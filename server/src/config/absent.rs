@@ -1,6 +1,7 @@
 //! Options of Redis for parts that Larder has not, or not yet. In a file and on the command line they are passed over,
 //! and the log names them, as long as they ask for nothing that Larder would have to do: a `redis.conf` as it is
-//! delivered must start the server. What would change what the server promises is refused. To CONFIG they are unknown.
+//! delivered must start the server. What would change what the server promises is refused. CONFIG GET answers their defaults, and
+//! CONFIG SET takes these only.
 
 use super::kind::parse_flag;
 
@@ -19,9 +20,6 @@ use Takes::{Any, Flag, Only};
 
 /// The options in order of name.
 pub(super) const ABSENT: &[(&str, Takes)] = &[
-    ("acl-pubsub-default", Any),
-    ("aclfile", Only(&[""])),
-    ("acllog-max-len", Any),
     ("active-defrag-cycle-max", Any),
     ("active-defrag-cycle-min", Any),
     ("active-defrag-ignore-bytes", Any),
@@ -72,22 +70,11 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("dbfilename", Any),
     ("disable-thp", Flag),
     ("enable-module-command", Any),
-    ("hash-max-listpack-entries", Any),
-    ("hash-max-listpack-value", Any),
-    ("hash-max-ziplist-entries", Any),
-    ("hash-max-ziplist-value", Any),
-    ("hll-sparse-max-bytes", Any),
     ("ignore-warnings", Any),
     ("io-threads", Any),
     ("io-threads-do-reads", Flag),
     ("jemalloc-bg-thread", Flag),
-    ("latency-monitor-threshold", Any),
-    ("latency-tracking", Flag),
-    ("latency-tracking-info-percentiles", Any),
-    ("list-compress-depth", Any),
-    ("list-max-listpack-size", Any),
     ("list-max-ziplist-entries", Any),
-    ("list-max-ziplist-size", Any),
     ("list-max-ziplist-value", Any),
     ("loadmodule", Only(&[])),
     ("locale-collate", Any),
@@ -134,9 +121,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("replicaof", Only(&["no one", ""])),
     ("sanitize-dump-payload", Any),
     ("server_cpulist", Any),
-    ("set-max-intset-entries", Any),
-    ("set-max-listpack-entries", Any),
-    ("set-max-listpack-value", Any),
     ("set-proc-title", Flag),
     ("shutdown-on-sigint", Only(&["default", "nosave"])),
     ("shutdown-on-sigterm", Only(&["default", "nosave"])),
@@ -149,8 +133,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("slave-read-only", Flag),
     ("slave-serve-stale-data", Flag),
     ("slaveof", Only(&["no one", ""])),
-    ("slowlog-log-slower-than", Any),
-    ("slowlog-max-len", Any),
     ("socket-mark-id", Any),
     ("stop-writes-on-bgsave-error", Flag),
     ("supervised", Any),
@@ -177,7 +159,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("tls-session-cache-size", Any),
     ("tls-session-cache-timeout", Any),
     ("tls-session-caching", Flag),
-    ("user", Only(&[])),
 ];
 
 /// Finds an option by its name in any case.

@@ -25,6 +25,12 @@ impl Number {
         usize::try_from(self.get()).unwrap_or(usize::MAX)
     }
 
+    /// The value now, of an option that may be negative.
+    #[inline]
+    pub fn as_i64(&self) -> i64 {
+        self.get().cast_signed()
+    }
+
     pub(super) fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
     }
@@ -193,6 +199,16 @@ choice! {
         Yes = "yes",
         /// Connections from this host: loopback or a unix socket.
         Local = "local",
+    }
+}
+
+choice! {
+    /// Which channels a new user may use.
+    PubsubDefault {
+        /// All.
+        AllChannels = "allchannels",
+        /// None.
+        ResetChannels = "resetchannels",
     }
 }
 

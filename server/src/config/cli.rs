@@ -57,6 +57,7 @@ pub fn command() -> Command {
         .arg(Arg::new("config-file").value_parser(value_parser!(PathBuf)).help(
             "Configuration file in the syntax of redis.conf; \"-\" as the first or last word reads standard input",
         ))
+        .arg(directive("user", "name rule...").help("Declare a user, with rules as ACL SETUSER takes them"))
         .arg(directive("include", "file").help("Read further configuration files; the name may be a pattern"))
         .args(options)
         .args(ABSENT.iter().map(|(name, _)| directive(name, "value").hide(true)))
@@ -79,7 +80,7 @@ fn directive(name: &'static str, placeholder: &'static str) -> Arg {
 
 /// The options that clap found, as lines in the order in which they were given.
 fn directives(matches: &ArgMatches) -> String {
-    let names = rows().map(|row| row.name).chain(["include"]).chain(ABSENT.iter().map(|(name, _)| *name));
+    let names = rows().map(|row| row.name).chain(["include", "user"]).chain(ABSENT.iter().map(|(name, _)| *name));
     let given = names.flat_map(|name| {
         let indices = matches.indices_of(name).into_iter().flatten();
         let values = matches.get_many::<String>(name).into_iter().flatten();

@@ -2,6 +2,7 @@
 //! `include`. The command line and standard input are read as further lines of it, as redis-server does, so the last
 //! line about an option wins.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -11,6 +12,8 @@ use super::absent::{self, pass_over};
 use super::kind::{error_text, path_from};
 use super::options::{Settings, find};
 use super::value::split_words;
+use crate::acl::{Rules, has_blanks, merge_selectors};
+use crate::error;
 use crate::glob;
 
 /// How deep files may include files; a file that includes itself ends here.
@@ -45,6 +48,8 @@ pub enum LoadError {
         /// What is wrong with it.
         message: String,
     },
+    /// Users cannot be made as the configuration or the ACL file asks for.
+    Users(String),
     /// A file cannot be read.
     Unreadable {
         /// The file.
@@ -76,6 +81,7 @@ impl fmt::Display for LoadError {
                 writeln!(formatter, "Reading {origin}, at line {line}")?;
                 write!(formatter, ">>> '{text}'\n{message}")
             }
+            Self::Users(reason) => write!(formatter, "Aborting Larder startup because of ACL errors: {reason}"),
             Self::Unreadable { path, error } => {
                 let reason = error_text(error);
                 write!(formatter, "Fatal error, can't open config file '{}': {reason}", path.display())
@@ -86,55 +92,84 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Carries out every directive of a file; gives the options that were passed over.
-pub(super) fn load_file(settings: &Settings, path: &Path) -> Result<Vec<&'static str>, LoadError> {
-    let mut loader = Loader { settings, passed_over: Vec::new() };
-    loader.include_file(path, 0)?;
-    Ok(loader.passed_over)
-}
-
-/// Carries out every directive of a text; gives the options that were passed over.
-pub(super) fn load_text(settings: &Settings, origin: &Origin, text: &[u8]) -> Result<Vec<&'static str>, LoadError> {
-    let mut loader = Loader { settings, passed_over: Vec::new() };
-    loader.include_text(origin, text, 0)?;
-    Ok(loader.passed_over)
-}
-
-/// Carries out directives that are given as an option's name and its words; gives the options that were passed over.
-pub(super) fn load_calls(
-    settings: &Settings,
-    calls: &[(String, Vec<Vec<u8>>)],
-) -> Result<Vec<&'static str>, LoadError> {
-    let mut loader = Loader { settings, passed_over: Vec::new() };
-    for (index, (name, words)) in calls.iter().enumerate() {
-        // Values stay out of the error, as they may be secret.
-        let wrong = |message: String| LoadError::Directive {
-            origin: Origin::Call,
-            line: index + 1,
-            text: name.clone(),
-            message,
-        };
-        let name = name.as_bytes();
-        if find(name).is_none() && absent::find(name).is_none() && !is_include(name) {
-            return Err(wrong("there is no such option".into()));
-        }
-        let words: Vec<&[u8]> = std::iter::once(name).chain(words.iter().map(Vec::as_slice)).collect();
-        loader.directive(&words, wrong, 0)?;
-    }
-    Ok(loader.passed_over)
-}
-
 fn is_include(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"include")
 }
 
+fn is_user(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"user")
+}
+
+/// A user that the configuration declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserLine {
+    /// The name.
+    pub name: Vec<u8>,
+    /// The rules, a selector's together.
+    pub rules: Vec<Vec<u8>>,
+}
+
+impl UserLine {
+    /// Checks a declaration that follows those of `known` users; the error says what is wrong with it.
+    fn parse(words: &[&[u8]], known: &[Self]) -> Result<Self, String> {
+        let [name, rules @ ..] = words else { return Err("wrong number of arguments".into()) };
+        if has_blanks(name) {
+            return Err("Spaces not allowed in ACL usernames".into());
+        }
+        if known.iter().any(|user| user.name == *name) {
+            return Err(error::declaration(
+                name,
+                "Duplicate user found. A user can only be defined once in config files",
+            ));
+        }
+        let rules = merge_selectors(rules).map_err(|first| error::declaration(first, "Unmatched parenthesis"))?;
+        let mut user = Rules::new(false);
+        for rule in &rules {
+            user.apply(rule).map_err(|wrong| error::declaration(rule, error::rule_reason(wrong)))?;
+        }
+        Ok(Self { name: name.to_vec(), rules: rules.into_iter().map(Cow::into_owned).collect() })
+    }
+}
+
 /// What directives change.
-struct Loader<'a> {
-    settings: &'a Settings,
-    passed_over: Vec<&'static str>,
+pub(super) struct Loader<'a> {
+    pub(super) settings: &'a Settings,
+    /// Options that were passed over, each once.
+    pub(super) passed_over: &'a mut Vec<&'static str>,
+    pub(super) users: &'a mut Vec<UserLine>,
 }
 
 impl Loader<'_> {
+    /// Carries out every directive of a file.
+    pub(super) fn file(&mut self, path: &Path) -> Result<(), LoadError> {
+        self.include_file(path, 0)
+    }
+
+    /// Carries out every directive of a text.
+    pub(super) fn text(&mut self, origin: &Origin, text: &[u8]) -> Result<(), LoadError> {
+        self.include_text(origin, text, 0)
+    }
+
+    /// Carries out directives that are given as an option's name and its words.
+    pub(super) fn calls(&mut self, calls: &[(String, Vec<Vec<u8>>)]) -> Result<(), LoadError> {
+        for (index, (name, words)) in calls.iter().enumerate() {
+            // Values stay out of the error, as they may be secret.
+            let wrong = |message: String| LoadError::Directive {
+                origin: Origin::Call,
+                line: index + 1,
+                text: name.clone(),
+                message,
+            };
+            let name = name.as_bytes();
+            if find(name).is_none() && absent::find(name).is_none() && !is_include(name) && !is_user(name) {
+                return Err(wrong("there is no such option".into()));
+            }
+            let words: Vec<&[u8]> = std::iter::once(name).chain(words.iter().map(Vec::as_slice)).collect();
+            self.directive(&words, wrong, 0)?;
+        }
+        Ok(())
+    }
+
     fn include_file(&mut self, path: &Path, depth: usize) -> Result<(), LoadError> {
         let text = fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
         self.include_text(&Origin::File(path.to_owned()), &text, depth)
@@ -175,7 +210,12 @@ impl Loader<'_> {
                     self.include_file(&path, depth + 1)?;
                 }
             }
+            [name, values @ ..] if is_user(name) => {
+                let user = UserLine::parse(values, self.users).map_err(wrong)?;
+                self.users.push(user);
+            }
             [name, values @ ..] => match pass_over(name, values).map_err(&wrong)? {
+                Some(name) if self.passed_over.contains(&name) => {}
                 Some(name) => self.passed_over.push(name),
                 None => carry_out(self.settings, name, values).map_err(wrong)?,
             },

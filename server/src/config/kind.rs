@@ -26,6 +26,8 @@ pub(super) enum Kind {
     OnlyNo(&'static str, Cell<Flag>),
     /// A whole number between bounds, which `adjust` may change or refuse further.
     Integer { min: u64, max: u64, adjust: Adjust, cell: Cell<Number> },
+    /// A whole number that may be negative, kept as its two's complement.
+    Signed { min: i64, max: i64, cell: Cell<Number> },
     /// A size in bytes.
     Memory { min: u64, max: u64, cell: Cell<Number> },
     /// Permission bits.
@@ -38,6 +40,8 @@ pub(super) enum Kind {
     Directory(Cell<Text>),
     /// Addresses to listen on.
     Addresses(Cell<Text>),
+    /// Percentiles: numbers from 0 to 100.
+    Percentiles(Cell<Text>),
     /// Times at which to save; only none is accepted, for a reason.
     Save(&'static str, Cell<Text>),
     /// Classes of keyspace events.
@@ -86,6 +90,10 @@ impl Kind {
         Self::Integer { min, max, adjust, cell }
     }
 
+    pub(super) const fn signed(min: i64, max: i64, cell: Cell<Number>) -> Self {
+        Self::Signed { min, max, cell }
+    }
+
     pub(super) const fn memory(min: u64, max: u64, cell: Cell<Number>) -> Self {
         Self::Memory { min, max, cell }
     }
@@ -118,6 +126,10 @@ impl Kind {
         Self::Addresses(cell)
     }
 
+    pub(super) const fn percentiles(cell: Cell<Text>) -> Self {
+        Self::Percentiles(cell)
+    }
+
     pub(super) const fn save(reason: &'static str, cell: Cell<Text>) -> Self {
         Self::Save(reason, cell)
     }
@@ -134,7 +146,7 @@ impl Kind {
 impl Kind {
     /// Whether a value is several words, which CONFIG SET takes as one argument with single spaces.
     pub(super) fn takes_words(&self) -> bool {
-        matches!(self, Self::Addresses(_) | Self::Save(..) | Self::OutputLimits(_))
+        matches!(self, Self::Addresses(_) | Self::Save(..) | Self::Percentiles(_) | Self::OutputLimits(_))
     }
 
     /// Sets the value from words: exactly one, unless the kind takes several. Nothing changes on an error, which is
@@ -152,6 +164,13 @@ impl Kind {
                 let value = parse_integer(text).ok_or("argument couldn't be parsed into an integer")?;
                 cell(settings).set(adjust(in_range(u64::try_from(value).ok(), *min, *max)?)?);
             }
+            Self::Signed { min, max, cell } => {
+                let value = parse_integer(text).ok_or("argument couldn't be parsed into an integer")?;
+                if !(*min..=*max).contains(&value) {
+                    return Err(format!("argument must be between {min} and {max} inclusive"));
+                }
+                cell(settings).set(value.cast_unsigned());
+            }
             Self::Memory { min, max, cell } => {
                 let value = parse_memory(text).ok_or("argument must be a memory value")?;
                 cell(settings).set(in_range(Some(value), *min, *max)?);
@@ -168,6 +187,7 @@ impl Kind {
                 cell(settings).set(&absolute_directory(&current, text)?);
             }
             Self::Addresses(cell) => cell(settings).set(&join_addresses(words)?),
+            Self::Percentiles(cell) => cell(settings).set(&parse_percentiles(words)?),
             Self::Save(reason, _) => refuse_save(words, reason)?,
             Self::Events(cell) => {
                 let events = KeyspaceEvents::parse(text);
@@ -183,14 +203,17 @@ impl Kind {
         match self {
             Self::Flag(cell) | Self::OnlyNo(_, cell) => if cell(settings).get() { "yes" } else { "no" }.into(),
             Self::Integer { cell, .. } | Self::Memory { cell, .. } => cell(settings).get().to_string().into(),
+            Self::Signed { cell, .. } => cell(settings).as_i64().to_string().into(),
             Self::Octal { cell, .. } => format!("{:o}", cell(settings).get()).into(),
             Self::Choice(cell) => {
                 let cell = cell(settings);
                 cell.names()[cell.index()].into()
             }
-            Self::Text(_, cell) | Self::Directory(cell) | Self::Addresses(cell) | Self::Save(_, cell) => {
-                cell(settings).get().to_vec()
-            }
+            Self::Text(_, cell)
+            | Self::Directory(cell)
+            | Self::Addresses(cell)
+            | Self::Percentiles(cell)
+            | Self::Save(_, cell) => cell(settings).get().to_vec(),
             Self::Events(cell) => cell(settings).get().letters().into(),
             Self::OutputLimits(cell) => {
                 let limits = cell(settings);
@@ -224,7 +247,7 @@ impl Kind {
                 return Vec::new();
             }
             Self::Text(..) | Self::Events(_) => quote(&value).into(),
-            Self::Addresses(_) if value.is_empty() => quote(&value).into(),
+            Self::Addresses(_) | Self::Percentiles(_) if value.is_empty() => quote(&value).into(),
             Self::Memory { cell, .. } => memory_with_unit(cell(settings).get()).into(),
             _ => value,
         };
@@ -235,13 +258,18 @@ impl Kind {
     pub(super) fn copy(&self, from: &Settings, to: &Settings) {
         match self {
             Self::Flag(cell) | Self::OnlyNo(_, cell) => cell(to).set(cell(from).get()),
-            Self::Integer { cell, .. } | Self::Memory { cell, .. } | Self::Octal { cell, .. } => {
+            Self::Integer { cell, .. }
+            | Self::Signed { cell, .. }
+            | Self::Memory { cell, .. }
+            | Self::Octal { cell, .. } => {
                 cell(to).set(cell(from).get());
             }
             Self::Choice(cell) => cell(to).select(cell(from).index()),
-            Self::Text(_, cell) | Self::Directory(cell) | Self::Addresses(cell) | Self::Save(_, cell) => {
-                cell(to).set(&cell(from).get());
-            }
+            Self::Text(_, cell)
+            | Self::Directory(cell)
+            | Self::Addresses(cell)
+            | Self::Percentiles(cell)
+            | Self::Save(_, cell) => cell(to).set(&cell(from).get()),
             Self::Events(cell) => cell(to).set(cell(from).get()),
             Self::OutputLimits(cell) => {
                 for class in ClientClass::ALL {
@@ -261,13 +289,14 @@ impl Kind {
         match self {
             Self::Flag(_) => "yes|no",
             Self::OnlyNo(..) => "no",
-            Self::Integer { .. } => "number",
+            Self::Integer { .. } | Self::Signed { .. } => "number",
             Self::Memory { .. } => "bytes",
             Self::Octal { .. } => "octal",
             Self::Choice(_) => "name",
             Self::Text(..) => "text",
             Self::Directory(_) => "directory",
             Self::Addresses(_) => "address...",
+            Self::Percentiles(_) => "number...",
             Self::Save(..) => "\"\"",
             Self::Events(_) => "letters",
             Self::OutputLimits(_) => "class hard soft seconds...",
@@ -280,6 +309,7 @@ impl Kind {
             Self::Flag(_) => "`yes` or `no`".into(),
             Self::OnlyNo(reason, _) => format!("only `no`: {reason}"),
             Self::Integer { min, max, .. } => format!("{min} to {max}"),
+            Self::Signed { min, max, .. } => format!("{min} to {max}"),
             Self::Memory { min: 0, .. } => "bytes, with or without a unit".into(),
             Self::Memory { min, .. } => format!("bytes, {} or more", memory_with_unit(*min)),
             Self::Octal { max, .. } => format!("octal, 0 to {max:o}"),
@@ -288,6 +318,7 @@ impl Kind {
             Self::Text(TextForm::Secret, _) => "text, never logged".into(),
             Self::Directory(_) => "a directory".into(),
             Self::Addresses(_) => format!("up to {MAX_ADDRESSES} addresses"),
+            Self::Percentiles(_) => "numbers from 0 to 100, with or without decimals".into(),
             Self::Save(reason, _) => format!("only `\"\"`: {reason}"),
             Self::Events(_) => "letters of `Ag$lshzxeKEtmdn`".into(),
             Self::OutputLimits(_) => {
@@ -359,6 +390,23 @@ pub(crate) fn error_text(error: &io::Error) -> String {
         Some(end) => text[..end].to_owned(),
         None => text,
     }
+}
+
+/// Reads percentiles and prints them anew, in their shortest form.
+fn parse_percentiles(words: &[&[u8]]) -> Result<Vec<u8>, String> {
+    /// As many as anybody reads.
+    const MOST: usize = 128;
+    let words = if words == [b""] { &[] } else { words };
+    let mut printed = Vec::new();
+    for word in words {
+        let percentile = crate::number::parse_f64(word).filter(|_| words.len() <= MOST);
+        let percentile = percentile.ok_or("Invalid latency-tracking-info-percentiles parameters")?;
+        if !(0.0..=100.0).contains(&percentile) {
+            return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into());
+        }
+        printed.push(percentile.abs().to_string());
+    }
+    Ok(printed.join(" ").into_bytes())
 }
 
 fn join_addresses(words: &[&[u8]]) -> Result<Vec<u8>, String> {

@@ -13,7 +13,8 @@ const HEAD: &str = "# Options\n\n\
 
 const ABSENT_HEAD: &str = "\n## Options of Redis without a part here\n\n\
     These concern what Larder has not, or not yet. In a file and on the command line the values named here are passed over,\n\
-    and the log names the options; any other value is refused. To CONFIG GET and SET they are unknown.\n";
+    and the log names the options; any other value is refused. CONFIG GET answers\n\
+    Redis's defaults, and CONFIG SET takes these only.\n";
 
 /// The manual as Markdown: a table per section.
 pub fn options_markdown() -> String {

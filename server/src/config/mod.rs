@@ -1,7 +1,7 @@
 //! Configuration: one table of options ([`options`]) from which everything about them derives.
 //!
 //! - [`options`]: the table, and [`Settings`], which holds the values.
-//! - `absent`: options of Redis that are passed over or refused.
+//! - `absent`: options of Redis that are passed over or refused; `defaults`: what CONFIG GET answers of them.
 //! - `cells`: what a setting is while the server runs, cheap to read from any thread.
 //! - `kind`: how a kind of option reads and prints its value; `value`: numbers, sizes and quoted words as text.
 //! - `file`, [`cli`]: configuration files and the command line; `rewrite`: CONFIG REWRITE; `manual`: docs/options.md.
@@ -13,6 +13,7 @@
 mod absent;
 mod cells;
 pub mod cli;
+mod defaults;
 mod file;
 
 mod kind;
@@ -30,17 +31,21 @@ use parking_lot::Mutex;
 
 pub use cells::{
     Access, Choice, ClientClass, Events, Flag, KeyspaceEvents, LogLevel, MaxmemoryPolicy, Number, OutputLimit,
-    OutputLimits, Selected, Text,
+    OutputLimits, PubsubDefault, Selected, Text,
 };
 pub use cli::CommandLine;
-pub use file::{LoadError, Origin};
+pub use file::{LoadError, Origin, UserLine};
 pub use manual::options_markdown;
 pub use options::Settings;
 
 use crate::error::{self, Error};
+use file::Loader;
 pub(crate) use kind::error_text;
 use kind::path_from;
 use options::{Change, Row, find, rows};
+pub(crate) use rewrite::replace as replace_file;
+pub(crate) use value::quote;
+pub(crate) use value::split_words;
 
 /// Told which options CONFIG SET has changed.
 type Observer = Box<dyn Fn(&Settings, &[&'static str]) + Send + Sync>;
@@ -53,6 +58,8 @@ pub struct Config {
     file: Option<PathBuf>,
     /// Options that were given and that Larder has no use for.
     passed_over: Vec<&'static str>,
+    /// Users that were declared.
+    users: Vec<UserLine>,
     /// Held while options change or are written, so that two changes do not mix.
     changing: Mutex<()>,
     observer: Option<Observer>,
@@ -73,7 +80,7 @@ impl Config {
     /// The defaults, changed by the lines of a configuration file.
     pub fn from_text(text: &str) -> Result<Self, LoadError> {
         let mut config = Self::new();
-        config.pass_over(file::load_text(&config.settings, &Origin::Text, text.as_bytes())?);
+        config.loader().text(&Origin::Text, text.as_bytes())?;
         Ok(config)
     }
 
@@ -83,33 +90,27 @@ impl Config {
         if let Some(path) = &line.file {
             let unreadable = |error| LoadError::Unreadable { path: path.clone(), error };
             config.file = Some(std::path::absolute(path).map_err(unreadable)?);
-            config.pass_over(file::load_file(&config.settings, path)?);
+            config.loader().file(path)?;
         }
         if line.standard_input {
             let mut text = Vec::new();
             let unreadable = |error| LoadError::Unreadable { path: PathBuf::from("-"), error };
             standard_input.read_to_end(&mut text).map_err(unreadable)?;
-            config.pass_over(file::load_text(&config.settings, &Origin::StandardInput, &text)?);
+            config.loader().text(&Origin::StandardInput, &text)?;
         }
         let directives = line.directives.as_bytes();
-        config.pass_over(file::load_text(&config.settings, &Origin::CommandLine, directives)?);
+        config.loader().text(&Origin::CommandLine, directives)?;
         Ok(config)
     }
 
-    /// Notes options that were passed over, each once.
-    fn pass_over(&mut self, names: Vec<&'static str>) {
-        names.into_iter().for_each(|name| {
-            if !self.passed_over.contains(&name) {
-                self.passed_over.push(name);
-            }
-        });
+    /// What carries out directives.
+    fn loader(&mut self) -> Loader<'_> {
+        Loader { settings: &self.settings, passed_over: &mut self.passed_over, users: &mut self.users }
     }
 
     /// Sets options that are given by name, each with its words, which are taken as they are.
     pub(crate) fn apply(&mut self, options: &[(String, Vec<Vec<u8>>)]) -> Result<(), LoadError> {
-        let names = file::load_calls(&self.settings, options)?;
-        self.pass_over(names);
-        Ok(())
+        self.loader().calls(options)
     }
 
     /// Has `observer` called after each CONFIG SET that changed something, with the names of the options: for what the
@@ -133,6 +134,11 @@ impl Config {
         &self.passed_over
     }
 
+    /// The users that were declared, in order.
+    pub fn users(&self) -> &[UserLine] {
+        &self.users
+    }
+
     /// Notes the port that the system has chosen, where any free one was asked for.
     pub(crate) fn note_port(&self, port: u16) {
         self.settings.port.set(port.into());
@@ -144,12 +150,13 @@ impl Config {
     }
 
     /// CONFIG GET: the options that match any of the patterns, each once, in the order of the patterns and then of the
-    /// table. A name without wildcards is answered in the caller's spelling.
+    /// table. A name without wildcards is answered in the caller's spelling. Options of Redis for parts that are not
+    /// there have Redis's default.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
-        let mut add = |name: &str, row: &Row| {
+        let mut add = |name: &str, value: Vec<u8>| {
             if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                found.push((name.to_owned(), row.kind.print(&self.settings)));
+                found.push((name.to_owned(), value));
             }
         };
         for pattern in patterns {
@@ -157,10 +164,17 @@ impl Config {
                 for row in rows() {
                     row.names()
                         .filter(|name| crate::glob::matches(pattern, name.as_bytes(), true))
-                        .for_each(|name| add(name, row));
+                        .for_each(|name| add(name, row.kind.print(&self.settings)));
+                }
+                for (name, default) in absent_defaults() {
+                    if crate::glob::matches(pattern, name.as_bytes(), true) {
+                        add(name, default.into());
+                    }
                 }
             } else if let Some((row, _)) = find(pattern) {
-                add(&String::from_utf8_lossy(pattern), row);
+                add(&String::from_utf8_lossy(pattern), row.kind.print(&self.settings));
+            } else if let Some(default) = absent_default(pattern) {
+                add(&String::from_utf8_lossy(pattern), default.into());
             }
         }
         found
@@ -191,13 +205,14 @@ impl Config {
         Ok(changed)
     }
 
-    /// CONFIG REWRITE: brings the configuration file up to date. The error is the text of the reply, with its `ERR`.
-    pub fn rewrite(&self) -> Result<(), String> {
+    /// CONFIG REWRITE: brings the configuration file up to date. `users` are the lines that declare the users, if these
+    /// stand in the file. The error is the text of the reply, with its `ERR`.
+    pub fn rewrite(&self, users: &[Vec<u8>]) -> Result<(), String> {
         let Some(path) = &self.file else {
             return Err("ERR The server is running without a config file".into());
         };
         let _changing = self.changing.lock();
-        rewrite::rewrite(path, &self.settings)
+        rewrite::rewrite(path, &self.settings, users)
             .map_err(|error| format!("ERR Rewriting config file: {}", error_text(&error)))
     }
 }
@@ -205,6 +220,23 @@ impl Config {
 /// Whether the value of an option must be kept out of logs and of MONITOR.
 pub fn is_secret(name: &[u8]) -> bool {
     find(name).is_some_and(|(row, _)| row.kind.is_secret())
+}
+
+/// Options of parts that are not there, with the values that CONFIG GET answers.
+fn absent_defaults() -> impl Iterator<Item = (&'static str, &'static str)> {
+    absent::ABSENT.iter().filter_map(|(name, _)| Some((*name, defaults::of(name)?)))
+}
+
+/// What CONFIG GET answers of an option by its name, if the part that it is for is not there.
+fn absent_default(name: &[u8]) -> Option<&'static str> {
+    absent::find(name).and_then(|(name, _)| defaults::of(name)).or_else(|| defaults::of_hidden(name))
+}
+
+/// Whether setting an option of a part that is not there asks for nothing: it is its default.
+fn is_default(value: &[u8], default: &str) -> bool {
+    let bytes = |text: &[u8]| value::parse_memory(text).filter(|_| text.first().is_some_and(u8::is_ascii_digit));
+    value.eq_ignore_ascii_case(default.as_bytes())
+        || bytes(value).zip(bytes(default.as_bytes())).is_some_and(|(value, default)| value == default)
 }
 
 /// A pair of CONFIG SET: the option, the name it was called by as the table spells it, and the value.
@@ -216,7 +248,10 @@ fn choose<'a>(pairs: &[(&[u8], &'a [u8])], may_protected: bool) -> Result<Vec<Ch
     for (given, value) in pairs {
         let spelled = String::from_utf8_lossy(given);
         let Some((row, name)) = find(given) else {
-            return Err(error::unknown_config(given));
+            match absent_default(given).ok_or_else(|| error::unknown_config(given))? {
+                default if is_default(value, default) => continue,
+                _ => return Err(failure(&spelled, "only the default is supported")),
+            }
         };
         match row.change {
             Change::AtStart => return Err(failure(&spelled, "can't set immutable config")),

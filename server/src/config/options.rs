@@ -3,7 +3,9 @@
 //! REWRITE, `--help` and docs/options.md derive from it. To add an option, add a row and read its cell where it
 //! matters.
 
-use super::cells::{Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, Selected, Text};
+use super::cells::{
+    Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, PubsubDefault, Selected, Text,
+};
 use super::kind::Kind;
 
 /// When an option may change.
@@ -137,6 +139,8 @@ impl std::fmt::Debug for Settings {
 
 /// The largest C int, which bounds many options of Redis.
 const INT_MAX: u64 = i32::MAX as u64;
+/// The same, where an option may be negative.
+const INT_MAX_I64: i64 = i32::MAX as i64;
 /// The largest C long.
 const LONG_MAX: u64 = i64::MAX as u64;
 /// One mebibyte.
@@ -192,6 +196,16 @@ options! {
             "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", Live;
     }
 
+    "Users" {
+        /// File that holds all users, a line each as ACL SAVE writes it; empty is none, and users stand in the
+        /// configuration, as `user name rule...`.
+        "aclfile" => aclfile: Text = text(), "", AtStart;
+        /// Which channels a user may use who is made without a word about channels.
+        "acl-pubsub-default" => acl_pubsub_default: Selected<PubsubDefault> = choice(), "resetchannels", Live;
+        /// How many of the denials of late ACL LOG keeps.
+        "acllog-max-len" => acllog_max_len: Number = integer(0, LONG_MAX), "128", Live;
+    }
+
     "Server" {
         /// How many databases there are, to be chosen by SELECT.
         "databases" => databases: Number = integer(1, INT_MAX), "16", AtStart;
@@ -219,6 +233,17 @@ options! {
         /// Classes of events that are published: `K` to keyspace channels, `E` to keyevent channels, and the events as
         /// letters of their own, of which `A` stands for all but `m` and `n`.
         "notify-keyspace-events" => notify_keyspace_events: Events = events(), "", Live;
+        /// Microseconds from which on a call goes into the slow log; 0 is every call, -1 none.
+        "slowlog-log-slower-than" => slowlog_log_slower_than: Number = signed(-1, i64::MAX), "10000", Live;
+        /// How many calls the slow log keeps.
+        "slowlog-max-len" => slowlog_max_len: Number = integer(0, LONG_MAX), "128", Live;
+        /// Milliseconds from which on the latency monitor notes a call; 0 notes none.
+        "latency-monitor-threshold" => latency_monitor_threshold: Number = integer(0, LONG_MAX), "0", Live;
+        /// Whether the times of each command are counted for LATENCY HISTOGRAM and INFO.
+        "latency-tracking" => latency_tracking: Flag = flag(), "yes", Live;
+        /// Which percentiles of these times INFO shows.
+        "latency-tracking-info-percentiles" => latency_tracking_info_percentiles: Text = percentiles(),
+            "50 99 99.9", Live;
         /// Who may call DEBUG.
         "enable-debug-command" => enable_debug_command: Selected<Access> = choice(), "no", AtStart;
         /// Who may change protected options.
@@ -257,12 +282,32 @@ options! {
     }
 
     "Encodings" {
+        /// Sets of at most so many integers, and nothing else, are kept in one sorted array.
+        "set-max-intset-entries" => set_max_intset_entries: Number = integer(0, LONG_MAX), "512", Live;
+        /// Sets of at most so many members are kept in one compact piece.
+        "set-max-listpack-entries" => set_max_listpack_entries: Number = integer(0, LONG_MAX), "128", Live;
+        /// Sets with a member longer than this are not kept in one compact piece.
+        "set-max-listpack-value" => set_max_listpack_value: Number = integer(0, LONG_MAX), "64", Live;
+        /// Hashes of at most so many fields are kept in one compact piece.
+        "hash-max-listpack-entries" | "hash-max-ziplist-entries" => hash_max_listpack_entries: Number =
+            integer(0, LONG_MAX), "512", Live;
+        /// Hashes with a field or value longer than this are not kept in one compact piece.
+        "hash-max-listpack-value" | "hash-max-ziplist-value" => hash_max_listpack_value: Number =
+            memory(0, LONG_MAX), "64", Live;
+        /// Lists of at most so many elements are kept in one compact piece, larger ones in pieces of so many; from -1 to
+        /// -5 of so many bytes: 4, 8, 16, 32, 64 kB.
+        "list-max-listpack-size" | "list-max-ziplist-size" => list_max_listpack_size: Number =
+            signed(-INT_MAX_I64 - 1, INT_MAX_I64), "-2", Live;
+        /// Accepted for compatibility: pieces of lists are never compressed.
+        "list-compress-depth" => list_compress_depth: Number = integer(0, INT_MAX), "0", Live;
         /// Sorted sets of at most so many members are kept in one compact piece.
         "zset-max-listpack-entries" | "zset-max-ziplist-entries" => zset_max_listpack_entries: Number =
             integer(0, LONG_MAX), "128", Live;
         /// Sorted sets with a member longer than this are not kept in one compact piece.
         "zset-max-listpack-value" | "zset-max-ziplist-value" => zset_max_listpack_value: Number =
             memory(0, LONG_MAX), "64", Live;
+        /// HyperLogLogs that would be longer than this, in their form for few elements, take the form for many.
+        "hll-sparse-max-bytes" => hll_sparse_max_bytes: Number = memory(0, LONG_MAX), "3000", Live;
         /// Bytes that a node of a stream may have, beyond which the next entry begins another; 0 is no limit.
         "stream-node-max-bytes" => stream_node_max_bytes: Number = memory(0, LONG_MAX), "4096", Live;
         /// Entries that a node of a stream may have; 0 is no limit. Approximate trimming takes whole nodes.

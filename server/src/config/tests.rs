@@ -128,7 +128,7 @@ fn get_takes_several_patterns_in_any_case_and_answers_each_option_once() {
     };
     assert_eq!(
         names(&["MAXMEMORY", "maxmemory", "MAXmemory*"]),
-        ["MAXMEMORY", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity",]
+        ["MAXMEMORY", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity", "maxmemory-clients",]
     );
     assert_eq!(
         names(&["zset-max-*", "zset-MAX-ziplist-value"]),
@@ -386,32 +386,36 @@ fn later_sources_override_earlier_ones() {
 
 #[test]
 fn options_of_parts_that_are_not_there_are_passed_over() {
-    let config = load(&["--slowlog-max-len", "64", "--hz", "20"], "").unwrap();
-    assert_eq!(config.passed_over(), ["slowlog-max-len"]);
+    let config = load(&["--syslog-ident", "64", "--hz", "20"], "").unwrap();
+    assert_eq!(config.passed_over(), ["syslog-ident"]);
     assert_eq!(get(&config, "hz"), "20");
     let config = Config::from_text("RdbCompression yes\noom-score-adj-values 0 200 800\nport 7").unwrap();
     assert_eq!(config.passed_over(), ["rdbcompression", "oom-score-adj-values"]);
-    assert!(config.get(&[b"rdbcompression"]).is_empty());
-    assert!(set(&config, &["rdbcompression", "no"]).unwrap_err().starts_with("ERR Unknown option"));
-    let config = Config::from_text("slowlog-max-len 1\nslowlog-max-len 2").unwrap();
-    assert_eq!(config.passed_over(), ["slowlog-max-len"], "each is named once");
+    assert_eq!(get(&config, "rdbcompression"), "yes");
+    assert!(set(&config, &["rdbcompression", "no"]).unwrap_err().ends_with("only the default is supported"));
+    assert!(set(&config, &["timeout", "5", "rdbcompression", "no"]).is_err());
+    set(&config, &["rdbcompression", "YES", "auto-aof-rewrite-min-size", "64mb", "timeout", "7"]).unwrap();
+    assert_eq!(get(&config, "timeout"), "7");
+    assert!(set(&config, &["rename-command", "GET"]).unwrap_err().starts_with("ERR Unknown option"));
+    let config = Config::from_text("syslog-ident 1\nsyslog-ident 2").unwrap();
+    assert_eq!(config.passed_over(), ["syslog-ident"], "each is named once");
     assert!(Config::from_text("rdbcompression").is_err(), "without a value");
     assert!(ABSENT.iter().all(|(name, _)| find(name.as_bytes()).is_none()));
+    assert_eq!(get(&config, "key-load-delay"), "0");
+    assert!(config.get(&[b"key-load-*"]).is_empty());
     assert!(ABSENT.is_sorted_by(|(one, _), (other, _)| one < other));
 }
 
 #[test]
 fn what_leaves_a_part_off_is_passed_over_and_what_asks_for_it_is_refused() {
-    let off = "cluster-enabled no\nTLS-Port 0\nmaxmemory-clients 0\nreplicaof no one\nsyslog-enabled NO\naclfile \"\"";
-    assert_eq!(Config::from_text(off).unwrap().passed_over().len(), 6);
+    let off = "cluster-enabled no\nTLS-Port 0\nmaxmemory-clients 0\nreplicaof no one\nsyslog-enabled NO";
+    assert_eq!(Config::from_text(off).unwrap().passed_over().len(), 5);
     let refused = [
         "cluster-enabled yes",
         "replicaof 127.0.0.1 7",
         "slaveof 127.0.0.1 7",
         "tls-port 6380",
         "maxmemory-clients 5%",
-        "aclfile users.acl",
-        "user alice on",
         "loadmodule x.so",
         "rename-command GET x",
         "masterauth x",
@@ -435,13 +439,54 @@ fn what_leaves_a_part_off_is_passed_over_and_what_asks_for_it_is_refused() {
 }
 
 #[test]
+fn users_may_be_declared() {
+    let text = "user alice on >secret ~a* +@all\nUSER bob (~x \"+get\" ) off\nport 7";
+    let config = Config::from_text(text).unwrap();
+    let shown = |user: &UserLine| {
+        let rules = user.rules.join(&b'|');
+        format!("{}: {}", String::from_utf8_lossy(&user.name), String::from_utf8_lossy(&rules))
+    };
+    let users: Vec<_> = config.users().iter().map(shown).collect();
+    assert_eq!(users, ["alice: on|>secret|~a*|+@all", "bob: (~x +get )|off"]);
+    let config = load(&["--user", "alice", "on", "nopass", "--port", "7"], "").unwrap();
+    assert_eq!(config.users().iter().map(shown).collect::<Vec<_>>(), ["alice: on|nopass"]);
+    for (text, reason) in [
+        ("user", "wrong number of arguments"),
+        ("user \"a b\" on", "Spaces not allowed in ACL usernames"),
+        ("user a on\nuser a off", "'a': Duplicate user found. A user can only be defined once in config files"),
+        ("user a (+get", "'(+get': Unmatched parenthesis"),
+        ("user a nosuch", "'nosuch': Syntax error"),
+        ("user a +nosuch", "'+nosuch': Unknown command or category name in ACL"),
+    ] {
+        let error = Config::from_text(text).unwrap_err().to_string();
+        assert!(error.ends_with(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn rewrite_puts_users_where_they_stood() {
+    let scratch = Scratch::new();
+    let file = scratch.file("larder.conf", "user alice on\nport 7\nuser bob off\nuser carol off");
+    let config = load(&[file.to_str().unwrap()], "").unwrap();
+    let users = [&b"alice on ~a\"b #12"[..], b"default on", b" off"].map(<[u8]>::to_vec);
+    config.rewrite(&users).unwrap();
+    let lines =
+        |text: &str| text.lines().filter(|line| line.starts_with("user")).map(str::to_owned).collect::<Vec<_>>();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(lines(&text), ["user alice on \"~a\\\"b\" #12", "user default on", "user \"\" off"]);
+    assert!(text.starts_with("user alice on \"~a\\\"b\" #12\nport 7\nuser default on\n"), "{text}");
+    config.rewrite(&[]).unwrap();
+    assert!(lines(&std::fs::read_to_string(&file).unwrap()).is_empty(), "they stand in a file of their own");
+}
+
+#[test]
 fn rewrite_keeps_what_is_passed_over() {
     check_rewrite("rdbcompression no\ndir DIR\nsave \"\"", &[], "rdbcompression no\ndir \"DIR\"\nsave \"\"\n");
 }
 
 #[test]
 fn rewrite_needs_a_file() {
-    assert_eq!(Config::new().rewrite(), Err("ERR The server is running without a config file".into()));
+    assert_eq!(Config::new().rewrite(&[]), Err("ERR The server is running without a config file".into()));
 }
 
 /// Loads a file, changes options, rewrites, and compares with what is expected; `DIR` stands for the directory.
@@ -451,14 +496,14 @@ fn check_rewrite(before: &str, changes: &[&str], after: &str) {
     let file = scratch.file("larder.conf", &before.replace("DIR", dir));
     let config = load(&[file.to_str().unwrap()], "").unwrap();
     set(&config, changes).unwrap();
-    config.rewrite().unwrap();
+    config.rewrite(&[]).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), after.replace("DIR", dir));
     // What was written is read back as it was.
     let again = load(&[file.to_str().unwrap()], "").unwrap();
     assert_eq!(again.get(&[b"*"]), config.get(&[b"*"]));
     // As in Redis, the end of the last line counts as an empty line, once.
     for _ in 0..2 {
-        again.rewrite().unwrap();
+        again.rewrite(&[]).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert_eq!(text, format!("{}\n", after.replace("DIR", dir)));
     }
@@ -515,14 +560,14 @@ fn rewrite_marks_lines_that_it_does_not_understand() {
     let file = scratch.file("larder.conf", "port 1");
     let config = load(&[file.to_str().unwrap(), "--dir", scratch.0.to_str().unwrap()], "").unwrap();
     fs::write(&file, "nosuch 1\nport \"2\ninclude x*\nport 3").unwrap();
-    config.rewrite().unwrap();
+    config.rewrite(&[]).unwrap();
     let expected = format!(
         "# ??? nosuch 1\n# ??? port \"2\ninclude x*\nport 1\n# Generated by CONFIG REWRITE\ndir \"{}\"\nsave \"\"\n",
         scratch.0.display()
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), expected);
     fs::remove_file(&file).unwrap();
-    config.rewrite().unwrap();
+    config.rewrite(&[]).unwrap();
     assert!(fs::read_to_string(&file).unwrap().starts_with("# Generated by CONFIG REWRITE\nport 1\n"));
 }
 
@@ -532,7 +577,7 @@ fn rewrite_says_what_the_system_says() {
     let file = scratch.file("sub/larder.conf", "port 1");
     let config = load(&[file.to_str().unwrap()], "").unwrap();
     fs::remove_dir_all(scratch.0.join("sub")).unwrap();
-    assert_eq!(config.rewrite(), Err("ERR Rewriting config file: No such file or directory".into()));
+    assert_eq!(config.rewrite(&[]), Err("ERR Rewriting config file: No such file or directory".into()));
 }
 
 #[cfg(unix)]
@@ -542,7 +587,7 @@ fn rewrite_keeps_the_permissions() {
     let scratch = Scratch::new();
     let file = scratch.file("larder.conf", "requirepass x");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    load(&[file.to_str().unwrap()], "").unwrap().rewrite().unwrap();
+    load(&[file.to_str().unwrap()], "").unwrap().rewrite(&[]).unwrap();
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 }
 

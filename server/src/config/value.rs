@@ -53,7 +53,7 @@ fn is_space(byte: u8) -> bool {
 
 /// The words of a configuration line: separated by space, plain, in double quotes with the escapes of C and `\xHH`, or
 /// in single quotes. `None` if a quote is not closed, or a closing quote is followed by anything but space.
-pub(super) fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line;
     loop {
@@ -133,7 +133,7 @@ fn unescape(byte: u8) -> u8 {
 }
 
 /// A word in double quotes and printable ASCII that [`split_words`] reads back.
-pub(super) fn quote(word: &[u8]) -> String {
+pub(crate) fn quote(word: &[u8]) -> String {
     let mut quoted = String::with_capacity(word.len() + 2);
     quoted.push('"');
     for &byte in word {

@@ -159,7 +159,9 @@ impl Connection {
             return false;
         }
         if !self.session.closing {
-            self.session.stats.counters.output_limit_closed.add(1);
+            if self.session.client.has_full_outbox() {
+                self.session.stats.counters.output_limit_closed.add(1);
+            }
             self.session.closing = true;
         }
         self.session.leave(&self.engine);
@@ -203,7 +205,7 @@ impl Connection {
 
     fn run_batch(&mut self, buffer: &[u8]) {
         let mut from = 0;
-        while let Progress::NeedsRoom(at) =
+        while let Progress::NeedsRoom(at) | Progress::Paused(at) =
             self.engine.run(&mut self.session, &mut self.workspace, &self.batch, buffer, from, &mut self.reply)
         {
             from = at;

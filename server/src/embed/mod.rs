@@ -11,6 +11,7 @@ use std::time::Duration;
 use larder_storage::clock::Clock;
 use larder_storage::hasher::random_seed;
 
+use crate::acl::Acl;
 use crate::config::{Config, LoadError};
 use crate::effects::{Group, Recorder};
 use crate::engine::Engine;
@@ -158,7 +159,8 @@ impl Builder {
         config.apply(&self.options)?;
         let picks_port = is_own && config.settings().port.get() == 0;
         let seed = self.seed.unwrap_or_else(random_seed);
-        let engine = Engine::make(config, self.clock.unwrap_or(Clock::System), seed, self.recorder);
+        let acl = Acl::at_start(&config)?;
+        let engine = Engine::make(config, acl, self.clock.unwrap_or(Clock::System), seed, self.recorder);
         Ok(Server { engine, picks_port, address: None, listeners: &[], threads: Vec::new() })
     }
 

@@ -1,10 +1,11 @@
 //! INFO: a text in sections, each written by one small function, and where its figures come from.
 //!
-//! - [`sections`]: the functions. - [`process`]: what the system tells of the process. - [`rates`]: figures per second.
+//! - [`sections`]: the functions. - [`figures`]: those of memory. - [`process`]: what the system tells of the process. - [`rates`]: figures per second.
 //!
 //! INFO runs with all shards held, so that its counts of keys agree with each other; whatever it locks beside them
 //! comes later in the lock order.
 
+mod figures;
 mod process;
 mod rates;
 mod sections;
@@ -16,6 +17,7 @@ use larder_protocol::Args;
 use crate::locked::Locked;
 use crate::stats::Totals;
 
+pub(crate) use figures::MemoryFigures;
 pub(crate) use rates::Rates;
 
 /// The version of Redis that Larder behaves as.
@@ -43,6 +45,7 @@ const SECTIONS: &[Section] = &[
     Section { names: &["module_list", "modules"], heading: "Modules", default: true, write: sections::modules },
     Section { names: &["commandstats"], heading: "Commandstats", default: false, write: sections::commandstats },
     Section { names: &["errorstats"], heading: "Errorstats", default: true, write: sections::errorstats },
+    Section { names: &["latencystats"], heading: "Latencystats", default: false, write: sections::latencystats },
     Section { names: &["cluster"], heading: "Cluster", default: true, write: sections::cluster },
     Section { names: &["keyspace"], heading: "Keyspace", default: true, write: sections::keyspace },
 ];

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use larder_storage::table::Table;
 
-use super::{REDIS_VERSION, Report, process};
+use super::{MemoryFigures, REDIS_VERSION, Report, process};
 use crate::client::Client;
 use crate::commands::table::TABLE;
 use crate::config::Choice;
@@ -21,7 +21,10 @@ pub(super) fn server(report: &mut Report<'_, '_>) {
     report.fact("larder_version", env!("CARGO_PKG_VERSION"));
     report.fact("os", process::system());
     report.fact("arch_bits", usize::BITS);
+    report.fact("monotonic_clock", "POSIX clock_gettime");
     report.fact("multiplexing_api", "tokio");
+    // There is no C compiler in it, which Redis tells in this way.
+    report.fact("gcc_version", "0.0.0");
     report.fact("process_id", std::process::id());
     report.fact("process_supervised", "no");
     report.fact("run_id", &identity.run_id);
@@ -73,7 +76,7 @@ pub(super) fn clients(report: &mut Report<'_, '_>) {
     report.fact("maxclients", engine.settings().maxclients.get());
     report.fact("client_recent_max_input_buffer", largest(|client| client.facts.query_bytes.load(Relaxed)));
     report.fact("client_recent_max_output_buffer", largest(output_bytes));
-    report.fact("blocked_clients", engine.waiting().count());
+    report.fact("blocked_clients", engine.waiting().count() + with(|client| client.facts.paused.load(Relaxed)));
     report.fact("tracking_clients", engine.tracking().counts().clients);
     report.fact("pubsub_clients", with(|client| client.facts.listens()));
     report.fact("watching_clients", with(|client| client.watched_keys() > 0));
@@ -92,78 +95,115 @@ fn output_bytes(client: &Client) -> usize {
     client.facts.output_bytes.load(Relaxed) + client.outbox_bytes()
 }
 
-/// What a client's buffers take.
-fn client_bytes(client: &Client) -> usize {
-    let facts = &client.facts;
-    output_bytes(client) + facts.query_capacity.load(Relaxed) + facts.queued_bytes.load(Relaxed)
-}
-
 pub(super) fn memory(report: &mut Report<'_, '_>) {
     let engine = report.locked.engine();
-    // An EXEC may have changed the shards before this.
-    report.locked.shards().publish();
-    let used = engine.keyspace().used_memory() as u64;
-    let peak = engine.peak_memory.fetch_max(used, Relaxed).max(used);
+    let figures = MemoryFigures::of(report.locked);
+    let (used, resident) = (figures.used, figures.resident);
     report.bytes("used_memory", used);
-    let resident = process::resident_bytes();
     if let Some(resident) = resident {
         report.bytes("used_memory_rss", resident);
     }
-    report.bytes("used_memory_peak", peak);
-    report.fact("used_memory_peak_perc", format_args!("{:.2}%", percent(used, peak)));
+    report.bytes("used_memory_peak", figures.peak);
+    report.fact("used_memory_peak_perc", format_args!("{:.2}%", figures.peak_percent()));
+    report.fact("used_memory_overhead", figures.overhead());
     // Only data counts as used, and there is none at the start.
     report.fact("used_memory_startup", 0);
-    let free: usize = report.locked.shards().each_ref().map(|(_, guarded)| guarded.shard.free_bytes()).sum();
+    report.fact("used_memory_dataset", figures.dataset());
+    report.fact("used_memory_dataset_perc", format_args!("{:.2}%", figures.dataset_percent()));
     report.fact("allocator_allocated", used);
-    report.fact("allocator_active", used + free as u64);
+    report.fact("allocator_active", used + figures.free);
+    report.fact("allocator_resident", figures.held());
+    report.fact("allocator_muzzy", 0);
     if let Some(machine) = process::machine_bytes() {
         report.bytes("total_system_memory", machine);
     }
+    scripts_memory(report);
     let settings = engine.settings();
     report.bytes("maxmemory", settings.maxmemory.get());
     report.fact("maxmemory_policy", settings.maxmemory_policy.get().name());
-    report.fact("allocator_frag_ratio", format_args!("{:.2}", ratio(used + free as u64, used)));
-    report.fact("allocator_frag_bytes", free);
+    report.fact("allocator_frag_ratio", format_args!("{:.2}", figures.fragmentation()));
+    report.fact("allocator_frag_bytes", figures.free);
+    report.fact("allocator_rss_ratio", format_args!("{:.2}", figures.reserve_ratio()));
+    report.fact("allocator_rss_bytes", figures.reserve);
     if let Some(resident) = resident {
+        let held = figures.held();
+        report.fact("rss_overhead_ratio", format_args!("{:.2}", ratio(resident, held)));
+        report.fact("rss_overhead_bytes", resident as i64 - held as i64);
         report.fact("mem_fragmentation_ratio", format_args!("{:.2}", ratio(resident, used)));
         report.fact("mem_fragmentation_bytes", resident as i64 - used as i64);
     }
-    let clients: usize = engine.clients().all().iter().map(|client| client_bytes(client)).sum();
-    report.fact("mem_not_counted_for_evict", 0);
+    let clients: usize = engine.clients().all().iter().map(|client| client.buffer_bytes()).sum();
+    for name in ["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"] {
+        report.fact(name, 0);
+    }
     report.fact("mem_clients_slaves", 0);
     report.fact("mem_clients_normal", clients);
+    for name in ["mem_cluster_links", "mem_aof_buffer"] {
+        report.fact(name, 0);
+    }
     report.fact("mem_allocator", "larder-slab");
+    report.fact("mem_overhead_db_hashtable_rehashing", 0);
+    report.fact("active_defrag_running", 0);
     let (pending, freed) = engine.garbage_counts();
     report.fact("lazyfree_pending_objects", pending);
     report.fact("lazyfreed_objects", freed);
+}
+
+/// There are no scripts.
+fn scripts_memory(report: &mut Report<'_, '_>) {
+    for name in ["used_memory_lua", "used_memory_vm_eval"] {
+        report.fact(name, 0);
+    }
+    report.fact("used_memory_lua_human", "0B");
+    for name in [
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+    ] {
+        report.fact(name, 0);
+    }
+    report.bytes("used_memory_vm_total", 0);
+    report.fact("used_memory_functions", 0);
+    report.bytes("used_memory_scripts", 0);
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn percent(part: u64, whole: u64) -> f64 {
-    100.0 * ratio(part, whole)
-}
-
 /// There is no persistence: nothing is ever loaded or saved, and every change is unsaved.
 pub(super) fn persistence(report: &mut Report<'_, '_>) {
     report.fact("loading", 0);
     report.fact("async_loading", 0);
+    for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
+        report.fact(name, 0);
+    }
+    report.fact("current_fork_perc", "0.00");
+    report.fact("current_save_keys_processed", 0);
+    report.fact("current_save_keys_total", 0);
     report.fact("rdb_changes_since_last_save", report.totals.dirty);
     report.fact("rdb_bgsave_in_progress", 0);
     report.fact("rdb_last_save_time", report.locked.engine().identity.started_ms / 1000);
     report.fact("rdb_last_bgsave_status", "ok");
     report.fact("rdb_last_bgsave_time_sec", -1);
     report.fact("rdb_current_bgsave_time_sec", -1);
-    report.fact("rdb_saves", 0);
+    for name in ["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"] {
+        report.fact(name, 0);
+    }
     report.fact("aof_enabled", 0);
     report.fact("aof_rewrite_in_progress", 0);
     report.fact("aof_rewrite_scheduled", 0);
     report.fact("aof_last_rewrite_time_sec", -1);
     report.fact("aof_current_rewrite_time_sec", -1);
     report.fact("aof_last_bgrewrite_status", "ok");
+    report.fact("aof_rewrites", 0);
+    report.fact("aof_rewrites_consecutive_failures", 0);
     report.fact("aof_last_write_status", "ok");
+    for name in ["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"] {
+        report.fact(name, 0);
+    }
 }
 
 pub(super) fn stats(report: &mut Report<'_, '_>) {
@@ -176,13 +216,19 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("instantaneous_ops_per_sec", rates.commands.round());
     report.fact("total_net_input_bytes", totals.input_bytes);
     report.fact("total_net_output_bytes", totals.output_bytes);
+    report.fact("total_net_repl_input_bytes", 0);
+    report.fact("total_net_repl_output_bytes", 0);
     report.fact("instantaneous_input_kbps", format_args!("{:.2}", rates.input_bytes / 1024.0));
     report.fact("instantaneous_output_kbps", format_args!("{:.2}", rates.output_bytes / 1024.0));
+    report.fact("instantaneous_input_repl_kbps", "0.00");
+    report.fact("instantaneous_output_repl_kbps", "0.00");
     report.fact("rejected_connections", totals.rejected_connections);
     report.fact("sync_full", 0);
     report.fact("sync_partial_ok", 0);
     report.fact("sync_partial_err", 0);
+    report.fact("expired_subkeys", totals.expired_fields);
     report.fact("expired_keys", totals.expired);
+    report.fact("expire_cycle_cpu_milliseconds", totals.sweep_nanoseconds / 1_000_000);
     report.fact("evicted_keys", totals.evicted);
     report.fact("evicted_clients", 0);
     report.fact("keyspace_hits", totals.hits);
@@ -192,17 +238,35 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("pubsubshard_channels", shard_channels);
     report.fact("latest_fork_usec", 0);
     report.fact("total_forks", 0);
-    report.fact("slave_expires_tracked_keys", 0);
+    for name in [
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+    ] {
+        report.fact(name, 0);
+    }
     let tracked = report.locked.engine().tracking().counts();
     report.fact("tracking_total_keys", tracked.keys);
     report.fact("tracking_total_items", tracked.items);
     report.fact("tracking_total_prefixes", tracked.prefixes);
+    report.fact("unexpected_error_replies", 0);
     report.fact("total_error_replies", totals.errors);
+    report.fact("dump_payload_sanitizations", 0);
     report.fact("total_reads_processed", totals.reads);
     report.fact("total_writes_processed", totals.writes);
+    report.fact("io_threaded_reads_processed", 0);
+    report.fact("io_threaded_writes_processed", 0);
     report.fact("client_query_buffer_limit_disconnections", totals.query_limit_closed);
     report.fact("client_output_buffer_limit_disconnections", totals.output_limit_closed);
     report.fact("acl_access_denied_auth", totals.denied_auth);
+    report.fact("acl_access_denied_cmd", totals.denied_commands);
+    report.fact("acl_access_denied_key", totals.denied_keys);
+    report.fact("acl_access_denied_channel", totals.denied_channels);
 }
 
 /// There is no replication: this is a master without replicas.
@@ -215,7 +279,8 @@ pub(super) fn replication(report: &mut Report<'_, '_>) {
     report.fact("master_repl_offset", 0);
     report.fact("second_repl_offset", -1);
     report.fact("repl_backlog_active", 0);
-    report.fact("repl_backlog_size", 0);
+    // As it would be; there is none.
+    report.fact("repl_backlog_size", 1 << 20);
     report.fact("repl_backlog_first_byte_offset", 0);
     report.fact("repl_backlog_histlen", 0);
 }
@@ -226,6 +291,10 @@ pub(super) fn cpu(report: &mut Report<'_, '_>) {
     report.fact("used_cpu_user", format_args!("{:.6}", seconds.user));
     report.fact("used_cpu_sys_children", format_args!("{:.6}", seconds.children_system));
     report.fact("used_cpu_user_children", format_args!("{:.6}", seconds.children_user));
+    if let Some(seconds) = process::main_thread_cpu_seconds() {
+        report.fact("used_cpu_sys_main_thread", format_args!("{:.6}", seconds.system));
+        report.fact("used_cpu_user_main_thread", format_args!("{:.6}", seconds.user));
+    }
 }
 
 /// There are no modules.
@@ -259,6 +328,23 @@ pub(super) fn errorstats(report: &mut Report<'_, '_>) {
     }
 }
 
+/// Percentiles of the times of each command, in microseconds.
+pub(super) fn latencystats(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    let tracked = engine.settings().latency_tracking.get();
+    let percentiles = engine.settings().latency_tracking_info_percentiles.get();
+    let percentiles = String::from_utf8_lossy(&percentiles);
+    for (number, row) in TABLE.rows().enumerate() {
+        let Some(times) = engine.stats().times(number as u16, tracked) else { continue };
+        let shown = percentiles.split_whitespace().map(|percentile| {
+            let time = times.percentile(percentile.parse().unwrap_or_default());
+            format!("p{percentile}={:.3}", time as f64 / 1000.0)
+        });
+        let shown = shown.collect::<Vec<_>>().join(",");
+        report.fact(&format!("latency_percentiles_usec_{}", row.lower_name()), shown);
+    }
+}
+
 pub(super) fn cluster(report: &mut Report<'_, '_>) {
     report.fact("cluster_enabled", 0);
 }
@@ -266,17 +352,20 @@ pub(super) fn cluster(report: &mut Report<'_, '_>) {
 pub(super) fn keyspace(report: &mut Report<'_, '_>) {
     let now = report.locked.now;
     for db in 0..report.locked.engine().keyspace().databases() {
-        let (mut keys, mut expires, mut ttls) = (0, 0, Ttls::default());
+        let (mut keys, mut expires, mut timed, mut ttls) = (0, 0, 0, Ttls::default());
         for (_, guarded) in report.locked.shards().each_ref() {
             let Some(table) = guarded.shard.table(db) else { continue };
             keys += table.len();
             expires += table.expires();
+            timed += table.timed();
             ttls.sample(table, now);
         }
         if keys > 0 {
             let average = ttls.average();
-            report
-                .fact(&format!("db{db}"), format_args!("keys={keys},expires={expires},avg_ttl={average},subexpiry=0"));
+            report.fact(
+                &format!("db{db}"),
+                format_args!("keys={keys},expires={expires},avg_ttl={average},subexpiry={timed}"),
+            );
         }
     }
 }

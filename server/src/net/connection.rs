@@ -261,6 +261,7 @@ impl Connection {
     async fn run_commands(&mut self) {
         self.reply.lend_memory(take(&self.worker.spare_output));
         self.apply_limits();
+        self.note_query(self.buffer.len());
         self.stalled = false;
         let mut done = 0;
         loop {
@@ -306,6 +307,14 @@ impl Connection {
         self.check_query_limit();
     }
 
+    /// Notes what CLIENT LIST is to show of the read buffer.
+    #[inline]
+    fn note_query(&self, used: usize) {
+        let facts = &self.session.client.facts;
+        facts.query_bytes.store(used, Relaxed);
+        facts.query_capacity.store(self.buffer.capacity(), Relaxed);
+    }
+
     /// Whether so much waits to be sent that no further command runs.
     fn has_too_many_replies(&self) -> bool {
         self.reply.len() > self.engine.settings().client_query_buffer_limit.as_usize()
@@ -319,10 +328,45 @@ impl Connection {
                 Progress::Done => return None,
                 Progress::NeedsRoom(at) => from = at,
                 Progress::Waits(at) => return Some(at + 1),
+                Progress::Paused(at) => {
+                    from = at;
+                    self.sit_out_pause().await;
+                    if self.session.client.is_killed() {
+                        return None;
+                    }
+                    continue;
+                }
             }
             // Others go on while this client waits for room.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Waits until clients are not paused any more, or this one is killed. What there is to send is sent meanwhile.
+    async fn sit_out_pause(&mut self) {
+        let engine = self.engine.clone();
+        let client = self.session.client.clone();
+        client.facts.paused.store(true, Relaxed);
+        loop {
+            let now = engine.clock().now_ms();
+            let rest = engine.pause.rest(now);
+            if client.is_killed() || rest.is_zero() {
+                break;
+            }
+            self.take_messages();
+            if self.write().is_err() {
+                client.kill();
+                break;
+            }
+            let woken = poll_fn(|cx| {
+                self.register(cx);
+                let is_over = engine.pause.rest(now).is_zero();
+                if is_over || client.is_killed() || client.has_messages() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            // The time is over, or someone says so earlier.
+            let _ = tokio::time::timeout(rest.min(LIMITS_EVERY), woken).await;
+        }
+        client.facts.paused.store(false, Relaxed);
     }
 
     fn run_from(&mut self, start: usize, from: usize) -> Progress {

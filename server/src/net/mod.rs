@@ -298,7 +298,8 @@ fn prepare(engine: &Engine, incoming: Incoming) -> io::Result<(Socket, Arc<Clien
             (Socket::Unix(UnixStream::from_std(stream)?), addresses)
         }
     };
-    let client = Client::new(engine.clients().next_id(), engine.clock().now_ms(), addresses);
+    let client =
+        Client::new(engine.clients().next_id(), engine.clock().now_ms(), addresses, engine.acl().default_user());
     Ok((socket, Arc::new(client)))
 }
 
@@ -313,7 +314,11 @@ async fn admit(
     let addresses = &client.addresses;
     let refusal = if engine.clients().len() as u64 >= settings.maxclients.get() {
         "-ERR max number of clients reached\r\n"
-    } else if settings.protected_mode.get() && !engine.needs_password() && !addresses.loopback && !addresses.unix {
+    } else if settings.protected_mode.get()
+        && engine.acl().default_user().rules().has_no_password()
+        && !addresses.loopback
+        && !addresses.unix
+    {
         PROTECTED
     } else {
         return Some(socket);

@@ -259,13 +259,18 @@ impl<P: Policy> Sample<'_, P> {
     }
 
     fn soonest_segments(&mut self, table: &mut Table, place: (usize, usize)) {
+        let mut found = 0;
         for _ in 0..SEGMENTS_PER_SHARD {
             let Some(segment) = table.soonest_segment() else { break };
-            self.look_at(table, segment, place);
+            found += self.look_at(table, segment, place);
             // If the bound was too low, the next expiry may be elsewhere.
             if !table.refresh_deadline(segment) {
                 break;
             }
+        }
+        if found == 0 {
+            // What expires soonest are fields of hashes that stay.
+            self.segments_with_expiry(table, place);
         }
     }
 

@@ -6,8 +6,14 @@ use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::value::{Kind, Object, Value};
 
+mod arena;
+pub mod dict;
+pub mod hash;
+pub mod list;
 pub mod pack;
+pub mod set;
 pub mod stream;
+pub mod text;
 pub mod zset;
 
 /// A type of collection, for whoever looks it up or changes it by its type. A type has more beside this, of the same
@@ -61,6 +67,18 @@ pub struct Env<'a> {
 /// Up to which size collections stay packed. The options of Redis of the same names, and by default their values there.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// `set-max-intset-entries`: a set of integers alone holds at most so many of them in one byte string.
+    pub set_max_ints: usize,
+    /// `set-max-listpack-entries`: a packed set holds at most so many members.
+    pub set_max_packed_entries: usize,
+    /// `set-max-listpack-value`: bytes of the longest member that is packed.
+    pub set_max_packed_value: usize,
+    /// `hash-max-listpack-entries`: a packed hash holds at most so many fields.
+    pub hash_max_packed_entries: usize,
+    /// `hash-max-listpack-value`: bytes of the longest field or value that is packed.
+    pub hash_max_packed_value: usize,
+    /// `list-max-listpack-size`: elements of a packed list, or, if it is negative, a step of bytes.
+    pub list_max_packed_size: i64,
     /// `zset-max-listpack-entries`: a packed sorted set holds at most so many elements.
     pub zset_max_packed_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member that is packed.
@@ -74,6 +92,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            list_max_packed_size: -2,
+            set_max_ints: 512,
+            set_max_packed_entries: 128,
+            set_max_packed_value: 64,
+            hash_max_packed_entries: 512,
+            hash_max_packed_value: 64,
             zset_max_packed_entries: 128,
             zset_max_packed_value: 64,
             stream_node_max_bytes: 4096,

@@ -1,7 +1,8 @@
 //! A packed sequence of strings: one byte string that small collections, and the chunks of large ones, are made of.
 //!
-//! Layout: number of elements (u16, little endian; 65535 means that they must be counted), then the elements as in
-//! Redis's listpack, so that DUMP and RESTORE take them as they are. An element is
+//! Layout: head (u16, little endian), then the elements as in Redis's listpack, so that DUMP and RESTORE take them as
+//! they are. The head's lower 15 bits are the number of elements (all set: they must be counted), its top bit is a mark
+//! for the owner's use. An element is
 //!
 //! ```text
 //! 0xxxxxxx                          an integer, 0 to 127
@@ -21,9 +22,11 @@
 use crate::value::canonical_i64;
 
 /// Bytes of the count in front.
-const HEADER: usize = 2;
+pub(super) const HEADER: usize = 2;
 /// A count from here on is not known.
-const UNKNOWN: u16 = u16::MAX;
+const UNKNOWN: u16 = MARK - 1;
+/// The bit of the head that is the owner's.
+const MARK: u16 = 1 << 15;
 /// Smaller strings keep their allocation: they stand in a key's entry, and the `Vec` is there for the change only.
 const SHRINK_FROM: usize = 4096;
 
@@ -115,11 +118,17 @@ impl<'a> Pack<'a> {
     /// The number of elements.
     #[inline]
     pub fn len(self) -> usize {
-        match self.0.first_chunk::<HEADER>().map(|count| u16::from_le_bytes(*count)) {
+        match self.0.first_chunk::<HEADER>().map(|head| u16::from_le_bytes(*head) & !MARK) {
             None => 0,
             Some(UNKNOWN) => self.iter().count(),
             Some(count) => count as usize,
         }
+    }
+
+    /// Whether it has the owner's mark; an empty sequence has none.
+    #[inline]
+    pub fn is_marked(self) -> bool {
+        self.0.get(1).is_some_and(|head| head & 0x80 != 0)
     }
 
     /// Whether there is no element.
@@ -180,17 +189,41 @@ impl<'a> Pack<'a> {
     /// The place of the first element equal to `wanted` from a place on, looking at each `step`-th.
     #[inline]
     pub fn find(self, wanted: Element<'_>, from: usize, step: usize) -> Option<usize> {
+        // A short string is told from most others by its head, without a look at what stands behind that.
+        let short = match wanted {
+            Element::Bytes(bytes) if head_size(bytes.len()) == 1 => Some((0x80 | bytes.len() as u8, bytes)),
+            _ => None,
+        };
         let mut at = from;
         loop {
-            let (element, mut next) = self.get(at)?;
-            if element == wanted {
+            let head = *self.0.get(at)?;
+            let is_found = match short {
+                Some((wanted, bytes)) => head == wanted && &self.0[at + 1..at + 1 + bytes.len()] == bytes,
+                None => self.get(at)?.0 == wanted,
+            };
+            if is_found {
                 return Some(at);
             }
-            for _ in 1..step {
-                next = self.get(next)?.1;
+            for _ in 0..step {
+                at = self.after(at)?;
             }
-            at = next;
         }
+    }
+
+    /// The place after the element at a place; `None` at the end.
+    #[inline]
+    fn after(self, at: usize) -> Option<usize> {
+        match *self.0.get(at)? {
+            0..0x80 => Some(at + 2),
+            head @ 0x80..0xc0 => Some(at + 2 + (head & 0x3f) as usize),
+            _ => self.get(at).map(|(_, next)| next),
+        }
+    }
+
+    /// Whether an element is there.
+    #[inline]
+    pub fn contains(self, wanted: Element<'_>) -> bool {
+        self.find(wanted, HEADER, 1).is_some()
     }
 
     /// Checks bytes of unknown origin as the body of a listpack; the number of its elements if they are well-formed.
@@ -413,6 +446,37 @@ pub fn remove(bytes: &mut Vec<u8>, at: usize, count: usize) -> usize {
     removed
 }
 
+/// Keeps only elements for which `keep` holds; it is asked in order. The string is empty when nothing is left.
+pub fn retain(bytes: &mut Vec<u8>, mut keep: impl FnMut(Element<'_>) -> bool) {
+    let (mut at, mut end, mut removed) = (HEADER, HEADER, 0);
+    while let Some((element, next)) = Pack(bytes).get(at) {
+        if keep(element) {
+            bytes.copy_within(at..next, end);
+            end += next - at;
+        } else {
+            removed += 1;
+        }
+        at = next;
+    }
+    if removed == 0 {
+        return;
+    }
+    bytes.truncate(end);
+    if end == HEADER {
+        *bytes = Vec::new();
+    } else {
+        count_changed(bytes, -removed);
+        shrink(bytes);
+    }
+}
+
+/// Sets the owner's mark on a sequence that is not empty. It stays until the last element goes.
+pub fn mark(bytes: &mut [u8]) {
+    if let Some(head) = bytes.get_mut(1) {
+        *head |= 0x80;
+    }
+}
+
 /// Gives memory back that removals have left unused.
 fn shrink(bytes: &mut Vec<u8>) {
     if bytes.capacity() > SHRINK_FROM && bytes.len() < bytes.capacity() / 2 {
@@ -427,18 +491,25 @@ fn begin(bytes: &mut Vec<u8>) {
 }
 
 fn saturated(count: usize) -> u16 {
-    u16::try_from(count).unwrap_or(UNKNOWN)
+    count.min(UNKNOWN as usize) as u16
+}
+
+/// Says how many elements there are.
+#[inline]
+pub(super) fn set_len(bytes: &mut [u8], len: usize) {
+    bytes[..HEADER].copy_from_slice(&saturated(len).to_le_bytes());
 }
 
 fn count_changed(bytes: &mut [u8], change: isize) {
-    let known = u16::from_le_bytes([bytes[0], bytes[1]]);
+    let head = u16::from_le_bytes([bytes[0], bytes[1]]);
+    let known = head & !MARK;
     let count = if known == UNKNOWN {
         // Once there are few enough they are counted again.
         if change > 0 { usize::from(UNKNOWN) } else { Pack(bytes).iter().count() }
     } else {
         (known as usize).saturating_add_signed(change)
     };
-    bytes[..HEADER].copy_from_slice(&saturated(count).to_le_bytes());
+    bytes[..HEADER].copy_from_slice(&(saturated(count) | head & MARK).to_le_bytes());
 }
 
 /// Puts an element in the place of a range.
@@ -457,9 +528,9 @@ fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>)
     fill(&mut bytes[range.start..range.start + size], element);
 }
 
-/// Appends an element.
+/// Appends an element without counting it.
 #[inline]
-fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
+pub(super) fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
     let at = bytes.len();
     bytes.resize(at + element.size(), 0);
     fill(&mut bytes[at..], element);
@@ -467,7 +538,7 @@ fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
 
 /// Writes an element over `place`, which is as long as it is.
 #[inline]
-fn fill(place: &mut [u8], element: Element<'_>) {
+pub(super) fn fill(place: &mut [u8], element: Element<'_>) {
     let size = match element {
         Element::Bytes(bytes) => {
             let head = head_size(bytes.len());
@@ -569,6 +640,21 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_stays_until_nothing_is_left() {
+        let mut bytes = Vec::new();
+        mark(&mut bytes);
+        push_back(&mut bytes, Element::Int(1));
+        assert!(!Pack(&bytes).is_marked());
+        mark(&mut bytes);
+        (0..40_000).for_each(|number| push_back(&mut bytes, Element::Int(number)));
+        assert_eq!((Pack(&bytes).len(), Pack(&bytes).is_marked()), (40_001, true));
+        remove(&mut bytes, HEADER, 40_000);
+        assert_eq!((Pack(&bytes).len(), Pack(&bytes).is_marked()), (1, true));
+        remove(&mut bytes, HEADER, 1);
+        assert!(!Pack(&bytes).is_marked());
+    }
+
+    #[test]
     fn malformed_bodies_are_refused() {
         let mut bytes = Vec::new();
         for text in ["a", "100000", "bcd"] {
@@ -597,7 +683,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_vec(steps in proptest::collection::vec((0..6, any::<proptest::sample::Index>(), text()), 1..60)) {
+        fn agrees_with_a_vec(steps in proptest::collection::vec((0..7, any::<proptest::sample::Index>(), text()), 1..60)) {
             let (mut bytes, mut model) = (Vec::new(), Vec::<Vec<u8>>::new());
             for (what, index, text) in steps {
                 let number = index.index(model.len() + 1);
@@ -622,6 +708,11 @@ mod tests {
                         model.drain(number..end);
                     }
                     4 => {
+                        let keeps = |len: usize| len % 7 != text.len() % 7;
+                        retain(&mut bytes, |element| keeps(element.text_len()));
+                        model.retain(|text| keeps(text.len()));
+                    }
+                    5 => {
                         extend_back(&mut bytes, [Element::of(&text), Element::Int(7)].into_iter());
                         model.extend([text, b"7".to_vec()]);
                     }

@@ -34,8 +34,8 @@ pub(super) const XREAD: Command = Command::wait("XREAD", Arity::at_least(3), &[s
 
 /// The keys behind STREAMS, which are half of what stands there.
 pub(super) const fn streams(from: i8) -> KeySpec {
-    let find = Find::Keyword { word: "STREAMS", from, options: OPTIONS, last: -1, step: 1, limit: 2 };
-    KeySpec { begin: 0, find, flags: RO | ACCESS, notes: "" }
+    let keyword = Keyword { word: "STREAMS", from, last: -1, step: 1, limit: 2, options: OPTIONS, repeats: false };
+    KeySpec { begin: 0, find: Find::Keyword(keyword), flags: RO | ACCESS, notes: "" }
 }
 
 /// Options that stand before STREAMS, with the numbers of their arguments.

@@ -7,14 +7,18 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use larder_protocol::{Args, Reply};
+use larder_storage::types::pack::Element;
+use larder_storage::types::set::SetRef;
+use larder_storage::types::text::Text;
 use larder_storage::types::zset::{Full, ZSet, ZSetRef};
 use larder_storage::types::{Env, Limits};
-use larder_storage::value::Value;
+use larder_storage::value::{Kind, Value};
 
 use super::super::command::*;
 use super::super::parse::{integer, is};
+use super::super::sources::sources;
 use super::{Layout, natural, store};
-use crate::error::{Error, LIMIT_NEGATIVE, Outcome, SYNTAX, WEIGHT_NOT_FLOAT, WRONG_TYPE, no_input_keys};
+use crate::error::{Error, LIMIT_NEGATIVE, Outcome, SYNTAX, WEIGHT_NOT_FLOAT, no_input_keys};
 use crate::locked::Locked;
 
 pub(super) const ZUNION: Command = Command::read("ZUNION", Arity::at_least(2), &[counted(1, RO | ACCESS)], zunion)
@@ -202,11 +206,11 @@ impl<'a> Call<'a> {
 
     /// The sources with their weights, in the order in which they are worked on, and the options.
     fn inputs<'l>(self, locked: &'l mut Locked<'_>) -> Result<(Vec<Input<'l>>, Options), Error> {
-        let sources = sources(locked, self.keys)?;
+        let values = sources(locked, self.keys, |kind| matches!(kind, Kind::Set | Kind::ZSet))?;
         let options = self.options?;
         let weights = options.weights.iter().copied().chain(std::iter::repeat(1.0));
         let mut inputs: Vec<Input<'l>> =
-            sources.into_iter().zip(weights).map(|(source, weight)| Input { source, weight }).collect();
+            values.into_iter().map(Source::new).zip(weights).map(|(source, weight)| Input { source, weight }).collect();
         if self.operation != Operation::Difference {
             // The smallest first makes an intersection cheap. It also settles the order in which scores are added,
             // and so how the sum is rounded.
@@ -219,7 +223,8 @@ impl<'a> Call<'a> {
         let (env, operation) = (locked.env(), self.operation);
         let (inputs, options) = self.inputs(locked)?;
         let elements = combined(env, operation, &inputs, options.aggregate);
-        Layout::usual(options.with_scores, reply.proto()).answer(reply, elements.into_iter());
+        let elements = elements.iter().map(|(member, score)| (&**member, *score));
+        Layout::usual(options.with_scores, reply.proto()).answer(reply, elements);
         Ok(())
     }
 
@@ -304,18 +309,21 @@ fn or_zero(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
-/// What a key holds that can be combined. (A set would count as a sorted set whose scores are all 1.)
+/// What a key holds that can be combined.
 #[derive(Clone, Copy)]
 enum Source<'a> {
     Absent,
     Sorted(ZSetRef<'a>),
+    /// A set, as a sorted set whose scores are all 1.
+    Plain(SetRef<'a>),
 }
 
 impl<'a> Source<'a> {
-    fn new(value: Value<'a>) -> Result<Self, Error> {
+    fn new(value: Option<Value<'a>>) -> Self {
         match value {
-            Value::ZSet(zset) => Ok(Self::Sorted(zset)),
-            _ => Err(WRONG_TYPE),
+            Some(Value::ZSet(zset)) => Self::Sorted(zset),
+            Some(Value::Set(set)) => Self::Plain(set),
+            _ => Self::Absent,
         }
     }
 
@@ -323,6 +331,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Absent => 0,
             Self::Sorted(zset) => zset.len(),
+            Self::Plain(set) => set.len(),
         }
     }
 
@@ -330,16 +339,19 @@ impl<'a> Source<'a> {
         match self {
             Self::Absent => None,
             Self::Sorted(zset) => zset.score(env, member),
+            Self::Plain(set) => set.contains(env, Element::Bytes(member)).then_some(1.0),
         }
     }
 
     /// The elements, in any order.
-    fn elements(self) -> impl Iterator<Item = (&'a [u8], f64)> {
-        let sorted = match self {
-            Self::Absent => None,
-            Self::Sorted(zset) => Some(zset.range(0, zset.len())),
+    fn elements(self) -> impl Iterator<Item = (Text<'a>, f64)> {
+        let (sorted, plain) = match self {
+            Self::Absent => (None, None),
+            Self::Sorted(zset) => (Some(zset.range(0, zset.len())), None),
+            Self::Plain(set) => (None, Some(set.iter())),
         };
-        sorted.into_iter().flatten()
+        let sorted = sorted.into_iter().flatten().map(|(member, score)| (Text::Borrowed(member), score));
+        sorted.chain(plain.into_iter().flatten().map(|member| (Text::from(member), 1.0)))
     }
 }
 
@@ -348,56 +360,49 @@ struct Input<'a> {
     weight: f64,
 }
 
-/// What the keys hold, all at once. They are looked up one by one before, as each may turn out to have expired.
-fn sources<'l>(locked: &'l mut Locked<'_>, keys: Args<'_>) -> Result<Vec<Source<'l>>, Error> {
-    let mut hashes = Vec::with_capacity(keys.len());
-    for key in keys.iter() {
-        hashes.push(locked.hash(key));
-        locked.read(key).map(|entry| Source::new(entry.value())).transpose()?;
-    }
-    let db = locked.db;
-    let shards = &*locked.shards();
-    let source = |(key, hash): (&[u8], u64)| {
-        let table = shards.of_ref(hash).shard.table(db);
-        let entry = table.and_then(|table| table.find(hash, key).map(|pos| table.entry(pos)));
-        entry.map_or(Ok(Source::Absent), |entry| Source::new(entry.value()))
-    };
-    keys.iter().zip(hashes).map(source).collect()
-}
-
 /// The elements of the result, in order.
 fn combined<'a>(
     env: Env<'_>,
     operation: Operation,
     inputs: &[Input<'a>],
     aggregate: Aggregate,
-) -> Vec<(&'a [u8], f64)> {
+) -> Vec<(Text<'a>, f64)> {
     let mut elements = match operation {
         Operation::Union => union(inputs, aggregate),
         Operation::Intersection => intersection(env, inputs, aggregate).collect(),
         Operation::Difference => difference(env, inputs),
     };
+    sort(&mut elements);
+    elements
+}
+
+fn sort<M: AsRef<[u8]>>(elements: &mut [(M, f64)]) {
     elements.sort_unstable_by(|one, other| {
         // No score is NaN.
         let scores = one.1.partial_cmp(&other.1).unwrap_or(Ordering::Equal);
-        scores.then_with(|| one.0.cmp(other.0))
+        scores.then_with(|| one.0.as_ref().cmp(other.0.as_ref()))
     });
-    elements
+}
+
+/// A set of elements in any order, no member twice.
+pub(in super::super) fn in_order(env: Env<'_>, mut elements: Vec<(&[u8], f64)>) -> Result<ZSet, Full> {
+    sort(&mut elements);
+    built(env, elements)
 }
 
 /// A set of elements in order. One that will not be packed never is, even in part: that would make a -0 of its scores
 /// a 0.
-fn built(env: Env<'_>, elements: Vec<(&[u8], f64)>) -> Result<ZSet, Full> {
+fn built<M: AsRef<[u8]>>(env: Env<'_>, elements: Vec<(M, f64)>) -> Result<ZSet, Full> {
     let is_large = elements.len() > env.limits.zset_max_packed_entries
-        || elements.iter().any(|(member, _)| member.len() > env.limits.zset_max_packed_value);
+        || elements.iter().any(|(member, _)| member.as_ref().len() > env.limits.zset_max_packed_value);
     let zset_max_packed_entries = if is_large { 0 } else { env.limits.zset_max_packed_entries };
     let limits = Limits { zset_max_packed_entries, ..env.limits };
     ZSet::from_sorted(Env { limits, ..env }, elements)
 }
 
-fn union<'a>(inputs: &[Input<'a>], aggregate: Aggregate) -> Vec<(&'a [u8], f64)> {
+fn union<'a>(inputs: &[Input<'a>], aggregate: Aggregate) -> Vec<(Text<'a>, f64)> {
     let largest = inputs.iter().map(|input| input.source.len()).max();
-    let mut scores: HashMap<&[u8], f64> = HashMap::with_capacity(largest.unwrap_or(0));
+    let mut scores: HashMap<Text<'_>, f64> = HashMap::with_capacity(largest.unwrap_or(0));
     for input in inputs {
         for (member, score) in input.source.elements() {
             let score = or_zero(input.weight * score);
@@ -408,7 +413,7 @@ fn union<'a>(inputs: &[Input<'a>], aggregate: Aggregate) -> Vec<(&'a [u8], f64)>
 }
 
 /// The elements of the first input that all others have too.
-fn intersection<'a>(env: Env<'_>, inputs: &[Input<'a>], aggregate: Aggregate) -> impl Iterator<Item = (&'a [u8], f64)> {
+fn intersection<'a>(env: Env<'_>, inputs: &[Input<'a>], aggregate: Aggregate) -> impl Iterator<Item = (Text<'a>, f64)> {
     let (first, others) = inputs.split_at(inputs.len().min(1));
     let elements = first.iter().flat_map(|input| {
         let weight = input.weight;
@@ -417,23 +422,23 @@ fn intersection<'a>(env: Env<'_>, inputs: &[Input<'a>], aggregate: Aggregate) ->
     elements.filter_map(move |(member, score)| {
         let mut others = others.iter();
         let sum = others.try_fold(score, |sum, other| {
-            let score = other.source.score(env, member)?;
+            let score = other.source.score(env, &member)?;
             Some(aggregate.of(sum, score * other.weight))
         });
         Some((member, sum?))
     })
 }
 
-fn difference<'a>(env: Env<'_>, inputs: &[Input<'a>]) -> Vec<(&'a [u8], f64)> {
+fn difference<'a>(env: Env<'_>, inputs: &[Input<'a>]) -> Vec<(Text<'a>, f64)> {
     let Some((first, others)) = inputs.split_first() else { return Vec::new() };
     let total: usize = inputs.iter().map(|input| input.source.len()).sum();
     let elements = first.source.elements();
     // Either each member is searched in every other set, or those are gone through once. A search may end early.
     if first.source.len().saturating_mul(inputs.len()) / 2 <= total {
-        let is_elsewhere = |member| others.iter().any(|other| other.source.score(env, member).is_some());
+        let is_elsewhere = |member: &[u8]| others.iter().any(|other| other.source.score(env, member).is_some());
         elements.filter(|(member, _)| !is_elsewhere(member)).collect()
     } else {
-        let elsewhere: HashSet<&[u8]> =
+        let elsewhere: HashSet<Text<'_>> =
             others.iter().flat_map(|other| other.source.elements()).map(|(member, _)| member).collect();
         elements.filter(|(member, _)| !elsewhere.contains(member)).collect()
     }

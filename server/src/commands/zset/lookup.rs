@@ -23,6 +23,7 @@ pub(super) const ZCARD: Command = Command::read("ZCARD", Arity::exactly(1), &[ke
 
 pub(super) const ZSCORE: Command = Command::read("ZSCORE", Arity::exactly(2), &[key(1, RO | ACCESS)], zscore)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key member")
@@ -45,6 +46,7 @@ pub(super) const ZMSCORE: Command = Command::read("ZMSCORE", Arity::at_least(2),
 
 pub(super) const ZRANK: Command = Command::read("ZRANK", Arity::at_least(2), &[key(1, RO | ACCESS)], zrank)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("2.0.0")
     .syntax("key member [WITHSCORE]")
@@ -59,6 +61,7 @@ pub(super) const ZRANK: Command = Command::read("ZRANK", Arity::at_least(2), &[k
 
 pub(super) const ZREVRANK: Command = Command::read("ZREVRANK", Arity::at_least(2), &[key(1, RO | ACCESS)], zrevrank)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("2.0.0")
     .syntax("key member [WITHSCORE]")

@@ -12,14 +12,15 @@
 //!
 //! A set that becomes empty is no key any more: who removes elements calls [`removed`] afterwards.
 
-use larder_protocol::{Proto, Reply, parse_i64};
+use larder_protocol::{Proto, Reply};
 use larder_storage::table::Expiry;
 use larder_storage::types::zset::ZSet;
 use larder_storage::value::{Content, Object};
 
 use super::command::Command;
+use super::parse::natural;
 use crate::config::KeyspaceEvents as Class;
-use crate::error::{Error, Outcome};
+use crate::error::Outcome;
 use crate::locked::Locked;
 
 mod blocking;
@@ -30,6 +31,9 @@ mod random;
 mod range;
 mod scan;
 mod write;
+
+pub(super) use combine::in_order;
+pub(super) use write::{AddOptions, add_elements};
 
 pub(super) const COMMANDS: &[Command] = &[
     write::ZADD,
@@ -68,11 +72,6 @@ pub(super) const COMMANDS: &[Command] = &[
     random::ZRANDMEMBER,
     scan::ZSCAN,
 ];
-
-/// An integer from 0 on, or the error given.
-fn natural(arg: &[u8], error: Error) -> Result<usize, Error> {
-    parse_i64(arg).and_then(|number| usize::try_from(number).ok()).ok_or(error)
-}
 
 /// How members stand beside their scores in a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +126,13 @@ impl Layout {
 }
 
 /// Stores a set under a key, whatever that held, and answers its size. An empty one removes the key.
-fn store(locked: &mut Locked<'_>, key: &[u8], zset: ZSet, event: &'static str, reply: &mut Reply) -> Outcome {
+pub(super) fn store(
+    locked: &mut Locked<'_>,
+    key: &[u8],
+    zset: ZSet,
+    event: &'static str,
+    reply: &mut Reply,
+) -> Outcome {
     let len = zset.as_ref().len();
     if len > 0 {
         locked.set(key, Content::Object(Box::new(Object::ZSet(zset))), Expiry::Set(None))?;

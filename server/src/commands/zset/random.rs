@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use larder_protocol::{Args, Reply, parse_i64};
+use larder_protocol::{Args, Reply};
 use larder_storage::rng::Rng;
 use larder_storage::types::zset::{ZSet, ZSetRef};
 
 use super::super::command::*;
-use super::super::parse::is;
+use super::super::draw::{Draw, SPARSE_FROM};
 use super::Layout;
-use crate::error::{Error, LONG_OUT_OF_RANGE, NOT_AN_INTEGER, OUT_OF_RANGE, Outcome, SYNTAX};
+use crate::error::{OUT_OF_RANGE, Outcome};
 use crate::locked::Locked;
 
 pub(super) const ZRANDMEMBER: Command =
@@ -28,11 +28,8 @@ pub(super) const ZRANDMEMBER: Command =
             ("ZRANDMEMBER nobody 5", "(empty array)"),
         ]);
 
-/// Of a set up to so many times as large as the draw, it is decided for each element in turn.
-const SPARSE_FROM: usize = 3;
-
 fn zrandmember(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let draw = Draw::parse(args.from(2))?;
+    let draw = Draw::parse(args.from(2), "WITHSCORES")?;
     let most_bytes = locked.engine().settings().proto_max_bulk_len.as_usize();
     let hash = locked.hash(args.at(1));
     // A generator of its own, seeded by the shard's, as that cannot be borrowed beside the set.
@@ -45,48 +42,17 @@ fn zrandmember(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Ou
         }
         return Ok(());
     };
-    let Draw::Many { count, with_scores } = draw else {
+    let Draw::Many { count, with_values } = draw else {
         let rank = rng.index(zset.len());
         zset.range(rank, rank + 1).for_each(|(member, _)| reply.bulk(member));
         return Ok(());
     };
-    let layout = Layout::usual(with_scores, reply.proto());
+    let layout = Layout::usual(with_values, reply.proto());
     match usize::try_from(count) {
         Ok(count) => draw_different(zset, count, layout, &mut rng, reply),
         Err(_) => draw_again(zset, count.unsigned_abs(), layout, most_bytes, &mut rng, reply)?,
     }
     Ok(())
-}
-
-/// What to draw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Draw {
-    One,
-    /// So many different elements; or, if negative, so many that may be the same.
-    Many {
-        count: i64,
-        with_scores: bool,
-    },
-}
-
-impl Draw {
-    /// Reads what follows the key.
-    fn parse(args: Args<'_>) -> Result<Self, Error> {
-        let Some(count) = args.get(0) else { return Ok(Self::One) };
-        let count = parse_i64(count).ok_or(NOT_AN_INTEGER)?;
-        if count == i64::MIN {
-            return Err(LONG_OUT_OF_RANGE);
-        }
-        let with_scores = match args.get(1) {
-            None => false,
-            Some(word) if args.len() == 2 && is(word, "WITHSCORES") => true,
-            Some(_) => return Err(SYNTAX),
-        };
-        if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {
-            return Err(OUT_OF_RANGE);
-        }
-        Ok(Self::Many { count, with_scores })
-    }
 }
 
 fn draw_different(zset: ZSetRef<'_>, count: usize, layout: Layout, rng: &mut Rng, reply: &mut Reply) {

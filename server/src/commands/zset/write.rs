@@ -14,6 +14,7 @@ use crate::locked::Locked;
 
 pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[key(1, RW | UPDATE)], zadd)
     .flags(DENYOOM | FAST)
+    .member(3)
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key [NX | XX] [GT | LT] [CH] [INCR] (score member)...")
@@ -31,6 +32,7 @@ pub(super) const ZADD: Command = Command::write("ZADD", Arity::at_least(3), &[ke
 pub(super) const ZINCRBY: Command =
     Command::write("ZINCRBY", Arity::exactly(3), &[key(1, RW | ACCESS | UPDATE)], zincrby)
         .flags(DENYOOM | FAST)
+        .member(3)
         .group(Group::SortedSet)
         .since("1.2.0")
         .syntax("key increment member")
@@ -45,6 +47,7 @@ pub(super) const ZINCRBY: Command =
 
 pub(super) const ZREM: Command = Command::write("ZREM", Arity::at_least(2), &[key(1, RW | DELETE)], zrem)
     .flags(FAST)
+    .member(2)
     .group(Group::SortedSet)
     .since("1.2.0")
     .syntax("key member...")
@@ -67,17 +70,17 @@ fn zincrby(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcom
 
 /// What a score does to the one that is there, and what is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct AddOptions {
+pub(in super::super) struct AddOptions {
     /// Members that are there stay as they are.
-    nx: bool,
+    pub(in super::super) nx: bool,
     /// Members that are not there are not added.
-    xx: bool,
+    pub(in super::super) xx: bool,
     /// Scores only grow.
     gt: bool,
     /// Scores only shrink.
     lt: bool,
     /// Changed scores count in the answer.
-    ch: bool,
+    pub(in super::super) ch: bool,
     /// The score is added, and the sum is the answer.
     incr: bool,
 }
@@ -123,11 +126,18 @@ impl AddOptions {
         (!is_kept).then_some(new)
     }
 
-    /// Adds all pairs, or as many as there is place for.
-    fn apply(self, zset: &mut ZSet, env: Env<'_>, scores: &[f64], pairs: Args<'_>, added: &mut Added) -> Outcome {
-        let first_len = if zset.as_ref().is_empty() { pairs.at(1).len() } else { 0 };
+    /// Adds all elements, or as many as there is place for.
+    fn apply<'m>(
+        self,
+        zset: &mut ZSet,
+        env: Env<'_>,
+        scores: &[f64],
+        mut members: impl Iterator<Item = &'m [u8]> + Clone,
+        added: &mut Added,
+    ) -> Outcome {
+        let first_len = if zset.as_ref().is_empty() { members.clone().next().map_or(0, <[u8]>::len) } else { 0 };
         zset.expect(env, scores.len(), first_len)?;
-        for (&score, member) in scores.iter().zip(pairs.iter().skip(1).step_by(2)) {
+        for (&score, member) in scores.iter().zip(&mut members) {
             let mut decided = None;
             let inserted = zset.upsert(env, member, |old| {
                 decided = self.decide(old, score);
@@ -159,10 +169,21 @@ struct Added {
 fn add(locked: &mut Locked<'_>, args: Args<'_>, options: AddOptions, reply: &mut Reply) -> Outcome {
     let (options, pairs) = options.parse(args.from(2))?;
     let scores = pairs.iter().step_by(2).map(float).collect::<Result<SmallVec<[f64; 8]>, _>>()?;
-    let key = args.at(1);
+    add_elements(locked, args.at(1), options, &scores, pairs.iter().skip(1).step_by(2), reply)
+}
+
+/// Adds members with their scores, with the effects and the answer of ZADD.
+pub(in super::super) fn add_elements<'m>(
+    locked: &mut Locked<'_>,
+    key: &[u8],
+    options: AddOptions,
+    scores: &[f64],
+    members: impl Iterator<Item = &'m [u8]> + Clone,
+    reply: &mut Reply,
+) -> Outcome {
     let mut added = Added::default();
     let outcome = locked
-        .update_as::<ZSet, _>(key, !options.xx, |zset, env| options.apply(zset, *env, &scores, pairs, &mut added))?;
+        .update_as::<ZSet, _>(key, !options.xx, |zset, env| options.apply(zset, *env, scores, members, &mut added))?;
     let changes = added.new + added.updated;
     if changes > 0 {
         locked.changed(Class::ZSET, if options.incr { "zincr" } else { "zadd" }, key);

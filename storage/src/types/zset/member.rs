@@ -12,9 +12,9 @@
 
 use std::sync::Arc;
 
-use super::arena::Arena;
 use crate::region::Regions;
 use crate::slab::{MAX_CELL, Ref, Slab};
+use crate::types::arena::Arena;
 
 /// The longest member whose length stands in the form.
 const SHORT_MAX: usize = 249;

@@ -8,7 +8,6 @@
 //! tree.rs      the large form, made of
 //!   member.rs    records of members in a slab
 //!   ranking.rs   the order: a counted B+tree of (score, record), its nodes in node.rs
-//!   arena.rs     a dense array in chunks, where nodes live
 //! ```
 //!
 //! Scores are never NaN; that is the caller's duty. 0.0 and -0.0 are equal; a tree keeps which one it was given, a
@@ -22,7 +21,6 @@ use crate::value::{Kind, Object, Value};
 use packed::Packed;
 pub use tree::Tree;
 
-mod arena;
 mod member;
 mod node;
 mod packed;

@@ -16,11 +16,11 @@
 
 use std::ops::Range;
 
-use super::arena::Arena;
 use super::member::Members;
 use super::node::{Inner, Key, Keys, Leaf, NONE, Node};
 use crate::cpu::prefetch;
 use crate::slab::Ref;
+use crate::types::arena::Arena;
 
 mod validate;
 

@@ -145,6 +145,18 @@ impl<const N: usize> Tree<N> {
         Some(self.members.score(record))
     }
 
+    /// First step of a batched look-up: asks for the index's part of the way.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step: asks for the record.
+    #[inline]
+    pub(crate) fn prefetch_records(&self, hash: u64) {
+        self.index.each_candidate(hash, |slot| prefetch(self.members.address(Ref::from_bits(slot))));
+    }
+
     pub(super) fn rank(&self, env: Env, member: &[u8]) -> Option<(usize, f64)> {
         let record = self.record(env, member)?;
         let score = self.members.score(record);

@@ -1,0 +1,205 @@
+//! MEMORY but for USAGE: what is known of the memory of the whole server. MODULE and LOLWUT, which have little to tell.
+
+use larder_protocol::{Args, Reply};
+
+use super::command::*;
+use super::command_info::help;
+use super::parse::{integer, is};
+use crate::engine::Engine;
+use crate::error::Outcome;
+use crate::info::{MemoryFigures, REDIS_VERSION};
+use crate::locked::Locked;
+use crate::session::Session;
+
+/// Redis's hints for what tells of memory.
+const TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command::all("MEMORY|DOCTOR", Arity::exactly(1), doctor)
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("O(1)")
+        .summary("Tells in sentences whether memory is used well.")
+        .tips(TIPS),
+    Command::all("MEMORY|MALLOC-STATS", Arity::exactly(1), malloc_stats)
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("O(N) for N databases")
+        .summary("Tells how many bytes the data's own allocator holds, and how many of them are free.")
+        .tips(TIPS),
+    Command::session("MEMORY|PURGE", Arity::exactly(1), purge)
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("O(N) for N free pages")
+        .summary("Gives free pages back to the system.")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .examples(&[("MEMORY PURGE", "OK")]),
+    Command::all("MEMORY|STATS", Arity::exactly(1), stats)
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("O(N) for N databases")
+        .summary("Tells what memory is used for, in bytes and shares.")
+        .tips(TIPS),
+    Command::container("MODULE")
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("Depends on the subcommand")
+        .summary("Is about modules, of which there are none."),
+    Command::session("MODULE|LIST", Arity::exactly(1), module_list)
+        .flags(ADMIN | NOSCRIPT)
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("O(1)")
+        .summary("Lists the modules: none.")
+        .tips(&["nondeterministic_output_order"])
+        .examples(&[("MODULE LIST", "(empty array)")]),
+    Command::session("MODULE|HELP", Arity::exactly(1), help)
+        .flags(LOADING | STALE)
+        .group(Group::Server)
+        .since("5.0.0")
+        .complexity("O(1)")
+        .summary("Lists the subcommands of MODULE."),
+    Command::session("LOLWUT", Arity::at_least(0), lolwut)
+        .flags(READONLY | FAST)
+        .group(Group::Server)
+        .since("5.0.0")
+        .syntax("[VERSION version]")
+        .complexity("O(1)")
+        .summary("Answers the version of Redis that the server behaves as. It draws nothing.")
+        .examples(&[("LOLWUT", "\"Redis ver. 7.4.1\\n\"")]),
+];
+
+fn purge(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    engine.keyspace().regions().purge();
+    reply.ok();
+    Ok(())
+}
+
+fn doctor(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    /// Below this nothing that is found means anything.
+    const LITTLE: u64 = 5 << 20;
+    let figures = MemoryFigures::of(locked);
+    let limit = locked.engine().settings().maxmemory.get();
+    let mut findings = Vec::new();
+    if figures.peak > figures.used + figures.used / 2 {
+        findings.push("It once used far more than now; what the system still shows is given back in time.");
+    }
+    if figures.free > figures.used / 4 {
+        findings
+            .push("More than a fifth of the pages is free places, which are filled or given back in the background.");
+    }
+    if limit > 0 && figures.used > limit - limit / 20 {
+        findings.push("maxmemory is nearly reached: keys are evicted, or writes refused.");
+    }
+    let text = if figures.used < LITTLE {
+        "There is too little data to tell anything.\n".to_owned()
+    } else if findings.is_empty() {
+        "Memory is used well.\n".to_owned()
+    } else {
+        findings.iter().map(|finding| format!(" * {finding}\n")).collect()
+    };
+    reply.verbatim("txt", text);
+    Ok(())
+}
+
+fn malloc_stats(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    let figures = MemoryFigures::of(locked);
+    let regions = locked.engine().keyspace().regions();
+    let text = format!(
+        "used by the data: {}\nfree places in its pages: {}\npages handed out: {}\nfree pages kept: {}\n\
+         mapped, with memory behind it or not: {}\n",
+        figures.used,
+        figures.free,
+        regions.used_bytes(),
+        regions.reserve_bytes(),
+        regions.mapped_bytes(),
+    );
+    reply.verbatim("txt", text);
+    Ok(())
+}
+
+/// A map that is written entry by entry.
+struct Facts<'r> {
+    reply: &'r mut Reply,
+    count: usize,
+}
+
+impl Facts<'_> {
+    fn count(&mut self, name: &str, count: u64) {
+        self.name(name).int(count as i64);
+    }
+
+    fn share(&mut self, name: &str, share: f64) {
+        self.name(name).double(share);
+    }
+
+    fn name(&mut self, name: &str) -> &mut Reply {
+        self.count += 1;
+        self.reply.bulk(name.as_bytes());
+        self.reply
+    }
+}
+
+fn stats(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    let figures = MemoryFigures::of(locked);
+    let clients: usize = locked.engine().clients().all().iter().map(|client| client.buffer_bytes()).sum();
+    let map = reply.defer();
+    let mut facts = Facts { reply, count: 0 };
+    facts.count("peak.allocated", figures.peak);
+    facts.count("total.allocated", figures.used);
+    for name in ["startup.allocated", "replication.backlog", "clients.slaves"] {
+        facts.count(name, 0);
+    }
+    facts.count("clients.normal", clients as u64);
+    for name in ["cluster.links", "aof.buffer", "lua.caches", "functions.caches"] {
+        facts.count(name, 0);
+    }
+    for (db, index) in &figures.indexes {
+        let database = facts.name(&format!("db.{db}"));
+        database.map(2);
+        database.bulk(b"overhead.hashtable.main");
+        database.int(*index as i64);
+        database.bulk(b"overhead.hashtable.expires");
+        // Expiries stand with the keys.
+        database.int(0);
+    }
+    facts.count("overhead.db.hashtable.lut", figures.overhead());
+    facts.count("overhead.db.hashtable.rehashing", 0);
+    facts.count("db.dict.rehashing.count", 0);
+    facts.count("overhead.total", figures.overhead());
+    facts.count("keys.count", figures.keys);
+    facts.count("keys.bytes-per-key", figures.used.checked_div(figures.keys).unwrap_or(0));
+    facts.count("dataset.bytes", figures.dataset());
+    facts.share("dataset.percentage", figures.dataset_percent());
+    facts.share("peak.percentage", figures.peak_percent());
+    facts.count("allocator.allocated", figures.used);
+    facts.count("allocator.active", figures.used + figures.free);
+    facts.count("allocator.resident", figures.held());
+    facts.count("allocator.muzzy", 0);
+    facts.share("allocator-fragmentation.ratio", figures.fragmentation());
+    facts.count("allocator-fragmentation.bytes", figures.free);
+    facts.share("allocator-rss.ratio", figures.reserve_ratio());
+    facts.count("allocator-rss.bytes", figures.reserve);
+    if let Some(resident) = figures.resident {
+        facts.share("rss-overhead.ratio", MemoryFigures::ratio(resident, figures.held()));
+        facts.name("rss-overhead.bytes").int(resident as i64 - figures.held() as i64);
+        facts.share("fragmentation", MemoryFigures::ratio(resident, figures.used));
+        facts.name("fragmentation.bytes").int(resident as i64 - figures.used as i64);
+    }
+    let count = facts.count;
+    reply.set_map_len(map, count);
+    Ok(())
+}
+
+fn module_list(_: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    reply.array(0);
+    Ok(())
+}
+
+fn lolwut(_: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    if let Some(version) = args.get(2).filter(|_| is(args.at(1), "VERSION")) {
+        integer(version)?;
+    }
+    reply.verbatim("txt", format!("Redis ver. {REDIS_VERSION}\n"));
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The figures of memory that INFO and MEMORY tell.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::process;
+use crate::locked::Locked;
+
+/// Bytes, but for the keys.
+pub(crate) struct MemoryFigures {
+    /// Of the data.
+    pub(crate) used: u64,
+    /// The most that it ever was.
+    pub(crate) peak: u64,
+    /// Free places in the data's pages.
+    pub(crate) free: u64,
+    /// Free pages that memory still backs.
+    pub(crate) reserve: u64,
+    /// Of the process, as the system sees it.
+    pub(crate) resident: Option<u64>,
+    pub(crate) keys: u64,
+    /// What finding the keys takes, for each database that has keys.
+    pub(crate) indexes: Vec<(usize, u64)>,
+}
+
+impl MemoryFigures {
+    /// The figures now; all shards are locked.
+    pub(crate) fn of(locked: &mut Locked<'_>) -> Self {
+        let engine = locked.engine();
+        // An EXEC may have changed the shards before this.
+        locked.shards().publish();
+        let used = engine.keyspace().used_memory() as u64;
+        let peak = engine.peak_memory.fetch_max(used, Relaxed).max(used);
+        let (mut free, mut keys) = (0, 0);
+        let mut indexes = vec![0; engine.keyspace().databases()];
+        for (_, guarded) in locked.shards().each_ref() {
+            free += guarded.shard.free_bytes() as u64;
+            for (db, table) in guarded.shard.databases() {
+                keys += table.len() as u64;
+                indexes[db] += if table.is_empty() { 0 } else { table.index_memory() as u64 };
+            }
+        }
+        let indexes = indexes.into_iter().enumerate().filter(|(_, bytes)| *bytes > 0).collect();
+        let reserve = engine.keyspace().regions().reserve_bytes() as u64;
+        Self { used, peak, free, reserve, resident: process::resident_bytes(), keys, indexes }
+    }
+
+    /// What finding the keys takes.
+    pub(crate) fn overhead(&self) -> u64 {
+        self.indexes.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// What the keys and values themselves take.
+    pub(crate) fn dataset(&self) -> u64 {
+        self.used.saturating_sub(self.overhead())
+    }
+
+    /// What the data's allocator holds of the system's memory.
+    pub(crate) fn held(&self) -> u64 {
+        self.used + self.free + self.reserve
+    }
+
+    pub(crate) fn dataset_percent(&self) -> f64 {
+        100.0 * Self::ratio(self.dataset(), self.used)
+    }
+
+    pub(crate) fn peak_percent(&self) -> f64 {
+        100.0 * Self::ratio(self.used, self.peak)
+    }
+
+    pub(crate) fn fragmentation(&self) -> f64 {
+        Self::ratio(self.used + self.free, self.used)
+    }
+
+    pub(crate) fn reserve_ratio(&self) -> f64 {
+        Self::ratio(self.held(), self.used + self.free)
+    }
+
+    /// One part of another; 0 where there is none.
+    pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
+        if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    }
+}
