@@ -393,6 +393,18 @@ pub fn push_back(bytes: &mut Vec<u8>, element: Element<'_>) {
     count_changed(bytes, 1);
 }
 
+/// Adds elements at the end.
+#[inline]
+pub fn extend_back<'a>(bytes: &mut Vec<u8>, elements: impl Iterator<Item = Element<'a>>) {
+    begin(bytes);
+    let mut count = 0;
+    for element in elements {
+        write(bytes, element);
+        count += 1;
+    }
+    count_changed(bytes, count);
+}
+
 /// Adds an element in front.
 pub fn push_front(bytes: &mut Vec<u8>, element: Element<'_>) {
     insert(bytes, HEADER, element);
@@ -504,7 +516,9 @@ fn count_changed(bytes: &mut [u8], change: isize) {
 fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>) {
     let (size, old_len) = (element.size(), bytes.len());
     let tail = old_len - range.end;
-    if size >= range.len() {
+    if size == range.len() {
+        // What stands behind it stays where it is.
+    } else if size > range.len() {
         bytes.resize(old_len + size - range.len(), 0);
         bytes.copy_within(range.end..old_len, range.start + size);
     } else {
@@ -669,7 +683,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_vec(steps in proptest::collection::vec((0..6, any::<proptest::sample::Index>(), text()), 1..60)) {
+        fn agrees_with_a_vec(steps in proptest::collection::vec((0..7, any::<proptest::sample::Index>(), text()), 1..60)) {
             let (mut bytes, mut model) = (Vec::new(), Vec::<Vec<u8>>::new());
             for (what, index, text) in steps {
                 let number = index.index(model.len() + 1);
@@ -697,6 +711,10 @@ mod tests {
                         let keeps = |len: usize| len % 7 != text.len() % 7;
                         retain(&mut bytes, |element| keeps(element.text_len()));
                         model.retain(|text| keeps(text.len()));
+                    }
+                    5 => {
+                        extend_back(&mut bytes, [Element::of(&text), Element::Int(7)].into_iter());
+                        model.extend([text, b"7".to_vec()]);
                     }
                     _ => {
                         push_back(&mut bytes, Element::of(&text));

@@ -4,7 +4,7 @@
 //! the entries that are not deleted; `first_id` is the first of those, 0-0 if there is none; no id is above `last_id`.
 
 use super::id::StreamId;
-use super::node::{self, Entry, NewFields, Node};
+use super::node::{self, Bounds, Entry, NewFields, Node};
 use super::shape;
 use super::sorted::{Iter, SortedMap};
 use crate::types::Limits;
@@ -133,16 +133,15 @@ impl Log {
             0 => NODE_MAX_BYTES,
             max => max.min(NODE_MAX_BYTES),
         };
+        let bounds = Bounds { max_bytes, max_entries: limits.stream_node_max_entries };
         if let Some((master, last)) = self.nodes.last_mut() {
             let before = last.capacity();
-            let is_full = node::is_full(*master, last, bytes, max_bytes, limits.stream_node_max_entries);
-            if is_full {
+            let added = node::append(*master, last, id, fields, bytes, bounds);
+            if !added {
                 last.shrink_to_fit();
-            } else {
-                node::append(*master, last, id, fields);
             }
             self.node_bytes = self.node_bytes - before + last.capacity();
-            if !is_full {
+            if added {
                 return;
             }
         }

@@ -27,6 +27,9 @@ const REDIS_MORE: usize = 5;
 pub(super) struct Node<'a> {
     master: StreamId,
     pack: Pack<'a>,
+    /// Entries that are not deleted, and those that are.
+    live: u64,
+    deleted: u64,
     /// Where the head's fields stand, and how many they are.
     fields_at: usize,
     fields: usize,
@@ -52,25 +55,24 @@ impl<'a> Node<'a> {
     #[inline]
     pub(super) fn read(master: StreamId, bytes: &'a [u8]) -> Self {
         let pack = Pack(bytes);
-        let (_, at) = int(pack, pack.start());
-        let (_, at) = int(pack, at);
+        let (live, at) = int(pack, pack.start());
+        let (deleted, at) = int(pack, at);
         let (fields, fields_at) = int(pack, at);
         let fields = fields as usize;
         let first = skip(pack, fields_at, fields + 1);
-        Self { master, pack, fields_at, fields, first }
+        Self { master, pack, live: live as u64, deleted: deleted as u64, fields_at, fields, first }
     }
 
     /// Entries that are not deleted.
     #[inline]
     pub(super) fn live(self) -> u64 {
-        int(self.pack, self.pack.start()).0 as u64
+        self.live
     }
 
     /// Entries, deleted ones too.
     #[inline]
     pub(super) fn all(self) -> u64 {
-        let (live, at) = int(self.pack, self.pack.start());
-        (live + int(self.pack, at).0) as u64
+        self.live + self.deleted
     }
 
     /// The place of the first entry.
@@ -233,32 +235,46 @@ fn skip(pack: Pack<'_>, mut at: usize, elements: usize) -> usize {
 /// An entry to be added: fields and values in turn.
 pub(super) type NewFields<'a> = SmallVec<[Element<'a>; 16]>;
 
-/// Whether a node takes no further entry with so many bytes of fields and values.
-pub(super) fn is_full(master: StreamId, bytes: &[u8], more: usize, max_bytes: usize, max_entries: u64) -> bool {
-    bytes.len() + REDIS_MORE + more >= max_bytes || (max_entries > 0 && Node::read(master, bytes).all() >= max_entries)
+/// When a node is full.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) max_bytes: usize,
+    /// 0 is no limit.
+    pub(super) max_entries: u64,
 }
 
 /// The bytes of a new node with one entry, whose id is the node's key.
 pub(super) fn create(fields: &NewFields<'_>) -> Vec<u8> {
-    let pairs = fields.len() / 2;
-    let head = [Element::Int(1), Element::Int(0), Element::Int(pairs as i64)];
+    let head = [Element::Int(1), Element::Int(0), Element::Int((fields.len() / 2) as i64)];
     let names = fields.iter().step_by(2).copied();
     let mut bytes = Vec::new();
-    let elements: SmallVec<[Element<'_>; 16]> = head.into_iter().chain(names).chain([Element::Int(0)]).collect();
-    // The count in front takes as much as an element of one byte.
-    reserve(&mut bytes, elements.iter().map(|element| element.size()).sum::<usize>() + 2);
-    elements.into_iter().for_each(|element| pack::push_back(&mut bytes, element));
+    extend(&mut bytes, head.into_iter().chain(names).chain([Element::Int(0)]));
     write_entry(&mut bytes, (0, 0), fields, true);
     bytes
 }
 
-/// Adds an entry at the end of a node.
-pub(super) fn append(master: StreamId, bytes: &mut Vec<u8>, id: StreamId, fields: &NewFields<'_>) {
+/// Adds an entry at the end of a node; false if the node is full, for fields and values of so many bytes.
+#[inline]
+pub(super) fn append(
+    master: StreamId,
+    bytes: &mut Vec<u8>,
+    id: StreamId,
+    fields: &NewFields<'_>,
+    more: usize,
+    bounds: Bounds,
+) -> bool {
+    if bytes.len() + REDIS_MORE + more >= bounds.max_bytes {
+        return false;
+    }
     let node = Node::read(master, bytes);
-    let (live, same) = (node.live() as i64, node.has_fields(fields));
+    if bounds.max_entries > 0 && node.all() >= bounds.max_entries {
+        return false;
+    }
+    let (live, same) = (node.live as i64, node.has_fields(fields));
     let start = Pack(bytes).start();
     pack::replace(bytes, start, Element::Int(live + 1));
     write_entry(bytes, master.distance(id), fields, same);
+    true
 }
 
 impl Node<'_> {
@@ -269,20 +285,27 @@ impl Node<'_> {
     }
 }
 
+#[inline]
 fn write_entry(bytes: &mut Vec<u8>, (ms, seq): (i64, i64), fields: &NewFields<'_>, same: bool) {
-    let pairs = fields.len() / 2;
-    let (flags, elements) = if same { (SAME_FIELDS, pairs + 3) } else { (0, pairs * 2 + 4) };
-    let mut all: SmallVec<[Element<'_>; 32]> = SmallVec::new();
-    all.extend([Element::Int(flags), Element::Int(ms), Element::Int(seq)]);
+    let pairs = (fields.len() / 2) as i64;
+    let id = [Element::Int(ms), Element::Int(seq)];
     if same {
-        all.extend(fields.iter().skip(1).step_by(2).copied());
+        let values = fields.iter().skip(1).step_by(2).copied();
+        let all = [Element::Int(SAME_FIELDS)].into_iter().chain(id).chain(values);
+        extend(bytes, all.chain([Element::Int(pairs + 3)]));
     } else {
-        all.push(Element::Int(pairs as i64));
-        all.extend_from_slice(fields);
+        let all = [Element::Int(0)].into_iter().chain(id).chain([Element::Int(pairs)]).chain(fields.iter().copied());
+        extend(bytes, all.chain([Element::Int(pairs * 2 + 4)]));
     }
-    all.push(Element::Int(elements as i64));
-    reserve(bytes, all.iter().map(|element| element.size()).sum());
-    all.into_iter().for_each(|element| pack::push_back(bytes, element));
+}
+
+/// Adds elements, in room made once.
+#[inline]
+fn extend<'a>(bytes: &mut Vec<u8>, elements: impl Iterator<Item = Element<'a>> + Clone) {
+    // The count in front of a sequence takes two bytes.
+    let head = if bytes.is_empty() { 2 } else { 0 };
+    reserve(bytes, head + elements.clone().map(Element::size).sum::<usize>());
+    pack::extend_back(bytes, elements);
 }
 
 /// Makes room in steps that waste little, for most small streams stay small.
