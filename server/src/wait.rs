@@ -286,14 +286,15 @@ impl<'a> Locked<'a> {
         let keyspace = self.engine().keyspace();
         let (mut set, mut seen, mut todo) = (held, HashSet::new(), Vec::new());
         for (command, args) in commands.filter(|(command, _)| command.has(WRITE)) {
-            let (mut keys, mut hold) = (Vec::new(), ShardSet::NONE);
+            let before = todo.len();
             let found = command.each_key(args, |_, key, _| {
-                hold |= keyspace.set_of(keyspace.hash(key));
-                keys.push(key.to_vec());
+                if self.is_waited_for(held, key) {
+                    todo.push(key.to_vec());
+                }
             });
-            // A call whose keys cannot be found locks nothing.
-            if found.is_some() && held.contains(hold) {
-                todo.append(&mut keys);
+            // A call whose keys cannot be found touches none.
+            if found.is_none() {
+                todo.truncate(before);
             }
         }
         while let Some(key) = todo.pop() {
@@ -310,6 +311,16 @@ impl<'a> Locked<'a> {
             seen.insert(key);
         }
         set
+    }
+
+    /// Whether somebody waits for a key, in whatever database, as far as the shards that are held can tell.
+    fn is_waited_for(&self, held: ShardSet, key: &[u8]) -> bool {
+        let keyspace = self.engine().keyspace();
+        let hash = keyspace.hash(key);
+        held.contains(keyspace.set_of(hash)) && {
+            let waiters = &self.shards_ref().of_ref(hash).extra.waiters;
+            !waiters.0.is_empty() && waiters.in_each_database(key).next().is_some()
+        }
     }
 
     /// Registers a client for the keys that its command waits for. The shards of all its keys are held.
