@@ -22,8 +22,8 @@ use crate::acl::Acl;
 use crate::admit::{self, Admission};
 use crate::attention::{MONITORED, PAUSED};
 use crate::client::{Addresses, Client, Clients};
-use crate::commands::command::{Command, DENYOOM, RO, Run, WRITE};
-use crate::commands::table::{Recent, TABLE, Table as CommandTable};
+use crate::commands::command::{Command, DENYOOM, Run, WRITE};
+use crate::commands::table::{TABLE, Table as CommandTable};
 use crate::commands::transactions::unwatch_all;
 use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::effects::{Group, Recorder};
@@ -34,7 +34,7 @@ use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
 use crate::pubsub::Channels;
-use crate::session::{NamedMember, Plan, ReplyMode, Session, Workspace};
+use crate::session::{ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::tracking::Tracking;
@@ -42,13 +42,6 @@ use crate::upkeep::{Budget, Upkeep};
 use crate::wait::{Step, Waiting};
 
 mod ahead;
-
-/// Batches of at least so many commands are prepared; for fewer it costs more than it gains.
-const PREPARE_FROM: usize = 3;
-/// Of so much data the index is in the processor's caches anyway: asking for it costs more than it gains.
-const CACHED_BYTES: usize = 24 << 20;
-/// Of the keys of one command so many are asked for ahead.
-const KEYS_AHEAD: usize = 8;
 
 /// Values and tables that nobody can reach any more, freed in slices.
 pub(crate) enum Garbage {
@@ -360,65 +353,6 @@ impl Engine {
         }
         session.note_facts(now);
         progress
-    }
-
-    /// Finds rows, hashes keys, and asks for the memory that the commands will touch, each step for all of them, so
-    /// that their cache misses overlap.
-    #[inline(never)]
-    fn prepare(&self, plan: &mut Plan, batch: &Batch, buffer: &[u8], from: usize, db: usize) {
-        let (table, mut recent) = (self.table, Recent::default());
-        plan.commands.clear();
-        plan.hashes.clear();
-        plan.members.clear();
-        for at in from..batch.len() {
-            let args = batch.args(at, buffer);
-            let mut row = table.number_near(args.at(0), &mut recent);
-            if row != u16::MAX {
-                if matches!(table.row(row).run, Run::Container) {
-                    row = table.find(args).unwrap_or(row);
-                }
-                let hashes = &mut plan.hashes;
-                // A call whose keys cannot be found locks nothing; its function says what is wrong with it.
-                let before = hashes.len();
-                let keys = table.row(row).each_key(args, |_, key, flags| {
-                    hashes.push(KnownHash::new(key, self.keyspace.hash(key), flags & RO == 0));
-                });
-                if keys.is_none() {
-                    hashes.truncate(before);
-                } else if table.row(row).member != 0 {
-                    let (argument, key_hash) = (table.row(row).member, hashes[before].hash);
-                    plan.members.push(NamedMember { command: at as u32, argument, key_hash, hash: 0, pos: None });
-                }
-            }
-            plan.commands.push((row, plan.hashes.len() as u32));
-        }
-        if batch.len() - from >= PREPARE_FROM {
-            self.prefetch(plan, db);
-            self.prefetch_members(plan, batch, buffer, db);
-        }
-    }
-
-    #[inline(never)]
-    fn prefetch(&self, plan: &Plan, db: usize) {
-        let ahead = &plan.hashes[..plan.hashes.len().min(KEYS_AHEAD * plan.commands.len())];
-        ahead.iter().for_each(|known| self.keyspace.prefetch_lock(known.hash));
-        if self.keyspace.used_memory() > CACHED_BYTES {
-            for known in ahead {
-                self.peek(known, db, |table| table.prefetch_index(known.hash));
-            }
-        }
-        for known in ahead {
-            self.peek(known, db, |table| table.prefetch_entries(known.hash, known.writes));
-        }
-    }
-
-    #[inline]
-    fn peek(&self, known: &KnownHash, db: usize, step: impl FnOnce(&Table)) {
-        self.keyspace.peek(known.hash, |shard| {
-            if let Some(table) = shard.table(db) {
-                step(table);
-            }
-        });
     }
 
     /// Whether a call of a plain session certainly runs at once, as most do.
