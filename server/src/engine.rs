@@ -278,6 +278,11 @@ impl Engine {
         self.ticks.idle_seconds(age, self.keyspace.tick(), self.clock.now_ms())
     }
 
+    /// Ticks since the one of so many seconds ago.
+    pub(crate) fn age_of_seconds(&self, seconds: u64) -> u32 {
+        self.ticks.age_of(seconds, self.keyspace.tick(), self.clock.now_ms())
+    }
+
     /// Moves the tick on and notes the time: once a second, and whenever a manual clock is moved.
     pub(crate) fn advance_tick(&self) {
         self.keyspace.advance_tick();

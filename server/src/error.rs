@@ -105,6 +105,12 @@ texts! {
     SORT_SCORES = "ERR One or more scores can't be converted into double";
     UNBLOCK_REASON = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
     UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    BUSY_KEY = "BUSYKEY Target key name already exists.";
+    INVALID_TTL = "ERR Invalid TTL value, must be >= 0";
+    INVALID_IDLETIME = "ERR Invalid IDLETIME value, must be >= 0";
+    INVALID_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255";
+    WRONG_DUMP_PAYLOAD = "ERR DUMP payload version or checksum are wrong";
+    BAD_DATA_FORMAT = "ERR Bad data format";
     NO_SUCH_KEY = "ERR no such key";
     SAME_OBJECT = "ERR source and destination objects are the same";
     OVERFLOW = "ERR increment or decrement would overflow";

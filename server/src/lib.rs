@@ -72,6 +72,7 @@ mod observe;
 mod partial_sort;
 mod pause;
 mod pubsub;
+mod rdb;
 mod redis_commands;
 mod session;
 mod shutdown;

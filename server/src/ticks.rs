@@ -6,10 +6,13 @@
 //!
 //! Invariant: notes are in the order of ticks and of time, at most [`NOTES`].
 
+use larder_storage::evict::OLDEST;
 use parking_lot::Mutex;
 
 /// How many notes are kept.
 const NOTES: usize = 512;
+/// The length of ticks before the first note: nothing was used then, but RESTORE may say so.
+const BEFORE_ALL_MS: u64 = 1000;
 
 /// A tick and when it began, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
@@ -45,13 +48,33 @@ impl Ticks {
         let younger = notes.partition_point(|note| age_of(note) >= age);
         let after = notes.get(younger).map_or((0, now_ms), |note| (age_of(note), note.at_ms));
         let Some(before) = younger.checked_sub(1).map(|at| notes[at]) else {
-            return now_ms.saturating_sub(after.1) / 1000;
+            let extra_ms = if notes.is_empty() { 0 } else { u64::from(age - after.0) * BEFORE_ALL_MS };
+            return (now_ms.saturating_sub(after.1) + extra_ms) / 1000;
         };
         let span_ms = after.1.saturating_sub(before.at_ms);
         let ticks = u64::from(age_of(&before) - after.0).max(1);
         let passed = u64::from(age_of(&before) - age);
         let began_ms = before.at_ms + (u128::from(span_ms) * u128::from(passed) / u128::from(ticks)) as u64;
         now_ms.saturating_sub(began_ms) / 1000
+    }
+}
+
+impl Ticks {
+    /// The age of what was used last so many seconds ago, up to [`OLDEST`]; the reverse of [`Ticks::idle_seconds`].
+    pub(crate) fn age_of(&self, seconds: u64, tick: u32, now_ms: u64) -> u32 {
+        let notes = self.0.lock();
+        let at_ms = now_ms.saturating_sub(seconds.saturating_mul(1000));
+        let age_of = |note: &Note| u64::from(tick.wrapping_sub(note.tick));
+        let younger = notes.partition_point(|note| note.at_ms <= at_ms);
+        let after = notes.get(younger).map_or((0, now_ms), |note| (age_of(note), note.at_ms));
+        let age = match younger.checked_sub(1).map(|at| notes[at]) {
+            Some(before) => {
+                let (ticks, span_ms) = (age_of(&before) - after.0, after.1.saturating_sub(before.at_ms).max(1));
+                age_of(&before) - ticks * (at_ms - before.at_ms) / span_ms
+            }
+            None => after.0 + after.1.saturating_sub(at_ms).div_ceil(BEFORE_ALL_MS),
+        };
+        age.min(OLDEST.into()) as u32
     }
 }
 
@@ -91,11 +114,23 @@ mod tests {
     }
 
     #[test]
-    fn an_age_before_all_notes_is_that_of_the_first() {
+    fn before_all_notes_a_tick_takes_a_second() {
         let ticks = Ticks::default();
         assert_eq!(ticks.idle_seconds(5, 7, START_MS), 0);
         ticks.note(7, START_MS);
-        assert_eq!(ticks.idle_seconds(500, 7, START_MS + 3000), 3);
+        assert_eq!(ticks.idle_seconds(500, 7, START_MS + 3000), 503);
+    }
+
+    #[test]
+    fn ages_and_seconds_lead_to_each_other() {
+        let ticks = Ticks::default();
+        (0..100).for_each(|second| ticks.note(second * 7, START_MS + u64::from(second) * 1000));
+        let (tick, now_ms) = (99 * 7, START_MS + 99_300);
+        for seconds in [0, 1, 5, 50, 99, 100, 1000, 100_000] {
+            let idle = ticks.idle_seconds(ticks.age_of(seconds, tick, now_ms), tick, now_ms);
+            assert!((seconds..=seconds + 1).contains(&idle), "{idle} for {seconds}");
+        }
+        assert_eq!(ticks.age_of(u64::MAX, tick, now_ms), OLDEST);
     }
 
     #[test]

@@ -184,6 +184,8 @@ const TEMPLATES: &[&str] = &[
     "XPENDING <stream> <group>",
     "XCLAIM <stream> <group> <consumer> 0 <id> <id> [FORCE||] [JUSTID|] [RETRYCOUNT 3||] [LASTID <id>||]",
     "XAUTOCLAIM <stream> <group> <consumer> 0 [0|<id>] [COUNT 2|] [JUSTID|]",
+    "RESTORE [<key>|<list>|<set>|<stream>|<hash>] 0 <payload> [REPLACE|REPLACE||]",
+    "RESTORE <key> [<later>|<when>|-1] <payload> ABSTTL [REPLACE|] [FREQ 7|IDLETIME 7|FREQ 7 IDLETIME 7|||]",
     "MULTI",
     "EXEC",
     "EXEC",
@@ -250,6 +252,8 @@ const TIMED: &[&str] = &[
     "XPENDING <stream> <group> [IDLE <soon>|] - + 5 [<consumer>|]",
     "XSETID <stream> <id> [ENTRIESADDED <count>|] [MAXDELETEDID <id>|]",
     "XINFO [GROUPS <stream>|STREAM <stream> FULL|CONSUMERS <stream> <group>]",
+    "DUMP [<key>|<list>|<set>|<stream>|<hash>]",
+    "RESTORE [<key>|<hash>|<stream>] [<soon>|0] <payload> [REPLACE|REPLACE||]",
     "RANDOMKEY",
     "MULTI",
     "EXEC",
@@ -503,6 +507,7 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "consumer" => CONSUMERS,
         "open" => return format!("({}-{}", 7 + random.below(4), random.below(20)).into_bytes(),
         "id" => return format!("{}-{}", 7 + random.below(4), random.below(20)).into_bytes(),
+        "payload" => return crate::payload::any(random),
         "many" => return format!("key:{}", random.below(300)).into_bytes(),
         "text" => return vec![b'a' + random.below(26) as u8; random.below(700)],
         "number" => return random.below(700).to_string().into_bytes(),
@@ -524,7 +529,10 @@ mod tests {
             for _ in 0..50 {
                 let mut words = Vec::new();
                 expand(template.trim_start_matches(['~', '%', ' ']), &mut random, &mut words);
-                assert!(!words.is_empty() && words.iter().all(|word| !word.contains(&b'<')));
+                assert!(
+                    !words.is_empty()
+                        && words.iter().all(|word| !std::str::from_utf8(word).is_ok_and(|text| text.contains('<')))
+                );
             }
         }
     }

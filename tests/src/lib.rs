@@ -29,6 +29,7 @@ pub mod frame;
 pub mod fuzz;
 pub mod grammar;
 pub mod number;
+pub mod payload;
 pub mod process;
 pub mod random;
 pub mod scenario;

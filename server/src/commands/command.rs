@@ -252,6 +252,8 @@ pub const MOVABLE_KEYS: u32 = 1 << 15;
 pub const ALLOW_BUSY: u32 = 1 << 16;
 /// Not while data is loaded in the background.
 pub const NO_ASYNC_LOADING: u32 = 1 << 17;
+/// Allowed at a node of a cluster that a slot is being moved to.
+pub const ASKING: u32 = 1 << 18;
 /// Dangerous: an ACL category.
 pub const DANGEROUS: u32 = 1 << 24;
 /// Also of the keyspace: an ACL category.
@@ -278,6 +280,7 @@ const FLAG_NAMES: &[(u32, &str)] = &[
     (STALE, "stale"),
     (SKIP_MONITOR, "skip_monitor"),
     (SKIP_SLOWLOG, "skip_slowlog"),
+    (ASKING, "asking"),
     (FAST, "fast"),
     (NO_AUTH, "no_auth"),
     (NO_ASYNC_LOADING, "no_async_loading"),

@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod databases;
 mod draw;
+mod dump;
 mod expire;
 mod geo;
 mod hash;
@@ -52,6 +53,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     object::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    dump::COMMANDS,
     set::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,

@@ -4,6 +4,7 @@ use larder_protocol::{Args, Reply};
 use larder_storage::index::Pos;
 use larder_storage::table::Table;
 use larder_storage::value::Value;
+use larder_storage::word::MAX_FREQUENCY;
 
 use super::command::*;
 use super::command_info::help;
@@ -126,7 +127,7 @@ fn shares_integers(settings: &Settings) -> bool {
     settings.maxmemory.get() == 0 || !(matches!(policy, AllkeysLru | VolatileLru) || is_lfu(policy))
 }
 
-fn is_lfu(policy: MaxmemoryPolicy) -> bool {
+pub(super) fn is_lfu(policy: MaxmemoryPolicy) -> bool {
     matches!(policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu)
 }
 
@@ -144,6 +145,11 @@ fn freq(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
 /// that 100 is one of them, and far enough apart that each frequency has a number of its own.
 fn redis_frequency(frequency: u8) -> i64 {
     5 + frequency as i64 * 95 / 12
+}
+
+/// The frequency (0 to 31) of what has one on Redis's scale.
+pub(super) fn own_frequency(redis: u8) -> u8 {
+    (0..MAX_FREQUENCY).take_while(|own| redis_frequency(own + 1) <= redis.into()).count() as u8
 }
 
 fn idletime(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -186,5 +192,9 @@ mod tests {
         assert!(scale.windows(2).all(|pair| pair[0] < pair[1]), "{scale:?}");
         assert_eq!((scale[0], scale[31]), (5, 250));
         assert!(scale.contains(&100));
+        for (own, redis) in scale.into_iter().enumerate() {
+            assert_eq!(usize::from(own_frequency(redis as u8)), own);
+        }
+        assert_eq!((own_frequency(0), own_frequency(255)), (0, MAX_FREQUENCY));
     }
 }

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use larder_protocol::{Args, Proto, Reply};
-use larder_storage::types::pack::Element;
-use larder_storage::types::set::SetRef;
 use larder_storage::value::Value;
 
 use super::command::*;
@@ -15,6 +13,7 @@ use crate::error::{
 };
 use crate::info;
 use crate::locked::Locked;
+use crate::rdb;
 use crate::session::Session;
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -187,53 +186,11 @@ fn debug_object(locked: &mut Locked<'_>, key: &[u8], reply: &mut Reply) -> Outco
     Ok(())
 }
 
-/// About the bytes that Redis's file format takes for a value, without compression.
+/// Bytes that a value takes in Redis's file format, its type apart, without compression.
 fn serialized_len(value: Value<'_>) -> usize {
-    match value {
-        Value::Int(number) => match number {
-            -0x80..0x80 => 2,
-            -0x8000..0x8000 => 3,
-            -0x8000_0000..0x8000_0000 => 5,
-            _ => number.to_string().len() + 1,
-        },
-        Value::Str { bytes, .. } => string_len(bytes.len()),
-        Value::Big(string) => string_len(string.shared().len()),
-        // Redis's heads are 5 bytes longer.
-        Value::Set(SetRef::Ints(bytes) | SetRef::Packed(bytes)) => string_len(bytes.len() + 5),
-        Value::Set(set) => {
-            let members = set.iter().map(|member| string_len(member.text_len()));
-            len_len(set.len()) + members.sum::<usize>()
-        }
-        Value::List(list) => string_len(list.range(0, list.len()).map(Element::size).sum::<usize>()),
-        Value::ZSet(zset) => {
-            let members = zset.range(0, zset.len()).map(|(member, _)| string_len(member.len()) + size_of::<f64>());
-            len_len(zset.len()) + members.sum::<usize>()
-        }
-        Value::Hash(hash) => {
-            let mut bytes = len_len(hash.len());
-            hash.each(|field| bytes += string_len(field.name.text_len()) + string_len(field.value.text_len()));
-            bytes
-        }
-        Value::Stream(stream) => {
-            let nodes =
-                stream.log().nodes().map(|(_, body)| string_len(size_of::<[u64; 2]>()) + string_len(body.len()));
-            len_len(stream.log().node_counts().0) + nodes.sum::<usize>()
-        }
-    }
-}
-
-fn string_len(bytes: usize) -> usize {
-    len_len(bytes) + bytes
-}
-
-/// Bytes of a length in Redis's file format.
-fn len_len(len: usize) -> usize {
-    match len {
-        0..0x40 => 1,
-        0x40..0x4000 => 2,
-        0x4000..=0xffff_ffff => 5,
-        _ => 9,
-    }
+    let mut bytes = Vec::new();
+    rdb::encode(value, &mut bytes);
+    bytes.len() - 1
 }
 
 fn debug_protocol(kind: &[u8], reply: &mut Reply) -> Outcome {

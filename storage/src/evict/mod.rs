@@ -21,7 +21,7 @@ mod rebase;
 mod ttl;
 
 pub use pool::Candidate;
-pub use rebase::Rebase;
+pub use rebase::{OLDEST, Rebase};
 
 use crate::index::Pos;
 use crate::keyspace::{Keyspace, ShardSet};

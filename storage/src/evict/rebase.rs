@@ -10,7 +10,7 @@ use crate::keyspace::{Keyspace, ShardSet};
 use crate::word::TICKS;
 
 /// Older histories are made this old.
-const OLDEST: u32 = TICKS / 4;
+pub const OLDEST: u32 = TICKS / 4;
 /// A pass is due when the tick has moved so far since the last began.
 const EVERY: u32 = TICKS / 8;
 

@@ -8,6 +8,7 @@ use crate::value::{Kind, Object, Value};
 
 mod arena;
 pub mod dict;
+mod distinct;
 pub mod hash;
 pub mod list;
 pub mod pack;

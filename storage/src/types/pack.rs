@@ -50,6 +50,15 @@ impl<'a> Element<'a> {
         }
     }
 
+    /// The element as it is stored: a string that spells an integer is one.
+    #[inline]
+    pub fn stored(self) -> Self {
+        match self {
+            Self::Int(_) => self,
+            Self::Bytes(bytes) => Self::of(bytes),
+        }
+    }
+
     /// The string; an integer is printed into `buffer`.
     #[inline]
     pub fn text<'b>(self, buffer: &'b mut itoa::Buffer) -> &'b [u8]
@@ -262,6 +271,21 @@ pub fn from_body(body: &[u8], count: usize) -> Vec<u8> {
     bytes.extend_from_slice(&saturated(count).to_le_bytes());
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// The sequence of a listpack's body of unknown origin; `None` if it is malformed. Each element takes the one form that
+/// it has here: other writers may have left an integer as a string, or a short string under a long head.
+pub fn adopt(body: &[u8]) -> Option<Vec<u8>> {
+    let count = Pack::check(body)?;
+    let bytes = from_body(body, count);
+    // No other form is as short.
+    if Pack(&bytes).iter().map(|element| element.stored().size()).sum::<usize>() == body.len() {
+        return Some(bytes);
+    }
+    let mut anew = Vec::new();
+    Pack(&bytes).iter().for_each(|element| push_back(&mut anew, element.stored()));
+    anew.shrink_to_fit();
+    Some(anew)
 }
 
 /// The first element of `bytes`, and its size without the length behind it.
@@ -670,6 +694,25 @@ mod tests {
         {
             assert_eq!(Pack::check(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn every_element_takes_its_one_form() {
+        let foreign = [
+            (&[0x81, b'5', 2][..], &[5, 1][..]),
+            (&[0xc0, 5, 2], &[5, 1]),
+            (&[0xf4, 5, 0, 0, 0, 0, 0, 0, 0, 9], &[5, 1]),
+            (&[0xe0, 1, b'a', 3], &[0x81, b'a', 2]),
+            (&[0xf0, 1, 0, 0, 0, b'a', 6], &[0x81, b'a', 2]),
+            (&[0x82, b'0', b'1', 3], &[0x82, b'0', b'1', 3]),
+        ];
+        for (body, expected) in foreign {
+            let both = [body, &[0x81, b'z', 2]].concat();
+            let adopted = adopt(&both).unwrap();
+            Pack(&adopted).validate();
+            assert_eq!(Pack(&adopted).body(), [expected, &[0x81, b'z', 2]].concat(), "{body:?}");
+        }
+        assert_eq!((adopt(&[]), adopt(&[0x85, b'a', 2])), (Some(Vec::new()), None));
     }
 
     fn text() -> impl Strategy<Value = Vec<u8>> {

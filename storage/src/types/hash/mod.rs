@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! packed.rs    the byte string: linear look-ups, edits in place
+//! raw.rs       hashes made of the bytes that RESTORE is given
 //! ```
 //!
 //! A field whose time has come is there like any other until it is removed by whoever knows the time.
@@ -17,6 +18,7 @@ use crate::value::{Kind, Object, Value};
 use packed::Packed;
 
 mod packed;
+mod raw;
 #[cfg(test)]
 mod tests;
 

@@ -106,13 +106,17 @@ impl<'a> Packed<'a> {
         self.at(self.pack().start()).and_then(|(field, _)| field.expiry).unwrap_or(u64::MAX)
     }
 
+    /// Whether times ascend, but for 0, which comes last.
+    pub(super) fn is_in_order(self) -> bool {
+        self.iter().map(|field| field.expiry.unwrap_or(u64::MAX)).is_sorted()
+    }
+
     /// Checks the module's invariants; panics with what is wrong.
     pub(super) fn validate(self) {
         self.pack().validate();
         assert!(self.pack().len().is_multiple_of(self.step()), "every field is whole");
         assert_eq!(self.iter().count(), self.len(), "every field is counted");
-        let times: Vec<u64> = self.iter().map(|field| field.expiry.unwrap_or(u64::MAX)).collect();
-        assert!(times.is_sorted(), "times ascend");
+        assert!(self.is_in_order(), "times ascend");
         let mut names: Vec<Vec<u8>> =
             self.iter().map(|field| field.name.text(&mut itoa::Buffer::new()).to_vec()).collect();
         names.sort_unstable();

@@ -59,6 +59,23 @@ impl Chunks {
         copy
     }
 
+    /// The sequences of the chunks, in order.
+    pub(super) fn packs(&self) -> impl Iterator<Item = Pack<'_>> {
+        let mut place = self.blocks.first();
+        std::iter::from_fn(move || {
+            let at = place?;
+            place = self.blocks.next(at);
+            Some(self.blocks.chunk(at).pack())
+        })
+    }
+
+    /// Adds a packed sequence at the end, as a chunk; an empty one is none.
+    pub(super) fn push_pack(&mut self, pack: Vec<u8>) {
+        if !Pack(&pack).is_empty() {
+            self.blocks.push_back(Chunk::from_packed(pack));
+        }
+    }
+
     /// Adds an element at the end.
     #[inline]
     pub(super) fn push_back(&mut self, bound: Bound, text: &[u8]) {

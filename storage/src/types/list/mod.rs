@@ -9,6 +9,7 @@
 //! chunks.rs    the large form, made of
 //!   blocks.rs    a two-level deque of chunks
 //!   chunk.rs     a packed sequence with room at either end
+//! raw.rs       the sequences as they are, for DUMP and RESTORE
 //! ```
 
 use smallvec::SmallVec;
@@ -19,11 +20,13 @@ use crate::value::{Kind, Object, Value};
 use bound::Bound;
 pub use chunks::Chunks;
 use chunks::Cursor;
+pub use raw::Builder;
 
 mod blocks;
 mod bound;
 mod chunk;
 mod chunks;
+mod raw;
 #[cfg(test)]
 mod tests;
 

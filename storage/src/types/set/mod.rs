@@ -5,6 +5,7 @@
 //! packed        other small sets: a packed sequence (`types/pack.rs`), in the order in which members came
 //! hashed        all others: a dictionary without values (`types/dict`)
 //! random.rs     members drawn and taken at random
+//! raw.rs        the bytes of the small forms, for DUMP and RESTORE
 //! ```
 //!
 //! Which form a set has, and when it changes, is what Redis 7.4 does, as OBJECT ENCODING shows it; the limits stand in
@@ -21,6 +22,7 @@ use ints::Ints;
 
 mod ints;
 mod random;
+mod raw;
 #[cfg(test)]
 mod tests;
 
@@ -107,7 +109,7 @@ impl Set {
     #[inline]
     pub fn insert(&mut self, env: Env<'_>, member: Element<'_>) -> Result<bool, Full> {
         match self {
-            Self::Ints(bytes) => match stored(member) {
+            Self::Ints(bytes) => match member.stored() {
                 Element::Int(number) => {
                     let is_new = ints::insert(bytes, number);
                     if is_new && Ints(bytes).len() > env.limits.set_max_ints.min(MAX_INTS) {
@@ -118,7 +120,7 @@ impl Set {
                 Element::Bytes(text) => self.insert_among_ints(env, text).map(|()| true),
             },
             Self::Packed(bytes) => {
-                let member = stored(member);
+                let member = member.stored();
                 if Pack(bytes).contains(member) {
                     return Ok(false);
                 }
@@ -186,7 +188,7 @@ impl Set {
         }
         let mut bytes = Vec::new();
         for member in set.iter() {
-            let Element::Int(number) = stored(member) else { return };
+            let Element::Int(number) = member.stored() else { return };
             ints::insert(&mut bytes, number);
         }
         *self = Self::Ints(bytes);
@@ -196,11 +198,11 @@ impl Set {
     #[inline]
     pub fn remove(&mut self, env: Env<'_>, member: Element<'_>) -> bool {
         match self {
-            Self::Ints(bytes) => match stored(member) {
+            Self::Ints(bytes) => match member.stored() {
                 Element::Int(number) => ints::remove(bytes, number),
                 Element::Bytes(_) => false,
             },
-            Self::Packed(bytes) => match Pack(bytes).find(stored(member), Pack(bytes).start(), 1) {
+            Self::Packed(bytes) => match Pack(bytes).find(member.stored(), Pack(bytes).start(), 1) {
                 Some(at) => pack::remove(bytes, at, 1) == 1,
                 None => false,
             },
@@ -303,15 +305,6 @@ fn hashed(env: Env<'_>, set: SetRef<'_>) -> Result<Set, Full> {
     Ok(Set::Hashed(dict))
 }
 
-/// A member as the small forms store it.
-#[inline]
-fn stored(member: Element<'_>) -> Element<'_> {
-    match member {
-        Element::Int(_) => member,
-        Element::Bytes(bytes) => Element::of(bytes),
-    }
-}
-
 impl Collection for Set {
     const KIND: Kind = Kind::Set;
     type Ref<'a> = SetRef<'a>;
@@ -376,11 +369,11 @@ impl<'a> SetRef<'a> {
     #[inline]
     pub fn contains(self, env: Env<'_>, member: Element<'_>) -> bool {
         match self {
-            Self::Ints(bytes) => match stored(member) {
+            Self::Ints(bytes) => match member.stored() {
                 Element::Int(number) => Ints(bytes).contains(number),
                 Element::Bytes(_) => false,
             },
-            Self::Packed(bytes) => Pack(bytes).contains(stored(member)),
+            Self::Packed(bytes) => Pack(bytes).contains(member.stored()),
             Self::Hashed(dict) => dict.contains(env, member.text(&mut itoa::Buffer::new())),
         }
     }

@@ -15,13 +15,13 @@ const NODE_MAX_BYTES: usize = 1 << 30;
 
 /// Entries in order; see the module's page.
 pub struct Log {
-    nodes: SortedMap<StreamId, Vec<u8>>,
+    pub(super) nodes: SortedMap<StreamId, Vec<u8>>,
     /// Sum of the nodes' capacities.
-    node_bytes: usize,
-    shape: usize,
-    len: u64,
+    pub(super) node_bytes: usize,
+    pub(super) shape: usize,
+    pub(super) len: u64,
     first_id: StreamId,
-    last_id: StreamId,
+    pub(super) last_id: StreamId,
     max_deleted_id: StreamId,
     entries_added: u64,
 }
@@ -92,9 +92,9 @@ impl Log {
         self.entries_added
     }
 
-    /// The nodes: the id of each one's first entry, and its elements as Redis's listpack has them.
-    pub fn nodes(&self) -> impl Iterator<Item = (StreamId, &[u8])> + '_ {
-        self.nodes.iter().map(|(id, bytes)| (*id, Pack(bytes).body()))
+    /// The nodes: the id of each one's first entry, and its elements.
+    pub fn nodes(&self) -> impl Iterator<Item = (StreamId, Pack<'_>)> + '_ {
+        self.nodes.iter().map(|(id, bytes)| (*id, Pack(bytes)))
     }
 
     /// How many nodes there are, and how many Redis's radix tree of them would have.
@@ -211,7 +211,7 @@ impl Log {
         }
     }
 
-    fn find_first(&mut self) {
+    pub(super) fn find_first(&mut self) {
         let first = self.range(StreamId::MIN, StreamId::MAX, Direction::Forward).next();
         self.first_id = first.map_or(StreamId::MIN, |entry| entry.id);
     }
@@ -289,7 +289,7 @@ impl Log {
     }
 
     /// How many entries were ever added up to an id, where that can be told (Redis 7.4's rules).
-    pub(super) fn entries_up_to(&self, id: StreamId) -> Option<u64> {
+    pub fn entries_up_to(&self, id: StreamId) -> Option<u64> {
         if self.entries_added == 0 {
             return Some(0);
         }

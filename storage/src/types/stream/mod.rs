@@ -5,6 +5,7 @@
 //! log.rs       the entries, in nodes; trimming and deleting
 //!   node.rs      a node's bytes
 //!   shape.rs     what XINFO tells of Redis's radix tree
+//!   adopt.rs     entries made of the nodes that RESTORE is given
 //! group.rs     a group: consumers, and entries that are not acknowledged
 //! sorted.rs    an ordered map in chunks, which all of them use
 //! ```
@@ -13,12 +14,14 @@
 
 use super::{Collection, Env, Full};
 use crate::value::{Kind, Object, Value};
+pub use adopt::Facts;
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::StreamId;
 pub use log::{Direction, Entries, Keep, Log, Trim};
 pub use node::{Entry, Fields};
 use sorted::SortedMap;
 
+mod adopt;
 mod group;
 mod id;
 mod log;

@@ -15,9 +15,9 @@ use super::id::StreamId;
 use crate::types::pack::{self, Element, Pack};
 
 /// The entry was deleted.
-const DELETED: i64 = 1;
+pub(super) const DELETED: i64 = 1;
 /// The entry's fields are those of the head.
-const SAME_FIELDS: i64 = 2;
+pub(super) const SAME_FIELDS: i64 = 2;
 
 /// What Redis's listpack of the same elements has more than ours, in bytes: nodes must be full at the same size.
 const REDIS_MORE: usize = 5;

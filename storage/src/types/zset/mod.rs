@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! packed.rs    the byte string: layout, linear look-ups, edits in place
+//! raw.rs       sets made of the bytes that RESTORE is given
 //! tree.rs      the large form, made of
 //!   member.rs    records of members in a slab
 //!   ranking.rs   the order: a counted B+tree of (score, record), its nodes in node.rs
@@ -25,6 +26,7 @@ mod member;
 mod node;
 mod packed;
 mod ranking;
+mod raw;
 #[cfg(test)]
 mod tests;
 mod tree;

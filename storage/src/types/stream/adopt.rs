@@ -1,0 +1,105 @@
+//! The entries of a stream made of nodes of unknown origin, as RESTORE is given them: what reading takes for granted is
+//! checked here.
+
+use super::id::StreamId;
+use super::log::Log;
+use super::node::{DELETED, SAME_FIELDS};
+use super::shape;
+use crate::types::pack::{self, Element, Pack};
+
+/// What is remembered of a stream beside its entries.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The number of entries.
+    pub len: u64,
+    /// The highest id ever given.
+    pub last_id: StreamId,
+    /// The highest id that XDEL has deleted, or 0-0.
+    pub max_deleted_id: StreamId,
+    /// How many entries were ever added.
+    pub entries_added: u64,
+}
+
+/// What a node holds.
+struct Held {
+    live: u64,
+    last_id: StreamId,
+}
+
+impl Log {
+    /// Adds a node at the end, its key being its first entry's id; false if it is malformed or does not come after
+    /// what is there. One without a live entry is left out.
+    pub fn adopt_node(&mut self, master: StreamId, node: Vec<u8>) -> bool {
+        let Some(held) = held_by(master, Pack(&node)).filter(|_| master > self.last_id) else { return false };
+        self.last_id = held.last_id;
+        if held.live > 0 {
+            self.len += held.live;
+            self.node_bytes += node.capacity();
+            self.nodes.insert(master, node);
+            self.shape += shape::nodes_of(&self.nodes, master);
+        }
+        true
+    }
+
+    /// Sets what is told of the entries once all nodes are there; false if it cannot be true of them.
+    pub fn adopt_facts(&mut self, facts: Facts) -> bool {
+        if facts.len != self.len || facts.last_id < self.last_id {
+            return false;
+        }
+        self.set_ids(facts.last_id, Some(facts.entries_added), Some(facts.max_deleted_id));
+        self.find_first();
+        true
+    }
+}
+
+/// What a node holds; `None` if it is not laid out as `node.rs` says.
+fn held_by(master: StreamId, node: Pack<'_>) -> Option<Held> {
+    let mut elements = node.iter();
+    let (live, deleted, fields) = (natural(&mut elements)?, natural(&mut elements)?, natural(&mut elements)?);
+    skip(&mut elements, fields)?;
+    if integer(&mut elements)? != 0 {
+        return None;
+    }
+    let (mut found_live, mut found_deleted, mut last) = (0, 0, None);
+    while let Some(flags) = elements.next() {
+        let Element::Int(flags @ 0..=3) = flags else { return None };
+        let id = master.at_distance(integer(&mut elements)?, integer(&mut elements)?);
+        let has_same = flags & SAME_FIELDS != 0;
+        if last >= Some(id) || last.is_none() && !(id == master && has_same) {
+            return None;
+        }
+        let pairs = if has_same { fields } else { natural(&mut elements)? };
+        // No node has so many elements that these overflow, but the numbers in it may say so.
+        let (values, others) = if has_same { (pairs, 3) } else { (pairs.checked_mul(2)?, 4) };
+        skip(&mut elements, values)?;
+        if Some(natural(&mut elements)?) != values.checked_add(others) {
+            return None;
+        }
+        if flags & DELETED == 0 {
+            found_live += 1;
+        } else {
+            found_deleted += 1;
+        }
+        last = Some(id);
+    }
+    (found_live == live && found_deleted == deleted).then_some(Held { live, last_id: last? })
+}
+
+fn integer(elements: &mut pack::Iter<'_>) -> Option<i64> {
+    match elements.next()? {
+        Element::Int(number) => Some(number),
+        Element::Bytes(_) => None,
+    }
+}
+
+fn natural(elements: &mut pack::Iter<'_>) -> Option<u64> {
+    u64::try_from(integer(elements)?).ok()
+}
+
+/// Passes over elements, which must be there; it ends with the sequence, whatever `count` says.
+fn skip(elements: &mut pack::Iter<'_>, count: u64) -> Option<()> {
+    for _ in 0..count {
+        elements.next()?;
+    }
+    Some(())
+}
