@@ -264,11 +264,19 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file());
     if found.is_none() {
-        let required = std::env::var_os("LARDER_REQUIRE_PEERS").is_some_and(|value| !value.is_empty() && value != "0");
-        assert!(!required, "{name} is not installed, and LARDER_REQUIRE_PEERS is set");
-        println!("note: {name} is not installed; this test checks nothing");
+        absent(name);
     }
     found
+}
+
+/// Notes that something to test with is not installed.
+///
+/// # Panics
+/// When `LARDER_REQUIRE_PEERS` is set.
+pub fn absent(name: &str) {
+    let required = std::env::var_os("LARDER_REQUIRE_PEERS").is_some_and(|value| !value.is_empty() && value != "0");
+    assert!(!required, "{name} is not installed, and LARDER_REQUIRE_PEERS is set");
+    println!("note: {name} is not installed; this test checks nothing");
 }
 
 /// A port of 127.0.0.1 that nobody listens on at the moment.

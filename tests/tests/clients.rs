@@ -1,0 +1,69 @@
+//! Stock client libraries of other languages: each program under `tests/clients/` does what applications do, and must
+//! find larder as it finds a real redis-server. The Rust ones are `redis_rs.rs` and `rustis.rs`.
+//!
+//! `tests/clients/install` puts the libraries where they are looked for, into `clients/` of cargo's target directory.
+
+use larder_tests::{Redis, ServerProcess, TestServer, process, tool};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A language: its interpreter, the variable that tells it where libraries are, and where in their folder they are.
+struct Language {
+    interpreter: &'static str,
+    search_path: &'static str,
+    libraries: &'static str,
+}
+
+const PYTHON: Language = Language { interpreter: "python3", search_path: "PYTHONPATH", libraries: "" };
+const NODE: Language = Language { interpreter: "node", search_path: "NODE_PATH", libraries: "node_modules" };
+
+/// Runs a program against larder and, to prove the program right, against a real redis-server.
+fn check(language: &Language, client: &str, program: &str) {
+    let (Some(interpreter), Some(libraries)) = (tool(language.interpreter), libraries(client)) else {
+        return;
+    };
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(client).join(program);
+    let run = |name: &str, server: &ServerProcess| {
+        let output = Command::new(&interpreter)
+            .arg(&program)
+            .arg(format!("127.0.0.1:{}", server.port()))
+            .env(language.search_path, libraries.join(language.libraries))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .unwrap();
+        let [said, complaint] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(output.status.success(), "{client} and {name}: {}\n{said}{complaint}", output.status);
+        // It says so of each part; a program that does nothing proves nothing.
+        assert!(said.matches("as expected").count() >= 20, "{client} and {name} did little:\n{said}{complaint}");
+    };
+    run("larder", &TestServer::start());
+    if let Some(redis) = Redis::start() {
+        run("redis-server", &redis);
+    }
+}
+
+/// Where a client's libraries are installed, `None` (with a printed note) where they are not.
+fn libraries(client: &str) -> Option<PathBuf> {
+    let executable = std::env::current_exe().unwrap();
+    let directory = executable.ancestors().nth(3).unwrap().join("clients").join(client);
+    let is_installed = directory.join("installed").is_file();
+    if !is_installed {
+        process::absent(&format!("{client} (see tests/clients/install)"));
+    }
+    is_installed.then_some(directory)
+}
+
+#[test]
+fn redis_py() {
+    check(&PYTHON, "redis-py", "program.py");
+}
+
+#[test]
+fn ioredis() {
+    check(&NODE, "ioredis", "program.js");
+}
+
+#[test]
+fn node_redis() {
+    check(&NODE, "node-redis", "program.js");
+}
