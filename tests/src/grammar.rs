@@ -134,7 +134,7 @@ const TEMPLATES: &[&str] = &[
     "LMOVE <list> <list> [LEFT|RIGHT] [LEFT|RIGHT]",
     "RPOPLPUSH <list> <list>",
     "[SORT|SORT_RO] [<list>|<zset>|<set>|ints] [ALPHA||||] [ASC|DESC||] [LIMIT 0 3|LIMIT <count> <count>||]",
-    "SORT [<list>|<zset>] BY [<key>*|nosort|*|<key>] [LIMIT 1 2||] [GET #|GET *|GET <hash>*->f1||] [ALPHA||]",
+    "SORT [<list>|<zset>] BY [key:*|nosort|*|h*->f1|a] [LIMIT 1 2||] [GET #|GET *|GET h*->f1||] [ALPHA||]",
     "SORT [<list>|<zset>|ints] [ALPHA|ALPHA||] [BY nosort||||] STORE <key>",
     "SETBIT <key> <bit> [0|1|1|2|x]",
     "SETBIT <key> <bit> [0|1]",

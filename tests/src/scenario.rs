@@ -88,10 +88,14 @@ pub fn run(server: &ServerProcess, protocol: u8, script: &str) -> Vec<String> {
     read
 }
 
-/// A frame for people, with names in place of the numbers of connections, which differ from server to server.
+/// A frame for people. Where it tells to whom news of tracked keys go it has names in place of the numbers of connections,
+/// which differ from server to server.
 fn shown(reply: &[u8], ids: &BTreeMap<String, String>) -> String {
-    let text = frame::show(reply);
-    ids.iter().fold(text, |text, (name, id)| text.replace(&format!(":{id}\\r"), &format!(":{{id of {name}}}\\r")))
+    ids.iter().fold(frame::show(reply), |text, (name, id)| {
+        ["redirect", "broken"].iter().fold(text, |text, before| {
+            text.replace(&format!("{before}\\r\\n:{id}\\r"), &format!("{before}\\r\\n:{{id of {name}}}\\r"))
+        })
+    })
 }
 
 /// How many clients wait.
