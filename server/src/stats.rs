@@ -82,6 +82,8 @@ counters! {
     expired,
     /// Fields of hashes that expired.
     expired_fields,
+    /// Packed pieces in payloads of RESTORE that were checked.
+    sanitized_payloads,
     /// Time that the sweep for expired keys took, in nanoseconds.
     sweep_nanoseconds,
     /// Keys evicted.
@@ -190,6 +192,10 @@ impl WorkerStats {
 
     pub(crate) fn expired_fields(&self, fields: u64) {
         self.counters.expired_fields.add(fields);
+    }
+
+    pub(crate) fn sanitized_payloads(&self, pieces: u64) {
+        self.counters.sanitized_payloads.add(pieces);
     }
 
     pub(crate) fn evicted(&self) {

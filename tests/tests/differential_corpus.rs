@@ -18,6 +18,11 @@ fn keys() {
 }
 
 #[test]
+fn values_as_bytes() {
+    corpus::run(include_str!("corpus/dump.txt"));
+}
+
+#[test]
 fn expiry() {
     corpus::run(include_str!("corpus/expire.txt"));
 }

@@ -107,7 +107,8 @@ fn restore(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcom
     }
     let ttl = u64::try_from(integer(args.at(2))?).map_err(|_| INVALID_TTL)?;
     let value = rdb::open(args.at(3)).ok_or(WRONG_DUMP_PAYLOAD)?;
-    let mut loaded = rdb::decode(locked.env(), value)?;
+    let (mut loaded, checked) = rdb::decode(locked.env(), value)?;
+    locked.stats().sanitized_payloads(checked);
     let expiry = (ttl > 0).then(|| if options.absolute { ttl } else { locked.now + ttl });
     if expiry.is_some_and(|at| at <= locked.now || at > i64::MAX as u64) {
         // A time beyond all that Redis can tell has passed there, too.

@@ -119,7 +119,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("replica-read-only", Flag),
     ("replica-serve-stale-data", Flag),
     ("replicaof", Only(&["no one", ""])),
-    ("sanitize-dump-payload", Any),
     ("server_cpulist", Any),
     ("set-proc-title", Flag),
     ("shutdown-on-sigint", Only(&["default", "nosave"])),

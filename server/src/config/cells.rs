@@ -191,6 +191,18 @@ choice! {
 }
 
 choice! {
+    /// Whether Redis looks into what RESTORE is given.
+    Sanitize {
+        /// Hardly.
+        No = "no",
+        /// Always.
+        Yes = "yes",
+        /// For clients whose user does not say otherwise.
+        Clients = "clients",
+    }
+}
+
+choice! {
     /// Who may do something dangerous.
     Access {
         /// Nobody.

@@ -108,7 +108,6 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("replica-read-only", "yes"),
     ("replica-serve-stale-data", "yes"),
     ("replicaof", ""),
-    ("sanitize-dump-payload", "no"),
     ("server_cpulist", ""),
     ("set-max-intset-entries", "512"),
     ("set-max-listpack-entries", "128"),

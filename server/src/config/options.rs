@@ -4,7 +4,7 @@
 //! matters.
 
 use super::cells::{
-    Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, PubsubDefault, Selected, Text,
+    Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, PubsubDefault, Sanitize, Selected, Text,
 };
 use super::kind::Kind;
 
@@ -244,6 +244,8 @@ options! {
         /// Which percentiles of these times INFO shows.
         "latency-tracking-info-percentiles" => latency_tracking_info_percentiles: Text = percentiles(),
             "50 99 99.9", Live;
+        /// Accepted for compatibility: what RESTORE is given is checked through and through in any case.
+        "sanitize-dump-payload" => sanitize_dump_payload: Selected<Sanitize> = choice(), "no", Live;
         /// Who may call DEBUG.
         "enable-debug-command" => enable_debug_command: Selected<Access> = choice(), "no", AtStart;
         /// Who may change protected options.

@@ -256,7 +256,7 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("tracking_total_prefixes", tracked.prefixes);
     report.fact("unexpected_error_replies", 0);
     report.fact("total_error_replies", totals.errors);
-    report.fact("dump_payload_sanitizations", 0);
+    report.fact("dump_payload_sanitizations", totals.sanitized_payloads);
     report.fact("total_reads_processed", totals.reads);
     report.fact("total_writes_processed", totals.writes);
     report.fact("io_threaded_reads_processed", 0);

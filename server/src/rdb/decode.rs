@@ -32,12 +32,13 @@ impl Loaded<'_> {
     }
 }
 
-/// The value at the beginning of `bytes`; what follows it does not count, as in Redis.
-pub(crate) fn decode<'a>(env: Env<'_>, bytes: &'a [u8]) -> Result<Loaded<'a>, Fault> {
+/// The value at the beginning of `bytes`, and how many packed pieces of it were checked; what follows the value does
+/// not count, as in Redis.
+pub(crate) fn decode<'a>(env: Env<'_>, bytes: &'a [u8]) -> Result<(Loaded<'a>, u64), Fault> {
     let mut reader = Reader::new(bytes);
     let kind = reader.byte()?;
     let object = match kind {
-        types::STRING => return Ok(Loaded::String(reader.string()?)),
+        types::STRING => return Ok((Loaded::String(reader.string()?), 0)),
         types::LIST | types::LIST_ZIPLIST | types::LIST_QUICKLIST | types::LIST_QUICKLIST_2 => {
             list(env, &mut reader, kind)?
         }
@@ -50,11 +51,12 @@ pub(crate) fn decode<'a>(env: Env<'_>, bytes: &'a [u8]) -> Result<Loaded<'a>, Fa
         }
         _ => Object::Hash(hash(env, &mut reader, kind)?),
     };
-    Ok(Loaded::Object(Box::new(object)))
+    Ok((Loaded::Object(Box::new(object)), reader.checked))
 }
 
 /// The packed sequence of a listpack's elements.
-pub(super) fn from_listpack(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn from_listpack(reader: &mut Reader<'_>, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    reader.checked += 1;
     let read = || {
         let (head, rest) = bytes.split_first_chunk::<{ listpack::HEAD }>()?;
         let [a, b, c, d, low, high] = *head;
@@ -69,7 +71,8 @@ pub(super) fn from_listpack(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
 /// The packed sequence of a collection that stands in one string, and is not empty.
 fn one_pack(reader: &mut Reader<'_>, is_ziplist: bool) -> Result<Vec<u8>, Fault> {
     let bytes = reader.string()?;
-    let pack = if is_ziplist { ziplist::to_pack(&bytes).ok_or(Fault::Malformed)? } else { from_listpack(&bytes)? };
+    let pack =
+        if is_ziplist { ziplist::to_pack(&bytes).ok_or(Fault::Malformed)? } else { from_listpack(reader, &bytes)? };
     if pack.is_empty() { Err(Fault::Malformed) } else { Ok(pack) }
 }
 
@@ -105,7 +108,7 @@ fn node(env: Env<'_>, reader: &mut Reader<'_>, list: &mut Builder) -> Result<(),
     let container = reader.length()?;
     let bytes = reader.string()?;
     let pack = match container {
-        container::PACKED => from_listpack(&bytes)?,
+        container::PACKED => from_listpack(reader, &bytes)?,
         container::PLAIN if !bytes.is_empty() => {
             list.keep_large();
             let mut pack = Vec::new();
@@ -127,6 +130,7 @@ fn set(env: Env<'_>, reader: &mut Reader<'_>, kind: u8) -> Result<Set, Fault> {
             let (width, count) = (u32::from_le_bytes(intset.array()?), u32::from_le_bytes(intset.array()?));
             let size = u64::from(width) * u64::from(count);
             let integers = intset.take(size)?;
+            reader.checked += 1;
             if count == 0 || intset.take(1).is_ok() {
                 return Err(Fault::Malformed);
             }

@@ -34,7 +34,11 @@ impl From<Fault> for Error {
 }
 
 /// What is left to be read.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+    /// Packed pieces that were checked.
+    pub(super) checked: u64,
+}
 
 /// A string as it is read.
 pub(crate) enum Str<'a> {
@@ -63,19 +67,19 @@ enum Length {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self { rest: bytes, checked: 0 }
     }
 
     pub(super) fn take(&mut self, count: u64) -> Result<&'a [u8], Fault> {
         let count = usize::try_from(count).map_err(|_| Fault::Malformed)?;
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Fault::Malformed)?;
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Fault::Malformed)?;
+        self.rest = rest;
         Ok(taken)
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Fault::Malformed)?;
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Fault::Malformed)?;
+        self.rest = rest;
         Ok(*taken)
     }
 

@@ -23,7 +23,8 @@ pub(super) fn decode(reader: &mut Reader<'_>, kind: u8) -> Result<Stream, Fault>
     for _ in 0..reader.length()? {
         let key = reader.string()?;
         let id = <[u8; 16]>::try_from(&*key).map_err(|_| Fault::Malformed)?;
-        let node = from_listpack(&reader.string()?)?;
+        let bytes = reader.string()?;
+        let node = from_listpack(reader, &bytes)?;
         require(stream.log_mut().adopt_node(StreamId::from_bits(u128::from_be_bytes(id)), node))?;
     }
     let facts = facts(reader, kind)?;
