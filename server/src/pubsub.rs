@@ -150,8 +150,10 @@ impl Channels {
     pub(crate) fn active(&self, target: Target, pattern: Option<&[u8]>) -> Vec<Vec<u8>> {
         let names = self.names.read();
         let channels = if target == Target::Shard { &names.shard_channels } else { &names.channels };
-        let wanted = |name: &&Vec<u8>| pattern.is_none_or(|pattern| glob::matches(pattern, name, false));
-        channels.keys().filter(wanted).cloned().collect()
+        let wanted = |(name, listeners): &(&Vec<u8>, &Listeners)| {
+            pattern.is_none_or(|pattern| glob::matches(pattern, name, false)) && living(listeners).next().is_some()
+        };
+        channels.iter().filter(wanted).map(|(name, _)| name.clone()).collect()
     }
 
     /// How many listen to a name.
@@ -162,7 +164,7 @@ impl Channels {
             Target::Pattern => names.patterns.get(name),
             Target::Shard => names.shard_channels.get(name),
         };
-        listeners.map_or(0, BTreeMap::len)
+        listeners.map_or(0, |listeners| living(listeners).count())
     }
 
     /// Shows every listener with what it listens to.
@@ -184,8 +186,10 @@ impl Channels {
 }
 
 fn send(listeners: &Listeners, mut message: Message<'_>) -> usize {
-    for client in listeners.values().filter(|client| !client.is_killed()) {
-        client.push(message.bytes(client.proto()));
-    }
-    listeners.len()
+    living(listeners).map(|client| client.push(message.bytes(client.proto()))).count()
+}
+
+/// Those that have not been killed: after CLIENT KILL nobody counts a client, though its thread has yet to close it.
+fn living(listeners: &Listeners) -> impl Iterator<Item = &Arc<Client>> {
+    listeners.values().filter(|client| !client.is_killed())
 }

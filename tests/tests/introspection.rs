@@ -254,3 +254,19 @@ fn a_paused_client_can_be_closed_and_gets_its_messages() {
     assert!(started.elapsed() < Duration::from_secs(10));
     admin.check("GET k", "$1\r\nv\r\n");
 }
+
+#[test]
+fn who_has_been_killed_listens_no_more() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    for _ in 0..50 {
+        let mut listener = server.client();
+        listener.call(&["SUBSCRIBE", "news"]);
+        // In one go, so that the listener's thread has no time to close it in between.
+        client.raw(b"CLIENT KILL TYPE pubsub\r\nPUBLISH news x\r\nPUBSUB NUMSUB news\r\nPUBSUB CHANNELS\r\n").unwrap();
+        let wanted = [":1\r\n", ":0\r\n", "*2\r\n$4\r\nnews\r\n:0\r\n", "*0\r\n"];
+        for reply in wanted {
+            assert_eq!(String::from_utf8_lossy(&client.reply().unwrap()), reply);
+        }
+    }
+}

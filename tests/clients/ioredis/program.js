@@ -263,12 +263,12 @@ async function server(redis) {
   equal([await field(redis, 'replication', 'role'), (await field(redis, 'server', 'run_id')).length], ['master', 40]);
   equal(await redis.config('GET', 'maxmemory-policy'), ['maxmemory-policy', 'noeviction']);
   equal([await redis.command('COUNT') > 100, await redis.object('ENCODING', 'nothing')], [true, null]);
-  const monitor = await connect().monitor();
+  const monitor = await redis.monitor();
+  open.push(monitor);
   const seen = [];
   monitor.on('monitor', (_, args) => seen.push(args.join(' ')));
   await redis.set('watched', 'v');
   await soon('the command', () => seen.includes('set watched v'));
-  monitor.disconnect();
 }
 
 async function newEnough(redis) {
