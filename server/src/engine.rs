@@ -100,7 +100,7 @@ pub struct Engine {
     pub(crate) pause: Pause,
     /// What keeps calls from running at once, in one word: see the module of this name.
     pub(crate) attention: AtomicU32,
-    ticks: Ticks,
+    pub(crate) ticks: Ticks,
     /// Background work where no thread of a server does it.
     pub(crate) upkeep: Upkeep,
 }
@@ -276,11 +276,6 @@ impl Engine {
     /// Seconds since an access that was `age` ticks ago.
     pub(crate) fn idle_seconds(&self, age: u32) -> u64 {
         self.ticks.idle_seconds(age, self.keyspace.tick(), self.clock.now_ms())
-    }
-
-    /// Ticks since the one of so many seconds ago.
-    pub(crate) fn age_of_seconds(&self, seconds: u64) -> u32 {
-        self.ticks.age_of(seconds, self.keyspace.tick(), self.clock.now_ms())
     }
 
     /// Moves the tick on and notes the time: once a second, and whenever a manual clock is moved.

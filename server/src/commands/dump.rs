@@ -90,11 +90,12 @@ impl RestoreOptions {
     /// The access history that a key gets: when it was used last, in ticks, and how often.
     fn history(&self, locked: &Locked<'_>) -> (u32, u8) {
         let engine = locked.engine();
+        let (tick, now_ms) = (engine.keyspace().tick(), engine.clock().now_ms());
         // Each kind of policy takes its own option, and passes over the other's.
         let is_lfu = is_lfu(engine.settings().maxmemory_policy.get());
-        let age = self.idle_seconds.filter(|_| !is_lfu).map_or(0, |seconds| engine.age_of_seconds(seconds));
+        let age = self.idle_seconds.filter(|_| !is_lfu).map_or(0, |seconds| engine.ticks.age_of(seconds, tick, now_ms));
         let frequency = self.frequency.filter(|_| is_lfu).map_or(0, own_frequency);
-        (engine.keyspace().tick().wrapping_sub(age), frequency)
+        (tick.wrapping_sub(age), frequency)
     }
 }
 
