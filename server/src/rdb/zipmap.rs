@@ -46,7 +46,9 @@ fn length(reader: &mut Reader<'_>, first: u8) -> Result<u64, Fault> {
 mod tests {
     use super::*;
 
-    fn read(zipmap: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn read(zipmap: &[u8]) -> Result<Pairs, Fault> {
         let mut all = Vec::new();
         each(zipmap, |name, value| {
             all.push((name.to_vec(), value.to_vec()));
