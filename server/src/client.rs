@@ -111,6 +111,8 @@ pub struct Client {
     /// Wakes the client's task: something is in the outbox, or it shall close.
     pub(crate) wake: Wake,
     killed: AtomicBool,
+    /// Killed for what it has left unread.
+    cut_off: AtomicBool,
     watch_failed: AtomicBool,
     /// Bytes that the outbox may hold.
     outbox_limit: AtomicUsize,
@@ -135,6 +137,7 @@ impl Client {
             tracking: Mutex::default(),
             wake: Wake::default(),
             killed: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             watch_failed: AtomicBool::new(false),
             outbox_limit: AtomicUsize::new(usize::MAX),
         }
@@ -170,6 +173,7 @@ impl Client {
         let total = self.outbox.bytes.fetch_add(size, Relaxed) + size;
         if total > self.outbox_limit.load(Relaxed) {
             messages.clear();
+            self.cut_off.store(true, Relaxed);
             self.killed.store(true, Relaxed);
         }
         drop(messages);
@@ -197,7 +201,7 @@ impl Client {
 
     /// Whether the client is closed because it did not take its messages.
     pub(crate) fn has_full_outbox(&self) -> bool {
-        self.outbox_bytes() > self.outbox_limit.load(Relaxed)
+        self.cut_off.load(Relaxed)
     }
 
     /// Bytes of messages that wait.

@@ -121,7 +121,8 @@ impl Log {
         let fields: NewFields<'_> = fields.inspect(|field| bytes += field.len()).map(Element::of).collect();
         self.add_fields(limits, id, bytes, &fields);
         self.len += 1;
-        self.entries_added += 1;
+        // A payload of RESTORE may have begun near the end of the numbers.
+        self.entries_added = self.entries_added.wrapping_add(1);
         self.last_id = id;
         if self.len == 1 {
             self.first_id = id;
