@@ -189,7 +189,8 @@ fn send(listeners: &Listeners, mut message: Message<'_>) -> usize {
     living(listeners).map(|client| client.push(message.bytes(client.proto()))).count()
 }
 
-/// Those that have not been killed: after CLIENT KILL nobody counts a client, though its thread has yet to close it.
+/// Those that are there: after CLIENT KILL nobody counts a client, though its thread has yet to close it. One that is closed
+/// because its messages have passed the limit counts until then, as in Redis.
 fn living(listeners: &Listeners) -> impl Iterator<Item = &Arc<Client>> {
-    listeners.values().filter(|client| !client.is_killed())
+    listeners.values().filter(|client| !client.is_expelled())
 }
