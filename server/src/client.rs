@@ -111,8 +111,8 @@ pub struct Client {
     /// Wakes the client's task: something is in the outbox, or it shall close.
     pub(crate) wake: Wake,
     killed: AtomicBool,
-    /// Killed for what it has left unread.
-    cut_off: AtomicBool,
+    /// Closed by another client's word, and so to be seen by nobody any more.
+    expelled: AtomicBool,
     watch_failed: AtomicBool,
     /// Bytes that the outbox may hold.
     outbox_limit: AtomicUsize,
@@ -137,7 +137,7 @@ impl Client {
             tracking: Mutex::default(),
             wake: Wake::default(),
             killed: AtomicBool::new(false),
-            cut_off: AtomicBool::new(false),
+            expelled: AtomicBool::new(false),
             watch_failed: AtomicBool::new(false),
             outbox_limit: AtomicUsize::new(usize::MAX),
         }
@@ -233,6 +233,11 @@ impl Client {
         self.killed.load(Relaxed)
     }
 
+    /// Whether another client had it closed; one that is closed for its own sake is there until it is.
+    pub(crate) fn is_expelled(&self) -> bool {
+        self.expelled.load(Relaxed)
+    }
+
     /// The protocol that it speaks.
     pub(crate) fn proto(&self) -> Proto {
         if self.facts.protocol.load(Relaxed) == 3 { Proto::Resp3 } else { Proto::Resp2 }
@@ -296,6 +301,7 @@ impl Clients {
 
     /// Has a client closed. Whoever looks from now on does not see it any more, though its thread has yet to close it.
     pub(crate) fn kill(&self, client: &Client) {
+        client.expelled.store(true, Relaxed);
         client.kill();
         self.remove(client.id);
     }

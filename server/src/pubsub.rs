@@ -189,8 +189,8 @@ fn send(listeners: &Listeners, mut message: Message<'_>) -> usize {
     living(listeners).map(|client| client.push(message.bytes(client.proto()))).count()
 }
 
-/// Those that have not been killed: after CLIENT KILL nobody counts a client, though its thread has yet to close it. One
-/// that is cut off for what it has not read still counts until it is gone, as in Redis.
+/// Those that are there: after CLIENT KILL nobody counts a client, though its thread has yet to close it. One that is closed
+/// because its messages have passed the limit counts until then, as in Redis.
 fn living(listeners: &Listeners) -> impl Iterator<Item = &Arc<Client>> {
-    listeners.values().filter(|client| !client.is_killed() || client.has_full_outbox())
+    listeners.values().filter(|client| !client.is_expelled())
 }
