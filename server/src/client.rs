@@ -173,7 +173,6 @@ impl Client {
         let total = self.outbox.bytes.fetch_add(size, Relaxed) + size;
         if total > self.outbox_limit.load(Relaxed) {
             messages.clear();
-            self.cut_off.store(true, Relaxed);
             self.killed.store(true, Relaxed);
         }
         drop(messages);
@@ -201,7 +200,7 @@ impl Client {
 
     /// Whether the client is closed because it did not take its messages.
     pub(crate) fn has_full_outbox(&self) -> bool {
-        self.cut_off.load(Relaxed)
+        self.outbox_bytes() > self.outbox_limit.load(Relaxed)
     }
 
     /// Bytes of messages that wait.
