@@ -226,7 +226,8 @@ fn every_type_is_read_as_redis_reads_it() {
         let (mut left, mut right) = (facts(&mut subject, &key), facts(&mut peer, &key));
         if matches!(kind, 1 | 2) {
             // Packed since 7.2.
-            (left.pop(), right.pop());
+            left.pop();
+            right.pop();
         }
         assert_eq!(left, right, "{key}");
         hand_over(&mut subject, &mut peer, &[&key], "again");
