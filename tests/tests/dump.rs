@@ -333,6 +333,21 @@ fn access_histories_are_set() {
     assert_eq!(run("OBJECT FREQ often"), "(integer) 5");
 }
 
+#[test]
+fn a_number_of_entries_that_leaves_no_room_for_another_is_refused() {
+    const TOLD: [u8; 8] = [2, 8, 0, 7, 1, 7, 2, 3];
+    let stream = examples().into_iter().find(|value| value[0] == 19).unwrap();
+    let end = stream.windows(TOLD.len()).position(|part| part == TOLD).unwrap() + TOLD.len();
+    for (most, reply) in [(i64::MAX as u64, "OK"), (u64::MAX, "(error) ERR Bad data format")] {
+        let value = [&stream[..end - 1], &[0x81], &most.to_be_bytes(), &stream[end..]].concat();
+        let (server, payload) = (engine(&[]), seal(&value, 10));
+        let call: [&[u8]; 4] = [b"RESTORE", b"k", b"0", &payload];
+        assert_eq!(server.connect().execute(call).to_string(), reply);
+        server.connect().execute(["XADD", "k", "*", "a", "b"]);
+        server.engine().validate();
+    }
+}
+
 /// Payloads of values as commands make them, and of every type.
 fn seeds(random: &mut Random) -> Vec<Vec<u8>> {
     let server = engine(&[("hash-max-listpack-entries", "3"), ("zset-max-listpack-entries", "3")]);

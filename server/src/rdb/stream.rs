@@ -7,7 +7,8 @@ use super::decode::from_listpack;
 use super::reader::{Fault, Reader};
 use super::types;
 
-/// The highest number of reads that is one; Redis writes -1 for one that is not known.
+/// The highest number of reads, and of added entries, that commands can tell; Redis writes -1 for one of reads that is
+/// not known.
 const COUNT_MAX: u64 = i64::MAX as u64;
 
 /// An entry that a group has delivered, before its consumer is known.
@@ -55,6 +56,7 @@ fn facts(reader: &mut Reader<'_>, kind: u8) -> Result<Facts, Fault> {
         id_of_lengths(reader)?;
         facts.max_deleted_id = id_of_lengths(reader)?;
         facts.entries_added = reader.length()?;
+        require(facts.entries_added <= COUNT_MAX)?;
     }
     Ok(facts)
 }

@@ -46,12 +46,10 @@ fn length(reader: &mut Reader<'_>, first: u8) -> Result<u64, Fault> {
 mod tests {
     use super::*;
 
-    type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
-
-    fn read(zipmap: &[u8]) -> Result<Pairs, Fault> {
+    fn read(zipmap: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
         let mut all = Vec::new();
         each(zipmap, |name, value| {
-            all.push((name.to_vec(), value.to_vec()));
+            all.extend([name.to_vec(), value.to_vec()]);
             Ok(())
         })?;
         Ok(all)
@@ -60,7 +58,7 @@ mod tests {
     #[test]
     fn fields_are_read_and_gaps_left_out() {
         let map = b"\x02\x03foo\x03\x00bar\xfe\x05\x00\x00\x00hello\x02\x03hi...\xff";
-        let expected = [("foo", "bar"), ("hello", "hi")].map(|(name, value)| (name.into(), value.into()));
+        let expected = ["foo", "bar", "hello", "hi"].map(Vec::from);
         assert_eq!(read(map), Ok(expected.to_vec()));
         for cut in 0..map.len() {
             assert_eq!(read(&map[..cut]), Err(Fault::Malformed), "{cut}");
