@@ -75,12 +75,12 @@ const TEMPLATES: &[&str] = &[
     "[ZSCORE|ZRANK|ZREVRANK] <key> <member>",
     "ZMSCORE <key> <member> <member>",
     "[ZRANGE|ZREVRANGE] <zset> <index> <index> [WITHSCORES|]",
-    "ZRANGE <zset> <bound> <bound> BYSCORE [REV|] [LIMIT <index> <index>|] [WITHSCORES|]",
-    "ZRANGE <zset> <lex> <lex> BYLEX [REV|] [LIMIT <index> <index>|]",
+    "ZRANGE <zset> <bound> <bound> BYSCORE [REV|] [LIMIT 0 <index>|LIMIT 1 <index>|] [WITHSCORES|]",
+    "ZRANGE <zset> <lex> <lex> BYLEX [REV|] [LIMIT 0 <index>|LIMIT 1 <index>|]",
     "ZRANGESTORE <key> <zset> <index> <index> [REV|]",
-    "ZRANGESTORE <key> <zset> <bound> <bound> BYSCORE [REV|] [LIMIT <index> <index>|]",
-    "[ZRANGEBYSCORE|ZREVRANGEBYSCORE] <zset> <bound> <bound> [WITHSCORES|] [LIMIT <index> <index>|]",
-    "[ZRANGEBYLEX|ZREVRANGEBYLEX] <zset> <lex> <lex> [LIMIT <index> <index>|]",
+    "ZRANGESTORE <key> <zset> <bound> <bound> BYSCORE [REV|] [LIMIT 0 <index>|LIMIT 1 <index>|]",
+    "[ZRANGEBYSCORE|ZREVRANGEBYSCORE] <zset> <bound> <bound> [WITHSCORES|] [LIMIT 0 <index>|LIMIT 1 <index>|]",
+    "[ZRANGEBYLEX|ZREVRANGEBYLEX] <zset> <lex> <lex> [LIMIT 0 <index>|LIMIT 1 <index>|]",
     "ZCOUNT <zset> <bound> <bound>",
     "ZLEXCOUNT <zset> <lex> <lex>",
     "ZREMRANGEBYRANK <key> <index> <index>",
@@ -154,7 +154,6 @@ const TEMPLATES: &[&str] = &[
     "BITFIELD_RO <key> GET <bitfield> <bit> [GET i64 0|SET u8 0 1|]",
     "PFADD <hll> <value> [<value> <member> <member>|<wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>|]",
     "PFADD <hll> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>",
-    "PFADD <key> [<value>|]",
     "PFCOUNT [<hll>|<hll> <hll>|<key>|<hll> <key>]",
     "PFMERGE <hll> [<hll>|<hll> <hll>|]",
     "PFDEBUG [ENCODING|DECODE|TODENSE] <hll>",
@@ -370,7 +369,7 @@ const BITS: &[&str] = &["0", "1", "7", "8", "9", "100", "355", "360", "20000", "
 const WHOLE_NUMBERS: &[&str] =
     &["0", "1", "3", "7", "40", "-1", "-2", "-9", "2500", "9223372036854775807", "-9223372036854775808"];
 const BITFIELDS: &[&str] = &["u1", "u8", "i8", "i5", "u13", "i32", "u63", "i64", "u64", "i0", "x"];
-const HYPERLOGLOGS: &[&str] = &["h1", "h2", "h3", "h1"];
+const HYPERLOGLOGS: &[&str] = &["hl1", "hl2", "hl3", "hl1"];
 const PLACES: &[&str] = &["g1", "g2", "g1", "z1", "a"];
 const LONGITUDES: &[&str] =
     &["0", "1", "1.5", "13.361389", "15.087269", "-179.9", "180", "-122.4194", "181", "x", "13.3613", "2"];
@@ -421,7 +420,6 @@ const RULES: &[&str] = &[
     "clearselectors",
     "nosuch",
     "",
-    "\0",
 ];
 const GARBAGE: &[&str] = &["", "nosuch", "\0", "get set", "ZZZ", "*3", "$-1", "\r\n"];
 
