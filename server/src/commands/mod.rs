@@ -25,6 +25,7 @@ mod monitor;
 mod object;
 mod parse;
 mod pubsub;
+mod removal;
 pub(crate) mod replication;
 mod scan;
 mod server;

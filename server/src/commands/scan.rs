@@ -241,6 +241,48 @@ impl<'a> Pattern<'a> {
     }
 }
 
+/// What a step through a collection has found.
+pub(super) struct Found {
+    /// The elements that match, as they are answered.
+    pub(super) reply: Reply,
+    /// Elements looked at.
+    pub(super) seen: usize,
+    /// Entries in `reply`.
+    pub(super) count: usize,
+}
+
+/// Answers the next elements of a collection for SSCAN and its like: `step` puts what stands at a cursor into what is
+/// found and gives the next cursor. It ends when `count` elements were looked at, or at the end of the pass.
+pub(super) fn answer_step(
+    mut cursor: u64,
+    count: usize,
+    reply: &mut Reply,
+    mut step: impl FnMut(u64, &mut Found) -> u64,
+) {
+    /// Steps of the collection's own scan for each element that COUNT asks for.
+    const STEPS_PER_ELEMENT: usize = 10;
+    let mut found = Found { reply: Reply::with_proto(reply.proto()), seen: 0, count: 0 };
+    let mut steps = count.saturating_mul(STEPS_PER_ELEMENT);
+    while steps > 0 {
+        steps -= 1;
+        cursor = step(cursor, &mut found);
+        if cursor == 0 || found.seen >= count {
+            break;
+        }
+    }
+    reply.array(2);
+    reply.bulk_int(cursor as i64);
+    reply.array(found.count);
+    reply.append(&mut found.reply);
+}
+
+/// Answers that there is nothing to pass over.
+pub(super) fn answer_no_step(reply: &mut Reply) {
+    reply.array(2);
+    reply.bulk(b"0");
+    reply.array(0);
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

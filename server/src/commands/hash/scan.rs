@@ -4,7 +4,7 @@ use larder_protocol::{Args, Reply};
 use larder_storage::types::hash::Hash;
 
 use super::super::command::*;
-use super::super::scan::{ScanOptions, parse_cursor};
+use super::super::scan::{ScanOptions, answer_no_step, answer_step, parse_cursor};
 use super::bulk;
 use crate::error::Outcome;
 use crate::locked::Locked;
@@ -23,44 +23,28 @@ pub(super) const HSCAN: Command = Command::read("HSCAN", Arity::at_least(2), &[k
         ("HSCAN ada here", "(error) ERR invalid cursor"),
     ]);
 
-/// Steps of the hash's own scan for each field that COUNT asks for.
-const STEPS_PER_FIELD: usize = 10;
-
 fn hscan(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let now = locked.now;
-    let mut cursor = parse_cursor(args.at(2))?;
+    let cursor = parse_cursor(args.at(2))?;
     let Some(hash) = locked.read_as::<Hash>(args.at(1))? else {
-        reply.array(2);
-        reply.bulk(b"0");
-        reply.array(0);
+        answer_no_step(reply);
         return Ok(());
     };
     let options = ScanOptions::parse_for_hash(args.from(3))?;
-    let mut found = Reply::with_proto(reply.proto());
-    let (mut seen, mut count) = (0, 0);
-    let mut steps = options.count.saturating_mul(STEPS_PER_FIELD);
-    while steps > 0 {
-        steps -= 1;
-        cursor = hash.scan(cursor, |field| {
-            seen += 1;
+    answer_step(cursor, options.count, reply, |cursor, found| {
+        hash.scan(cursor, |field| {
+            found.seen += 1;
             if field.has_expired(now) || !options.pattern.matches(field.name.text(&mut itoa::Buffer::new())) {
                 return;
             }
-            bulk(&mut found, field.name);
-            count += 1;
+            bulk(&mut found.reply, field.name);
+            found.count += 1;
             if !options.no_values {
-                bulk(&mut found, field.value);
-                count += 1;
+                bulk(&mut found.reply, field.value);
+                found.count += 1;
             }
-        });
-        if cursor == 0 || seen >= options.count {
-            break;
-        }
-    }
-    reply.array(2);
-    reply.bulk_int(cursor as i64);
-    reply.array(count);
-    reply.append(&mut found);
+        })
+    });
     Ok(())
 }
 

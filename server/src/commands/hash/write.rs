@@ -7,6 +7,7 @@ use larder_storage::types::pack::Element;
 
 use super::super::command::*;
 use super::super::parse::integer;
+use super::super::removal::Removal;
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{
     Error, HASH_VALUE_NOT_A_FLOAT, HASH_VALUE_NOT_AN_INTEGER, NAN_OR_INFINITY, NOT_A_FLOAT, OVERFLOW, Outcome,
@@ -229,16 +230,10 @@ fn hdel(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let removal = locked.update_as::<Hash, _>(key, false, |hash, env| {
         let names = args.iter().skip(2);
         let count = names.filter(|name| hash.remove(*env, name)).count();
-        (count, hash.as_ref().is_empty())
+        Removal { count, all: hash.as_ref().is_empty() }
     })?;
-    let (count, is_empty) = removal.unwrap_or_default();
-    if count > 0 {
-        locked.changed(Class::HASH, "hdel", key);
-        locked.count_changes(count as u64 - 1);
-        if is_empty {
-            locked.drop_if_empty(key);
-        }
-    }
-    reply.int(count as i64);
+    let removal = removal.unwrap_or_default();
+    removal.tell(locked, Class::HASH, "hdel", key);
+    reply.int(removal.count as i64);
     Ok(())
 }

@@ -9,17 +9,15 @@
 //! blocking.rs   the same, waiting for an element: BLPOP, BRPOP, BLMPOP, BLMOVE, BRPOPLPUSH
 //! ```
 //!
-//! A list that becomes empty is no key any more: who removes elements calls [`removed`] afterwards.
+//! A list that becomes empty is no key any more: who removes elements calls [`Removal::tell`](super::removal::Removal::tell) afterwards.
 
 use larder_protocol::Reply;
-use larder_storage::types::list::{End, List};
+use larder_storage::types::list::End;
 use larder_storage::types::pack::Element;
 
 use super::command::Command;
 use super::parse::is;
-use crate::config::KeyspaceEvents as Class;
 use crate::error::{Error, SYNTAX};
-use crate::locked::Locked;
 
 mod blocking;
 mod pop;
@@ -83,34 +81,6 @@ fn answer(reply: &mut Reply, element: Element<'_>) {
     match element {
         Element::Int(number) => reply.bulk_int(number),
         Element::Bytes(text) => reply.bulk(text),
-    }
-}
-
-/// What a removal of elements has done to a list.
-struct Removal {
-    /// How many are gone.
-    count: usize,
-    /// Whether no other is left.
-    all: bool,
-}
-
-impl Removal {
-    #[inline]
-    fn new(list: &List, count: usize) -> Self {
-        Self { count, all: list.as_ref().is_empty() }
-    }
-}
-
-/// Tells that elements were removed, if any were; removes the key if none is left.
-#[inline]
-fn removed(locked: &mut Locked<'_>, key: &[u8], event: &'static str, removal: &Removal) {
-    if removal.count == 0 {
-        return;
-    }
-    locked.changed(Class::LIST, event, key);
-    locked.count_changes(removal.count as u64 - 1);
-    if removal.all {
-        locked.drop_if_empty(key);
     }
 }
 

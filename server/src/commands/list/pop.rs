@@ -5,7 +5,9 @@ use larder_storage::types::list::{End, List, ListRef};
 
 use super::super::command::*;
 use super::super::parse::{is, natural};
-use super::{Removal, answer, end, popped, removed};
+use super::super::removal::Removal;
+use super::{answer, end, popped};
+use crate::config::KeyspaceEvents as Class;
 use crate::error::{COUNT_NOT_POSITIVE, Error, NOT_POSITIVE, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX, wrong_arity};
 use crate::locked::Locked;
 
@@ -104,10 +106,10 @@ pub(super) fn take(
             answer(reply, element);
         }
         list.remove(env, end, 1);
-        Removal::new(list, 1)
+        Removal { count: 1, all: list.as_ref().is_empty() }
     })?;
     if let Some(removal) = &removal {
-        removed(locked, key, popped(end), removal);
+        removal.tell(locked, Class::LIST, popped(end), key);
     }
     Ok(removal.is_some())
 }
@@ -149,10 +151,10 @@ pub(super) fn take_many(
             End::Right => list.as_ref().range(len - count, len).rev().for_each(|element| answer(reply, element)),
         }
         list.remove(env, end, count);
-        Removal::new(list, count)
+        Removal { count, all: list.as_ref().is_empty() }
     })?;
     if let Some(removal) = &removal {
-        removed(locked, key, popped(end), removal);
+        removal.tell(locked, Class::LIST, popped(end), key);
     }
     Ok(removal.map(|removal| removal.count))
 }

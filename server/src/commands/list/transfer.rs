@@ -6,8 +6,9 @@ use larder_storage::types::pack::Element;
 use smallvec::SmallVec;
 
 use super::super::command::*;
+use super::super::removal::Removal;
 use super::pop::at_end;
-use super::{Removal, answer, end, popped, pushed, removed};
+use super::{answer, end, popped, pushed};
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{Error, Outcome};
 use crate::locked::Locked;
@@ -74,7 +75,7 @@ pub(super) fn transfer(
     let removal = if source == destination {
         let removal = locked.update_as::<List, _>(source, false, |list, env| {
             list.rotate(env, from, to);
-            Removal::new(list, 1)
+            Removal { count: 1, all: list.as_ref().is_empty() }
         })?;
         locked.note(Class::LIST, pushed(to), destination);
         removal
@@ -92,12 +93,12 @@ pub(super) fn transfer(
         locked.note(Class::LIST, pushed(to), destination);
         locked.update_as::<List, _>(source, false, |list, env| {
             list.remove(env, from, 1);
-            Removal::new(list, 1)
+            Removal { count: 1, all: list.as_ref().is_empty() }
         })?
     };
     if let Some(removal) = &removal {
         // It counts as one change, of which there have been two events.
-        removed(locked, source, popped(from), removal);
+        removal.tell(locked, Class::LIST, popped(from), source);
     }
     Ok(true)
 }

@@ -5,8 +5,8 @@ use larder_storage::types::list::{End, List};
 
 use super::super::command::*;
 use super::super::parse::{index_range, integer, is};
+use super::super::removal::Removal;
 use super::read::index;
-use super::{Removal, removed};
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{INDEX_OUT_OF_RANGE, NO_SUCH_KEY, Outcome, SYNTAX};
 use crate::locked::Locked;
@@ -113,12 +113,12 @@ fn ltrim(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
         if behind > 0 {
             list.remove(env, End::Right, behind);
         }
-        Removal::new(list, before + behind)
+        Removal { count: before + behind, all: list.as_ref().is_empty() }
     })?;
     match removal {
         // Redis tells of it even where nothing is removed.
         Some(Removal { count: 0, .. }) => locked.note(Class::LIST, "ltrim", key),
-        Some(removal) => removed(locked, key, "ltrim", &removal),
+        Some(removal) => removal.tell(locked, Class::LIST, "ltrim", key),
         None => {}
     }
     reply.ok();
@@ -132,10 +132,10 @@ fn lrem(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let most = if count == 0 { usize::MAX } else { usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX) };
     let removal = locked.update_as::<List, _>(key, false, |list, env| {
         let count = list.remove_equal(env, element, most, end);
-        Removal::new(list, count)
+        Removal { count, all: list.as_ref().is_empty() }
     })?;
     if let Some(removal) = &removal {
-        removed(locked, key, "lrem", removal);
+        removal.tell(locked, Class::LIST, "lrem", key);
     }
     reply.int(removal.map_or(0, |removal| removal.count) as i64);
     Ok(())

@@ -8,15 +8,13 @@
 //! scan.rs       SSCAN
 //! ```
 //!
-//! A set that becomes empty is no key any more: who removes members calls [`removed`] afterwards.
+//! A set that becomes empty is no key any more: who removes members calls [`Removal::tell`](super::removal::Removal::tell) afterwards.
 
 use larder_protocol::Reply;
 use larder_storage::types::pack::Element;
-use larder_storage::types::set::{Set, SetRef};
+use larder_storage::types::set::SetRef;
 
 use super::command::Command;
-use crate::config::KeyspaceEvents as Class;
-use crate::locked::Locked;
 
 mod combine;
 mod lookup;
@@ -57,32 +55,6 @@ fn bulk(reply: &mut Reply, member: Element<'_>) {
 fn members(reply: &mut Reply, set: SetRef<'_>) {
     reply.set(set.len());
     set.iter().for_each(|member| bulk(reply, member));
-}
-
-/// What a removal of members has done to a set.
-struct Removal {
-    /// How many are gone.
-    count: usize,
-    /// Whether no other is left.
-    all: bool,
-}
-
-impl Removal {
-    fn new(set: &Set, count: usize) -> Self {
-        Self { count, all: set.as_ref().is_empty() }
-    }
-}
-
-/// Tells that members were removed, if any were; removes the key if none is left.
-fn removed(locked: &mut Locked<'_>, key: &[u8], event: &'static str, removal: &Removal) {
-    if removal.count == 0 {
-        return;
-    }
-    locked.changed(Class::SET, event, key);
-    locked.count_changes(removal.count as u64 - 1);
-    if removal.all {
-        locked.drop_if_empty(key);
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use larder_storage::value::{Content, Object};
 
 use super::super::command::*;
 use super::super::parse::natural;
-use super::{Removal, bulk, members, removed};
+use super::super::removal::Removal;
+use super::{bulk, members};
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{LONG_OUT_OF_RANGE, NOT_AN_INTEGER, NOT_POSITIVE, OUT_OF_RANGE, Outcome, SYNTAX};
 use crate::locked::Locked;
@@ -77,7 +78,7 @@ fn spop(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     if count >= len {
         members(reply, set);
         locked.remove(key);
-        removed(locked, key, "spop", &Removal { count: len, all: false });
+        Removal { count: len, all: false }.tell(locked, Class::SET, "spop", key);
         locked.note(Class::GENERIC, "del", key);
         locked.replay(&[b"DEL", key]);
         return Ok(());
@@ -97,13 +98,13 @@ fn pop_one(locked: &mut Locked<'_>, key: &[u8], reply: &mut Reply) -> Outcome {
     let mut popped = Popped::new(records);
     let removal = locked.update_as::<Set, _>(key, false, |set, env| {
         set.take_random(*env, &mut rng, 1, |member| popped.answer(reply, member));
-        Removal::new(set, 1)
+        Removal { count: 1, all: set.as_ref().is_empty() }
     })?;
     let Some(removal) = removal else {
         reply.null();
         return Ok(());
     };
-    removed(locked, key, "spop", &removal);
+    removal.tell(locked, Class::SET, "spop", key);
     popped.replay(locked, key);
     Ok(())
 }

@@ -6,7 +6,7 @@ use larder_storage::types::pack::Element;
 use larder_storage::types::set::Set;
 
 use super::super::command::*;
-use super::{Removal, removed};
+use super::super::removal::Removal;
 use crate::config::KeyspaceEvents as Class;
 use crate::error::Outcome;
 use crate::locked::Locked;
@@ -83,10 +83,10 @@ fn srem(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let removal = locked.update_as::<Set, _>(key, false, |set, env| {
         let members = args.iter().skip(2);
         let count = members.filter(|member| set.remove(*env, Element::Bytes(member))).count();
-        Removal::new(set, count)
+        Removal { count, all: set.as_ref().is_empty() }
     })?;
     if let Some(removal) = &removal {
-        removed(locked, key, "srem", removal);
+        removal.tell(locked, Class::SET, "srem", key);
     }
     reply.int(removal.map_or(0, |removal| removal.count) as i64);
     Ok(())
@@ -109,10 +109,10 @@ fn smove(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
     locked.update_as::<Set, _>(to, true, |set, env| add(set, *env, members, &mut added))?.unwrap_or(Ok(()))?;
     let removal = locked.update_as::<Set, _>(from, false, |set, env| {
         let count = set.remove(*env, Element::Bytes(member)) as usize;
-        Removal::new(set, count)
+        Removal { count, all: set.as_ref().is_empty() }
     })?;
     if let Some(removal) = removal {
-        removed(locked, from, "srem", &removal);
+        removal.tell(locked, Class::SET, "srem", from);
     }
     if added > 0 {
         locked.changed(Class::SET, "sadd", to);

@@ -10,7 +10,7 @@
 //! scan.rs       ZSCAN
 //! ```
 //!
-//! A set that becomes empty is no key any more: who removes elements calls [`removed`] afterwards.
+//! A set that becomes empty is no key any more: who removes elements calls [`Removal::tell`](super::removal::Removal::tell) afterwards.
 
 use larder_protocol::{Proto, Reply};
 use larder_storage::table::Expiry;
@@ -142,32 +142,6 @@ pub(super) fn store(
     }
     reply.int(len as i64);
     Ok(())
-}
-
-/// What a removal of elements has done to a set.
-struct Removal {
-    /// How many are gone.
-    count: usize,
-    /// Whether no other is left.
-    all: bool,
-}
-
-impl Removal {
-    fn new(zset: &ZSet, count: usize) -> Self {
-        Self { count, all: zset.as_ref().is_empty() }
-    }
-}
-
-/// Tells that elements were removed, if any were; removes the key if none is left.
-fn removed(locked: &mut Locked<'_>, key: &[u8], event: &'static str, removal: &Removal) {
-    if removal.count == 0 {
-        return;
-    }
-    locked.changed(Class::ZSET, event, key);
-    locked.count_changes(removal.count as u64 - 1);
-    if removal.all {
-        locked.drop_if_empty(key);
-    }
 }
 
 #[cfg(test)]

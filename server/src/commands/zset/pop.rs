@@ -5,7 +5,9 @@ use larder_storage::types::zset::ZSet;
 
 use super::super::command::*;
 use super::super::parse::is;
-use super::{Layout, Removal, natural, removed};
+use super::super::removal::Removal;
+use super::{Layout, natural};
+use crate::config::KeyspaceEvents as Class;
 use crate::error::{COUNT_NOT_POSITIVE, Error, NOT_POSITIVE, NUMKEYS_NOT_POSITIVE, Outcome, SYNTAX};
 use crate::locked::Locked;
 
@@ -128,7 +130,7 @@ pub(super) fn pop(
             End::Highest => layout.answer(reply, elements.rev()),
         }
         zset.remove_rank_range(*env, start, start + count, |_, _| {});
-        Removal::new(zset, count)
+        Removal { count, all: zset.as_ref().is_empty() }
     })?;
     let Some(removal) = removal else {
         reply.array(0);
@@ -138,7 +140,7 @@ pub(super) fn pop(
         End::Lowest => "zpopmin",
         End::Highest => "zpopmax",
     };
-    removed(locked, key, event, &removal);
+    removal.tell(locked, Class::ZSET, event, key);
     Ok(removal.count)
 }
 

@@ -10,7 +10,9 @@ use larder_storage::types::zset::{ZSet, ZSetRef};
 
 use super::super::command::*;
 use super::super::parse::{index_range, integer, is};
-use super::{Layout, Removal, removed, store};
+use super::super::removal::Removal;
+use super::{Layout, store};
+use crate::config::KeyspaceEvents as Class;
 use crate::error::{
     Error, LIMIT_WITHOUT_BOUNDS, MIN_MAX_NOT_FLOAT, MIN_MAX_NOT_STRING, Outcome, SCORES_WITH_BYLEX, SYNTAX,
 };
@@ -277,10 +279,10 @@ fn remove(locked: &mut Locked<'_>, args: Args<'_>, by: By, event: &'static str, 
     let removal = locked.update_as::<ZSet, _>(key, false, |zset, env| {
         let ranks = ends.ranks(zset.as_ref(), false);
         zset.remove_rank_range(*env, ranks.start, ranks.end, |_, _| {});
-        Removal::new(zset, ranks.len())
+        Removal { count: ranks.len(), all: zset.as_ref().is_empty() }
     })?;
     if let Some(removal) = &removal {
-        removed(locked, key, event, removal);
+        removal.tell(locked, Class::ZSET, event, key);
     }
     reply.int(removal.map_or(0, |removal| removal.count) as i64);
     Ok(())

@@ -4,7 +4,7 @@ use larder_protocol::{Args, Reply};
 use larder_storage::types::zset::{ZSet, ZSetRef};
 
 use super::super::command::*;
-use super::super::scan::{ScanOptions, parse_cursor};
+use super::super::scan::{ScanOptions, answer_no_step, answer_step, parse_cursor};
 use crate::error::Outcome;
 use crate::locked::Locked;
 
@@ -22,39 +22,23 @@ pub(super) const ZSCAN: Command = Command::read("ZSCAN", Arity::at_least(2), &[k
         ("ZSCAN race here", "(error) ERR invalid cursor"),
     ]);
 
-/// Steps of the set's own scan for each member that COUNT asks for.
-const STEPS_PER_MEMBER: usize = 10;
-
 fn zscan(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let mut cursor = parse_cursor(args.at(2))?;
+    let cursor = parse_cursor(args.at(2))?;
     let Some(zset) = locked.read_as::<ZSet>(args.at(1))? else {
-        reply.array(2);
-        reply.bulk(b"0");
-        reply.array(0);
+        answer_no_step(reply);
         return Ok(());
     };
     let options = ScanOptions::parse(args.from(3), false)?;
-    let mut found = Reply::with_proto(reply.proto());
-    let (mut seen, mut count) = (0, 0);
-    let mut steps = options.count.saturating_mul(STEPS_PER_MEMBER);
-    while steps > 0 {
-        steps -= 1;
-        cursor = zset.scan(cursor, |member, score| {
-            seen += 1;
+    answer_step(cursor, options.count, reply, |cursor, found| {
+        zset.scan(cursor, |member, score| {
+            found.seen += 1;
             if options.pattern.matches(member) {
-                found.bulk(member);
-                write_score(&mut found, zset, score);
-                count += 1;
+                found.reply.bulk(member);
+                write_score(&mut found.reply, zset, score);
+                found.count += 2;
             }
-        });
-        if cursor == 0 || seen >= options.count {
-            break;
-        }
-    }
-    reply.array(2);
-    reply.bulk_int(cursor as i64);
-    reply.array(count * 2);
-    reply.append(&mut found);
+        })
+    });
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::super::command::*;
 use super::super::parse::{float, is};
-use super::{Removal, removed};
+use super::super::removal::Removal;
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{Error, Outcome, SCORE_NOT_A_NUMBER, SYNTAX, ZADD_GT_LT_AND_NX, ZADD_INCR_OF_MANY, ZADD_NX_AND_XX};
 use crate::locked::Locked;
@@ -203,10 +203,10 @@ fn zrem(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let removal = locked.update_as::<ZSet, _>(key, false, |zset, env| {
         let members = args.iter().skip(2);
         let count = members.filter(|member| zset.remove(*env, member).is_some()).count();
-        Removal::new(zset, count)
+        Removal { count, all: zset.as_ref().is_empty() }
     })?;
     if let Some(removal) = &removal {
-        removed(locked, key, "zrem", removal);
+        removal.tell(locked, Class::ZSET, "zrem", key);
     }
     reply.int(removal.map_or(0, |removal| removal.count) as i64);
     Ok(())
