@@ -497,11 +497,11 @@ impl Engine {
             Some(started) => {
                 let time = started.elapsed();
                 call.timing.leave_out(time);
-                self.note_time(session, counters, command, call.args, time, call.timing.is_long(time));
+                self.note_time(&session.client, counters, command, call.args, time, call.timing.is_long(time));
             }
             None => {
                 if let Some(time) = call.timing.long_call(&self.clock) {
-                    observe::note_long(self, session, command, call.args, time);
+                    observe::note_long(self, &session.client, command, call.args, time);
                 }
             }
         }
@@ -546,9 +546,9 @@ impl Engine {
 
     /// Notes the time of a call that was timed.
     #[inline(never)]
-    fn note_time(
+    pub(crate) fn note_time(
         &self,
-        session: &Session,
+        client: &Client,
         counters: &RowCounters,
         command: &Command,
         args: Args<'_>,
@@ -557,7 +557,7 @@ impl Engine {
     ) {
         counters.note_time(time, self.settings().latency_tracking.get());
         if is_long {
-            observe::note_long(self, session, command, args, time);
+            observe::note_long(self, client, command, args, time);
         }
     }
 
@@ -683,7 +683,7 @@ impl Engine {
         let counters = stats.row(row);
         counters.calls.add(1);
         let time = started.elapsed();
-        self.note_time(session, counters, command, args, time, time >= observe::limit(self.settings()));
+        self.note_time(&session.client, counters, command, args, time, time >= observe::limit(self.settings()));
         if let Err(error) = outcome {
             counters.failed.add(1);
             reply.rewind(mark);

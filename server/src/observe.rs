@@ -11,12 +11,12 @@ use std::time::Duration;
 use larder_protocol::Args;
 use larder_storage::clock::Clock;
 
+use crate::client::Client;
 use crate::commands::command::{Command, FAST, SKIP_SLOWLOG};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::latency::Latency;
 use crate::monitor::Monitors;
-use crate::session::Session;
 use crate::slowlog::SlowLog;
 
 /// The coarse clock's step is not longer on any system.
@@ -129,14 +129,14 @@ fn coarse() -> u64 {
 
 /// Notes a call that was long.
 #[cold]
-pub(crate) fn note_long(engine: &Engine, session: &Session, command: &Command, args: Args<'_>, time: Duration) {
+pub(crate) fn note_long(engine: &Engine, client: &Client, command: &Command, args: Args<'_>, time: Duration) {
     let (settings, observers) = (engine.settings(), &engine.observers);
     let slower_than = settings.slowlog_log_slower_than.get() as i64;
     let is_slow = slower_than >= 0 && time.as_micros() >= slower_than as u128;
     let now = engine.clock().now_ms() / 1000;
     if is_slow && !command.has(SKIP_SLOWLOG) {
         let args = shown(command, args);
-        observers.slowlog.add(&session.client, &args, time, now, settings.slowlog_max_len.as_usize());
+        observers.slowlog.add(client, &args, time, now, settings.slowlog_max_len.as_usize());
     }
     let event = if command.has(FAST) { "fast-command" } else { "command" };
     observers.latency.note(event, time, settings.latency_monitor_threshold.get(), now);

@@ -14,6 +14,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use larder_protocol::{Args, OwnedArgs, Proto, Reply};
 use larder_storage::keyspace::ShardSet;
@@ -27,6 +28,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::key_map::KeyMap;
 use crate::locked::{Hashes, Locked};
+use crate::observe;
 use crate::session::Session;
 use crate::stats::WorkerStats;
 
@@ -84,6 +86,8 @@ pub(crate) struct Waiter {
     client: Arc<Client>,
     row: u16,
     args: OwnedArgs,
+    /// The call as it was, if `args` are not that.
+    called: Option<OwnedArgs>,
     db: usize,
     proto: Proto,
     no_touch: bool,
@@ -215,11 +219,11 @@ impl Engine {
         match how {
             Outcome::Served(mut served) => reply.append(&mut served),
             Outcome::TimedOut => {
-                count_end(&session.stats, waiter.row, false);
+                self.count_end(&session.stats, &waiter, Duration::ZERO, false);
                 (waiter.park.on_timeout)(reply);
             }
             Outcome::Refused(error) => {
-                count_end(&session.stats, waiter.row, true);
+                self.count_end(&session.stats, &waiter, Duration::ZERO, true);
                 self.fail(&session.stats, &error, reply);
             }
             Outcome::Retry => return Waited::Again,
@@ -237,6 +241,19 @@ impl Engine {
         }
     }
 
+    /// Counts a call that has waited and was then served in this time, or in none where it waited in vain.
+    fn count_end(&self, stats: &WorkerStats, waiter: &Waiter, time: Duration, failed: bool) {
+        let counters = stats.row(waiter.row);
+        stats.counters.commands.add(1);
+        counters.calls.add(1);
+        if failed {
+            counters.failed.add(1);
+        }
+        let args = waiter.called.as_ref().unwrap_or(&waiter.args).as_args();
+        let is_long = time >= observe::limit(self.settings());
+        self.note_time(&waiter.client, counters, TABLE.row(waiter.row), args, time, is_long);
+    }
+
     /// Whoever has served a client has taken it out from under the shards.
     fn forget_wait(&self, session: &mut Session, waiter: &Arc<Waiter>, is_registered: bool) {
         session.waiting = None;
@@ -245,15 +262,6 @@ impl Engine {
             let mut locked = Locked::new(self, waiter.set, 0, &session.stats);
             locked.unregister(waiter);
         }
-    }
-}
-
-/// Counts a call that has waited in vain.
-fn count_end(stats: &WorkerStats, row: u16, failed: bool) {
-    stats.counters.commands.add(1);
-    stats.row(row).calls.add(1);
-    if failed {
-        stats.row(row).failed.add(1);
     }
 }
 
@@ -342,10 +350,13 @@ impl<'a> Locked<'a> {
                 keys.push((key.to_vec(), hash));
             }
         });
-        let args = park.args.take().unwrap_or_else(|| args.to_owned());
+        let (args, called) = match park.args.take() {
+            Some(rewritten) => (rewritten, Some(args.to_owned())),
+            None => (args.to_owned(), None),
+        };
         let (client, db, no_touch) = (session.client.clone(), self.db, self.no_touch);
         let outcome = Mutex::default();
-        let waiter = Arc::new(Waiter { client, row, args, db, proto, no_touch, park, keys, set, outcome });
+        let waiter = Arc::new(Waiter { client, row, args, called, db, proto, no_touch, park, keys, set, outcome });
         for (key, hash) in &waiter.keys {
             self.shards().of(*hash).extra.waiters.add(db, key, &waiter);
         }
@@ -402,6 +413,7 @@ impl<'a> Locked<'a> {
         let (engine, stats, args) = (self.engine(), self.stats(), waiter.args.as_args());
         let no_touch = std::mem::replace(&mut self.no_touch, waiter.no_touch);
         let client_id = std::mem::replace(&mut self.client_id, waiter.client.id);
+        let started = Instant::now();
         self.begin(waiter.db, Hashes::default());
         let mut reply = Reply::with_proto(waiter.proto);
         let result = function(self, args, &mut reply);
@@ -410,18 +422,16 @@ impl<'a> Locked<'a> {
         }
         self.end(args);
         (self.no_touch, self.client_id) = (no_touch, client_id);
-        let counters = stats.row(waiter.row);
-        match result {
+        let failed = match result {
             Ok(Step::Park(_)) => return false,
-            Ok(Step::Done) => {}
+            Ok(Step::Done) => false,
             Err(error) => {
                 reply.clear();
-                counters.failed.add(1);
                 engine.fail(stats, &error, &mut reply);
+                true
             }
-        }
-        counters.calls.add(1);
-        stats.counters.commands.add(1);
+        };
+        engine.count_end(stats, waiter, started.elapsed(), failed);
         *outcome = Some(Outcome::Served(reply));
         drop(outcome);
         self.unregister(waiter);

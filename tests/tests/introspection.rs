@@ -174,6 +174,33 @@ fn the_slow_log_keeps_what_redis_keeps() {
 }
 
 #[test]
+fn calls_that_wait_are_slow_calls_once_they_have_ended() {
+    let server = TestServer::with(&[]);
+    let (mut client, mut other) = (server.client(), server.client());
+    client.check("CONFIG SET slowlog-log-slower-than 0", "+OK\r\n");
+    let noted = |client: &mut RawClient| {
+        let mut calls = slow_calls(client);
+        calls.retain(|call| !["INFO", "SLOWLOG", "CONFIG"].iter().any(|word| call.starts_with(word)));
+        calls
+    };
+    let other_waits = |client: &mut RawClient| {
+        soon("the other waits", || {
+            client.ask("INFO clients").text.windows(17).any(|text| text == b"blocked_clients:1")
+        });
+    };
+    other.raw(b"XREAD BLOCK 0 STREAMS s $\r\nBLPOP l 0\r\nBLPOP l 0.01\r\n").unwrap();
+    other_waits(&mut client);
+    assert!(noted(&mut client).is_empty());
+    client.check("XADD s 1-1 a b", "$3\r\n1-1\r\n");
+    other.reply().unwrap();
+    other_waits(&mut client);
+    assert_eq!(noted(&mut client), ["XADD s 1-1 a b", "XREAD BLOCK 0 STREAMS s $"]);
+    client.check("RPUSH l x", ":1\r\n");
+    (0..2).for_each(|_| drop(other.reply().unwrap()));
+    assert_eq!(noted(&mut client)[..3], ["BLPOP l 0.01", "RPUSH l x", "BLPOP l 0"]);
+}
+
+#[test]
 fn slow_calls_are_noted_with_their_time_and_their_client() {
     let server = TestServer::with(&["--enable-debug-command", "yes", "--latency-monitor-threshold", "20"]);
     let mut client = server.client();

@@ -100,7 +100,7 @@ pub struct Keyword {
     /// from the first argument on and passes over these, so that it finds what the command itself does.
     pub options: &'static [(&'static str, u8)],
     /// Whether the word may stand several times and what follows the last counts. COMMAND GETKEYS tells what follows the
-    /// first in any case.
+    /// first, unless Redis finds it by the options.
     pub repeats: bool,
 }
 
@@ -112,6 +112,16 @@ impl Keyword {
             _ => (Some(self.after_options(args)), None),
         };
         known.into_iter().flatten().chain(searched.into_iter().flatten())
+    }
+
+    /// Where those stand that count for a purpose.
+    fn chosen(self, args: Args<'_>, purpose: Purpose) -> impl Iterator<Item = usize> {
+        let (skipped, most) = match (self.repeats, purpose, self.options) {
+            (true, Purpose::Lock, _) => (0, usize::MAX),
+            (true, Purpose::Tell, [_, ..]) => (self.places(args).count().saturating_sub(1), 1),
+            _ => (0, 1),
+        };
+        self.places(args).skip(skipped).take(most)
     }
 
     /// Where the word stands behind the options before it.
@@ -609,8 +619,7 @@ impl Command {
                 }
                 Find::Nowhere => continue,
                 Find::Keyword(keyword) => {
-                    let most = if keyword.repeats && purpose == Purpose::Lock { usize::MAX } else { 1 };
-                    for word_at in keyword.places(args).take(most) {
+                    for word_at in keyword.chosen(args, purpose) {
                         let (first, last) = keyword.range(word_at, args.len())?;
                         for at in (first..=last).step_by(keyword.step.into()) {
                             each(at, args.get(at)?, spec.flags);
