@@ -11,6 +11,7 @@ use larder_storage::table::Due;
 use crate::engine::Engine;
 use crate::locked::Locked;
 use crate::stats::WorkerStats;
+use crate::tracking;
 use crate::upkeep::Budget;
 
 /// How long connections may wait for a slice of this work.
@@ -65,6 +66,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
         && sweep(engine, (number..engine.keyspace().shards()).step_by(threads), stats, &budget);
     if number == 0 {
         more |= engine.free_garbage(&Budget::within(SLICE));
+        more |= tracking::forget_surplus(engine, stats, &Budget::within(SLICE));
         more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
         engine.rates.tick(engine);

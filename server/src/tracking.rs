@@ -16,12 +16,16 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use larder_protocol::{Args, Proto, Reply};
+use larder_storage::keyspace::ShardSet;
 use parking_lot::Mutex;
 
 use crate::client::Client;
 use crate::commands::command::{Command, PUBSUB, READONLY};
+use crate::config::Settings;
 use crate::engine::Engine;
 use crate::locked::Locked;
+use crate::stats::WorkerStats;
+use crate::upkeep::Budget;
 
 /// Where clients of RESP2 hear of changed keys.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -149,6 +153,14 @@ impl Tracking {
         self.prefix_count.store(table.len(), Relaxed);
     }
 
+    /// Whether more is remembered than may be.
+    #[inline]
+    fn is_over(&self, settings: &Settings) -> bool {
+        let is_over = |most: usize, counter: &AtomicUsize| most > 0 && counter.load(Relaxed) > most;
+        is_over(settings.tracking_table_max_keys.as_usize(), &self.keys)
+            || is_over(settings.tracking_table_max_bytes.as_usize(), &self.bytes)
+    }
+
     /// What a key takes that so many clients have read.
     fn bytes_of(key: &[u8], readers: usize) -> usize {
         const ENTRY: usize = size_of::<(Box<[u8]>, Vec<Arc<Client>>)>();
@@ -208,13 +220,11 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// Keeps what is remembered within its bounds, at the cost of other keys of the shard of this one.
+    /// Keeps what is remembered within its bounds, at the cost of other keys of the shard of this one. Where it has none,
+    /// [`forget_surplus`] does the rest.
     fn forget_reads(&mut self, hash: u64, key: &[u8]) {
-        let (engine, settings) = (self.engine(), self.engine().settings());
-        let (most_keys, most_bytes) =
-            (settings.tracking_table_max_keys.as_usize(), settings.tracking_table_max_bytes.as_usize());
-        let is_over = |most: usize, counter: &AtomicUsize| most > 0 && counter.load(Relaxed) > most;
-        while is_over(most_keys, &engine.tracking().keys) || is_over(most_bytes, &engine.tracking().bytes) {
+        let engine = self.engine();
+        while engine.tracking().is_over(engine.settings()) {
             let readers = &mut self.shards().of(hash).extra.readers;
             let Some(victim) = readers.another(key) else { return };
             for reader in readers.take(engine.tracking(), &victim) {
@@ -251,6 +261,32 @@ impl<'a> Locked<'a> {
             }
         }
     }
+}
+
+/// Forgets reads until what is remembered is within its bounds, as when these were lowered, as far as `budget` goes;
+/// whether more must go. To be called by one thread at a time, which would else forget too many.
+pub(crate) fn forget_surplus(engine: &Engine, stats: &WorkerStats, budget: &Budget) -> bool {
+    /// Keys that one lock of a shard may forget.
+    const KEYS_PER_LOCK: usize = 32;
+    for shard in 0..engine.keyspace().shards() {
+        let mut is_empty = false;
+        while !is_empty && engine.tracking().is_over(engine.settings()) {
+            if budget.is_spent() {
+                return true;
+            }
+            let mut locked = Locked::new(engine, ShardSet::one(shard), 0, stats);
+            let Some(guarded) = locked.shards().only() else { break };
+            for _ in 0..KEYS_PER_LOCK {
+                let victim = guarded.extra.readers.0.keys().next().cloned();
+                is_empty = victim.is_none();
+                let Some(victim) = victim.filter(|_| engine.tracking().is_over(engine.settings())) else { break };
+                for reader in guarded.extra.readers.take(engine.tracking(), &victim) {
+                    tell_reader(engine, &reader, &victim, 0);
+                }
+            }
+        }
+    }
+    false
 }
 
 /// Tells a client that has read a key, if it still wants to know.

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::background;
 use crate::engine::Engine;
 use crate::stats::WorkerStats;
+use crate::tracking;
 
 /// The time of a slice: half of it for garbage, a quarter each for expired keys and for compaction.
 const SLICE: Duration = Duration::from_micros(100);
@@ -104,6 +105,7 @@ impl Upkeep {
         let shards = 0..engine.keyspace().shards();
         let stands_still = engine.pause.is_on(now_ms);
         let mut more = engine.sweeps() && !stands_still && background::sweep(engine, shards.clone(), stats, &budget(4));
+        more |= tracking::forget_surplus(engine, stats, &budget(4));
         more |= background::compact(engine, shards, &budget(4));
         more |= engine.evictor().rebase_step(engine);
         // Moving a manual clock does the rest: how much is evicted in one step is a question of time.

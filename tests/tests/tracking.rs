@@ -234,6 +234,18 @@ fn what_is_remembered_has_a_bound() {
 }
 
 #[test]
+fn a_bound_that_is_lowered_holds_soon() {
+    let server = TestServer::with(&[]);
+    let (mut reader, mut admin) = (server.client(), server.client());
+    reader.ask("HELLO 3");
+    reader.check("CLIENT TRACKING ON", "+OK\r\n");
+    (0..250).for_each(|key| drop(reader.call(&["GET", &format!("k{key}")])));
+    admin.check("CONFIG SET tracking-table-max-keys 1", "+OK\r\n");
+    (0..249).for_each(|_| assert!(reader.reply().unwrap().starts_with(b">2\r\n")));
+    assert!(reader.is_silent(Duration::from_millis(50)));
+}
+
+#[test]
 fn no_stale_value_is_read_after_its_invalidation() {
     let server = TestServer::with(&["--threads", "2"]);
     let (mut reader, mut writer) = (server.client(), server.client());
