@@ -154,6 +154,7 @@ const TEMPLATES: &[&str] = &[
     "BITFIELD_RO <key> GET <bitfield> <bit> [GET i64 0|SET u8 0 1|]",
     "PFADD <hll> <value> [<value> <member> <member>|<wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>|]",
     "PFADD <hll> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide> <wide>",
+    "PFADD <key> [<value>|]",
     "PFCOUNT [<hll>|<hll> <hll>|<key>|<hll> <key>]",
     "PFMERGE <hll> [<hll>|<hll> <hll>|]",
     "PFDEBUG [ENCODING|DECODE|TODENSE] <hll>",

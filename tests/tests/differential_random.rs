@@ -47,9 +47,10 @@ fn run(protocol: u8) {
     println!("{commands} commands, {:.0} a second", commands as f64 / start.elapsed().as_secs_f64());
 }
 
-/// Plays commands on empty servers; the place of the first difference and its description.
+/// Plays commands on empty servers without users of the grammar's; the place of the first difference and its description.
 fn play(both: &mut Both, commands: &[Command]) -> Option<(usize, String)> {
     let (mut subject, mut peer) = both.open();
+    [&mut subject, &mut peer].map(|client| client.call(&["ACL", "DELUSER", "alice", "bob"]));
     let (mut at, mut queued) = (0, Vec::new());
     for batch in commands.chunks(PIPELINE) {
         let mut bytes = Vec::new();
