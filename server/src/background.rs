@@ -68,6 +68,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
         more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
         engine.rates.tick(engine);
+        engine.client_memory.relieve(engine, stats);
     }
     more | compact(engine, (number..engine.keyspace().shards()).step_by(threads), &Budget::within(SLICE))
 }

@@ -22,6 +22,7 @@ use crate::acl::Acl;
 use crate::admit::{self, Admission};
 use crate::attention::{MONITORED, PAUSED};
 use crate::client::{Addresses, Client, Clients};
+use crate::client_memory::ClientMemory;
 use crate::commands::command::{Command, DENYOOM, Run, WRITE};
 use crate::commands::table::{TABLE, Table as CommandTable};
 use crate::commands::transactions::unwatch_all;
@@ -80,6 +81,7 @@ pub struct Engine {
     clock: Clock,
     stats: Stats,
     clients: Clients,
+    pub(crate) client_memory: ClientMemory,
     channels: Channels,
     evictor: Evictor,
     waiting: Waiting,
@@ -137,6 +139,7 @@ impl Engine {
             clock,
             stats: Stats::default(),
             clients: Clients::default(),
+            client_memory: ClientMemory::default(),
             channels: Channels::default(),
             evictor: Evictor::new(seed),
             waiting: Waiting::default(),

@@ -42,6 +42,7 @@ mod attention;
 mod background;
 mod bits;
 mod client;
+mod client_memory;
 mod commands;
 // The program and the tests need more of the options than programs that embed a server do.
 #[doc(hidden)]

@@ -88,6 +88,8 @@ counters! {
     sweep_nanoseconds,
     /// Keys evicted.
     evicted,
+    /// Clients closed for the memory that all clients take.
+    evicted_clients,
     /// Error replies.
     errors,
     /// Reads from sockets that brought something.

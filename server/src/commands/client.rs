@@ -256,6 +256,13 @@ impl Class {
     }
 }
 
+/// A client's line as it is now, for the log.
+pub(crate) fn line(engine: &Engine, client: &Client) -> String {
+    let mut text = String::new();
+    describe(client, engine.clock().now_ms(), 0, &mut text);
+    text
+}
+
 /// Appends a client's line. `running` is the size of the arguments of the command that it runs.
 pub(crate) fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
     let (facts, names) = (&client.facts, client.names.lock().clone());
@@ -267,7 +274,8 @@ pub(crate) fn describe(client: &Client, now: u64, running: usize, out: &mut Stri
     let buffered = output.min(REPLY_BUFFER);
     let listed = output - buffered;
     let queued_bytes = facts.queued_bytes.load(Relaxed);
-    let memory = size_of::<Client>() + capacity + output + queued_bytes + running;
+    // Where the buffer counts, the arguments are in it.
+    let memory = client.memory() + if capacity == 0 { running } else { 0 };
     let row = u16::try_from(facts.row.load(Relaxed)).ok().filter(|row| *row != u16::MAX);
     let command = row.map_or_else(|| "NULL".to_owned(), |row| TABLE.row(row).lower_name());
     // Writing to a string cannot fail.

@@ -88,6 +88,9 @@ fn set(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply
     if changed.contains(&"requirepass") {
         engine.acl().follow_requirepass(engine.config());
     }
+    if ["maxmemory", "maxmemory-clients"].iter().any(|name| changed.contains(name)) {
+        engine.client_memory.follow_limit(engine);
+    }
     reply.ok();
     Ok(())
 }

@@ -84,7 +84,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("masteruser", Only(&[""])),
     ("max-new-connections-per-cycle", Any),
     ("max-new-tls-connections-per-cycle", Any),
-    ("maxmemory-clients", Only(&["0"])),
     ("min-replicas-max-lag", Any),
     ("min-replicas-to-write", Only(&["0"])),
     ("min-slaves-max-lag", Any),

@@ -132,7 +132,7 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
         report.fact("mem_fragmentation_ratio", format_args!("{:.2}", ratio(resident, used)));
         report.fact("mem_fragmentation_bytes", resident as i64 - used as i64);
     }
-    let clients: usize = engine.clients().all().iter().map(|client| client.buffer_bytes()).sum();
+    let clients: usize = engine.clients().all().iter().map(|client| client.memory()).sum();
     for name in ["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"] {
         report.fact(name, 0);
     }
@@ -230,7 +230,7 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("expired_keys", totals.expired);
     report.fact("expire_cycle_cpu_milliseconds", totals.sweep_nanoseconds / 1_000_000);
     report.fact("evicted_keys", totals.evicted);
-    report.fact("evicted_clients", 0);
+    report.fact("evicted_clients", totals.evicted_clients);
     report.fact("keyspace_hits", totals.hits);
     report.fact("keyspace_misses", totals.misses);
     report.fact("pubsub_channels", channels);
