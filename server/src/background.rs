@@ -85,6 +85,7 @@ pub(crate) fn sweep(
     'shards: for shard in shards {
         while engine.keyspace().next_due(shard) <= now {
             if budget.is_spent() {
+                stats.counters.sweep_cut_short.add(1);
                 more = true;
                 break 'shards;
             }

@@ -30,7 +30,7 @@ use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::effects::{Group, Recorder};
 use crate::error::{self, Error};
 use crate::evict::{Evictor, Room};
-use crate::info::Rates;
+use crate::info::{Loops, Rates};
 use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
@@ -98,6 +98,7 @@ pub struct Engine {
     /// The highest memory use seen.
     pub(crate) peak_memory: AtomicU64,
     pub(crate) rates: Rates,
+    pub(crate) loops: Loops,
     pub(crate) observers: Observers,
     pub(crate) pause: Pause,
     /// What keeps calls from running at once, in one word: see the module of this name.
@@ -130,6 +131,7 @@ impl Engine {
         Arc::new(Self {
             table: &TABLE,
             rates: Rates::default(),
+            loops: Loops::default(),
             observers: Observers::default(),
             pause: Pause::default(),
             attention: AtomicU32::new(0),
