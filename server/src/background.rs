@@ -28,13 +28,13 @@ const KEYS_PER_LOCK: usize = 32;
 pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stats: Arc<WorkerStats>) {
     let mut last_second = engine.clock().now_ms() / 1000;
     loop {
-        let mut busy = true;
+        let mut busy = !engine.rests.load(Relaxed);
         while busy {
             busy = slice(&engine, number, threads, &stats);
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(pause(engine.settings().hz.get())).await;
-        if number != 0 {
+        if number != 0 || engine.rests.load(Relaxed) {
             continue;
         }
         engine.rates.tick(&engine);

@@ -18,12 +18,12 @@ use crate::client::Client;
 use crate::engine::Engine;
 use crate::stats::WorkerStats;
 
-/// Clients below two to this power of bytes are one class.
-const SMALLEST: u32 = 15;
-/// Clients from two to this power of bytes on are one class.
-const LARGEST: u32 = 33;
+/// Clients of as many bytes as a number of so many bits, or fewer, can tell are one class.
+const LEAST_BITS: u32 = 15;
+/// The same from so many bits on.
+const MOST_BITS: u32 = 33;
 /// Classes; the first has number 1.
-const CLASSES: u8 = (LARGEST - SMALLEST + 1) as u8;
+const CLASSES: u8 = (MOST_BITS - LEAST_BITS + 1) as u8;
 /// The class of clients that must not be closed.
 const NONE: u8 = 0;
 /// A lower limit would leave nobody to set a better one.
@@ -53,8 +53,9 @@ pub(crate) struct ClientMemory {
 
 /// The clients of one class, for DEBUG CLIENT-EVICTION.
 pub(crate) struct ClassTotals {
-    /// The class begins at two to this power of bytes, but for the first, which begins at 0.
-    pub(crate) power: u32,
+    /// The first number of bytes that is in the class, and the last one, if there is one.
+    pub(crate) from: u64,
+    pub(crate) to: Option<u64>,
     pub(crate) bytes: usize,
     pub(crate) clients: usize,
 }
@@ -66,8 +67,8 @@ pub(crate) fn name_bytes(name: &[u8]) -> usize {
 }
 
 fn class_of(bytes: usize) -> u8 {
-    let power = bytes.checked_ilog2().unwrap_or(0).clamp(SMALLEST, LARGEST);
-    (power - SMALLEST + 1) as u8
+    let bits = usize::BITS - bytes.leading_zeros();
+    (bits.clamp(LEAST_BITS, MOST_BITS) - LEAST_BITS + 1) as u8
 }
 
 /// How many bytes all clients may take; `None` is no limit.
@@ -153,16 +154,18 @@ impl ClientMemory {
         engine.clients().each(|client| self.note(engine, client));
     }
 
-    /// What the clients of each class take that may be closed, largest class first.
+    /// What the clients of each class take that may be closed, smallest class first.
     pub(crate) fn totals(&self) -> Vec<ClassTotals> {
         let classes = self.classes.lock();
         let total = |class: u8| {
             let members = classes.range((Reverse(class), 0)..=(Reverse(class), u64::MAX));
             let (bytes, clients) = members
                 .fold((0, 0), |(bytes, clients), (_, client)| (bytes + client.share.bytes.load(Relaxed), clients + 1));
-            ClassTotals { power: SMALLEST + u32::from(class) - 1, bytes, clients }
+            let end = 1 << (LEAST_BITS + u32::from(class) - 1);
+            let from = if class == 1 { 0 } else { end / 2 };
+            ClassTotals { from, to: (class < CLASSES).then_some(end - 1), bytes, clients }
         };
-        (1..=CLASSES).rev().map(total).collect()
+        (1..=CLASSES).map(total).collect()
     }
 }
 
@@ -172,10 +175,11 @@ mod tests {
 
     #[test]
     fn classes_are_powers_of_two() {
-        let class = |bytes: usize| u32::from(class_of(bytes)) + SMALLEST - 1;
-        assert_eq!([0, 1, (32 << 10) - 1, 32 << 10, (64 << 10) - 1].map(class), [15; 5]);
-        assert_eq!([64 << 10, 1 << 20, (1 << 21) - 1, 3 << 20].map(class), [16, 20, 20, 21]);
-        assert_eq!([1 << 33, usize::MAX].map(class), [33; 2]);
-        assert_eq!((class_of(0), class_of(usize::MAX)), (1, CLASSES));
+        assert_eq!([0, 1, (32 << 10) - 1].map(class_of), [1; 3]);
+        assert_eq!([32 << 10, (64 << 10) - 1, 64 << 10, (128 << 10) - 1].map(class_of), [2, 2, 3, 3]);
+        assert_eq!([(1 << 32) - 1, 1 << 32, usize::MAX].map(class_of), [CLASSES - 1, CLASSES, CLASSES]);
+        let totals = ClientMemory::default().totals();
+        assert_eq!((totals[0].from, totals[0].to, totals[1].from), (0, Some(32_767), 32_768));
+        assert_eq!((totals[18].from, totals[18].to, totals.len()), (1 << 32, None, 19));
     }
 }

@@ -92,6 +92,8 @@ pub struct Engine {
     freed_count: AtomicU64,
     /// Whether the sweep removes expired keys (DEBUG SET-ACTIVE-EXPIRE).
     sweeps: AtomicBool,
+    /// Whether background work rests (DEBUG PAUSE-CRON).
+    pub(crate) rests: AtomicBool,
     pub(crate) identity: Identity,
     rng: Mutex<Rng>,
     pub(crate) shutdown: crate::shutdown::Shutdown,
@@ -112,6 +114,8 @@ pub struct Engine {
 pub(crate) struct Identity {
     /// 40 hexadecimal digits, drawn anew by each engine.
     pub(crate) run_id: String,
+    /// The same, of the history of the data.
+    pub(crate) replication_id: Mutex<String>,
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
     /// The port that is listened on, once it is known.
@@ -124,7 +128,8 @@ impl Engine {
         let settings = config.settings();
         let options = Options { shards: settings.shards.as_usize(), databases: settings.databases.as_usize(), seed };
         let mut rng = Rng::seeded(seed ^ 0x5eed);
-        let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
+        let run_id = random_id(&mut rng);
+        let replication_id = Mutex::new(random_id(&mut rng));
         let started_ms = clock.now_ms();
         let ticks = Ticks::default();
         ticks.note(0, started_ms);
@@ -151,7 +156,8 @@ impl Engine {
             garbage_count: AtomicU64::new(0),
             freed_count: AtomicU64::new(0),
             sweeps: AtomicBool::new(true),
-            identity: Identity { run_id, started: Instant::now(), started_ms, port: AtomicU64::new(0) },
+            rests: AtomicBool::new(false),
+            identity: Identity { run_id, replication_id, started: Instant::now(), started_ms, port: AtomicU64::new(0) },
             rng: Mutex::new(rng),
             shutdown: crate::shutdown::Shutdown::default(),
             peak_memory: AtomicU64::new(0),
@@ -207,6 +213,12 @@ impl Engine {
     /// A random number, for what is not repeated elsewhere.
     pub(crate) fn random(&self) -> u64 {
         self.rng.lock().next_u64()
+    }
+
+    /// Draws another replication id.
+    pub(crate) fn change_replication_id(&self) {
+        let id = random_id(&mut self.rng.lock());
+        *self.identity.replication_id.lock() = id;
     }
 
     /// What types need from outside.
@@ -755,6 +767,11 @@ impl Engine {
             guarded.shard.validate(self.keyspace.hasher(), |hash| hash as usize % bits == number);
         }
     }
+}
+
+/// 40 hexadecimal digits.
+fn random_id(rng: &mut Rng) -> String {
+    (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect()
 }
 
 /// One command to be run.

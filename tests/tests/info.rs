@@ -116,3 +116,32 @@ fn loops_are_counted() {
     client.check("CONFIG RESETSTAT", "+OK\r\n");
     assert!(fact(&mut client, "eventloop_cycles") < 500.0);
 }
+
+#[test]
+fn the_replication_id_changes_alone() {
+    let server = TestServer::with(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    let ids = |client: &mut RawClient| {
+        let text = String::from_utf8(client.ask("INFO everything").text).unwrap();
+        ["run_id:", "master_replid:"]
+            .map(|name| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned())
+    };
+    let before = ids(&mut client);
+    client.check("DEBUG CHANGE-REPL-ID", "+OK\r\n");
+    let after = ids(&mut client);
+    assert!(before[0] == after[0] && before[1] != after[1] && after[0] != after[1], "{before:?} {after:?}");
+    assert!(after.iter().all(|id| id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+}
+
+#[test]
+fn background_work_rests_when_it_is_told_to() {
+    let server = TestServer::with(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    client.check("DEBUG PAUSE-CRON 1", "+OK\r\n");
+    std::thread::sleep(Duration::from_millis(50));
+    client.check("SET k v PX 1", "+OK\r\n");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(fact(&mut client, "expired_keys"), 0.0);
+    client.check("DEBUG PAUSE-CRON 0", "+OK\r\n");
+    soon("it goes on", || fact(&mut client, "expired_keys") == 1.0);
+}

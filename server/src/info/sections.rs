@@ -293,7 +293,8 @@ pub(super) fn replication(report: &mut Report<'_, '_>) {
     report.fact("role", "master");
     report.fact("connected_slaves", 0);
     report.fact("master_failover_state", "no-failover");
-    report.fact("master_replid", &report.locked.engine().identity.run_id);
+    let id = report.locked.engine().identity.replication_id.lock().clone();
+    report.fact("master_replid", id);
     report.fact("master_replid2", "0".repeat(40));
     report.fact("master_repl_offset", 0);
     report.fact("second_repl_offset", -1);
