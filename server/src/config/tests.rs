@@ -424,7 +424,12 @@ fn options_of_parts_that_are_not_there_are_passed_over() {
 fn what_leaves_a_part_off_is_passed_over_and_what_asks_for_it_is_refused() {
     let off = "cluster-enabled no\nTLS-Port 0\nreplicaof no one\nsyslog-enabled NO";
     assert_eq!(Config::from_text(off).unwrap().passed_over().len(), 4);
+    // What the configurations of test suites have.
+    let suites = "use-exit-on-panic yes\nshutdown-on-sigterm force\nshutdown-on-sigint nosave now\nkey-load-delay 5\n\
+                  crash-memcheck-enabled no\npropagation-error-behavior panic\nwatchdog-period 0";
+    assert_eq!(Config::from_text(suites).unwrap().passed_over().len(), 7);
     let refused = [
+        "shutdown-on-sigterm save",
         "cluster-enabled yes",
         "replicaof 127.0.0.1 7",
         "slaveof 127.0.0.1 7",

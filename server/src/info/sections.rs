@@ -274,18 +274,25 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     // Replies have no buffer whose size would follow their use.
     report.fact("reply_buffer_shrinks", 0);
     report.fact("reply_buffer_expands", 0);
-    let loops = engine.loops.totals();
-    report.fact("eventloop_cycles", loops.cycles);
-    report.fact("eventloop_duration_sum", loops.busy.as_micros());
-    report.fact("eventloop_duration_cmd_sum", engine.stats().command_nanoseconds() / 1000);
-    report.fact("instantaneous_eventloop_cycles_per_sec", rates.cycles.round());
-    report.fact("instantaneous_eventloop_duration_usec", rates.cycle_us.round());
+    loops(report);
     report.fact("client_query_buffer_limit_disconnections", totals.query_limit_closed);
     report.fact("client_output_buffer_limit_disconnections", totals.output_limit_closed);
     report.fact("acl_access_denied_auth", totals.denied_auth);
     report.fact("acl_access_denied_cmd", totals.denied_commands);
     report.fact("acl_access_denied_key", totals.denied_keys);
     report.fact("acl_access_denied_channel", totals.denied_channels);
+}
+
+/// The event loops of the threads.
+fn loops(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    let rates = engine.rates.per_second();
+    let loops = engine.loops.totals();
+    report.fact("eventloop_cycles", loops.cycles);
+    report.fact("eventloop_duration_sum", loops.busy.as_micros());
+    report.fact("eventloop_duration_cmd_sum", engine.stats().command_nanoseconds() / 1000);
+    report.fact("instantaneous_eventloop_cycles_per_sec", rates.cycles.round());
+    report.fact("instantaneous_eventloop_duration_usec", rates.cycle_us.round());
 }
 
 /// There is no replication: this is a master without replicas.
