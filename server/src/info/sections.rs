@@ -277,6 +277,12 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     loops(report);
     report.fact("client_query_buffer_limit_disconnections", totals.query_limit_closed);
     report.fact("client_output_buffer_limit_disconnections", totals.output_limit_closed);
+    denials(report);
+}
+
+/// Calls that the rules of users forbade.
+fn denials(report: &mut Report<'_, '_>) {
+    let totals = report.totals.clone();
     report.fact("acl_access_denied_auth", totals.denied_auth);
     report.fact("acl_access_denied_cmd", totals.denied_commands);
     report.fact("acl_access_denied_key", totals.denied_keys);
