@@ -40,13 +40,15 @@ pub(crate) struct Share {
     class: AtomicU8,
 }
 
+/// Clients by class, the largest first, and within it in order of connection: the first one is to go.
+type Classes = BTreeMap<(Reverse<u8>, u64), Arc<Client>>;
+
 /// See the module's page.
 #[derive(Default)]
 pub(crate) struct ClientMemory {
     /// Below zero for a moment when two notes of a client overtake each other.
     total: AtomicI64,
-    /// The largest class first, and within it in order of connection: the first one is to go.
-    classes: Mutex<BTreeMap<(Reverse<u8>, u64), Arc<Client>>>,
+    classes: Mutex<Classes>,
     /// Whether the log has been told that nobody is left to close.
     is_stuck: AtomicBool,
 }

@@ -260,10 +260,7 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     ] {
         report.fact(name, 0);
     }
-    let tracked = report.locked.engine().tracking().counts();
-    report.fact("tracking_total_keys", tracked.keys);
-    report.fact("tracking_total_items", tracked.items);
-    report.fact("tracking_total_prefixes", tracked.prefixes);
+    tracking(report);
     report.fact("unexpected_error_replies", 0);
     report.fact("total_error_replies", totals.errors);
     report.fact("dump_payload_sanitizations", totals.sanitized_payloads);
@@ -278,6 +275,14 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("client_query_buffer_limit_disconnections", totals.query_limit_closed);
     report.fact("client_output_buffer_limit_disconnections", totals.output_limit_closed);
     denials(report);
+}
+
+/// What is remembered for clients that track keys.
+fn tracking(report: &mut Report<'_, '_>) {
+    let tracked = report.locked.engine().tracking().counts();
+    report.fact("tracking_total_keys", tracked.keys);
+    report.fact("tracking_total_items", tracked.items);
+    report.fact("tracking_total_prefixes", tracked.prefixes);
 }
 
 /// Calls that the rules of users forbade.
