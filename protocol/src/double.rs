@@ -91,6 +91,19 @@ pub fn format_double(value: f64) -> DoubleText {
     text
 }
 
+/// `value` in the digits of [`format_double`], also where that prints an integer: `3`, `1e+8`.
+pub fn format_double_digits(value: f64) -> DoubleText {
+    if value.is_nan() || value.is_infinite() || value == 0.0 {
+        return format_double(value);
+    }
+    let mut text = DoubleText::new();
+    if value < 0.0 {
+        text.push(b"-");
+    }
+    Decimal::grisu2(value.abs()).lay_out(&mut text);
+    text
+}
+
 /// `digits` x 10^`exponent`.
 struct Decimal {
     digits: [u8; 18],

@@ -20,7 +20,7 @@ mod reply;
 mod value;
 
 pub use args::{Args, Iter, OwnedArgs};
-pub use double::{DoubleText, format_double};
+pub use double::{DoubleText, format_double, format_double_digits};
 pub use error::ProtocolError;
 pub use limits::Limits;
 pub use number::parse_i64;

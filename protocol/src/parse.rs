@@ -199,6 +199,12 @@ impl Parser {
         self.wanted
     }
 
+    /// Bytes at the front of the incomplete command that are understood: up to the argument whose bytes are arriving.
+    #[inline]
+    pub fn parsed(&self) -> usize {
+        self.progress.at
+    }
+
     /// Memory that the parser holds on the heap, in bytes.
     pub fn memory(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()

@@ -29,13 +29,13 @@ const KEYS_PER_LOCK: usize = 32;
 pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stats: Arc<WorkerStats>) {
     let mut last_second = engine.clock().now_ms() / 1000;
     loop {
-        let mut busy = true;
+        let mut busy = !engine.rests.load(Relaxed);
         while busy {
             busy = slice(&engine, number, threads, &stats);
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(pause(engine.settings().hz.get())).await;
-        if number != 0 {
+        if number != 0 || engine.rests.load(Relaxed) {
             continue;
         }
         engine.rates.tick(&engine);
@@ -70,6 +70,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
         more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
         engine.rates.tick(engine);
+        engine.client_memory.relieve(engine, stats);
     }
     more | compact(engine, (number..engine.keyspace().shards()).step_by(threads), &Budget::within(SLICE))
 }
@@ -86,6 +87,7 @@ pub(crate) fn sweep(
     'shards: for shard in shards {
         while engine.keyspace().next_due(shard) <= now {
             if budget.is_spent() {
+                stats.counters.sweep_cut_short.add(1);
                 more = true;
                 break 'shards;
             }

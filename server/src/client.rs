@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::acl::User;
+use crate::client_memory::Share;
+use crate::session::Session;
 use crate::tracking::Mode;
 use crate::wait::Waiter;
 use crate::wake::Wake;
@@ -76,6 +78,10 @@ pub(crate) struct Facts {
     pub(crate) monitors: AtomicBool,
     /// Whether a command of it waits until CLIENT PAUSE is over.
     pub(crate) paused: AtomicBool,
+    /// What the keys that it watches and the names that it listens to take.
+    pub(crate) names_bytes: AtomicUsize,
+    /// What the prefixes of keys take that it tracks.
+    pub(crate) prefix_bytes: AtomicUsize,
 }
 
 impl Facts {
@@ -103,6 +109,8 @@ pub struct Client {
     pub(crate) names: Mutex<Names>,
     user: Mutex<Arc<User>>,
     pub(crate) facts: Facts,
+    /// What it adds to the memory of all clients.
+    pub(crate) share: Share,
     outbox: Outbox,
     /// What the client waits for, if it does.
     pub(crate) waiter: Mutex<Option<Arc<Waiter>>>,
@@ -132,6 +140,7 @@ impl Client {
             names: Mutex::default(),
             user: Mutex::new(user.clone()),
             facts,
+            share: Share::default(),
             outbox: Outbox::default(),
             waiter: Mutex::default(),
             tracking: Mutex::default(),
@@ -208,11 +217,18 @@ impl Client {
         self.outbox.bytes.load(Relaxed)
     }
 
-    /// What its buffers take.
-    pub(crate) fn buffer_bytes(&self) -> usize {
+    /// What it takes: itself, its buffers, what MULTI has queued, and the names that it watches, listens to or tracks.
+    pub(crate) fn memory(&self) -> usize {
         let facts = &self.facts;
-        let output = facts.output_bytes.load(Relaxed) + self.outbox_bytes();
-        output + facts.query_capacity.load(Relaxed) + facts.queued_bytes.load(Relaxed)
+        let counted =
+            [&facts.output_bytes, &facts.query_capacity, &facts.queued_bytes, &facts.names_bytes, &facts.prefix_bytes];
+        let own = size_of::<Self>() + size_of::<Session>() + self.outbox_bytes();
+        counted.iter().fold(own, |sum, bytes| sum + bytes.load(Relaxed))
+    }
+
+    /// Whether it may be closed for the memory that clients take.
+    pub(crate) fn may_be_evicted(&self) -> bool {
+        !self.facts.no_evict.load(Relaxed) && !self.is_killed()
     }
 
     /// Sets how many bytes the outbox may hold.
@@ -307,6 +323,11 @@ impl Clients {
 
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
         self.connected.lock().get(&id).cloned()
+    }
+
+    /// Shows each client, in order of number, while none comes or goes.
+    pub(crate) fn each(&self, mut each: impl FnMut(&Arc<Client>)) {
+        self.connected.lock().values().for_each(&mut each);
     }
 
     /// All clients, by number.

@@ -22,6 +22,7 @@ use crate::acl::Acl;
 use crate::admit::{self, Admission};
 use crate::attention::{MONITORED, PAUSED};
 use crate::client::{Addresses, Client, Clients};
+use crate::client_memory::ClientMemory;
 use crate::commands::command::{Command, DENYOOM, Run, WRITE};
 use crate::commands::table::{TABLE, Table as CommandTable};
 use crate::commands::transactions::unwatch_all;
@@ -29,7 +30,7 @@ use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::effects::{Group, Recorder};
 use crate::error::{self, Error};
 use crate::evict::{Evictor, Room};
-use crate::info::Rates;
+use crate::info::{Loops, Rates};
 use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
@@ -80,6 +81,7 @@ pub struct Engine {
     clock: Clock,
     stats: Stats,
     clients: Clients,
+    pub(crate) client_memory: ClientMemory,
     channels: Channels,
     evictor: Evictor,
     waiting: Waiting,
@@ -90,12 +92,15 @@ pub struct Engine {
     freed_count: AtomicU64,
     /// Whether the sweep removes expired keys (DEBUG SET-ACTIVE-EXPIRE).
     sweeps: AtomicBool,
+    /// Whether background work rests (DEBUG PAUSE-CRON).
+    pub(crate) rests: AtomicBool,
     pub(crate) identity: Identity,
     rng: Mutex<Rng>,
     pub(crate) shutdown: crate::shutdown::Shutdown,
     /// The highest memory use seen.
     pub(crate) peak_memory: AtomicU64,
     pub(crate) rates: Rates,
+    pub(crate) loops: Loops,
     pub(crate) observers: Observers,
     pub(crate) pause: Pause,
     /// What keeps calls from running at once, in one word: see the module of this name.
@@ -109,6 +114,8 @@ pub struct Engine {
 pub(crate) struct Identity {
     /// 40 hexadecimal digits, drawn anew by each engine.
     pub(crate) run_id: String,
+    /// The same, of the history of the data.
+    pub(crate) replication_id: Mutex<String>,
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
     /// The port that is listened on, once it is known.
@@ -121,13 +128,15 @@ impl Engine {
         let settings = config.settings();
         let options = Options { shards: settings.shards.as_usize(), databases: settings.databases.as_usize(), seed };
         let mut rng = Rng::seeded(seed ^ 0x5eed);
-        let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
+        let run_id = random_id(&mut rng);
+        let replication_id = Mutex::new(random_id(&mut rng));
         let started_ms = clock.now_ms();
         let ticks = Ticks::default();
         ticks.note(0, started_ms);
         Arc::new(Self {
             table: &TABLE,
             rates: Rates::default(),
+            loops: Loops::default(),
             observers: Observers::default(),
             pause: Pause::default(),
             attention: AtomicU32::new(0),
@@ -137,6 +146,7 @@ impl Engine {
             clock,
             stats: Stats::default(),
             clients: Clients::default(),
+            client_memory: ClientMemory::default(),
             channels: Channels::default(),
             evictor: Evictor::new(seed),
             waiting: Waiting::default(),
@@ -146,7 +156,8 @@ impl Engine {
             garbage_count: AtomicU64::new(0),
             freed_count: AtomicU64::new(0),
             sweeps: AtomicBool::new(true),
-            identity: Identity { run_id, started: Instant::now(), started_ms, port: AtomicU64::new(0) },
+            rests: AtomicBool::new(false),
+            identity: Identity { run_id, replication_id, started: Instant::now(), started_ms, port: AtomicU64::new(0) },
             rng: Mutex::new(rng),
             shutdown: crate::shutdown::Shutdown::default(),
             peak_memory: AtomicU64::new(0),
@@ -202,6 +213,12 @@ impl Engine {
     /// A random number, for what is not repeated elsewhere.
     pub(crate) fn random(&self) -> u64 {
         self.rng.lock().next_u64()
+    }
+
+    /// Draws another replication id.
+    pub(crate) fn change_replication_id(&self) {
+        let id = random_id(&mut self.rng.lock());
+        *self.identity.replication_id.lock() = id;
     }
 
     /// What types need from outside.
@@ -750,6 +767,11 @@ impl Engine {
             guarded.shard.validate(self.keyspace.hasher(), |hash| hash as usize % bits == number);
         }
     }
+}
+
+/// 40 hexadecimal digits.
+fn random_id(rng: &mut Rng) -> String {
+    (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect()
 }
 
 /// One command to be run.

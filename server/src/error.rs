@@ -170,6 +170,8 @@ texts! {
     MONITOR_DENIED = "ERR MONITOR isn't allowed for DENY BLOCKING client";
     SLOWLOG_COUNT = "ERR count should be greater than or equal to -1";
     TIMEOUT_NOT_INTEGER = "ERR timeout is not an integer or out of range";
+    CLIENT_EVICTION_OFF = "ERR maxmemory-clients is disabled.";
+    POPULATE_TOO_MUCH = "ERR OOM in dictTryExpand";
     PAUSE_MODE = "ERR CLIENT PAUSE mode must be WRITE or ALL";
     NO_SUCH_CLIENT = "ERR No such client";
     NOT_A_COMMAND = "ERR Invalid command specified";

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::config::MaxmemoryPolicy;
 use crate::engine::Engine;
 use crate::locked::Locked;
+use crate::observe;
 use crate::stats::WorkerStats;
 
 /// Searches between two looks at the time.
@@ -33,19 +34,40 @@ pub(crate) enum Room {
     None,
 }
 
+/// How long the data has been above its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Excess {
+    /// Of times that are over.
+    pub(crate) total: Duration,
+    /// Of the time that lasts.
+    pub(crate) current: Duration,
+    /// When that began, counted from the engine's start.
+    since: Option<Duration>,
+}
+
 /// See the module's page.
 pub(crate) struct Evictor {
     chooser: Mutex<Chooser>,
     rebase: Mutex<Rebase>,
+    excess: Mutex<Excess>,
 }
 
 impl Evictor {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { chooser: Mutex::new(Chooser::new(seed)), rebase: Mutex::new(Rebase::new(0)) }
+        let (chooser, rebase) = (Mutex::new(Chooser::new(seed)), Mutex::new(Rebase::new(0)));
+        Self { chooser, rebase, excess: Mutex::default() }
     }
 
     /// Evicts until `limit` bytes are used, or for as long as a step may take. Must not be called while shards are held.
     pub(crate) fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
+        let started = observe::event_started(engine);
+        let room = self.search(engine, stats, limit);
+        observe::note_event(engine, "eviction-cycle", started);
+        self.note_excess(engine, room != Room::Enough);
+        room
+    }
+
+    fn search(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
         let settings = engine.settings();
         let mut chooser = self.chooser.lock();
         chooser.select(engine.keyspace(), selection(engine));
@@ -80,10 +102,34 @@ impl Evictor {
     /// Makes room in the background when the limit was lowered; whether more is to be done.
     pub(crate) fn relieve(&self, engine: &Engine, stats: &WorkerStats) -> bool {
         let limit = engine.settings().maxmemory.get();
-        limit > 0
-            && engine.keyspace().used_memory() as u64 > limit
-            && selection(engine).is_some()
-            && self.step(engine, stats, limit) == Room::More
+        let exceeds = limit > 0 && engine.keyspace().used_memory() as u64 > limit;
+        self.note_excess(engine, exceeds);
+        exceeds && selection(engine).is_some() && self.step(engine, stats, limit) == Room::More
+    }
+
+    /// Notes whether the data is above its limit now.
+    fn note_excess(&self, engine: &Engine, exceeds: bool) {
+        let mut excess = self.excess.lock();
+        if exceeds == excess.since.is_some() {
+            return;
+        }
+        let now = engine.identity.started.elapsed();
+        match excess.since.take() {
+            Some(since) => excess.total += now.saturating_sub(since),
+            None => excess.since = Some(now),
+        }
+    }
+
+    /// How long the data has been above its limit.
+    pub(crate) fn excess(&self, engine: &Engine) -> Excess {
+        let excess = *self.excess.lock();
+        let current = excess.since.map(|since| engine.identity.started.elapsed().saturating_sub(since));
+        Excess { current: current.unwrap_or_default(), ..excess }
+    }
+
+    /// CONFIG RESETSTAT.
+    pub(crate) fn forget_excess(&self) {
+        *self.excess.lock() = Excess::default();
     }
 
     /// A step of the pass that keeps old histories old though ticks wrap; whether the pass goes on.

@@ -42,7 +42,9 @@ mod attention;
 mod background;
 mod bits;
 mod client;
+mod client_memory;
 mod commands;
+mod digest;
 // The program and the tests need more of the options than programs that embed a server do.
 #[doc(hidden)]
 pub mod config;

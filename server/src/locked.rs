@@ -25,6 +25,7 @@ use crate::config::KeyspaceEvents as Class;
 use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
 use crate::error::{Error, Outcome, WRONG_TYPE};
+use crate::observe;
 use crate::stats::WorkerStats;
 use crate::tracking::{self, Change, Readers};
 use crate::wait::Waiters;
@@ -311,7 +312,7 @@ impl<'a> Locked<'a> {
     /// Removes an expired key.
     #[cold]
     pub(crate) fn expire(&mut self, hash: u64, pos: Pos) {
-        let db = self.db;
+        let (db, started) = (self.db, observe::event_started(self.engine));
         let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
         let key = table.entry(pos).key().to_vec();
         let object = table.remove(pos, hash);
@@ -319,11 +320,12 @@ impl<'a> Locked<'a> {
         self.ready(&key);
         self.stats.expired();
         self.removed_by_server(hash, &key, Class::EXPIRED, "expired");
+        observe::note_event(self.engine, "expire-del", started);
     }
 
     /// Removes a key for want of memory.
     pub(crate) fn evict(&mut self, hash: u64, pos: Pos) {
-        let db = self.db;
+        let (db, started) = (self.db, observe::event_started(self.engine));
         let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
         let key = table.entry(pos).key().to_vec();
         let object = self.guarded(hash).shard.evict(db, hash, pos);
@@ -331,6 +333,7 @@ impl<'a> Locked<'a> {
         self.ready(&key);
         self.stats.evicted();
         self.removed_by_server(hash, &key, Class::EVICTED, "evicted");
+        observe::note_event(self.engine, "eviction-del", started);
     }
 
     fn removed_by_server(&mut self, hash: u64, key: &[u8], class: Class, event: &'static str) {

@@ -6,7 +6,7 @@
 //! nothing slow is missed while the limits are no shorter than a step; when they are, every call is timed.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder_protocol::Args;
 use larder_storage::clock::Clock;
@@ -121,7 +121,6 @@ fn coarse() -> u64 {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
         use std::sync::LazyLock;
-        use std::time::Instant;
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         START.elapsed().as_nanos() as u64
     }
@@ -140,6 +139,21 @@ pub(crate) fn note_long(engine: &Engine, client: &Client, command: &Command, arg
     }
     let event = if command.has(FAST) { "fast-command" } else { "command" };
     observers.latency.note(event, time, settings.latency_monitor_threshold.get(), now);
+}
+
+/// When an event of the latency monitor begins, if that is on.
+#[inline]
+pub(crate) fn event_started(engine: &Engine) -> Option<Instant> {
+    (engine.settings().latency_monitor_threshold.get() > 0).then(Instant::now)
+}
+
+/// Tells the latency monitor that an event is over.
+#[inline]
+pub(crate) fn note_event(engine: &Engine, event: &'static str, started: Option<Instant>) {
+    if let Some(started) = started {
+        let threshold = engine.settings().latency_monitor_threshold.get();
+        engine.observers.latency.note(event, started.elapsed(), threshold, engine.clock().now_ms() / 1000);
+    }
 }
 
 /// A call's arguments as others may see them: without passwords.

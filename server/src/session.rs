@@ -96,6 +96,8 @@ pub struct Session {
     /// Whether EXEC runs its queue.
     pub(crate) executes: bool,
     pub(crate) watched: Vec<Watched>,
+    /// What the names take that it watches and listens to.
+    pub(crate) names_bytes: usize,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) reply_mode: ReplyMode,
     /// The connection is to be closed when the replies are sent.
@@ -162,6 +164,7 @@ impl Session {
             multi: None,
             executes: false,
             watched: Vec::new(),
+            names_bytes: 0,
             subscriptions: Subscriptions::default(),
             reply_mode: ReplyMode::On,
             closing: false,
@@ -227,6 +230,7 @@ impl Session {
                 engine.channels().unsubscribe(target, name, &self.client);
             }
         }
+        self.names_bytes = 0;
     }
 
     /// What CLIENT CACHING has said holds no longer: it was for one command.
@@ -248,6 +252,7 @@ impl Session {
         facts.active_ms.store(now_ms, Relaxed);
         facts.db.store(self.db, Relaxed);
         facts.watched.store(self.watched.len(), Relaxed);
+        facts.names_bytes.store(self.names_bytes, Relaxed);
         facts.channels.store(self.subscriptions.channels.len(), Relaxed);
         facts.patterns.store(self.subscriptions.patterns.len(), Relaxed);
         facts.shard_channels.store(self.subscriptions.shard_channels.len(), Relaxed);

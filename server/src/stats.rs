@@ -86,8 +86,12 @@ counters! {
     sanitized_payloads,
     /// Time that the sweep for expired keys took, in nanoseconds.
     sweep_nanoseconds,
+    /// Slices of that sweep which ended before the expired keys did.
+    sweep_cut_short,
     /// Keys evicted.
     evicted,
+    /// Clients closed for the memory that all clients take.
+    evicted_clients,
     /// Error replies.
     errors,
     /// Reads from sockets that brought something.
@@ -273,6 +277,11 @@ impl Stats {
             totals.failed += own.failed.get();
         }
         totals
+    }
+
+    /// How long all commands took together, estimated as in [`Stats::row`].
+    pub(crate) fn command_nanoseconds(&self) -> u64 {
+        TABLE.rows().enumerate().map(|(row, _)| self.row(row as u16).nanoseconds).sum()
     }
 
     /// The distribution of one row's times; `None` if no call was counted in it.

@@ -20,6 +20,7 @@ use larder_storage::keyspace::ShardSet;
 use parking_lot::Mutex;
 
 use crate::client::Client;
+use crate::client_memory::name_bytes;
 use crate::commands::command::{Command, PUBSUB, READONLY};
 use crate::config::Settings;
 use crate::engine::Engine;
@@ -131,6 +132,8 @@ impl Tracking {
                 self.clients.fetch_add(1, Relaxed);
             }
         }
+        let bytes = mode.prefixes.iter().map(|prefix| name_bytes(prefix)).sum();
+        client.facts.prefix_bytes.store(bytes, Relaxed);
         *current = Some(mode);
     }
 
@@ -138,6 +141,7 @@ impl Tracking {
     pub(crate) fn disable(&self, client: &Client) {
         let Some(mode) = client.tracking.lock().take() else { return };
         self.clients.fetch_sub(1, Relaxed);
+        client.facts.prefix_bytes.store(0, Relaxed);
         if mode.prefixes.is_empty() {
             return;
         }

@@ -297,3 +297,18 @@ fn who_has_been_killed_listens_no_more() {
         }
     }
 }
+
+#[test]
+fn timeouts_are_documented_as_redis_does() {
+    let Some(both) = Both::start() else { return };
+    let names = ["blpop", "brpop", "blmove", "blmpop", "brpoplpush", "bzpopmin", "bzmpop", "wait", "client|pause"];
+    for name in names {
+        let [left, right] = [&both.subject, &both.peer].map(|server| {
+            let docs = String::from_utf8(server.client().call(&["COMMAND", "DOCS", name])).unwrap();
+            let words: Vec<_> = docs.split("\r\n").map(str::to_owned).collect();
+            let at = words.windows(3).position(|words| words[0] == "timeout" && words[2] == "type").expect(name);
+            words[at + 4].clone()
+        });
+        assert_eq!(left, right, "{name}");
+    }
+}

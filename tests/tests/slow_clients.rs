@@ -181,3 +181,14 @@ fn a_password_that_is_taken_away_binds_nobody_any_more() {
     admin.check("CONFIG SET requirepass \"\"", "+OK\r\n");
     early.check("MSET a 1 b 2 c 3 d 4 e 5 f 6 g 7 h 8", "+OK\r\n");
 }
+
+#[test]
+fn one_answer_beyond_the_hard_limit_closes_the_client() {
+    let server = TestServer::with(&["--client-output-buffer-limit", "normal 1mb 0 0"]);
+    drop(set(&server, "k", 2_000_000));
+    let mut client = server.client();
+    client.send(&["GET", "k"]).unwrap();
+    assert_eq!(client.rest().unwrap(), b"");
+    let info = String::from_utf8(server.client().call(&["INFO", "stats"])).unwrap();
+    assert!(info.contains("client_output_buffer_limit_disconnections:1\r\n"), "{info}");
+}

@@ -10,6 +10,7 @@ use super::command::*;
 use super::command_info::help;
 use super::parse::{integer, integer_or, is};
 use super::table::TABLE;
+use crate::acl::User;
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::error::{
@@ -256,6 +257,13 @@ impl Class {
     }
 }
 
+/// A client's line as it is now, for the log.
+pub(crate) fn line(engine: &Engine, client: &Client) -> String {
+    let mut text = String::new();
+    describe(client, engine.clock().now_ms(), 0, &mut text);
+    text
+}
+
 /// Appends a client's line. `running` is the size of the arguments of the command that it runs.
 pub(crate) fn describe(client: &Client, now: u64, running: usize, out: &mut String) {
     let (facts, names) = (&client.facts, client.names.lock().clone());
@@ -267,7 +275,8 @@ pub(crate) fn describe(client: &Client, now: u64, running: usize, out: &mut Stri
     let buffered = output.min(REPLY_BUFFER);
     let listed = output - buffered;
     let queued_bytes = facts.queued_bytes.load(Relaxed);
-    let memory = size_of::<Client>() + capacity + output + queued_bytes + running;
+    // Where the buffer counts, the arguments are in it.
+    let memory = client.memory() + if capacity == 0 { running } else { 0 };
     let row = u16::try_from(facts.row.load(Relaxed)).ok().filter(|row| *row != u16::MAX);
     let command = row.map_or_else(|| "NULL".to_owned(), |row| TABLE.row(row).lower_name());
     // Writing to a string cannot fail.
@@ -373,16 +382,17 @@ struct Filter<'a> {
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
     class: Option<Class>,
+    user: Option<Arc<User>>,
     least_age: Option<i64>,
     skips_me: bool,
 }
 
 impl<'a> Filter<'a> {
     const ALL: Self =
-        Self { id: None, address: None, local_address: None, class: None, least_age: None, skips_me: true };
+        Self { id: None, address: None, local_address: None, class: None, user: None, least_age: None, skips_me: true };
 
     /// `options` are what follows CLIENT KILL; there is at least one.
-    fn parse(options: Args<'a>) -> Result<Self, Error> {
+    fn parse(engine: &Engine, options: Args<'a>) -> Result<Self, Error> {
         if options.len() == 1 {
             // The old form, which can close the connection that it comes from.
             return Ok(Self { address: options.get(0), skips_me: false, ..Self::ALL });
@@ -390,12 +400,12 @@ impl<'a> Filter<'a> {
         let mut filter = Self::ALL;
         let mut words = options.iter();
         while let Some(option) = words.next() {
-            filter.add(option, words.next().ok_or(SYNTAX)?)?;
+            filter.add(engine, option, words.next().ok_or(SYNTAX)?)?;
         }
         Ok(filter)
     }
 
-    fn add(&mut self, option: &[u8], value: &'a [u8]) -> Outcome {
+    fn add(&mut self, engine: &Engine, option: &[u8], value: &'a [u8]) -> Outcome {
         if is(option, "ID") {
             let id = parse_i64(value).filter(|id| *id > 0).ok_or(CLIENT_ID_NOT_POSITIVE)?;
             self.id = Some(id as u64);
@@ -410,10 +420,7 @@ impl<'a> Filter<'a> {
         } else if is(option, "LADDR") {
             self.local_address = Some(value);
         } else if is(option, "USER") {
-            // There is one user, and everyone is it.
-            if value != b"default" {
-                return Err(no_such_user(value));
-            }
+            self.user = Some(engine.acl().find(value).ok_or_else(|| no_such_user(value))?);
         } else if is(option, "SKIPME") {
             self.skips_me = if is(value, "YES") {
                 true
@@ -432,6 +439,7 @@ impl<'a> Filter<'a> {
         self.address.is_none_or(|address| client.addresses.peer.as_bytes() == address)
             && self.local_address.is_none_or(|address| client.addresses.local.as_bytes() == address)
             && self.class.is_none_or(|class| class == Class::of(client))
+            && self.user.as_ref().is_none_or(|user| client.is_user(user))
             && self.id.is_none_or(|id| client.id == id)
             && !(self.skips_me && client.id == me)
             && self.least_age.is_none_or(|age| age_seconds(client, now) as i64 >= age)
@@ -439,7 +447,7 @@ impl<'a> Filter<'a> {
 }
 
 fn kill(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let filter = Filter::parse(args.from(2))?;
+    let filter = Filter::parse(engine, args.from(2))?;
     let (me, now) = (session.client.id, note_own_facts(engine, session));
     let mut killed = 0;
     for client in engine.clients().all() {

@@ -335,7 +335,12 @@ fn write_docs(row: &Command, reply: &mut Reply) {
         facts.text("deprecated_since", since);
         facts.text("replaced_by", instead);
     }
-    let arguments = syntax::parse(row.syntax);
+    let mut arguments = syntax::parse(row.syntax);
+    if matches!(row.run, Run::Wait(_)) && !row.keys.is_empty() {
+        // Who waits for keys may say how long in fractions of a second; other timeouts are whole numbers.
+        let timeouts = arguments.iter_mut().filter(|argument| argument.name == "timeout");
+        timeouts.for_each(|timeout| timeout.kind = "double");
+    }
     if !arguments.is_empty() {
         write_arguments(&arguments, row, &mut 0, facts.entry("arguments"));
     }

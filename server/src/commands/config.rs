@@ -88,6 +88,9 @@ fn set(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply
     if changed.contains(&"requirepass") {
         engine.acl().follow_requirepass(engine.config());
     }
+    if ["maxmemory", "maxmemory-clients"].iter().any(|name| changed.contains(name)) {
+        engine.client_memory.follow_limit(engine);
+    }
     reply.ok();
     Ok(())
 }
@@ -95,6 +98,8 @@ fn set(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply
 fn resetstat(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
     engine.stats().reset();
     engine.rates.reset();
+    engine.loops.reset();
+    engine.evictor().forget_excess();
     engine.reset_freed_count();
     reply.ok();
     Ok(())

@@ -142,7 +142,7 @@ impl Facts<'_> {
 
 fn stats(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
     let figures = MemoryFigures::of(locked);
-    let clients: usize = locked.engine().clients().all().iter().map(|client| client.buffer_bytes()).sum();
+    let clients: usize = locked.engine().clients().all().iter().map(|client| client.memory()).sum();
     let map = reply.defer();
     let mut facts = Facts { reply, count: 0 };
     facts.count("peak.allocated", figures.peak);

@@ -11,6 +11,7 @@ pub(crate) mod command_info;
 mod config;
 mod connection;
 mod databases;
+mod debug;
 mod draw;
 mod dump;
 mod expire;
@@ -73,6 +74,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     config::COMMANDS,
     command_info::COMMANDS,
     server::COMMANDS,
+    debug::COMMANDS,
     monitor::COMMANDS,
     latency::COMMANDS,
     memory::COMMANDS,

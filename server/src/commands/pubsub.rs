@@ -6,6 +6,7 @@ use larder_protocol::{Args, Reply};
 
 use super::command::*;
 use super::command_info::help;
+use crate::client_memory::name_bytes;
 use crate::engine::Engine;
 use crate::error::{Outcome, SSUBSCRIBE_IN_EXEC, subcommand_or_arity};
 use crate::pubsub::Target;
@@ -178,6 +179,7 @@ fn kinds(target: Target) -> (&'static str, &'static str) {
 fn listen(engine: &Engine, session: &mut Session, target: Target, args: Args<'_>, reply: &mut Reply) -> Outcome {
     for name in args.from(1).iter() {
         if session.subscriptions.of(target).insert(name.to_vec()) {
+            session.names_bytes += name_bytes(name);
             session.client.limit_outbox(session.output_limit(engine).hard());
             engine.channels().subscribe(target, name, &session.client);
         }
@@ -198,6 +200,7 @@ fn unlisten(engine: &Engine, session: &mut Session, target: Target, args: Args<'
     };
     for name in &names {
         if session.subscriptions.of(target).remove(name) {
+            session.names_bytes -= name_bytes(name);
             engine.channels().unsubscribe(target, name, &session.client);
             // Nobody pushes any more; what came so far precedes the confirmation.
             session.take_messages(reply);

@@ -10,6 +10,7 @@ use super::command::{ALLOW_BUSY, Arity, Command, FAST, Group, LOADING, NOSCRIPT,
 use super::databases::{Presence, presence};
 use super::table::TABLE;
 use crate::acl::denial;
+use crate::client_memory::name_bytes;
 use crate::engine::Engine;
 use crate::error::{
     DISCARD_WITHOUT_MULTI, EXEC_ABORTED, EXEC_WITHOUT_MULTI, NESTED_MULTI, Outcome, WATCH_INSIDE_MULTI,
@@ -95,6 +96,7 @@ fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
         let expired = presence(&guarded.shard, db, hash, key, now) == Presence::Expired;
         guarded.extra.watchers.add(db, key, &session.client, expired);
         session.watched.push(Watched { db, key: key.to_vec(), hash });
+        session.names_bytes += name_bytes(key);
     }
     reply.ok();
     Ok(())
@@ -110,6 +112,7 @@ fn unwatch(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Repl
 /// watched any more (EXEC sees to that before it runs its queue).
 pub(crate) fn unwatch_all(engine: &Engine, session: &mut Session) {
     for watched in session.watched.drain(..) {
+        session.names_bytes -= name_bytes(&watched.key);
         let mut shards = engine.keyspace().lock(engine.keyspace().set_of(watched.hash));
         shards.of(watched.hash).extra.watchers.remove(watched.db, &watched.key, &session.client);
     }
@@ -171,6 +174,7 @@ fn shards_of(engine: &Engine, session: &Session, queue: &[Queued]) -> ShardSet {
 fn still_as_watched(session: &mut Session, locked: &mut Locked<'_>, now: u64) -> bool {
     let mut unchanged = !session.client.has_watch_failed();
     for watched in session.watched.drain(..) {
+        session.names_bytes -= name_bytes(&watched.key);
         let guarded = locked.shards().of(watched.hash);
         let watch = guarded.extra.watchers.remove(watched.db, &watched.key, &session.client);
         let was_expired = watch.is_some_and(|watch| watch.expired);

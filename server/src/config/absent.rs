@@ -18,6 +18,10 @@ pub(super) enum Takes {
 
 use Takes::{Any, Flag, Only};
 
+/// Ways to end at a signal that do not save.
+const ENDS_UNSAVED: &[&str] =
+    &["default", "nosave", "now", "force", "nosave now", "nosave force", "now force", "force now", "nosave now force"];
+
 /// The options in order of name.
 pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("active-defrag-cycle-max", Any),
@@ -58,6 +62,7 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("cluster-link-sendbuf-limit", Any),
     ("cluster-migration-barrier", Any),
     ("cluster-node-timeout", Any),
+    ("cluster-ping-interval", Any),
     ("cluster-port", Any),
     ("cluster-preferred-endpoint-type", Any),
     ("cluster-replica-no-failover", Flag),
@@ -74,8 +79,10 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("io-threads", Any),
     ("io-threads-do-reads", Flag),
     ("jemalloc-bg-thread", Flag),
+    ("key-load-delay", Any),
     ("list-max-ziplist-entries", Any),
     ("list-max-ziplist-value", Any),
+    ("loading-process-events-interval-bytes", Any),
     ("loadmodule", Only(&[])),
     ("locale-collate", Any),
     ("lua-replicate-commands", Flag),
@@ -84,7 +91,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("masteruser", Only(&[""])),
     ("max-new-connections-per-cycle", Any),
     ("max-new-tls-connections-per-cycle", Any),
-    ("maxmemory-clients", Only(&["0"])),
     ("min-replicas-max-lag", Any),
     ("min-replicas-to-write", Only(&["0"])),
     ("min-slaves-max-lag", Any),
@@ -95,6 +101,7 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("proc-title-template", Any),
     ("propagation-error-behavior", Any),
     ("rdb-del-sync-files", Flag),
+    ("rdb-key-save-delay", Any),
     ("rdb-save-incremental-fsync", Flag),
     ("rdbchecksum", Flag),
     ("rdbcompression", Flag),
@@ -121,8 +128,8 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("replicaof", Only(&["no one", ""])),
     ("server_cpulist", Any),
     ("set-proc-title", Flag),
-    ("shutdown-on-sigint", Only(&["default", "nosave"])),
-    ("shutdown-on-sigterm", Only(&["default", "nosave"])),
+    ("shutdown-on-sigint", Only(ENDS_UNSAVED)),
+    ("shutdown-on-sigterm", Only(ENDS_UNSAVED)),
     ("shutdown-timeout", Any),
     ("slave-announce-ip", Any),
     ("slave-announce-port", Any),
@@ -158,6 +165,8 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("tls-session-cache-size", Any),
     ("tls-session-cache-timeout", Any),
     ("tls-session-caching", Flag),
+    ("use-exit-on-panic", Flag),
+    ("watchdog-period", Any),
 ];
 
 /// Finds an option by its name in any case.

@@ -74,7 +74,6 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("masteruser", ""),
     ("max-new-connections-per-cycle", "10"),
     ("max-new-tls-connections-per-cycle", "1"),
-    ("maxmemory-clients", "0"),
     ("min-replicas-max-lag", "10"),
     ("min-replicas-to-write", "0"),
     ("min-slaves-max-lag", "10"),

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Signed { min: i64, max: i64, cell: Cell<Number> },
     /// A size in bytes.
     Memory { min: u64, max: u64, cell: Cell<Number> },
+    /// A size in bytes or percent of another one, kept as its two's complement, percent below zero.
+    MemoryOrPercent(Cell<Number>),
     /// Permission bits.
     Octal { max: u64, cell: Cell<Number> },
     /// One of several names.
@@ -96,6 +98,10 @@ impl Kind {
 
     pub(super) const fn memory(min: u64, max: u64, cell: Cell<Number>) -> Self {
         Self::Memory { min, max, cell }
+    }
+
+    pub(super) const fn memory_or_percent(cell: Cell<Number>) -> Self {
+        Self::MemoryOrPercent(cell)
     }
 
     pub(super) const fn octal(max: u64, cell: Cell<Number>) -> Self {
@@ -175,6 +181,7 @@ impl Kind {
                 let value = parse_memory(text).ok_or("argument must be a memory value")?;
                 cell(settings).set(in_range(Some(value), *min, *max)?);
             }
+            Self::MemoryOrPercent(cell) => cell(settings).set(parse_memory_or_percent(text)?.cast_unsigned()),
             Self::Octal { max, cell } => {
                 let value = parse_lenient(text, 8).ok_or("argument couldn't be parsed as an octal number")?;
                 let value = u64::try_from(value).ok().filter(|value| value <= max);
@@ -204,6 +211,10 @@ impl Kind {
             Self::Flag(cell) | Self::OnlyNo(_, cell) => if cell(settings).get() { "yes" } else { "no" }.into(),
             Self::Integer { cell, .. } | Self::Memory { cell, .. } => cell(settings).get().to_string().into(),
             Self::Signed { cell, .. } => cell(settings).as_i64().to_string().into(),
+            Self::MemoryOrPercent(cell) => match cell(settings).as_i64() {
+                percent @ ..0 => format!("{}%", percent.unsigned_abs()).into(),
+                bytes => bytes.to_string().into(),
+            },
             Self::Octal { cell, .. } => format!("{:o}", cell(settings).get()).into(),
             Self::Choice(cell) => {
                 let cell = cell(settings);
@@ -249,6 +260,7 @@ impl Kind {
             Self::Text(..) | Self::Events(_) => quote(&value).into(),
             Self::Addresses(_) | Self::Percentiles(_) if value.is_empty() => quote(&value).into(),
             Self::Memory { cell, .. } => memory_with_unit(cell(settings).get()).into(),
+            Self::MemoryOrPercent(cell) if cell(settings).as_i64() > 0 => memory_with_unit(cell(settings).get()).into(),
             _ => value,
         };
         vec![Line { value, required }]
@@ -261,6 +273,7 @@ impl Kind {
             Self::Integer { cell, .. }
             | Self::Signed { cell, .. }
             | Self::Memory { cell, .. }
+            | Self::MemoryOrPercent(cell)
             | Self::Octal { cell, .. } => {
                 cell(to).set(cell(from).get());
             }
@@ -291,6 +304,7 @@ impl Kind {
             Self::OnlyNo(..) => "no",
             Self::Integer { .. } | Self::Signed { .. } => "number",
             Self::Memory { .. } => "bytes",
+            Self::MemoryOrPercent(_) => "bytes|percent",
             Self::Octal { .. } => "octal",
             Self::Choice(_) => "name",
             Self::Text(..) => "text",
@@ -312,6 +326,7 @@ impl Kind {
             Self::Signed { min, max, .. } => format!("{min} to {max}"),
             Self::Memory { min: 0, .. } => "bytes, with or without a unit".into(),
             Self::Memory { min, .. } => format!("bytes, {} or more", memory_with_unit(*min)),
+            Self::MemoryOrPercent(_) => "bytes, with or without a unit, or percent".into(),
             Self::Octal { max, .. } => format!("octal, 0 to {max:o}"),
             Self::Choice(cell) => format!("`{}`", cell(defaults).names().join("`, `")),
             Self::Text(TextForm::Plain | TextForm::Optional, _) => "text".into(),
@@ -335,6 +350,20 @@ pub(super) fn parse_flag(text: &[u8]) -> Result<bool, String> {
         Ok(false)
     } else {
         Err("argument must be 'yes' or 'no'".into())
+    }
+}
+
+/// Reads a size, or a share up to 100 percent as the number below zero.
+fn parse_memory_or_percent(text: &[u8]) -> Result<i64, String> {
+    /// All of it.
+    const MOST: i64 = 100;
+    if let Some(bytes) = parse_memory(text).and_then(|bytes| i64::try_from(bytes).ok()) {
+        return Ok(bytes);
+    }
+    let percent = text.strip_suffix(b"%").and_then(parse_integer).filter(|percent| *percent >= 0);
+    match percent.ok_or("argument must be a memory or percent value")? {
+        percent @ ..=MOST => Ok(-percent),
+        _ => Err(format!("percentage argument must be less or equal to {MOST}")),
     }
 }
 

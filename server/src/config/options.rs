@@ -255,6 +255,9 @@ options! {
     "Memory" {
         /// How much memory the data may take before keys are evicted; 0 is no limit.
         "maxmemory" => maxmemory: Number = memory(0, u64::MAX), "0", Live;
+        /// How much memory all clients together may take before the largest of them are closed, in bytes or, as `5%`,
+        /// of `maxmemory`; 0 is no limit. Less than 128 kB is as much as that.
+        "maxmemory-clients" => maxmemory_clients: Number = memory_or_percent(), "0", Live;
         /// Which keys are evicted.
         "maxmemory-policy" => maxmemory_policy: Selected<MaxmemoryPolicy> = choice(), "noeviction", Live;
         /// How closely the next key to evict is looked for. Each search sees 28 keys at 5, more or less in proportion,

@@ -130,7 +130,7 @@ fn get_takes_several_patterns_in_any_case_and_answers_each_option_once() {
     };
     assert_eq!(
         names(&["MAXMEMORY", "maxmemory", "MAXmemory*"]),
-        ["MAXMEMORY", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity", "maxmemory-clients",]
+        ["MAXMEMORY", "maxmemory-clients", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity",]
     );
     assert_eq!(
         names(&["zset-max-*", "zset-MAX-ziplist-value"]),
@@ -162,6 +162,9 @@ fn set_changes_what_get_prints() {
         ),
         ("save", "", ""),
         ("appendonly", "no", "no"),
+        ("maxmemory-clients", "7%", "7%"),
+        ("maxmemory-clients", "0%", "0"),
+        ("maxmemory-clients", "10mb", "10485760"),
     ];
     for (name, value, printed) in cases {
         let config = Config::new();
@@ -186,6 +189,10 @@ fn set_refuses_with_the_words_of_redis() {
         ("maxmemory", "-1", memory.clone()),
         ("maxmemory", " 1", memory.clone()),
         ("maxmemory-samples", "100", between("1", "64")),
+        ("maxmemory-clients", "101%", "percentage argument must be less or equal to 100".into()),
+        ("maxmemory-clients", "-1", "argument must be a memory or percent value".into()),
+        ("maxmemory-clients", "%", "argument must be a memory or percent value".into()),
+        ("maxmemory-clients", "-5%", "argument must be a memory or percent value".into()),
         ("proto-max-bulk-len", "1", between("1048576", long_max)),
         ("proto-max-bulk-len", "18446744073709551615", between("1048576", long_max)),
         ("client-query-buffer-limit", "1", between("1048576", long_max)),
@@ -415,14 +422,18 @@ fn options_of_parts_that_are_not_there_are_passed_over() {
 
 #[test]
 fn what_leaves_a_part_off_is_passed_over_and_what_asks_for_it_is_refused() {
-    let off = "cluster-enabled no\nTLS-Port 0\nmaxmemory-clients 0\nreplicaof no one\nsyslog-enabled NO";
-    assert_eq!(Config::from_text(off).unwrap().passed_over().len(), 5);
+    let off = "cluster-enabled no\nTLS-Port 0\nreplicaof no one\nsyslog-enabled NO";
+    assert_eq!(Config::from_text(off).unwrap().passed_over().len(), 4);
+    // What the configurations of test suites have.
+    let suites = "use-exit-on-panic yes\nshutdown-on-sigterm force\nshutdown-on-sigint nosave now\nkey-load-delay 5\n\
+                  crash-memcheck-enabled no\npropagation-error-behavior panic\nwatchdog-period 0";
+    assert_eq!(Config::from_text(suites).unwrap().passed_over().len(), 7);
     let refused = [
+        "shutdown-on-sigterm save",
         "cluster-enabled yes",
         "replicaof 127.0.0.1 7",
         "slaveof 127.0.0.1 7",
         "tls-port 6380",
-        "maxmemory-clients 5%",
         "loadmodule x.so",
         "rename-command GET x",
         "masterauth x",

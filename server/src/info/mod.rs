@@ -1,11 +1,12 @@
 //! INFO: a text in sections, each written by one small function, and where its figures come from.
 //!
-//! - [`sections`]: the functions. - [`figures`]: those of memory. - [`process`]: what the system tells of the process. - [`rates`]: figures per second.
+//! - [`sections`]: the functions. - [`figures`]: those of memory. - [`loops`]: those of the threads' event loops. - [`process`]: what the system tells of the process. - [`rates`]: figures per second.
 //!
 //! INFO runs with all shards held, so that its counts of keys agree with each other; whatever it locks beside them
 //! comes later in the lock order.
 
 mod figures;
+mod loops;
 mod process;
 mod rates;
 mod sections;
@@ -18,6 +19,7 @@ use crate::locked::Locked;
 use crate::stats::Totals;
 
 pub(crate) use figures::MemoryFigures;
+pub(crate) use loops::Loops;
 pub(crate) use rates::Rates;
 
 /// The version of Redis that Larder behaves as.

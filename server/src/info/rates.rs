@@ -19,6 +19,8 @@ struct Sample {
     commands: u64,
     input_bytes: u64,
     output_bytes: u64,
+    cycles: u64,
+    busy_us: u64,
 }
 
 /// What happens per second.
@@ -27,6 +29,10 @@ pub(crate) struct PerSecond {
     pub(crate) commands: f64,
     pub(crate) input_bytes: f64,
     pub(crate) output_bytes: f64,
+    /// Cycles of event loops.
+    pub(crate) cycles: f64,
+    /// Microseconds of one of them, which is no rate.
+    pub(crate) cycle_us: f64,
 }
 
 /// See the module's page.
@@ -44,12 +50,14 @@ impl Rates {
         if now.abs_diff(last) < INTERVAL_MS || self.last_ms.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
             return;
         }
-        let totals = engine.stats().totals();
+        let (totals, loops) = (engine.stats().totals(), engine.loops.totals());
         self.add(Sample {
             at_ms: now,
             commands: totals.commands,
             input_bytes: totals.input_bytes,
             output_bytes: totals.output_bytes,
+            cycles: loops.cycles,
+            busy_us: loops.busy.as_micros() as u64,
         });
     }
 
@@ -74,6 +82,9 @@ impl Rates {
             commands: rate(first.commands, last.commands),
             input_bytes: rate(first.input_bytes, last.input_bytes),
             output_bytes: rate(first.output_bytes, last.output_bytes),
+            cycles: rate(first.cycles, last.cycles),
+            cycle_us: last.busy_us.saturating_sub(first.busy_us) as f64
+                / last.cycles.saturating_sub(first.cycles).max(1) as f64,
         }
     }
 
@@ -96,11 +107,14 @@ mod tests {
             commands,
             input_bytes: commands * 10,
             output_bytes: 0,
+            cycles: number * 5,
+            busy_us: number * 60,
         };
         // A burst long ago, then ten commands per sample.
         rates.add(sample(0, 0));
         (1..40).for_each(|number| rates.add(sample(number, 1_000_000 + number * 10)));
-        let expected = PerSecond { commands: 100.0, input_bytes: 1000.0, output_bytes: 0.0 };
+        let expected =
+            PerSecond { commands: 100.0, input_bytes: 1000.0, output_bytes: 0.0, cycles: 50.0, cycle_us: 12.0 };
         assert_eq!(rates.per_second(), expected);
         rates.reset();
         assert_eq!(rates.per_second(), PerSecond::default());

@@ -8,6 +8,7 @@ use super::{MemoryFigures, REDIS_VERSION, Report, process};
 use crate::client::Client;
 use crate::commands::table::TABLE;
 use crate::config::Choice;
+use crate::locked::Locked;
 
 pub(super) fn server(report: &mut Report<'_, '_>) {
     let engine = report.locked.engine();
@@ -23,6 +24,7 @@ pub(super) fn server(report: &mut Report<'_, '_>) {
     report.fact("arch_bits", usize::BITS);
     report.fact("monotonic_clock", "POSIX clock_gettime");
     report.fact("multiplexing_api", "tokio");
+    report.fact("atomicvar_api", "std");
     // There is no C compiler in it, which Redis tells in this way.
     report.fact("gcc_version", "0.0.0");
     report.fact("process_id", std::process::id());
@@ -132,7 +134,7 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
         report.fact("mem_fragmentation_ratio", format_args!("{:.2}", ratio(resident, used)));
         report.fact("mem_fragmentation_bytes", resident as i64 - used as i64);
     }
-    let clients: usize = engine.clients().all().iter().map(|client| client.buffer_bytes()).sum();
+    let clients: usize = engine.clients().all().iter().map(|client| client.memory()).sum();
     for name in ["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"] {
         report.fact(name, 0);
     }
@@ -228,9 +230,17 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("sync_partial_err", 0);
     report.fact("expired_subkeys", totals.expired_fields);
     report.fact("expired_keys", totals.expired);
+    let stale = stale_percent(report.locked);
+    report.fact("expired_stale_perc", format_args!("{stale:.2}"));
+    report.fact("expired_time_cap_reached_count", totals.sweep_cut_short);
     report.fact("expire_cycle_cpu_milliseconds", totals.sweep_nanoseconds / 1_000_000);
     report.fact("evicted_keys", totals.evicted);
-    report.fact("evicted_clients", 0);
+    report.fact("evicted_clients", totals.evicted_clients);
+    // There are no scripts.
+    report.fact("evicted_scripts", 0);
+    let excess = engine.evictor().excess(engine);
+    report.fact("total_eviction_exceeded_time", excess.total.as_millis());
+    report.fact("current_eviction_exceeded_time", excess.current.as_millis());
     report.fact("keyspace_hits", totals.hits);
     report.fact("keyspace_misses", totals.misses);
     report.fact("pubsub_channels", channels);
@@ -250,10 +260,7 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     ] {
         report.fact(name, 0);
     }
-    let tracked = report.locked.engine().tracking().counts();
-    report.fact("tracking_total_keys", tracked.keys);
-    report.fact("tracking_total_items", tracked.items);
-    report.fact("tracking_total_prefixes", tracked.prefixes);
+    tracking(report);
     report.fact("unexpected_error_replies", 0);
     report.fact("total_error_replies", totals.errors);
     report.fact("dump_payload_sanitizations", totals.sanitized_payloads);
@@ -261,12 +268,42 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("total_writes_processed", totals.writes);
     report.fact("io_threaded_reads_processed", 0);
     report.fact("io_threaded_writes_processed", 0);
+    // Replies have no buffer whose size would follow their use.
+    report.fact("reply_buffer_shrinks", 0);
+    report.fact("reply_buffer_expands", 0);
+    loops(report);
     report.fact("client_query_buffer_limit_disconnections", totals.query_limit_closed);
     report.fact("client_output_buffer_limit_disconnections", totals.output_limit_closed);
+    denials(report);
+}
+
+/// What is remembered for clients that track keys.
+fn tracking(report: &mut Report<'_, '_>) {
+    let tracked = report.locked.engine().tracking().counts();
+    report.fact("tracking_total_keys", tracked.keys);
+    report.fact("tracking_total_items", tracked.items);
+    report.fact("tracking_total_prefixes", tracked.prefixes);
+}
+
+/// Calls that the rules of users forbade.
+fn denials(report: &mut Report<'_, '_>) {
+    let totals = report.totals.clone();
     report.fact("acl_access_denied_auth", totals.denied_auth);
     report.fact("acl_access_denied_cmd", totals.denied_commands);
     report.fact("acl_access_denied_key", totals.denied_keys);
     report.fact("acl_access_denied_channel", totals.denied_channels);
+}
+
+/// The event loops of the threads.
+fn loops(report: &mut Report<'_, '_>) {
+    let engine = report.locked.engine();
+    let rates = engine.rates.per_second();
+    let loops = engine.loops.totals();
+    report.fact("eventloop_cycles", loops.cycles);
+    report.fact("eventloop_duration_sum", loops.busy.as_micros());
+    report.fact("eventloop_duration_cmd_sum", engine.stats().command_nanoseconds() / 1000);
+    report.fact("instantaneous_eventloop_cycles_per_sec", rates.cycles.round());
+    report.fact("instantaneous_eventloop_duration_usec", rates.cycle_us.round());
 }
 
 /// There is no replication: this is a master without replicas.
@@ -274,7 +311,8 @@ pub(super) fn replication(report: &mut Report<'_, '_>) {
     report.fact("role", "master");
     report.fact("connected_slaves", 0);
     report.fact("master_failover_state", "no-failover");
-    report.fact("master_replid", &report.locked.engine().identity.run_id);
+    let id = report.locked.engine().identity.replication_id.lock().clone();
+    report.fact("master_replid", id);
     report.fact("master_replid2", "0".repeat(40));
     report.fact("master_repl_offset", 0);
     report.fact("second_repl_offset", -1);
@@ -370,12 +408,23 @@ pub(super) fn keyspace(report: &mut Report<'_, '_>) {
     }
 }
 
+/// How many percent, about, of the keys that expire have expired and are still there.
+fn stale_percent(locked: &mut Locked<'_>) -> f64 {
+    let (now, mut ttls) = (locked.now, Ttls::default());
+    for (_, guarded) in locked.shards().each_ref() {
+        guarded.shard.databases().for_each(|(_, table)| ttls.sample(table, now));
+    }
+    100.0 * ratio(ttls.stale, ttls.keys)
+}
+
 /// Times to live of some keys, to estimate the average by.
 #[derive(Default)]
 struct Ttls {
     tables: usize,
     keys: u64,
     milliseconds: u64,
+    /// Keys whose time is over.
+    stale: u64,
 }
 
 impl Ttls {
@@ -395,6 +444,7 @@ impl Ttls {
         self.tables += 1;
         for (pos, _) in table.words(segment).filter(|(_, word)| word.expires()) {
             self.keys += 1;
+            self.stale += u64::from(table.entry(pos).expiry().is_some_and(|at| at <= now));
             self.milliseconds += table.entry(pos).expiry().map_or(0, |at| at.saturating_sub(now));
         }
     }

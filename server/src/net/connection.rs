@@ -29,12 +29,16 @@ use crate::wait::Waited;
 
 /// Bytes of a thread's buffer.
 const BUFFER_BYTES: usize = 64 << 10;
+/// The rest of a buffer that is copied out of it when nothing more comes.
+const SHELVED: usize = BUFFER_BYTES / 2;
 /// Replies of a pipeline are written early when they pass this.
 const WRITE_EARLY: usize = 256 << 10;
 /// Replies up to this do not count against the output buffer's limits, as in Redis.
 const UNCOUNTED_REPLY: usize = 16 << 10;
 /// The most that a read buffer grows by at once, whatever length a client announces.
 const GROW_AT_MOST: usize = 1 << 20;
+/// Larger read buffers double, whatever is announced: glibc keeps freed pieces of all sizes up to 32 MiB that it has seen.
+const EXACT_AT_MOST: usize = 8 << 20;
 /// How often the output limits of a client are looked at that does not read.
 const LIMITS_EVERY: Duration = Duration::from_millis(500);
 
@@ -126,12 +130,14 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Socket, client: Arc<Clien
         over_soft_since: 0,
     };
     connection.apply_limits();
+    connection.note_memory();
     if let Err(error) = connection.run().await {
         tracing::debug!(client = connection.session.client.id, %error, "connection lost");
     }
     tracing::debug!("Client closed connection {}", connection.session.client.addresses.peer);
     connection.session.leave(&connection.engine);
     connection.engine.clients().remove(connection.session.client.id);
+    connection.engine.client_memory.forget(&connection.session.client);
     if !connection.session.client.is_killed() {
         // The peer may be gone already; then there is nobody to tell.
         let _ = connection.socket.shutdown().await;
@@ -153,6 +159,13 @@ impl Connection {
                 Event::Read(count) => {
                     self.worker.stats.counters.input_bytes.add(count as u64);
                     self.worker.stats.counters.reads.add(1);
+                    if self.kept_query_bytes() > 0 {
+                        // What is too large is not run any more.
+                        self.note_memory();
+                        if self.session.client.is_killed() {
+                            continue;
+                        }
+                    }
                     if self.session.waiting.is_some() {
                         self.check_query_limit();
                     } else {
@@ -168,6 +181,7 @@ impl Connection {
             }
             self.take_messages();
             self.write()?;
+            self.note_memory();
             if self.reply.is_empty() {
                 give(&self.worker.spare_output, self.reply.take_memory());
                 if self.ending {
@@ -236,7 +250,11 @@ impl Connection {
                 let rest = std::mem::replace(&mut self.buffer, take(&self.worker.spare_input));
                 self.buffer.extend_from_slice(&rest);
             } else {
-                self.buffer.reserve_exact(self.parser.wanted().max(len).clamp(BUFFER_BYTES, GROW_AT_MOST.max(len)));
+                // As much as a long argument still needs; if that is very much, or nobody knows, the buffer doubles.
+                let wanted = self.parser.wanted();
+                let fits = wanted >= BUFFER_BYTES && len + wanted <= EXACT_AT_MOST;
+                let more = if fits { wanted } else { wanted.max(len) };
+                self.buffer.reserve_exact(more.clamp(BUFFER_BYTES, GROW_AT_MOST.max(len)));
             }
         }
         let read = pin!(self.socket.read_buf(&mut self.buffer)).poll(cx);
@@ -248,7 +266,7 @@ impl Connection {
 
     /// Gives the read buffer back to the thread; part of a command is kept in as many bytes as it has.
     fn shelve(&mut self) {
-        let rest = if self.buffer.len() < BUFFER_BYTES / 2 { self.buffer.as_slice().into() } else { Vec::new() };
+        let rest = if self.buffer.len() < SHELVED { self.buffer.as_slice().into() } else { Vec::new() };
         if rest.len() == self.buffer.len() {
             give(&self.worker.spare_input, std::mem::replace(&mut self.buffer, rest));
         } else if self.buffer.capacity() > 4 * self.buffer.len() {
@@ -312,7 +330,25 @@ impl Connection {
     fn note_query(&self, used: usize) {
         let facts = &self.session.client.facts;
         facts.query_bytes.store(used, Relaxed);
-        facts.query_capacity.store(self.buffer.capacity(), Relaxed);
+        facts.query_capacity.store(self.kept_query_bytes(), Relaxed);
+    }
+
+    /// Bytes of the read buffer, unless it is the thread's: a small rest is copied out of that.
+    #[inline]
+    fn kept_query_bytes(&self) -> usize {
+        if self.buffer.len() < SHELVED { 0 } else { self.buffer.capacity() }
+    }
+
+    /// Notes what the client takes, and sees to it that all clients together do not take too much.
+    #[inline]
+    fn note_memory(&self) {
+        let (engine, client) = (&self.engine, &self.session.client);
+        if engine.settings().maxmemory_clients.get() == 0 {
+            return;
+        }
+        client.facts.query_capacity.store(self.kept_query_bytes(), Relaxed);
+        engine.client_memory.note(engine, client);
+        engine.client_memory.relieve(engine, &self.worker.stats);
     }
 
     /// Whether so much waits to be sent that no further command runs.
@@ -378,7 +414,7 @@ impl Connection {
     #[inline]
     fn check_query_limit(&mut self) {
         let (used, facts) = (self.buffer.len(), &self.session.client.facts);
-        facts.query_bytes.store(used, Relaxed);
+        facts.query_bytes.store(used - self.parser.parsed().min(used), Relaxed);
         if used == 0 && self.session.multi.is_none() {
             return;
         }
@@ -433,10 +469,11 @@ impl Connection {
     /// Writes what the system takes without waiting, which is mostly everything.
     #[inline]
     fn write(&mut self) -> io::Result<()> {
-        if self.reply.is_empty() {
+        let has_overflowed = self.reply.has_overflowed();
+        if self.reply.is_empty() && !has_overflowed {
             return Ok(());
         }
-        if self.reply.len() > UNCOUNTED_REPLY || self.reply.has_overflowed() {
+        if self.reply.len() > UNCOUNTED_REPLY || has_overflowed {
             self.check_output_limit();
         }
         if self.session.client.is_killed() {

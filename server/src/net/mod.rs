@@ -177,6 +177,7 @@ async fn worker(
     mut incoming: UnboundedReceiver<Incoming>,
     accepting: Option<(Listeners, Vec<UnboundedSender<Incoming>>)>,
 ) {
+    engine.loops.add_this();
     let stats = engine.stats().worker();
     let shared = Rc::new(connection::Worker::new(stats.clone()));
     tokio::task::spawn_local(background::run(engine.clone(), number, threads, stats.clone()));
