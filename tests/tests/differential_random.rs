@@ -50,7 +50,9 @@ fn run(protocol: u8) {
 /// Plays commands on empty servers without users of the grammar's; the place of the first difference and its description.
 fn play(both: &mut Both, commands: &[Command]) -> Option<(usize, String)> {
     let (mut subject, mut peer) = both.open();
-    [&mut subject, &mut peer].map(|client| client.call(&["ACL", "DELUSER", "alice", "bob"]));
+    for client in [&mut subject, &mut peer] {
+        client.call(&["ACL", "DELUSER", "alice", "bob"]);
+    }
     let (mut at, mut queued) = (0, Vec::new());
     for batch in commands.chunks(PIPELINE) {
         let mut bytes = Vec::new();
