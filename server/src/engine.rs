@@ -118,6 +118,8 @@ pub(crate) struct Identity {
     pub(crate) replication_id: Mutex<String>,
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
+    /// Resident memory of the process then.
+    pub(crate) resident_at_start: u64,
     /// The port that is listened on, once it is known.
     pub(crate) port: AtomicU64,
 }
@@ -131,6 +133,7 @@ impl Engine {
         let run_id = random_id(&mut rng);
         let replication_id = Mutex::new(random_id(&mut rng));
         let started_ms = clock.now_ms();
+        let resident_at_start = crate::info::resident_bytes().unwrap_or_default();
         let ticks = Ticks::default();
         ticks.note(0, started_ms);
         Arc::new(Self {
@@ -157,7 +160,14 @@ impl Engine {
             freed_count: AtomicU64::new(0),
             sweeps: AtomicBool::new(true),
             rests: AtomicBool::new(false),
-            identity: Identity { run_id, replication_id, started: Instant::now(), started_ms, port: AtomicU64::new(0) },
+            identity: Identity {
+                run_id,
+                replication_id,
+                started: Instant::now(),
+                started_ms,
+                resident_at_start,
+                port: AtomicU64::new(0),
+            },
             rng: Mutex::new(rng),
             shutdown: crate::shutdown::Shutdown::default(),
             peak_memory: AtomicU64::new(0),
@@ -514,7 +524,10 @@ impl Engine {
             Some(started) => {
                 let time = started.elapsed();
                 call.timing.leave_out(time);
-                self.note_time(&session.client, counters, command, call.args, time, call.timing.is_long(time));
+                // CONFIG SET is subject to what it sets.
+                let is_session = matches!(command.run, Run::Session(_));
+                let is_long = call.timing.is_long(time) || (is_session && time >= observe::limit(self.settings()));
+                self.note_time(&session.client, counters, command, call.args, time, is_long);
             }
             None => {
                 if let Some(time) = call.timing.long_call(&self.clock) {
@@ -660,8 +673,7 @@ impl Engine {
                 session.reply_mode = ReplyMode::On;
             }
         }
-        let listens = !session.subscriptions.is_empty() || session.tracks || session.monitors;
-        if listens && !session.keeps_messages {
+        if session.client.has_messages() && !session.keeps_messages {
             session.client.take_messages(|message| reply.raw(&message));
         }
     }

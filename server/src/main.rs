@@ -1,6 +1,7 @@
 //! The server as a program: reads the options, starts it, and ends it when it is told to.
 
 mod log;
+mod supervise;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ fn run() -> Result<(), StartError> {
     let pid_file = pid_file.map(|path| config.resolve(&path));
     allow_clients(config.settings());
     let is_logged = config.settings().logfile.is_empty() && config.settings().loglevel.get() != LogLevel::Nothing;
+    let manager = config.settings().supervised.get().manager();
     let signals = Signals::listen();
     let server = match Server::builder().config(config).start() {
         Ok(server) => server,
@@ -75,7 +77,9 @@ fn run() -> Result<(), StartError> {
     for listener in server.listeners() {
         tracing::info!("Ready to accept connections {listener}");
     }
+    supervise::ready(manager);
     server.wait();
+    supervise::stopping(manager);
     if let Some(path) = &pid_file {
         // Somebody may have removed it already.
         let _ = std::fs::remove_file(path);

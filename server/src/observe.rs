@@ -183,7 +183,7 @@ pub(crate) fn shown<'a>(command: &Command, args: Args<'a>) -> Vec<&'a [u8]> {
                 }
             }
         }
-        "ACL|SETUSER" => shown[3..].fill(REDACTED),
+        "ACL|SETUSER" => shown[2..].fill(REDACTED),
         _ => {}
     }
     shown

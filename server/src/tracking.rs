@@ -8,7 +8,7 @@
 //! How much is remembered has a bound in keys and one in bytes; beyond them the keys of some are forgotten, and these
 //! told as if the keys had changed.
 //!
-//! Lock order: shards, the table of prefixes, a client's mode, outboxes.
+//! Lock order: shards, the table of prefixes, a client's mode, the clients who track keys, outboxes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -56,9 +56,9 @@ impl Mode {
     }
 }
 
-/// Who has read which keys of one shard; clients are in order of their numbers.
+/// Who has read which keys of one shard: the numbers of clients, in order. Those that are gone stay until the key changes.
 #[derive(Default)]
-pub(crate) struct Readers(HashMap<Box<[u8]>, Vec<Arc<Client>>>);
+pub(crate) struct Readers(HashMap<Box<[u8]>, Vec<u64>>);
 
 /// Clients of the broadcasting mode, by prefix and number.
 type Prefixes = BTreeMap<Vec<u8>, BTreeMap<u64, Arc<Client>>>;
@@ -66,7 +66,9 @@ type Prefixes = BTreeMap<Vec<u8>, BTreeMap<u64, Arc<Client>>>;
 /// What an engine knows of all who track keys.
 #[derive(Default)]
 pub(crate) struct Tracking {
-    clients: AtomicUsize,
+    /// Those who track keys, by number, and how many they are.
+    clients: Mutex<BTreeMap<u64, Arc<Client>>>,
+    client_count: AtomicUsize,
     /// Keys that are remembered, how often, and in how many bytes.
     keys: AtomicUsize,
     items: AtomicUsize,
@@ -96,13 +98,13 @@ impl Tracking {
     /// Whether anybody tracks keys.
     #[inline]
     pub(crate) fn is_used(&self) -> bool {
-        self.clients.load(Relaxed) > 0
+        self.client_count.load(Relaxed) > 0
     }
 
     pub(crate) fn counts(&self) -> Counts {
         let of = |counter: &AtomicUsize| counter.load(Relaxed);
         Counts {
-            clients: of(&self.clients),
+            clients: of(&self.client_count),
             keys: of(&self.keys),
             items: of(&self.items),
             prefixes: of(&self.prefix_count),
@@ -129,7 +131,8 @@ impl Tracking {
                 mode.caching = before.caching;
             }
             None => {
-                self.clients.fetch_add(1, Relaxed);
+                self.clients.lock().insert(client.id, client.clone());
+                self.client_count.fetch_add(1, Relaxed);
             }
         }
         let bytes = mode.prefixes.iter().map(|prefix| name_bytes(prefix)).sum();
@@ -140,7 +143,8 @@ impl Tracking {
     /// CLIENT TRACKING OFF, and the end of a client. What is remembered of its reads stays, and tells it nothing.
     pub(crate) fn disable(&self, client: &Client) {
         let Some(mode) = client.tracking.lock().take() else { return };
-        self.clients.fetch_sub(1, Relaxed);
+        self.clients.lock().remove(&client.id);
+        self.client_count.fetch_sub(1, Relaxed);
         client.facts.prefix_bytes.store(0, Relaxed);
         if mode.prefixes.is_empty() {
             return;
@@ -167,19 +171,19 @@ impl Tracking {
 
     /// What a key takes that so many clients have read.
     fn bytes_of(key: &[u8], readers: usize) -> usize {
-        const ENTRY: usize = size_of::<(Box<[u8]>, Vec<Arc<Client>>)>();
-        key.len() + ENTRY + readers * size_of::<Arc<Client>>()
+        const ENTRY: usize = size_of::<(Box<[u8]>, Vec<u64>)>();
+        key.len() + ENTRY + readers * size_of::<u64>()
     }
 }
 
 impl Readers {
-    fn add(&mut self, totals: &Tracking, key: &[u8], client: &Arc<Client>) {
+    fn add(&mut self, totals: &Tracking, key: &[u8], client: u64) {
         if let Some(readers) = self.0.get_mut(key) {
-            let Err(place) = readers.binary_search_by_key(&client.id, |reader| reader.id) else { return };
-            readers.insert(place, client.clone());
-            totals.bytes.fetch_add(size_of::<Arc<Client>>(), Relaxed);
+            let Err(place) = readers.binary_search(&client) else { return };
+            readers.insert(place, client);
+            totals.bytes.fetch_add(size_of::<u64>(), Relaxed);
         } else {
-            self.0.insert(key.into(), vec![client.clone()]);
+            self.0.insert(key.into(), vec![client]);
             totals.keys.fetch_add(1, Relaxed);
             totals.bytes.fetch_add(Tracking::bytes_of(key, 1), Relaxed);
         }
@@ -187,7 +191,7 @@ impl Readers {
     }
 
     /// Forgets a key; gives who had read it.
-    fn take(&mut self, totals: &Tracking, key: &[u8]) -> Vec<Arc<Client>> {
+    fn take(&mut self, totals: &Tracking, key: &[u8]) -> Vec<u64> {
         let readers = self.0.remove(key).unwrap_or_default();
         if !readers.is_empty() {
             totals.keys.fetch_sub(1, Relaxed);
@@ -219,7 +223,7 @@ impl<'a> Locked<'a> {
         }
         for key in keys {
             let hash = self.hash(key);
-            self.shards().of(hash).extra.readers.add(engine.tracking(), key, client);
+            self.shards().of(hash).extra.readers.add(engine.tracking(), key, client.id);
             self.forget_reads(hash, key);
         }
     }
@@ -232,7 +236,7 @@ impl<'a> Locked<'a> {
             let readers = &mut self.shards().of(hash).extra.readers;
             let Some(victim) = readers.another(key) else { return };
             for reader in readers.take(engine.tracking(), &victim) {
-                tell_reader(engine, &reader, &victim, 0);
+                tell_reader(engine, reader, &victim, 0);
             }
         }
     }
@@ -242,7 +246,7 @@ impl<'a> Locked<'a> {
     pub(crate) fn invalidate(&mut self, hash: u64, key: &[u8]) {
         let (engine, changer) = (self.engine(), self.client_id);
         for reader in self.shards().of(hash).extra.readers.take(engine.tracking(), key) {
-            tell_reader(engine, &reader, key, changer);
+            tell_reader(engine, reader, key, changer);
         }
         if engine.tracking().prefix_count.load(Relaxed) > 0 {
             self.changes().push((key.to_vec(), changer));
@@ -258,7 +262,8 @@ impl<'a> Locked<'a> {
         let Tracking { keys, items, bytes, .. } = engine.tracking();
         [keys, items, bytes].iter().for_each(|counter| counter.store(0, Relaxed));
         if engine.tracking().is_used() {
-            for client in engine.clients().all() {
+            let clients: Vec<_> = engine.tracking().clients.lock().values().cloned().collect();
+            for client in clients {
                 if let Some(mode) = &mut *client.tracking.lock() {
                     tell(engine, &client, mode, &News::Everything);
                 }
@@ -285,7 +290,7 @@ pub(crate) fn forget_surplus(engine: &Engine, stats: &WorkerStats, budget: &Budg
                 is_empty = victim.is_none();
                 let Some(victim) = victim.filter(|_| engine.tracking().is_over(engine.settings())) else { break };
                 for reader in guarded.extra.readers.take(engine.tracking(), &victim) {
-                    tell_reader(engine, &reader, &victim, 0);
+                    tell_reader(engine, reader, &victim, 0);
                 }
             }
         }
@@ -294,10 +299,11 @@ pub(crate) fn forget_surplus(engine: &Engine, stats: &WorkerStats, budget: &Budg
 }
 
 /// Tells a client that has read a key, if it still wants to know.
-fn tell_reader(engine: &Engine, reader: &Arc<Client>, key: &[u8], changer: u64) {
-    match &mut *reader.tracking.lock() {
-        Some(mode) if !mode.broadcasts && !(mode.no_loop && reader.id == changer) => {
-            tell(engine, reader, mode, &News::Keys(&[key]));
+fn tell_reader(engine: &Engine, reader: u64, key: &[u8], changer: u64) {
+    let Some(client) = engine.tracking().clients.lock().get(&reader).cloned() else { return };
+    match &mut *client.tracking.lock() {
+        Some(mode) if !mode.broadcasts && !(mode.no_loop && reader == changer) => {
+            tell(engine, &client, mode, &News::Keys(&[key]));
         }
         _ => {}
     }

@@ -94,6 +94,8 @@ pub(crate) struct Waiter {
     park: Park,
     /// The keys that it waits for, with their hashes.
     keys: Vec<(Vec<u8>, u64)>,
+    /// The other keys of its command, which serving it may make ready.
+    targets: Vec<Vec<u8>>,
     /// The shards of all keys of its command.
     set: ShardSet,
     outcome: Mutex<Option<Outcome>>,
@@ -121,11 +123,6 @@ impl Waiter {
         ends
     }
 
-    /// Shows all keys of its command.
-    fn args_keys(&self, mut each: impl FnMut(&[u8])) {
-        TABLE.row(self.row).each_key(self.args.as_args(), |_, key, _| each(key));
-    }
-
     /// CLIENT UNBLOCK: ends the waiting as its time limit would, or with an error; false if it has ended.
     pub(crate) fn unblock(&self, error: Option<Error>) -> bool {
         let ended = self.end(error.map_or(Outcome::TimedOut, Outcome::Refused));
@@ -145,7 +142,10 @@ impl Waiters {
 
     fn remove(&mut self, db: usize, key: &[u8], waiter: &Arc<Waiter>) {
         self.0.update(db, key, |queue| {
-            queue.retain(|other| !Arc::ptr_eq(other, waiter));
+            // Most often it is the first one.
+            if let Some(place) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) {
+                queue.remove(place);
+            }
             (!queue.is_empty(), ())
         });
     }
@@ -171,8 +171,11 @@ impl Waiters {
         self.0.in_each_database(key).flatten()
     }
 
-    fn nth(&self, db: usize, key: &[u8], number: usize) -> Option<Arc<Waiter>> {
-        self.0.get(db, key)?.get(number).cloned()
+    /// The first one from a place on, with its place, that a value of this kind concerns, or that there is none.
+    fn next(&self, db: usize, key: &[u8], from: usize, kind: Option<Kind>) -> Option<(usize, Arc<Waiter>)> {
+        let mut queue = self.0.get(db, key)?.iter().enumerate().skip(from);
+        let (place, waiter) = queue.find(|(_, waiter)| kind == Some(waiter.park.kind) || waiter.park.minds_removal)?;
+        Some((place, waiter.clone()))
     }
 
     fn on(&self, db: usize, key: &[u8]) -> usize {
@@ -312,9 +315,10 @@ impl<'a> Locked<'a> {
             }
             for waiter in self.shards_ref().of_ref(hash).extra.waiters.in_each_database(&key) {
                 set |= waiter.set;
-                if waiter.set.len() > 1 || waiter.keys.len() > 1 {
-                    waiter.args_keys(|key| todo.push(key.to_vec()));
+                if set == keyspace.all() {
+                    return set;
                 }
+                todo.extend(waiter.targets.iter().filter(|target| !seen.contains(*target)).cloned());
             }
             seen.insert(key);
         }
@@ -341,12 +345,13 @@ impl<'a> Locked<'a> {
         mut park: Park,
     ) -> Arc<Waiter> {
         let keyspace = self.engine().keyspace();
-        let (mut keys, mut set) = (Vec::new(), ShardSet::NONE);
+        let (mut keys, mut targets, mut seen, mut set) = (Vec::new(), Vec::new(), HashSet::new(), ShardSet::NONE);
         TABLE.row(row).each_key(args, |_, key, _| {
             let hash = keyspace.hash(key);
             set |= keyspace.set_of(hash);
-            let is_new = !keys.iter().any(|(other, _): &(Vec<u8>, u64)| other == key);
-            if keys.len() < park.keys && is_new {
+            if keys.len() >= park.keys {
+                targets.push(key.to_vec());
+            } else if seen.insert(key) {
                 keys.push((key.to_vec(), hash));
             }
         });
@@ -356,7 +361,8 @@ impl<'a> Locked<'a> {
         };
         let (client, db, no_touch) = (session.client.clone(), self.db, self.no_touch);
         let outcome = Mutex::default();
-        let waiter = Arc::new(Waiter { client, row, args, called, db, proto, no_touch, park, keys, set, outcome });
+        let waiter =
+            Arc::new(Waiter { client, row, args, called, db, proto, no_touch, park, keys, targets, set, outcome });
         for (key, hash) in &waiter.keys {
             self.shards().of(*hash).extra.waiters.add(db, key, &waiter);
         }
@@ -386,11 +392,8 @@ impl<'a> Locked<'a> {
         while left > 0 {
             left -= 1;
             let kind = self.in_database(db, |locked| locked.peek(key).map(|entry| entry.kind()));
-            let Some(waiter) = self.shards().of(hash).extra.waiters.nth(db, key, at) else { return };
-            let wants = kind == Some(waiter.park.kind) || waiter.park.minds_removal;
-            if !wants || !self.serve(&waiter) {
-                at += 1;
-            }
+            let Some((place, waiter)) = self.shards().of(hash).extra.waiters.next(db, key, at, kind) else { return };
+            at = place + usize::from(!self.serve(&waiter));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use larder_tests::{TestServer, scenario};
+use larder_tests::{RawClient, TestServer, scenario, soon};
 
 /// What all commands have in common that wait, shown with sorted sets.
 const SCRIPTS: &[&str] = &[
@@ -296,4 +296,45 @@ fn a_time_limit_is_kept_to_the_millisecond_or_so() {
     client.check("BZPOPMIN z 0.15", "*-1\r\n");
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(150), "{took:?}");
+}
+
+/// What a writer does for those who wait must not grow with the number of their keys by that of the others: the time of
+/// this test would be minutes.
+#[test]
+fn many_clients_wait_for_many_keys_together() {
+    const CLIENTS: usize = 200;
+    let server = TestServer::with(&["--threads", "2"]);
+    let queues: Vec<String> = (0..100).map(|number| format!("queue:{number}")).collect();
+    let call = [&["BRPOP".to_owned()][..], &queues, &["0".to_owned()]].concat();
+    let mut workers: Vec<RawClient> = (0..CLIENTS).map(|_| server.client()).collect();
+    workers.iter_mut().for_each(|worker| worker.send(&call).unwrap());
+    let mut writer = server.client();
+    soon("all wait", || {
+        let info = String::from_utf8(writer.ask("INFO clients").text).unwrap();
+        info.contains(&format!("blocked_clients:{CLIENTS}\r\n"))
+    });
+    for number in 0..CLIENTS {
+        writer.call(&["LPUSH", &queues[number % queues.len()], &number.to_string()]);
+    }
+    let mut served: Vec<usize> = workers
+        .iter_mut()
+        .map(|worker| {
+            let reply = worker.reply().unwrap();
+            String::from_utf8_lossy(&reply).lines().last().unwrap().parse().unwrap()
+        })
+        .collect();
+    served.sort_unstable();
+    assert!(served.into_iter().eq(0..CLIENTS));
+}
+
+/// The keys of one call are told apart in linear time.
+#[test]
+fn one_client_waits_for_very_many_keys() {
+    let server = TestServer::with(&[]);
+    let keys: Vec<String> = (0..200_000).map(|number| format!("k{number}")).collect();
+    let (mut waiter, mut writer) = (server.client(), server.client());
+    waiter.send(&[&["BLPOP".to_owned()][..], &keys, &["0".to_owned()]].concat()).unwrap();
+    soon("it waits", || writer.ask("INFO clients").text.windows(17).any(|text| text == b"blocked_clients:1"));
+    writer.check("RPUSH k199999 x", ":1\r\n");
+    assert_eq!(waiter.reply().unwrap(), b"*2\r\n$7\r\nk199999\r\n$1\r\nx\r\n");
 }

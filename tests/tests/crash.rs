@@ -186,5 +186,6 @@ fn a_unix_socket_serves_too() {
 fn the_version_is_told() {
     let output = run(&["--version"]);
     assert!(output.status.success());
-    assert!(text(&output).contains('.'), "{}", text(&output));
+    // Harnesses that start a server read the first number.
+    assert!(text(&output).starts_with("Redis server v=7.4.1 sha="), "{}", text(&output));
 }

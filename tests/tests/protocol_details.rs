@@ -292,3 +292,16 @@ fn each_class_of_clients_has_its_output_limit() {
     soon("the listener is cut off", || admin.call(&["PUBLISH", "c", "x"]) == b":0\r\n");
     normal.check("PING", "+PONG\r\n");
 }
+
+#[test]
+fn messages_stand_in_their_place_though_replies_are_off() {
+    let Some(both) = Both::start() else { return };
+    let script = b"CLIENT REPLY OFF\r\nSUBSCRIBE c\r\nUNSUBSCRIBE\r\nPING\r\nCLIENT REPLY ON\r\nPING\r\n";
+    let [left, right] = [&both.subject, &both.peer].map(|server| {
+        let mut client = server.client();
+        client.raw(script).unwrap();
+        (0..4).map(|_| String::from_utf8(client.reply().unwrap()).unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(left, right);
+    assert!(left[1].contains("unsubscribe"), "{left:?}");
+}

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use larder_tests::{Compare, TestServer, scenario};
+use larder_tests::{Compare, TestServer, growth, scenario};
 
 const SCRIPTS_3: &[&str] = &[
     // A key is told once; reading it again asks for it again.
@@ -231,6 +231,27 @@ fn what_is_remembered_has_a_bound() {
     let info = String::from_utf8(writer.ask("INFO stats").text).unwrap();
     let count = info.lines().find_map(|line| line.strip_prefix("tracking_total_keys:")).unwrap();
     assert!(count.parse::<u32>().unwrap() < 20, "{count}");
+}
+
+#[test]
+fn who_is_gone_is_not_kept_for_the_keys_that_it_read() {
+    let server = TestServer::with(&[]);
+    server.client().check("SET hot v", "+OK\r\n");
+    let name = "n".repeat(1 << 20);
+    let mut before = None;
+    for round in 0..60 {
+        let mut reader = server.client();
+        reader.call(&["CLIENT", "SETNAME", &name]);
+        reader.ask("HELLO 3");
+        reader.check("CLIENT TRACKING ON", "+OK\r\n");
+        reader.ask("GET hot");
+        drop(reader);
+        if round == 10 {
+            before = server.resident_bytes();
+        }
+    }
+    let grown = growth(&server, before);
+    assert!(grown < 30 << 20, "{grown} bytes more for clients that are gone");
 }
 
 #[test]

@@ -51,7 +51,9 @@ pub(crate) fn has_category(row: &Command, category: &str) -> bool {
         "connection" => row.has(CONNECTION),
         _ => false,
     };
-    let by_family = !matches!(row.run, Run::Container) && !row.has(SORTS) && row.group.category() == Some(category);
+    // Flags that name a family of their own stand for it.
+    let by_group = !matches!(row.run, Run::Container) && !row.has(SORTS) && !row.has(CONNECTION);
+    let by_family = by_group && row.group.category() == Some(category);
     by_flags || by_family
 }
 

@@ -108,7 +108,7 @@ pub(super) const COMMANDS: &[Command] = &[
     row("CLUSTER|SETSLOT", Arity::at_least(3), CHANGES)
         .syntax("slot (IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE)")
         .summary("Would give a hash slot to a node."),
-    row("CLUSTER|SHARDS", Arity::exactly(1), STALE)
+    row("CLUSTER|SHARDS", Arity::exactly(1), LOADING | STALE)
         .since("7.0.0")
         .complexity(NODES)
         .tips(CHANGING)
@@ -118,7 +118,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .syntax("node-id")
         .tips(CHANGING)
         .summary("Would list the replicas of a node."),
-    row("CLUSTER|SLOTS", Arity::exactly(1), STALE)
+    row("CLUSTER|SLOTS", Arity::exactly(1), LOADING | STALE)
         .deprecated("7.0.0", "`CLUSTER SHARDS`")
         .complexity(NODES)
         .tips(CHANGING)

@@ -72,7 +72,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .syntax("[event...]")
         .complexity("O(1)")
         .summary("Forgets some or all events, and answers how many.")
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
         .examples(&[("LATENCY RESET", "(integer) 0")]),
     Command::session("LATENCY|HELP", Arity::exactly(1), help)
         .flags(LOADING | STALE)

@@ -183,8 +183,8 @@ fn stats(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
     if let Some(resident) = figures.resident {
         facts.share("rss-overhead.ratio", MemoryFigures::ratio(resident, figures.held()));
         facts.name("rss-overhead.bytes").int(resident as i64 - figures.held() as i64);
-        facts.share("fragmentation", MemoryFigures::ratio(resident, figures.used));
-        facts.name("fragmentation.bytes").int(resident as i64 - figures.used as i64);
+        facts.share("fragmentation", MemoryFigures::ratio(resident, figures.accounted()));
+        facts.name("fragmentation.bytes").int(resident as i64 - figures.accounted() as i64);
     }
     let count = facts.count;
     reply.set_map_len(map, count);

@@ -164,8 +164,7 @@ fn waitaof(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Result
     let until = if is_asked { limit(args.at(3), locked.now)? } else { None };
     let answer = |reply: &mut Reply| {
         reply.array(2);
-        // Redis takes a file that is not written at all for one that has everything.
-        reply.int(1);
+        reply.int(0);
         reply.int(0);
     };
     Ok(without_replicas(files?, until, answer, reply))

@@ -146,6 +146,16 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
+    /// Of `len` elements in an order of their own those, from the front, that are answered; of the rest all are needed.
+    fn take_part(&mut self, len: usize) -> std::ops::Range<usize> {
+        if !self.keeps_order {
+            return 0..len;
+        }
+        let part = self.range(len);
+        self.limit = (0, -1);
+        if self.descends { len - part.end..len - part.start } else { part }
+    }
+
     /// The elements that are answered, of `len` in their order.
     fn range(&self, len: usize) -> std::ops::Range<usize> {
         let within = |number: i64| usize::try_from(number).unwrap_or(0).min(len);
@@ -225,21 +235,24 @@ impl Elements {
     }
 }
 
-/// Copies the elements of a key out. In their own order they come backwards if the call says DESC; a set has none.
+/// Copies the elements of a key out. In their own order they come backwards if the call says DESC, and only those that are
+/// answered; a set has none.
 fn load(locked: &mut Locked<'_>, key: &[u8], call: &mut Call<'_>) -> Result<Elements, Error> {
     let mut elements = Elements::default();
     let backwards = call.keeps_order && call.descends;
     match locked.read(key).map(|entry| entry.value()) {
         None => {}
         Some(Value::List(list)) => {
-            let range = list.range(0, list.len());
+            let part = call.take_part(list.len());
+            let range = list.range(part.start, part.end);
             let add = |element: larder_storage::types::pack::Element<'_>| {
                 elements.push(element.text(&mut itoa::Buffer::new()));
             };
             if backwards { range.rev().for_each(add) } else { range.for_each(add) }
         }
         Some(Value::ZSet(zset)) => {
-            let range = zset.range(0, zset.len());
+            let part = call.take_part(zset.len());
+            let range = zset.range(part.start, part.end);
             if backwards {
                 range.rev().for_each(|(member, _)| elements.push(member));
             } else {

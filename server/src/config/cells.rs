@@ -215,12 +215,39 @@ choice! {
 }
 
 choice! {
+    /// Which service manager the program tells that it serves.
+    Supervised {
+        /// None.
+        No = "no",
+        /// The one that the environment tells of.
+        Auto = "auto",
+        /// Upstart, if the environment tells of it.
+        Upstart = "upstart",
+        /// systemd, if the environment tells of it.
+        Systemd = "systemd",
+    }
+}
+
+choice! {
     /// Which channels a new user may use.
     PubsubDefault {
         /// All.
         AllChannels = "allchannels",
         /// None.
         ResetChannels = "resetchannels",
+    }
+}
+
+impl Supervised {
+    /// The manager that is told, if the program was started by it.
+    pub fn manager(self) -> Option<Self> {
+        let told_of = |variable: &str| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+        match self {
+            Self::No => None,
+            Self::Upstart | Self::Auto if told_of("UPSTART_JOB") => Some(Self::Upstart),
+            Self::Systemd | Self::Auto if told_of("NOTIFY_SOCKET") => Some(Self::Systemd),
+            _ => None,
+        }
     }
 }
 

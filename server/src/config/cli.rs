@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::absent::ABSENT;
 use super::options::{Row, SECTIONS, rows};
 use super::value::quote;
+use crate::info::REDIS_VERSION;
 
 const EXAMPLES: &str = "Examples:
   larder                                   run with the defaults
@@ -49,8 +50,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
 pub fn command() -> Command {
     let options =
         SECTIONS.iter().flat_map(|section| section.rows.iter().map(|row| option(row).help_heading(section.title)));
+    // Programs that start a server look for Redis's version here.
+    let version = format!(
+        "v={REDIS_VERSION} sha=00000000:0 malloc=larder-{} bits={} build=0",
+        env!("CARGO_PKG_VERSION"),
+        usize::BITS
+    );
     Command::new("larder")
-        .version(env!("CARGO_PKG_VERSION"))
+        .display_name("Redis server")
+        .version(version)
         .about("A cache server that speaks the protocol of Redis")
         .override_usage("larder [/path/to/larder.conf] [--option value...]... [-]")
         .after_help(EXAMPLES)

@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 
 pub use cells::{
     Access, Choice, ClientClass, Events, Flag, KeyspaceEvents, LogLevel, MaxmemoryPolicy, Number, OutputLimit,
-    OutputLimits, PubsubDefault, Selected, Text,
+    OutputLimits, PubsubDefault, Selected, Supervised, Text,
 };
 pub use cli::CommandLine;
 pub use file::{LoadError, Origin, UserLine};

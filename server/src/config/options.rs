@@ -4,7 +4,8 @@
 //! matters.
 
 use super::cells::{
-    Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, PubsubDefault, Sanitize, Selected, Text,
+    Access, Events, Flag, LogLevel, MaxmemoryPolicy, Number, OutputLimits, PubsubDefault, Sanitize, Selected,
+    Supervised, Text,
 };
 use super::kind::Kind;
 
@@ -230,6 +231,8 @@ options! {
         /// Accepted for compatibility: the server stays in the foreground, where a service manager wants it, and the log
         /// says so.
         "daemonize" => daemonize: Flag = flag(), "no", AtStart;
+        /// Which service manager is told when the program serves and when it ends.
+        "supervised" => supervised: Selected<Supervised> = choice(), "no", AtStart;
         /// Classes of events that are published: `K` to keyspace channels, `E` to keyevent channels, and the events as
         /// letters of their own, of which `A` stands for all but `m` and `n`.
         "notify-keyspace-events" => notify_keyspace_events: Events = events(), "", Live;

@@ -17,6 +17,8 @@ pub(crate) struct MemoryFigures {
     pub(crate) reserve: u64,
     /// Of the process, as the system sees it.
     pub(crate) resident: Option<u64>,
+    /// What the process took when it had no data yet, and the buffers of clients.
+    pub(crate) besides: u64,
     pub(crate) keys: u64,
     /// What finding the keys takes, for each database that has keys.
     pub(crate) indexes: Vec<(usize, u64)>,
@@ -41,7 +43,9 @@ impl MemoryFigures {
         }
         let indexes = indexes.into_iter().enumerate().filter(|(_, bytes)| *bytes > 0).collect();
         let reserve = engine.keyspace().regions().reserve_bytes() as u64;
-        Self { used, peak, free, reserve, resident: process::resident_bytes(), keys, indexes }
+        let clients: usize = engine.clients().all().iter().map(|client| client.memory()).sum();
+        let besides = engine.identity.resident_at_start + clients as u64;
+        Self { used, peak, free, reserve, resident: process::resident_bytes(), besides, keys, indexes }
     }
 
     /// What finding the keys takes.
@@ -69,6 +73,12 @@ impl MemoryFigures {
 
     pub(crate) fn fragmentation(&self) -> f64 {
         Self::ratio(self.used + self.free, self.used)
+    }
+
+    /// What of the resident memory is there for something. Redis counts its program and the clients among the used memory, so
+    /// that a small server is not taken for a fragmented one.
+    pub(crate) fn accounted(&self) -> u64 {
+        self.used + self.besides
     }
 
     pub(crate) fn reserve_ratio(&self) -> f64 {

@@ -7,7 +7,7 @@ use larder_storage::table::Table;
 use super::{MemoryFigures, REDIS_VERSION, Report, process};
 use crate::client::Client;
 use crate::commands::table::TABLE;
-use crate::config::Choice;
+use crate::config::{Choice, Supervised};
 use crate::locked::Locked;
 
 pub(super) fn server(report: &mut Report<'_, '_>) {
@@ -28,7 +28,8 @@ pub(super) fn server(report: &mut Report<'_, '_>) {
     // There is no C compiler in it, which Redis tells in this way.
     report.fact("gcc_version", "0.0.0");
     report.fact("process_id", std::process::id());
-    report.fact("process_supervised", "no");
+    let manager = settings.supervised.get().manager();
+    report.fact("process_supervised", manager.map_or("no", Supervised::name));
     report.fact("run_id", &identity.run_id);
     report.fact("tcp_port", identity.port.load(Relaxed));
     report.fact("server_time_usec", engine.clock().now_us());
@@ -131,8 +132,8 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
         let held = figures.held();
         report.fact("rss_overhead_ratio", format_args!("{:.2}", ratio(resident, held)));
         report.fact("rss_overhead_bytes", resident as i64 - held as i64);
-        report.fact("mem_fragmentation_ratio", format_args!("{:.2}", ratio(resident, used)));
-        report.fact("mem_fragmentation_bytes", resident as i64 - used as i64);
+        report.fact("mem_fragmentation_ratio", format_args!("{:.2}", ratio(resident, figures.accounted())));
+        report.fact("mem_fragmentation_bytes", resident as i64 - figures.accounted() as i64);
     }
     let clients: usize = engine.clients().all().iter().map(|client| client.memory()).sum();
     for name in ["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"] {

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder_protocol::{Batch, Parser, Reply};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -41,6 +41,8 @@ const GROW_AT_MOST: usize = 1 << 20;
 const EXACT_AT_MOST: usize = 8 << 20;
 /// How often the output limits of a client are looked at that does not read.
 const LIMITS_EVERY: Duration = Duration::from_millis(500);
+/// How long the commands of one client may keep others waiting.
+const SLICE: Duration = Duration::from_micros(500);
 
 /// What the connections of one thread share.
 pub(super) struct Worker {
@@ -104,6 +106,8 @@ struct Connection {
     resume_at: Option<usize>,
     /// Nothing is read any more: the connection ends when the replies are sent.
     ending: bool,
+    /// Whether it has been served since it last let others go on.
+    had_its_turn: bool,
     /// Since when the output is above its soft limit, in milliseconds; 0 if it is not.
     over_soft_since: u64,
 }
@@ -127,6 +131,7 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Socket, client: Arc<Clien
         stalled: false,
         resume_at: None,
         ending: false,
+        had_its_turn: false,
         over_soft_since: 0,
     };
     connection.apply_limits();
@@ -147,7 +152,12 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Socket, client: Arc<Clien
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         loop {
-            match self.event().await? {
+            let event = self.event().await?;
+            if std::mem::replace(&mut self.had_its_turn, true) {
+                // There is always something to do for who sends without end; others are to be served between.
+                tokio::task::yield_now().await;
+            }
+            match event {
                 Event::Killed => {
                     let cut_off = self.session.client.has_full_outbox();
                     self.worker.stats.counters.output_limit_closed.add(u64::from(cut_off));
@@ -200,12 +210,16 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes to come or to go, for messages of others, or for the wish to close.
+    /// Waits for bytes to come or to go, for messages of others, or for the wish to close. Others go on if it has to wait.
     async fn event(&mut self) -> io::Result<Event> {
         let limits = (!self.reply.is_empty()).then_some(LIMITS_EVERY);
         let until = self.session.waiting.as_ref().and_then(|waiter| waiter.until());
         let left = until.map(|at| Duration::from_millis(at.saturating_sub(self.engine.clock().now_ms())));
-        let event = poll_fn(|cx| self.poll_event(cx));
+        let event = poll_fn(|cx| {
+            let event = self.poll_event(cx);
+            self.had_its_turn &= event.is_ready();
+            event
+        });
         match limits.into_iter().chain(left).min() {
             None => event.await,
             Some(pause) => tokio::time::timeout(pause, event).await.unwrap_or(Ok(Event::Check)),
@@ -281,7 +295,7 @@ impl Connection {
         self.apply_limits();
         self.note_query(self.buffer.len());
         self.stalled = false;
-        let mut done = 0;
+        let (mut done, mut slice) = (0, Instant::now() + SLICE);
         loop {
             let (from, parsed) = match self.resume_at.take() {
                 Some(at) => (at, Ok(())),
@@ -309,6 +323,10 @@ impl Connection {
             // An error in the bytes after the last command shows at the next look at them.
             if self.batch.is_empty() || done == self.buffer.len() {
                 break;
+            }
+            if Instant::now() >= slice {
+                tokio::task::yield_now().await;
+                slice = Instant::now() + SLICE;
             }
             if self.reply.len() >= WRITE_EARLY {
                 if self.write().is_err() {

@@ -65,7 +65,7 @@ pub(super) const SINTER: Command = Command::read("SINTER", Arity::at_least(1), &
     ]);
 
 pub(super) const SINTERSTORE: Command =
-    Command::write("SINTERSTORE", Arity::at_least(2), &[key(1, RW | UPDATE), keys(2, 1, RO | ACCESS)], sinterstore)
+    Command::write("SINTERSTORE", Arity::at_least(2), &[key(1, OW | UPDATE), keys(2, 1, RO | ACCESS)], sinterstore)
         .flags(DENYOOM)
         .group(Group::Set)
         .since("1.0.0")
