@@ -1,18 +1,17 @@
 //! Charts as SVG: hit ratio against size, a line per policy. Colours are apart for people who see few of them (after Okabe and Ito,
 //! "Color Universal Design", 2008), lines differ in their marks too, and the page's light or dark scheme is followed.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::replay::Point;
 
 const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 480.0;
+const HEIGHT: f64 = 560.0;
 /// The corners of the plot's area.
 const LEFT: f64 = 64.0;
 const TOP: f64 = 44.0;
 const RIGHT: f64 = 640.0;
-const BOTTOM: f64 = 424.0;
+const BOTTOM: f64 = 504.0;
 /// Where names of policies begin, and how far apart they must be.
 const NAMES: f64 = 664.0;
 const LINE_HEIGHT: f64 = 17.0;
@@ -45,9 +44,15 @@ pub fn charts(points: &[Point], unit: Unit) -> Vec<(String, String)> {
             traces.push(&point.trace);
         }
     }
+    let mut policies: Vec<&str> = Vec::new();
+    for point in points {
+        if !policies.contains(&point.policy.as_str()) {
+            policies.push(&point.policy);
+        }
+    }
     let chart = |trace: &str| {
         let of_trace: Vec<&Point> = points.iter().filter(|point| point.trace == trace).collect();
-        (file_name(trace), Chart::new(&of_trace, unit).svg(trace))
+        (file_name(trace), Chart::new(&of_trace, &policies, unit).svg(trace))
     };
     traces.into_iter().map(chart).collect()
 }
@@ -57,26 +62,42 @@ fn file_name(trace: &str) -> String {
     format!("{}.svg", trace.chars().map(kept).collect::<String>())
 }
 
+/// The points of one policy.
+struct Line<'a> {
+    policy: &'a str,
+    /// The number of its colour and mark, the same in all charts.
+    look: usize,
+    /// Size and percent, by rising size.
+    points: Vec<(f64, f64)>,
+}
+
+impl Line<'_> {
+    fn last(&self) -> f64 {
+        self.points.last().map_or(0.0, |point| point.1)
+    }
+}
+
 /// One chart: its lines, and what the axes show.
 struct Chart<'a> {
     unit: Unit,
-    /// By policy, in the order of their last points, the highest first: size and percent.
-    lines: Vec<(&'a str, Vec<(f64, f64)>)>,
+    /// In the order of their last points, the highest first.
+    lines: Vec<Line<'a>>,
     sizes: (f64, f64),
     percents: (f64, f64),
 }
 
 impl<'a> Chart<'a> {
-    fn new(points: &[&'a Point], unit: Unit) -> Self {
-        let mut by_policy: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
-        for point in points {
-            by_policy.entry(&point.policy).or_default().push((point.size as f64, 100.0 * point.ratio()));
-        }
-        let mut lines: Vec<_> = by_policy.into_iter().collect();
-        lines.iter_mut().for_each(|(_, line)| line.sort_by(|one, other| one.0.total_cmp(&other.0)));
-        let last = |line: &[(f64, f64)]| line.last().map_or(0.0, |point| point.1);
-        lines.sort_by(|one, other| last(&other.1).total_cmp(&last(&one.1)));
-        let all = || lines.iter().flat_map(|(_, line)| line.iter().copied());
+    fn new(points: &[&'a Point], policies: &[&'a str], unit: Unit) -> Self {
+        let line = |(look, policy): (usize, &&'a str)| {
+            let own = points.iter().filter(|point| point.policy == *policy);
+            let mut points: Vec<_> = own.map(|point| (point.size as f64, 100.0 * point.ratio())).collect();
+            points.sort_by(|one, other| one.0.total_cmp(&other.0));
+            Line { policy, look, points }
+        };
+        let mut lines: Vec<Line<'a>> = policies.iter().enumerate().map(line).collect();
+        lines.retain(|line| !line.points.is_empty());
+        lines.sort_by(|one, other| other.last().total_cmp(&one.last()));
+        let all = || lines.iter().flat_map(|line| line.points.iter().copied());
         let least = |of: fn((f64, f64)) -> f64| all().map(of).fold(f64::INFINITY, f64::min);
         let most = |of: fn((f64, f64)) -> f64| all().map(of).fold(f64::NEG_INFINITY, f64::max);
         let (mut from, mut to) = (least(|point| point.0), most(|point| point.0));
@@ -109,9 +130,7 @@ impl<'a> Chart<'a> {
             escaped(title)
         );
         self.axes(&mut svg);
-        for (at, (_, line)) in self.lines.iter().enumerate().rev() {
-            self.line(&mut svg, at, line);
-        }
+        self.lines.iter().rev().for_each(|line| self.line(&mut svg, line));
         self.names(&mut svg);
         svg.push_str("</svg>\n");
         svg
@@ -147,8 +166,10 @@ impl<'a> Chart<'a> {
             svg,
             "<path class=\"axis\" fill=\"none\" d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\"/>\
              <text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">cache size, {unit}</text>\
-             <text x=\"{RIGHT}\" y=\"24\" text-anchor=\"end\" class=\"dim\">hit ratio</text>",
-            BOTTOM + 42.0
+             <text x=\"{}\" y=\"{}\" text-anchor=\"end\" class=\"dim\">hit ratio</text>",
+            BOTTOM + 42.0,
+            LEFT - 8.0,
+            TOP - 18.0
         );
     }
 
@@ -185,27 +206,25 @@ impl<'a> Chart<'a> {
         format!("{}{}", shortest(size), units[unit])
     }
 
-    fn line(&self, svg: &mut String, at: usize, line: &[(f64, f64)]) {
-        let (color, dash) = look(at);
+    fn line(&self, svg: &mut String, line: &Line<'_>) {
+        let (color, dash) = look(line.look);
         let points: Vec<String> =
-            line.iter().map(|(size, percent)| format!("{:.1},{:.1}", self.x(*size), self.y(*percent))).collect();
+            line.points.iter().map(|(size, percent)| format!("{:.1},{:.1}", self.x(*size), self.y(*percent))).collect();
         let _ = writeln!(
             svg,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\" stroke-linejoin=\"round\"{dash}/>",
             points.join(" ")
         );
-        for (size, percent) in line {
-            mark(svg, at, self.x(*size), self.y(*percent));
+        for (size, percent) in &line.points {
+            mark(svg, line.look, self.x(*size), self.y(*percent));
         }
     }
 
     /// The names at the right, in the order in which the lines end, and as near to their ends as there is room.
     fn names(&self, svg: &mut String) {
-        let ends: Vec<f64> =
-            self.lines.iter().map(|(_, line)| line.last().map_or(BOTTOM, |point| self.y(point.1))).collect();
-        for (at, ((policy, line), y)) in self.lines.iter().zip(apart(&ends)).enumerate() {
-            let (color, dash) = look(at);
-            let percent = line.last().map_or(0.0, |point| point.1);
+        let ends: Vec<f64> = self.lines.iter().map(|line| self.y(line.last())).collect();
+        for (at, (line, y)) in self.lines.iter().zip(apart(&ends)).enumerate() {
+            let ((color, dash), percent) = (look(line.look), line.last());
             let _ = writeln!(
                 svg,
                 "<path class=\"name\" fill=\"none\" d=\"M{:.1} {:.1}L{:.1} {y:.1}\"/>\
@@ -216,13 +235,13 @@ impl<'a> Chart<'a> {
                 NAMES,
                 NAMES + 26.0
             );
-            mark(svg, at, NAMES + 13.0, y);
+            mark(svg, line.look, NAMES + 13.0, y);
             let _ = writeln!(
                 svg,
                 "<text x=\"{:.1}\" y=\"{:.1}\">{} <tspan class=\"dim\">{percent:.1}</tspan></text>",
                 NAMES + 33.0,
                 y + 4.5,
-                escaped(policy)
+                escaped(line.policy)
             );
         }
     }
@@ -307,7 +326,7 @@ mod tests {
         assert!(svg.contains("a&lt;b") && svg.contains("10k</text>") && svg.contains("90 %"));
         assert!(svg.find(">opt ") < svg.find(">lru "), "in the order of their ends");
         // From the lower left to the upper right corner.
-        assert!(svg.contains("points=\"64.0,424.0 640.0,91.5\""), "{svg}");
+        assert!(svg.contains("points=\"64.0,504.0 640.0,101.5\""), "{svg}");
         assert!(!charts[1].1.contains("NaN") && charts[1].1.ends_with("</svg>\n"));
     }
 

@@ -21,6 +21,16 @@ impl Size {
     }
 }
 
+impl Size {
+    /// The number of requests, of so many in all; may be none.
+    pub fn of_requests(self, total: usize) -> usize {
+        match self {
+            Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Self::Part(part) => (total as f64 * part) as usize,
+        }
+    }
+}
+
 impl FromStr for Size {
     type Err = String;
 

@@ -140,7 +140,7 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
         let trace = read_trace(arguments, name, reading)?;
         let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
         setup.seed = arguments.seed;
-        let from = first_counted(arguments, &trace);
+        let from = arguments.warmup.of_requests(trace.requests.len());
         let plan = Plan { policies: &policies, sizes: &sizes, from, threads };
         let many = sizes.len() * policies.len();
         let mut done = 0;
@@ -197,14 +197,6 @@ fn sizes<'t>(
     Ok((Setup::objects(trace, 1), sizes))
 }
 
-/// The first request that counts.
-fn first_counted(arguments: &Arguments, trace: &Trace) -> usize {
-    match arguments.warmup {
-        Size::Count(count) => count as usize,
-        Size::Part(part) => (trace.requests.len() as f64 * part) as usize,
-    }
-}
-
 fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let mut all = Vec::new();
     println!("{},{}", Point::HEADER, Measured::MORE_COLUMNS);
@@ -215,7 +207,7 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
             lengths: arguments.value_bytes,
             depth: arguments.pipeline,
             connections: arguments.connections,
-            from: first_counted(arguments, &trace),
+            from: arguments.warmup.of_requests(trace.requests.len()),
             clean: arguments.clean,
         };
         for address in &arguments.server {

@@ -1,5 +1,5 @@
 //! S3-FIFO: new keys wait in a small queue of a tenth of the cache; those used more than once there, or remembered by the ghost queue,
-//! go on to the main queue, which gives second chances (Yang, Zhang, Qiu, Yue and Vigfusson, "FIFO Queues are All You Need for
+//! go on to the main queue, as if unused, which gives second chances (Yang, Zhang, Qiu, Yue and Vigfusson, "FIFO Queues are All You Need for
 //! Cache Eviction", SOSP 2023, algorithm 1).
 
 use super::list::{Links, List};
@@ -63,6 +63,7 @@ impl S3Fifo {
         let Some(key) = self.links.pop(&mut self.small) else { return };
         if self.uses[key as usize] >= PROMOTED {
             self.places[key as usize] = Place::Main;
+            self.uses[key as usize] = 0;
             self.links.push(&mut self.main, key);
             return;
         }

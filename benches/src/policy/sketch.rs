@@ -5,7 +5,7 @@
 const ROWS: usize = 4;
 /// Where counters end.
 const MOST: u64 = 15;
-/// Counts are halved when they were so many times as many as there are places.
+/// Counts are halved after so many times as many requests as the cache has entries.
 const SAMPLE: u64 = 10;
 
 /// See the module's page.
@@ -44,15 +44,13 @@ impl Sketch {
     /// Counts a request.
     #[inline]
     pub fn count(&mut self, key: u32) {
-        let mut added = false;
         for row in 0..ROWS {
             let (word, bit) = self.place(key, row);
             if self.words[word] >> bit & MOST < MOST {
                 self.words[word] += 1 << bit;
-                added = true;
             }
         }
-        self.counted += u64::from(added);
+        self.counted += 1;
         if self.counted >= self.sample {
             self.halve();
         }
