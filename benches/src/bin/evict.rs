@@ -4,6 +4,7 @@
 //!
 //! README.md describes the options, the formats of traces, and the policies.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -113,6 +114,14 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     if arguments.server.is_empty() { in_process(arguments, &reading) } else { over_the_network(arguments, &reading) }
 }
 
+/// Prints a line at once. Who reads them may have enough: then nothing is left to do.
+fn print(line: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}
+
 /// Reads one of the traces and says what it is.
 fn read_trace(arguments: &Arguments, name: &str, reading: &Reading) -> Result<Trace, String> {
     let mut trace = read(name, reading)?;
@@ -135,7 +144,7 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     };
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let mut all = Vec::new();
-    println!("{}", Point::HEADER);
+    print(Point::HEADER);
     for name in &arguments.trace {
         let trace = read_trace(arguments, name, reading)?;
         let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
@@ -146,7 +155,7 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
         let mut done = 0;
         all.extend(replay(&setup, &plan, |point| {
             done += 1;
-            println!("{}", point.csv());
+            print(&point.csv());
             let Point { trace, policy, size, seconds, .. } = point;
             eprintln!("{done}/{many} {trace} {policy} {size}: {:.2} %, {seconds:.1} s", 100.0 * point.ratio());
         }));
@@ -199,7 +208,7 @@ fn sizes<'t>(
 
 fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let mut all = Vec::new();
-    println!("{},{}", Point::HEADER, Measured::MORE_COLUMNS);
+    print(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
     for name in &arguments.trace {
         let trace = read_trace(arguments, name, reading)?;
         let load = Load {
@@ -212,7 +221,7 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
         };
         for address in &arguments.server {
             let measured = measure(address, &trace, &load)?;
-            println!("{}", measured.csv());
+            print(&measured.csv());
             let Measured { point, server, keys, used_memory, evicted, .. } = &measured;
             let (ratio, rate) = (100.0 * point.ratio(), trace.requests.len() as f64 / point.seconds);
             eprintln!(

@@ -98,19 +98,24 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         from: arguments.warmup.of_requests(trace.requests.len()),
         clean: false,
     };
-    println!(
-        "| server | policy | hit ratio | keys | keys per MiB | used, of maxmemory | resident, of maxmemory | requests/s | server CPU, us per request |"
-    );
-    println!("|:--|:--|--:|--:|--:|--:|--:|--:|--:|");
+    print(
+        "| server | policy | hit ratio | keys | keys per MiB | used, of maxmemory | resident, of maxmemory | requests/s | server CPU, us per request |",
+    )?;
+    print("|:--|:--|--:|--:|--:|--:|--:|--:|--:|")?;
     for (program, policy, options) in contenders(arguments)? {
         match one(arguments, (&program, &policy, &options), &trace, &load) {
-            Ok(row) => println!("{row}"),
+            Ok(row) => print(&row)?,
             // One that is not installed, or does not know a policy, spoils nothing for the others.
             Err(error) => eprintln!("{policy}: {error}"),
         }
-        std::io::stdout().flush().map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Prints a line at once.
+fn print(line: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
 /// Program, policy, and options that the program needs.

@@ -141,8 +141,9 @@ fn drive(address: &Address, trace: &Trace, load: &Load) -> io::Result<Totals> {
                 let mut result = Ok(());
                 for (chunk, requests) in trace.requests.chunks(MEETING).enumerate() {
                     if result.is_ok() && !failed.load(Ordering::Relaxed) {
-                        let own = requests.iter().enumerate().filter(|(_, key)| part_of(**key, connections) == number);
-                        result = own.map(|(at, key)| lane.request(chunk * MEETING + at, *key)).collect();
+                        let mut own =
+                            requests.iter().enumerate().filter(|(_, key)| part_of(**key, connections) == number);
+                        result = own.try_for_each(|(at, key)| lane.request(chunk * MEETING + at, *key));
                         failed.fetch_or(result.is_err(), Ordering::Relaxed);
                     }
                     // Whoever failed goes on meeting the others.

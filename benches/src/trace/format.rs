@@ -117,6 +117,9 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
 
 /// A file's name without the endings that tell its format, and that format.
 fn split(name: &str) -> (String, Option<&'static Format>) {
+    if name == "-" {
+        return ("stdin".to_owned(), None);
+    }
     let file = Path::new(name).file_name().map_or_else(|| name.into(), |file| file.to_string_lossy());
     let (mut title, mut format) = (&*file, None);
     while let Some((rest, ending)) = title.rsplit_once('.').filter(|(rest, _)| !rest.is_empty()) {
@@ -148,7 +151,7 @@ mod tests {
         check("web.2024.txt", "web.2024", Some("plain"));
         check("loop.trace.gz", "loop", None);
         check(".txt", ".txt", None);
-        check("-", "-", None);
+        check("-", "stdin", None);
     }
 
     fn of(start: &[u8]) -> Option<&'static str> {
