@@ -37,7 +37,7 @@ pub fn hits(policy: &str, objects: u64, text: &str) -> String {
 /// A mix of what traces are made of: popular keys, a loop, a scan.
 fn mixed_trace(seed: u64) -> Trace {
     let (mut builder, mut rng) = (Builder::default(), Rng::seeded(seed));
-    for at in 0..30_000u64 {
+    for at in 0..15_000u64 {
         let key = match rng.index(10) {
             0 => 100_000 + at,
             1..3 => 50_000 + at % 700,
