@@ -1,5 +1,7 @@
 //! The program `evict` as people run it, and servers that are started for a comparison.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is a panic")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -120,12 +120,12 @@ impl Model for Engine {
     fn request(&mut self, key: u32) -> bool {
         let bytes = key.to_le_bytes();
         let hash = self.keyspace.hash(&bytes);
-        if self.touch(hash, &bytes) {
-            return true;
+        let hit = self.touch(hash, &bytes);
+        if !hit {
+            while self.weight + self.weights.of(key) > self.capacity && self.evict() {}
+            self.insert(hash, key);
         }
-        while self.weight + self.weights.of(key) > self.capacity && self.evict() {}
-        self.insert(hash, key);
-        false
+        hit
     }
 
     fn resident(&self) -> u64 {
