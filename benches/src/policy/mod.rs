@@ -166,9 +166,12 @@ pub fn make(name: &str, setup: &Setup<'_>) -> Option<Box<dyn Model>> {
     find(name).map(|policy| (policy.make)(setup))
 }
 
-/// What a policy is called in reference files.
+/// What a policy is called in reference files. The engine's own go by the names of the study that they are built after.
 pub fn reference_name(name: &str) -> &str {
     match name {
+        "allkeys-lru" => "sampled-lru-pool",
+        "allkeys-lfu" => "sampled-agefreq-ghost",
+        "allkeys-adaptive" => "sampled-adaptive",
         "allkeys-random" => "random",
         _ => find(name).map_or(name, |policy| policy.alias),
     }

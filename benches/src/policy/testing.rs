@@ -130,5 +130,6 @@ fn names_are_unique_and_found() {
     let many = all.len();
     all.dedup();
     assert_eq!(all.len(), many);
-    assert_eq!(reference_name("wtinylfu"), "wtinylfu-climber");
+    let in_files = ["wtinylfu", "lru", "allkeys-lru", "unknown"].map(reference_name);
+    assert_eq!(in_files, ["wtinylfu-climber", "lru", "sampled-lru-pool", "unknown"]);
 }
