@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use larder_benches::requests::key;
 use larder_storage::hasher::Hasher;
 use larder_storage::region::Regions;
@@ -29,6 +29,7 @@ fn filled(env: Env<'_>, size: u64, rng: &mut Rng) -> ZSet {
 }
 
 fn bench(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("zset");
     for size in SIZES {
         let regions = Regions::with_huge_pages();
         let (env, mut rng) = (env(&regions), Rng::seeded(2));
@@ -36,20 +37,20 @@ fn bench(criterion: &mut Criterion) {
         let members: Vec<Vec<u8>> = (0..10_000).map(|_| key(rng.below(size))).collect();
         let mut each = members.iter().cycle();
         let mut member = move || each.next().map_or(&[][..], Vec::as_slice);
-        criterion.bench_function(&format!("change a score, {size} elements"), |bencher| {
+        group.bench_function(BenchmarkId::new("change a score", size), |bencher| {
             bencher.iter(|| black_box(zset.insert(env, member(), rng.below(size) as f64)));
         });
-        criterion.bench_function(&format!("remove and add, {size} elements"), |bencher| {
+        group.bench_function(BenchmarkId::new("remove and add", size), |bencher| {
             bencher.iter(|| {
                 let member = member();
                 black_box(zset.remove(env, member));
                 black_box(zset.insert(env, member, rng.below(size) as f64))
             });
         });
-        criterion.bench_function(&format!("rank, {size} elements"), |bencher| {
+        group.bench_function(BenchmarkId::new("rank", size), |bencher| {
             bencher.iter(|| black_box(zset.as_ref().rank(env, member())));
         });
-        criterion.bench_function(&format!("range of 100, {size} elements"), |bencher| {
+        group.bench_function(BenchmarkId::new("range of 100", size), |bencher| {
             let last_start = size as usize - RANGE;
             bencher.iter(|| {
                 let start = rng.index(last_start + 1);

@@ -1,7 +1,12 @@
-//! What the benches share: traces ([`trace`]), exact LRU to compare with ([`lru`]), a keyspace that holds so many keys
-//! and no more ([`cache`]), and commands as bytes ([`requests`]). README.md says how to run the benches.
+//! What the benches share: traces ([`trace`]), the policies ([`policy`]) that they are replayed through ([`replay`]), comparison
+//! with known results ([`reference`]), charts ([`plot`]), the same over the network ([`live`]), and commands as bytes
+//! ([`requests`]). README.md says how to run the benches.
 
-pub mod cache;
-pub mod lru;
+pub mod live;
+pub mod plot;
+pub mod policy;
+pub mod reference;
+pub mod replay;
 pub mod requests;
+pub mod size;
 pub mod trace;

@@ -1,0 +1,257 @@
+//! Hit ratios of eviction policies on traces of requests, as a csv on standard output; and of servers, over the network.
+//!
+//!     cargo run --release -p larder-benches --bin evict -- --policy P[,P...] --objects N[,N...] --trace FILE...
+//!
+//! README.md describes the options, the formats of traces, and the policies.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use larder_benches::live::client::Address;
+use larder_benches::live::{Load, Measured, measure};
+use larder_benches::plot::{Unit, charts};
+use larder_benches::policy::{self, Setup};
+use larder_benches::reference::Reference;
+use larder_benches::replay::{Plan, Point, replay};
+use larder_benches::size::{Lengths, Size};
+use larder_benches::trace::format::{FORMATS, Format};
+use larder_benches::trace::{Reading, Trace, read};
+
+/// Sizes if none are given: these parts of the different keys.
+const USUAL_SIZES: [Size; 4] = [Size::Part(0.001), Size::Part(0.01), Size::Part(0.1), Size::Part(0.3)];
+
+/// Replays traces through eviction policies and prints their hit ratios as a csv: trace,policy,size,requests,hits,hit_ratio.
+#[derive(Parser)]
+#[command(name = "evict", max_term_width = 100)]
+struct Arguments {
+    /// Files, `-` for standard input, or what is to be made: zipf, uniform, loop, scan, with options as in
+    /// zipf:keys=1000000,requests=5000000,theta=0.9,shift=1000000
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    trace: Vec<String>,
+    /// Policies, or `all`
+    #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,lru,opt", value_name = "NAME")]
+    policy: Vec<String>,
+    /// Cache sizes in objects, or as parts of the different keys: 1000,5k,10%
+    #[arg(long, value_delimiter = ',', conflicts_with = "bytes", value_name = "N")]
+    objects: Vec<Size>,
+    /// Cache sizes in bytes of objects, or as parts of what all objects take: 64mb,10%
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    bytes: Vec<Size>,
+    /// The format of the files, where their names and what they hold do not tell
+    #[arg(long, value_name = "NAME", value_parser = parse_format)]
+    format: Option<&'static Format>,
+    /// Columns of a csv: of the key, and of the size; the first is 1
+    #[arg(long, value_name = "KEY[,SIZE]", value_parser = parse_columns)]
+    columns: Option<(usize, Option<usize>)>,
+    /// Of the output of MONITOR, count only reads: where clients set what they did not find, a SET is no request of its own
+    #[arg(long)]
+    reads: bool,
+    /// Bytes of values, or a range of them: 100, 50-2000. Holds instead of the trace's sizes
+    #[arg(long, value_name = "N[-M]")]
+    value_bytes: Option<Lengths>,
+    /// The part of the requests at the start that only warm the cache
+    #[arg(long, default_value = "0%", value_name = "N%")]
+    warmup: Size,
+    /// Of all random choices
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Threads; as many as there are cores unless given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// A csv trace,policy,size,hit_ratio: its sizes are taken unless others are given, and a comparison is printed at the end
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+    /// Writes a chart per trace, hit ratio against size, as SVG to this directory
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Replays over the network instead: GET, and SET on a miss. HOST:PORT or redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["objects", "bytes", "reference"], value_name = "ADDRESS")]
+    server: Vec<Address>,
+    /// Connections to each server
+    #[arg(long, default_value_t = 1, requires = "server", value_name = "N")]
+    connections: usize,
+    /// GETs that are sent at once; a key that comes again ends a pipeline
+    #[arg(long, default_value_t = 64, requires = "server", value_name = "N")]
+    pipeline: usize,
+    /// What keys begin with, so that they are nobody else's; unless given, one that no run before had
+    #[arg(long, requires = "server", value_name = "TEXT")]
+    prefix: Option<String>,
+    /// Deletes what was written, at the end. Nothing else is ever deleted
+    #[arg(long, requires = "server")]
+    clean: bool,
+}
+
+fn parse_format(name: &str) -> Result<&'static Format, String> {
+    let names = || FORMATS.iter().map(|format| format.name).collect::<Vec<_>>().join(", ");
+    Format::named(name).ok_or_else(|| format!("one of {}", names()))
+}
+
+fn parse_columns(text: &str) -> Result<(usize, Option<usize>), String> {
+    let column = |text: &str| {
+        let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        number.ok_or_else(|| format!("{text:?} is no column"))
+    };
+    match text.split_once(',') {
+        Some((key, size)) => Ok((column(key)?, Some(column(size)?))),
+        None => Ok((column(text)?, None)),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evict: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let reading = Reading { format: arguments.format, columns: arguments.columns, reads_only: arguments.reads };
+    if arguments.server.is_empty() { in_process(arguments, &reading) } else { over_the_network(arguments, &reading) }
+}
+
+/// Prints a line at once. Who reads them may have enough: then nothing is left to do.
+fn print(line: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}
+
+/// Reads one of the traces and says what it is.
+fn read_trace(arguments: &Arguments, name: &str, reading: &Reading) -> Result<Trace, String> {
+    let mut trace = read(name, reading)?;
+    if let Some(lengths) = arguments.value_bytes {
+        let sizes = lengths.all(trace.keys);
+        trace = trace.with_sizes(&sizes);
+    }
+    eprintln!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
+    Ok(trace)
+}
+
+fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
+    let policies = policies(arguments)?;
+    let reference = match &arguments.reference {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            Some(Reference::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let mut all = Vec::new();
+    print(Point::HEADER);
+    for name in &arguments.trace {
+        let trace = read_trace(arguments, name, reading)?;
+        let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
+        setup.seed = arguments.seed;
+        let from = arguments.warmup.of_requests(trace.requests.len());
+        let plan = Plan { policies: &policies, sizes: &sizes, from, threads };
+        let many = sizes.len() * policies.len();
+        let mut done = 0;
+        all.extend(replay(&setup, &plan, |point| {
+            done += 1;
+            print(&point.csv());
+            let Point { trace, policy, size, seconds, .. } = point;
+            eprintln!("{done}/{many} {trace} {policy} {size}: {:.2} %, {seconds:.1} s", 100.0 * point.ratio());
+        }));
+    }
+    if let Some(reference) = reference {
+        eprintln!("\n{}", reference.compare(&all));
+    }
+    write_charts(arguments, &all, if arguments.bytes.is_empty() { Unit::Objects } else { Unit::Bytes })
+}
+
+fn policies(arguments: &Arguments) -> Result<Vec<String>, String> {
+    let mut policies: Vec<String> = Vec::new();
+    for name in &arguments.policy {
+        let named: Vec<&str> = policy::names().filter(|known| *known == name || name == "all").collect();
+        if named.is_empty() {
+            let names: Vec<&str> = policy::names().collect();
+            return Err(format!("no policy {name:?}; there are all, {}", names.join(", ")));
+        }
+        for name in named {
+            if !policies.iter().any(|known| known == name) {
+                policies.push(name.to_owned());
+            }
+        }
+    }
+    Ok(policies)
+}
+
+/// What a trace's caches are made for, and their sizes.
+fn sizes<'t>(
+    arguments: &Arguments,
+    trace: &'t Trace,
+    reference: Option<&Reference>,
+) -> Result<(Setup<'t>, Vec<u64>), String> {
+    if !arguments.bytes.is_empty() {
+        let Some(sizes) = &trace.sizes else {
+            return Err(format!("{} does not tell the sizes of objects; say --value-bytes", trace.name));
+        };
+        let total = sizes.iter().map(|size| u64::from((*size).max(1))).sum();
+        return Ok((Setup::bytes(trace, 1), arguments.bytes.iter().map(|size| size.of(total)).collect()));
+    }
+    let known = reference.map(|reference| reference.sizes(&trace.name)).unwrap_or_default();
+    let wanted = if arguments.objects.is_empty() { &USUAL_SIZES[..] } else { &arguments.objects };
+    let mut sizes: Vec<u64> = wanted.iter().map(|size| size.of(trace.keys as u64)).collect();
+    if arguments.objects.is_empty() && !known.is_empty() {
+        sizes = known;
+    }
+    sizes.dedup();
+    Ok((Setup::objects(trace, 1), sizes))
+}
+
+fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
+    let mut all = Vec::new();
+    print(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
+    for name in &arguments.trace {
+        let trace = read_trace(arguments, name, reading)?;
+        let load = Load {
+            prefix: arguments.prefix.clone().unwrap_or_else(new_prefix),
+            lengths: arguments.value_bytes,
+            depth: arguments.pipeline,
+            connections: arguments.connections,
+            from: arguments.warmup.of_requests(trace.requests.len()),
+            clean: arguments.clean,
+        };
+        for address in &arguments.server {
+            let measured = measure(address, &trace, &load)?;
+            print(&measured.csv());
+            let Measured { point, server, keys, used_memory, evicted, .. } = &measured;
+            let (ratio, rate) = (100.0 * point.ratio(), trace.requests.len() as f64 / point.seconds);
+            eprintln!(
+                "{server} {}, keys {}*: {ratio:.2} % hits, {keys} keys, {used_memory} of {} bytes, {evicted} evicted, {rate:.0} requests/s",
+                point.policy, load.prefix, point.size
+            );
+            if point.size == 0 {
+                eprintln!("{server} has no limit of memory: say CONFIG SET maxmemory");
+            }
+            let policy = format!("{} {}", server, point.policy);
+            all.push(Point { policy, ..point.clone() });
+        }
+    }
+    write_charts(arguments, &all, Unit::Bytes)
+}
+
+/// A prefix that no run before had.
+fn new_prefix() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let mixed = (now.as_nanos() as u64 ^ u64::from(std::process::id()) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("e{:06x}:", mixed >> 40)
+}
+
+fn write_charts(arguments: &Arguments, points: &[Point], unit: Unit) -> Result<(), String> {
+    let Some(directory) = &arguments.plot else { return Ok(()) };
+    std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    for (name, svg) in charts(points, unit) {
+        let path = directory.join(name);
+        std::fs::write(&path, svg).map_err(|error| format!("{}: {error}", path.display()))?;
+        eprintln!("{}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Compares hit ratios with those of a file `trace,policy,cache_size_objects,hit_ratio`, by policies of the same name.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::policy::reference_name;
+use crate::replay::Point;
+
+/// What other policies are measured by: Redis's LRU with five samples, and exact LRU.
+const REDIS_LRU: &str = "redis-lru-5";
+const LRU: &str = "lru";
+
+/// Hit ratios by trace, size and policy.
+#[derive(Debug, Default)]
+pub struct Reference(BTreeMap<String, BTreeMap<u64, BTreeMap<String, f64>>>);
+
+/// What the points of a policy say together.
+#[derive(Default)]
+struct Summary {
+    /// Points that the file knows of the same policy; the sum and the most of the differences.
+    compared: usize,
+    sum: f64,
+    most: f64,
+    /// Points where the file knows the others; the sum of the parts of the misses saved, and the worst difference to LRU.
+    judged: usize,
+    saved: f64,
+    worst: f64,
+}
+
+impl Reference {
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// A line is not of this form.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut reference = Self::default();
+        for (at, line) in text.lines().enumerate().skip(1) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let parsed = match fields[..] {
+                [trace, policy, size, ratio] => {
+                    size.parse().ok().zip(ratio.parse().ok()).map(|numbers| (trace, policy, numbers))
+                }
+                _ => None,
+            };
+            let (trace, policy, (size, ratio)) =
+                parsed.ok_or_else(|| format!("line {}: not `trace,policy,size,hit_ratio`: {line}", at + 1))?;
+            reference.0.entry(trace.to_owned()).or_default().entry(size).or_default().insert(policy.to_owned(), ratio);
+        }
+        Ok(reference)
+    }
+
+    /// The sizes that are known of a trace.
+    pub fn sizes(&self, trace: &str) -> Vec<u64> {
+        self.0.get(trace).map(|sizes| sizes.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// A table of what the points say, a policy a row.
+    pub fn compare(&self, points: &[Point]) -> String {
+        let mut order: Vec<&str> = Vec::new();
+        let mut summaries: BTreeMap<&str, Summary> = BTreeMap::new();
+        for point in points {
+            if !summaries.contains_key(point.policy.as_str()) {
+                order.push(&point.policy);
+            }
+            let known = self.0.get(&point.trace).and_then(|sizes| sizes.get(&point.size));
+            summaries.entry(&point.policy).or_default().add(point, known);
+        }
+        let mut table = String::from(
+            "| policy | points | mean difference to the file, points | most | worst against exact LRU | mean reduction of misses against Redis's LRU |\n\
+             |:--|--:|--:|--:|--:|--:|\n",
+        );
+        for policy in order {
+            if let Some(summary) = summaries.get(policy) {
+                let _ = writeln!(table, "| {policy} | {}", summary.row());
+            }
+        }
+        table
+    }
+}
+
+impl Summary {
+    fn add(&mut self, point: &Point, known: Option<&BTreeMap<String, f64>>) {
+        let Some(known) = known else { return };
+        if let Some(ratio) = known.get(reference_name(&point.policy)) {
+            let difference = 100.0 * (point.ratio() - ratio);
+            self.compared += 1;
+            self.sum += difference;
+            if difference.abs() > self.most.abs() {
+                self.most = difference;
+            }
+        }
+        if let (Some(redis), Some(lru)) = (known.get(REDIS_LRU), known.get(LRU)) {
+            let worse = 100.0 * (point.ratio() - lru);
+            self.worst = if self.judged == 0 { worse } else { self.worst.min(worse) };
+            self.judged += 1;
+            self.saved += (point.ratio() - redis) / (1.0 - redis).max(f64::EPSILON);
+        }
+    }
+
+    fn row(&self) -> String {
+        let shown = |there: usize, text: String| if there == 0 { String::new() } else { text };
+        format!(
+            "{} | {} | {} | {} | {} |",
+            self.judged,
+            shown(self.compared, format!("{:+.3}", self.sum / self.compared as f64)),
+            shown(self.compared, format!("{:+.3}", self.most)),
+            shown(self.judged, format!("{:+.2}", self.worst)),
+            shown(self.judged, format!("{:.2} %", 100.0 * self.saved / self.judged as f64)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(policy: &str, size: u64, hits: u64) -> Point {
+        Point { trace: "t".into(), policy: policy.into(), size, requests: 1000, hits, seconds: 0.0 }
+    }
+
+    #[test]
+    fn policies_are_compared_and_judged() {
+        let text = "trace,policy,size,ratio\nt,lru,10,0.5\nt,redis-lru-5,10,0.5\nt,lru,20,0.6\nt,redis-lru-5,20,0.6\nt,arc,20,0.7\n";
+        let reference = Reference::parse(text).unwrap();
+        assert_eq!((reference.sizes("t"), reference.sizes("u")), (vec![10, 20], Vec::new()));
+        let points = [
+            point("lru", 10, 500),
+            point("lru", 20, 602),
+            point("arc", 20, 680),
+            point("own", 10, 550),
+            point("own", 30, 0),
+        ];
+        let table = reference.compare(&points);
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "| lru | 2 | +0.100 | +0.200 | +0.00 | 0.25 % |",
+                "| arc | 1 | -2.000 | -2.000 | +8.00 | 20.00 % |",
+                "| own | 1 |  |  | +5.00 | 10.00 % |",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused() {
+        assert_eq!(
+            Reference::parse("head\na,b,c,d").unwrap_err(),
+            "line 2: not `trace,policy,size,hit_ratio`: a,b,c,d"
+        );
+    }
+}

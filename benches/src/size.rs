@@ -1,0 +1,126 @@
+//! Sizes as arguments name them.
+
+use std::str::FromStr;
+
+/// A cache size: a number, or a part of all there is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Size {
+    /// So many objects or bytes.
+    Count(u64),
+    /// This part of the keys, or of what they take.
+    Part(f64),
+}
+
+impl Size {
+    /// The number, of so many in all; at least one.
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Self::Count(count) => count.max(1),
+            Self::Part(part) => ((total as f64 * part) as u64).max(1),
+        }
+    }
+}
+
+impl Size {
+    /// The number of requests, of so many in all; may be none.
+    pub fn of_requests(self, total: usize) -> usize {
+        match self {
+            Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Self::Part(part) => (total as f64 * part) as usize,
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_suffix('%') {
+            Some(percent) => {
+                let percent = percent.parse().ok().filter(|percent| (0.0..=1000.0).contains(percent));
+                percent.map(|percent: f64| Self::Part(percent / 100.0)).ok_or_else(|| format!("{text:?} is no part"))
+            }
+            None => parse_count(text).map(Self::Count),
+        }
+    }
+}
+
+/// A number with one of the units of Redis's configuration: k, m and g are powers of 1000, kb, mb and gb of 1024.
+///
+/// # Errors
+/// It is none.
+pub fn parse_count(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" => 1000,
+        "m" => 1_000_000,
+        "g" => 1_000_000_000,
+        "kb" => 1 << 10,
+        "mb" => 1 << 20,
+        "gb" => 1 << 30,
+        _ => return Err(format!("{text:?} has no known unit")),
+    };
+    let number = digits.replace('_', "").parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    number.ok_or_else(|| format!("{text:?} is no size"))
+}
+
+/// Lengths of values: one, or from one to another, which of them a key tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lengths {
+    /// The shortest.
+    pub from: u32,
+    /// The longest.
+    pub to: u32,
+}
+
+impl Lengths {
+    /// The length that the value of a key has.
+    pub fn of(self, key: u32) -> u32 {
+        let spread = u64::from(key).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.from + (spread * (u64::from(self.to - self.from) + 1) >> 32) as u32
+    }
+
+    /// The lengths of all keys below `keys`.
+    pub fn all(self, keys: usize) -> Vec<u32> {
+        (0..keys as u32).map(|key| self.of(key)).collect()
+    }
+}
+
+impl FromStr for Lengths {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let bound = |text| parse_count(text).and_then(|bytes| u32::try_from(bytes).map_err(|error| error.to_string()));
+        let (from, to) = (bound(from)?, bound(to)?);
+        if from <= to { Ok(Self { from, to }) } else { Err(format!("{text:?} ends before it begins")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_or_are_parts() {
+        assert_eq!("1_000".parse(), Ok(Size::Count(1000)));
+        assert_eq!("5k".parse(), Ok(Size::Count(5000)));
+        assert_eq!("64MB".parse(), Ok(Size::Count(64 << 20)));
+        assert_eq!("0.1%".parse::<Size>().map(|size| size.of(20_000)), Ok(20));
+        for wrong in ["", "kb", "5x", "-1", "1.5", "x%", "99999999999gb"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_spread_from_one_to_the_other() {
+        assert_eq!("100".parse(), Ok(Lengths { from: 100, to: 100 }));
+        let lengths: Lengths = "50-2000".parse().unwrap();
+        let all = lengths.all(10_000);
+        let mean = all.iter().map(|len| f64::from(*len)).sum::<f64>() / 10_000.0;
+        assert!(all.iter().all(|len| (50..=2000).contains(len)) && (mean - 1025.0).abs() < 20.0, "{mean}");
+        assert!("9-5".parse::<Lengths>().is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! Which format a file has, and the way from its name to a [`Trace`].
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+
+use super::{Builder, Problem, Trace, binary, compressed, monitor, synthetic, text};
+
+/// How files are to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// The format; if none is given the file tells.
+    pub format: Option<&'static Format>,
+    /// Of a csv, the columns of the key and of the size, from 0 on.
+    pub columns: Option<(usize, Option<usize>)>,
+    /// Of what MONITOR says, only what reads.
+    pub reads_only: bool,
+}
+
+/// A format.
+#[derive(Debug)]
+pub struct Format {
+    /// What it is called.
+    pub name: &'static str,
+    /// How names of such files end.
+    endings: &'static [&'static str],
+    read: fn(&mut dyn BufRead, &mut Builder, &Reading) -> Result<(), Problem>,
+}
+
+/// All formats.
+pub const FORMATS: &[Format] = &[
+    Format { name: "ctr1", endings: &["ctr"], read: binary::read_ctr1 },
+    Format { name: "oracle", endings: &["oraclegeneral"], read: binary::read_oracle },
+    Format { name: "arc", endings: &["lis"], read: text::read_arc },
+    Format { name: "lirs", endings: &["lirs", "trc"], read: text::read_lirs },
+    Format { name: "csv", endings: &["csv", "tsv"], read: text::read_csv },
+    Format { name: "plain", endings: &["txt", "keys"], read: text::read_plain },
+    Format { name: "monitor", endings: &["monitor"], read: monitor::read_monitor },
+];
+
+/// Endings that tell no format.
+const OTHER_ENDINGS: &[&str] = &["zst", "zstd", "gz", "bin", "trace", "log"];
+/// How much of a file is looked at.
+const LOOK_BYTES: u64 = 4096;
+
+impl Format {
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        FORMATS.iter().find(|format| format.name == name)
+    }
+
+    fn of_ending(ending: &str) -> Option<&'static Self> {
+        FORMATS.iter().find(|format| format.endings.iter().any(|known| known.eq_ignore_ascii_case(ending)))
+    }
+
+    /// The format of a file that begins so, and whose name tells none.
+    fn of_content(start: &[u8]) -> Option<&'static Self> {
+        if start.starts_with(binary::CTR1_MAGIC) {
+            return Self::named("ctr1");
+        }
+        if monitor::looks_like_monitor(start) {
+            return Self::named("monitor");
+        }
+        // The last line may be cut.
+        let whole = start.len() as u64 == LOOK_BYTES && start.contains(&b'\n');
+        let lines = start.split(|byte| *byte == b'\n');
+        let lines: Vec<&[u8]> = lines.collect();
+        let lines = if whole { &lines[..lines.len() - 1] } else { &lines[..] };
+        if std::str::from_utf8(&lines.join(&b'\n')).is_err() || start.contains(&0) {
+            return None;
+        }
+        let mut lines = lines.iter().map(|line| line.trim_ascii()).filter(|line| !line.is_empty());
+        let is_block = |line: &[u8]| line == b"*" || line.iter().all(u8::is_ascii_digit);
+        if lines.clone().all(is_block) {
+            return Self::named("lirs");
+        }
+        let is_key = |line: &[u8]| !line.iter().any(|byte| byte.is_ascii_whitespace() || matches!(byte, b',' | b';'));
+        if lines.all(is_key) { Self::named("plain") } else { None }
+    }
+}
+
+/// Reads the trace of a file, `-` being the standard input, or makes one; see [`synthetic`].
+///
+/// # Errors
+/// What is wrong, with the file's name and where in it.
+pub fn read(name: &str, reading: &Reading) -> Result<Trace, String> {
+    let trace = if synthetic::is_synthetic(name) && !Path::new(name).exists() {
+        synthetic::make(name)
+    } else {
+        open(name).map_err(Problem::from).and_then(|source| read_from(source, name, reading))
+    };
+    match trace {
+        Ok(trace) if trace.requests.is_empty() => Err(format!("{name}: there is no request in it")),
+        Ok(trace) => Ok(trace),
+        Err(problem) => Err(format!("{name}: {problem}")),
+    }
+}
+
+fn open(name: &str) -> io::Result<Box<dyn Read>> {
+    Ok(if name == "-" { Box::new(io::stdin()) } else { Box::new(File::open(name)?) })
+}
+
+fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Trace, Problem> {
+    let mut source = compressed::decompressed(source)?;
+    let mut start = Vec::new();
+    source.by_ref().take(LOOK_BYTES).read_to_end(&mut start)?;
+    let (title, format) = split(name);
+    let format = reading.format.or(format).or_else(|| Format::of_content(&start));
+    let Some(format) = format else {
+        let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+        return Err(Problem::new(format!("of which format? Say --format, one of {}", names.join(", "))));
+    };
+    let mut builder = Builder::default();
+    (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
+    Ok(builder.build(&title))
+}
+
+/// A file's name without the endings that tell its format, and that format.
+fn split(name: &str) -> (String, Option<&'static Format>) {
+    if name == "-" {
+        return ("stdin".to_owned(), None);
+    }
+    let file = Path::new(name).file_name().map_or_else(|| name.into(), |file| file.to_string_lossy());
+    let (mut title, mut format) = (&*file, None);
+    while let Some((rest, ending)) = title.rsplit_once('.').filter(|(rest, _)| !rest.is_empty()) {
+        let of_ending = Format::of_ending(ending);
+        if of_ending.is_none() && !OTHER_ENDINGS.iter().any(|other| other.eq_ignore_ascii_case(ending)) {
+            break;
+        }
+        format = format.or(of_ending);
+        title = rest;
+    }
+    (title.to_owned(), format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, title: &str, format: Option<&str>) {
+        let (found, of) = split(name);
+        assert_eq!((found.as_str(), of.map(|format| format.name)), (title, format), "{name}");
+    }
+
+    #[test]
+    fn names_tell_the_format() {
+        check("/traces/OLTP.ctr.zst", "OLTP", Some("ctr1"));
+        check("OLTP.lis.gz", "OLTP", Some("arc"));
+        check("w106.oracleGeneral.bin.zst", "w106", Some("oracle"));
+        check("2.csv", "2", Some("csv"));
+        check("web.2024.txt", "web.2024", Some("plain"));
+        check("loop.trace.gz", "loop", None);
+        check(".txt", ".txt", None);
+        check("-", "stdin", None);
+    }
+
+    fn of(start: &[u8]) -> Option<&'static str> {
+        Format::of_content(start).map(|format| format.name)
+    }
+
+    #[test]
+    fn where_the_name_tells_nothing_the_content_does() {
+        assert_eq!(of(b"CTR1\0\0\0\0"), Some("ctr1"));
+        assert_eq!(of(b"OK\n1.5 [0 127.0.0.1:5] \"get\" \"a\"\n"), Some("monitor"));
+        assert_eq!(of(b"1\n2\n*\n3\n"), Some("lirs"));
+        assert_eq!(of(b"user:1\nuser:2\n"), Some("plain"));
+        assert_eq!(of(&[b'k'; LOOK_BYTES as usize]), Some("plain"));
+        assert_eq!(of(b"1,a,10\n"), None);
+        assert_eq!(of(b"1 2 0 0\n"), None);
+        assert_eq!(of(&[0, 1, 2, 200]), None);
+    }
+
+    #[test]
+    fn files_are_read_compressed_or_not() {
+        use std::io::Write;
+        let directory = std::env::temp_dir().join(format!("larder-benches-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = directory.join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let text = b"a\nb\na\n";
+        let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).unwrap();
+        for (name, bytes) in [("k.txt", text.to_vec()), ("k.txt.zst", zstd), ("k.txt.gz", gzip.finish().unwrap())] {
+            let trace = read(&write(name, &bytes), &Reading::default()).unwrap();
+            assert_eq!((trace.requests, trace.name.as_str()), (vec![0, 1, 0], "k"));
+        }
+        let error = |name: &str, bytes: &[u8]| read(&write(name, bytes), &Reading::default()).unwrap_err();
+        assert!(error("bad.lis", b"1 2 0 0\nx\n").ends_with("bad.lis: line 2: no number of blocks"));
+        assert!(error("empty.txt", b"").ends_with("empty.txt: there is no request in it"));
+        assert!(error("what.trace", b"1,2,3\n").contains("of which format? Say --format, one of ctr1, oracle, arc"));
+        assert!(read("/no/such/file", &Reading::default()).unwrap_err().starts_with("/no/such/file: "));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

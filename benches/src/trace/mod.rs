@@ -1,0 +1,183 @@
+//! Traces of requests: read from files in many formats ([`format`]), compressed or not ([`compressed`]), or made ([`synthetic`]).
+
+pub mod binary;
+pub mod compressed;
+pub mod format;
+pub mod monitor;
+pub mod synthetic;
+pub mod text;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hasher;
+use std::io;
+use std::sync::Arc;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+pub use format::{Reading, read};
+
+/// A trace, its keys numbered from 0 in order of appearance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// What it is called: of a file, its name without endings.
+    pub name: String,
+    /// The key of each request.
+    pub requests: Vec<u32>,
+    /// Different keys.
+    pub keys: usize,
+    /// Per key, the bytes of its object as of its first request, if the trace tells sizes.
+    pub sizes: Option<Arc<[u32]>>,
+}
+
+impl Trace {
+    /// The same with the sizes of all keys given.
+    #[must_use]
+    pub fn with_sizes(self, sizes: &[u32]) -> Self {
+        debug_assert_eq!(sizes.len(), self.keys);
+        Self { sizes: Some(sizes.into()), ..self }
+    }
+}
+
+/// A trace in the making.
+#[derive(Debug, Default)]
+pub struct Builder {
+    numbers: HashMap<u128, u32>,
+    requests: Vec<u32>,
+    sizes: Vec<u32>,
+    sized: bool,
+}
+
+impl Builder {
+    /// Requests that a trace may have.
+    const MOST: usize = u32::MAX as usize - 1;
+
+    /// Adds a request for the key of a number.
+    ///
+    /// # Errors
+    /// The trace is too long.
+    pub fn push_number(&mut self, key: u64, size: Option<u32>) -> Result<(), Problem> {
+        self.push(u128::from(key), size)
+    }
+
+    /// Adds a request for a key.
+    ///
+    /// # Errors
+    /// The trace is too long.
+    pub fn push_bytes(&mut self, key: &[u8], size: Option<u32>) -> Result<(), Problem> {
+        let mut hasher = SipHasher13::new();
+        hasher.write(key);
+        self.push(hasher.finish128().as_u128(), size)
+    }
+
+    fn push(&mut self, id: u128, size: Option<u32>) -> Result<(), Problem> {
+        if self.requests.len() >= Self::MOST {
+            return Err(Problem::new(format!("more than {} requests", Self::MOST)));
+        }
+        let next = self.numbers.len() as u32;
+        let key = *self.numbers.entry(id).or_insert(next);
+        if key == next {
+            self.sizes.push(size.unwrap_or(1));
+        }
+        self.sized |= size.is_some();
+        self.requests.push(key);
+        Ok(())
+    }
+
+    /// Requests so far.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether there is none yet.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// The trace.
+    pub fn build(self, name: &str) -> Trace {
+        let sizes = self.sized.then(|| self.sizes.into());
+        Trace { name: name.to_owned(), requests: self.requests, keys: self.numbers.len(), sizes }
+    }
+}
+
+/// Where in a file something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In all of it, or it is not known where.
+    Whole,
+    /// In a line, the first one being 1.
+    Line(u64),
+    /// At a byte of the uncompressed file.
+    Byte(u64),
+}
+
+/// Why a trace cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl Problem {
+    /// One of the whole file.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { place: Place::Whole, what: what.into() }
+    }
+
+    /// The same, known to be there.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { place, ..self }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Whole => f.write_str(&self.what),
+            Place::Line(line) => write!(f, "line {line}: {}", self.what),
+            Place::Byte(byte) => write!(f, "byte {byte}: {}", self.what),
+        }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_numbered_in_order_of_appearance() {
+        let mut builder = Builder::default();
+        for key in [90, 7, 90, u64::MAX] {
+            builder.push_number(key, None).unwrap();
+        }
+        let trace = builder.build("t");
+        assert_eq!((trace.requests, trace.keys, trace.sizes), (vec![0, 1, 0, 2], 3, None));
+    }
+
+    #[test]
+    fn the_first_size_of_a_key_holds() {
+        let mut builder = Builder::default();
+        for (key, size) in [("a", Some(5)), ("b", None), ("a", Some(9)), ("b", Some(7))] {
+            builder.push_bytes(key.as_bytes(), size).unwrap();
+        }
+        assert_eq!(builder.build("t").sizes.as_deref(), Some(&[5, 1][..]));
+    }
+
+    #[test]
+    fn problems_say_where_they_are() {
+        let problem = Problem::new("not a number");
+        assert_eq!(problem.clone().at(Place::Line(3)).to_string(), "line 3: not a number");
+        assert_eq!(problem.clone().at(Place::Byte(16)).to_string(), "byte 16: not a number");
+        assert_eq!(problem.to_string(), "not a number");
+    }
+}

@@ -1,0 +1,162 @@
+//! The output of `redis-cli monitor`: a time, the database and the client in brackets, and the quoted words of a command. Each key that
+//! a command reads or writes is a request.
+//!
+//! Which words are keys the commands' rows tell, by COMMAND GETKEYSANDFLAGS of a server in this process. Passed over are commands
+//! that it does not know (scripts: what they call has lines of its own), commands that ask only about a key (EXISTS, TTL), and those that remove it.
+
+use std::io::BufRead;
+
+use larder::{Connection, Server, Value};
+
+use super::text::lines;
+use super::{Builder, Problem, Reading};
+
+/// Reads the output of MONITOR.
+///
+/// # Errors
+/// A line is not of this format.
+pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &Reading) -> Result<(), Problem> {
+    let server = Server::builder().build().map_err(|error| Problem::new(error.to_string()))?;
+    let mut connection = server.connect();
+    lines(source, |line| {
+        // What MONITOR answers first, and what redis-cli says when it ends.
+        if matches!(line, b"" | b"OK") || line.starts_with(b"Error: Server closed") {
+            return Ok(());
+        }
+        let (database, words) = parse(line).ok_or_else(|| Problem::new("not a line of MONITOR"))?;
+        for key in keys(&mut connection, words, reading.reads_only) {
+            builder.push_bytes(&[database, b":", &key].concat(), None)?;
+        }
+        Ok(())
+    })
+}
+
+/// Whether a file that begins so is the output of MONITOR.
+pub fn looks_like_monitor(start: &[u8]) -> bool {
+    let mut lines = start.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.find(|line| !matches!(*line, b"" | b"OK")).is_some_and(|line| parse(line).is_some())
+}
+
+/// The database and the words of a line.
+fn parse(line: &[u8]) -> Option<(&[u8], Vec<Vec<u8>>)> {
+    let space = line.iter().position(|byte| *byte == b' ')?;
+    let (time, rest) = line.split_at(space);
+    let is_time = time.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') && time.contains(&b'.');
+    let rest = rest.strip_prefix(b" [").filter(|_| is_time)?;
+    let database = &rest[..rest.iter().position(|byte| *byte == b' ')?];
+    let end = rest.windows(3).position(|three| three == b"] \"")?;
+    let words = words(&rest[end + 2..])?;
+    (database.iter().all(u8::is_ascii_digit) && !words.is_empty()).then_some((database, words))
+}
+
+/// Quoted words with a space between them.
+fn words(mut text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut words = Vec::new();
+    loop {
+        let (word, rest) = word(text)?;
+        words.push(word);
+        if rest.is_empty() {
+            return Some(words);
+        }
+        text = rest.strip_prefix(b" ")?;
+    }
+}
+
+/// A quoted word and what follows it.
+fn word(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut rest = text.strip_prefix(b"\"")?;
+    let mut word = Vec::new();
+    loop {
+        match rest {
+            [b'"', after @ ..] => return Some((word, after)),
+            [b'\\', b'x', high, low, after @ ..] => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                word.push((digit(*high)? * 16 + digit(*low)?) as u8);
+                rest = after;
+            }
+            [b'\\', letter, after @ ..] => {
+                word.push(match letter {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'a' => 7,
+                    b'b' => 8,
+                    other => *other,
+                });
+                rest = after;
+            }
+            [byte, after @ ..] => {
+                word.push(*byte);
+                rest = after;
+            }
+            [] => return None,
+        }
+    }
+}
+
+/// The keys of a command that count as requests.
+fn keys(connection: &mut Connection, words: Vec<Vec<u8>>, reads_only: bool) -> Vec<Vec<u8>> {
+    let ask = [b"COMMAND".to_vec(), b"GETKEYSANDFLAGS".to_vec()];
+    let Value::Array(keys) = connection.execute(ask.into_iter().chain(words)) else { return Vec::new() };
+    keys.into_iter().filter_map(|key| counted(key, reads_only)).collect()
+}
+
+/// A key of the answer, if it counts.
+fn counted(key: Value, reads_only: bool) -> Option<Vec<u8>> {
+    let Value::Array(mut pair) = key else { return None };
+    let flags = pair.pop()?.to_string();
+    let has = |flag: &str| flags.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| word == flag);
+    let counts = if reads_only { has("RO") && has("access") } else { has("access") || !has("RO") && !has("RM") };
+    match pair.pop()? {
+        Value::Bulk(key) if counts => Some(key.to_vec()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::Trace;
+
+    fn read(text: &str, reads_only: bool) -> Result<Trace, String> {
+        let (mut builder, reading) = (Builder::default(), Reading { reads_only, ..Reading::default() });
+        read_monitor(&mut text.as_bytes(), &mut builder, &reading).map_err(|problem| problem.to_string())?;
+        Ok(builder.build("t"))
+    }
+
+    const TEXT: &str = "OK\n\
+        1339518083.107412 [0 127.0.0.1:60866] \"GET\" \"a\"\n\
+        1339518083.107413 [0 127.0.0.1:60866] \"set\" \"a\" \"1 \\\"2\\\" ] \\x00\" \"EX\" \"10\"\n\
+        1339518083.107414 [1 unix:/tmp/a b.sock] \"get\" \"a\"\n\
+        1339518083.107415 [0 [::1]:60866] \"mget\" \"b\" \"a\"\n\
+        1339518083.107416 [0 127.0.0.1:60866] \"EXISTS\" \"d\"\n\
+        1339518083.107417 [0 127.0.0.1:60866] \"DEL\" \"a\"\n\
+        1339518083.107418 [0 127.0.0.1:60866] \"ping\"\n\
+        1339518083.107419 [0 127.0.0.1:60866] \"no-such-command\" \"a\"\n\
+        1339518083.107420 [0 lua] \"hincrby\" \"h\" \"f\" \"1\"\n";
+
+    #[test]
+    fn each_key_that_is_read_or_written_is_a_request() {
+        let trace = read(TEXT, false).unwrap();
+        assert_eq!((trace.requests, trace.keys), (vec![0, 0, 1, 2, 0, 3], 4));
+    }
+
+    #[test]
+    fn reads_alone_are_counted_on_demand() {
+        assert_eq!(read(TEXT, true).unwrap().requests, [0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn words_are_unquoted() {
+        let (database, words) = parse(br#"1.5 [3 lua] "a\"b" "\x00\xff\n\t\\" """#).unwrap();
+        assert_eq!((database, words), (&b"3"[..], vec![b"a\"b".to_vec(), b"\0\xff\n\t\\".to_vec(), Vec::new()]));
+    }
+
+    #[test]
+    fn other_lines_are_refused() {
+        for line in ["hello", "1.5 [0 lua] get a", "1.5 [0 lua] \"get", "1.5 [x lua] \"get\"", "1.5 0 lua \"get\""] {
+            assert_eq!(read(&format!("OK\n{line}\n"), false).unwrap_err(), "line 2: not a line of MONITOR", "{line}");
+        }
+        assert!(looks_like_monitor(TEXT.as_bytes()) && !looks_like_monitor(b"OK\nkey:1\n"));
+    }
+}

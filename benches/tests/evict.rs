@@ -1,0 +1,98 @@
+//! The program `evict` as people run it, and servers that are started for a comparison.
+
+#![expect(clippy::unwrap_used, reason = "a failure here is a panic")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use larder_benches::live::spawn::Running;
+use larder_benches::live::{Load, measure};
+use larder_benches::trace::synthetic;
+
+fn evict(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_evict")).args(arguments).output().unwrap()
+}
+
+fn out(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_csv_goes_to_standard_output_and_nothing_else() {
+    let arguments = ["--policy", "lru,allkeys-lru,opt", "--objects", "10,100%", "--trace"];
+    let output = evict(&[&arguments[..], &["loop:keys=50,requests=500", "scan:requests=100"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = out(&output).lines().collect();
+    assert_eq!(lines[0], "trace,policy,size,requests,hits,hit_ratio");
+    assert_eq!(lines[1], "loop:keys=50;requests=500,lru,10,500,0,0.000000");
+    assert_eq!(lines[5], "loop:keys=50;requests=500,allkeys-lru,50,500,450,0.900000");
+    assert_eq!((lines.len(), lines[12]), (13, "scan:requests=100,opt,100,100,0,0.000000"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("loop:keys=50;requests=500: 500 requests for 50 keys"));
+}
+
+#[test]
+fn mistakes_are_told() {
+    let error = |arguments: &[&str]| {
+        let output = evict(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(
+        error(&["--policy", "lur", "--trace", "loop"])
+            .starts_with("evict: no policy \"lur\"; there are all, allkeys-lru,")
+    );
+    assert!(error(&["--trace", "/no/such.lis"]).starts_with("evict: /no/such.lis: "));
+    assert!(
+        error(&["--bytes", "1mb", "--trace", "loop"])
+            .contains("evict: loop does not tell the sizes of objects; say --value-bytes")
+    );
+    assert!(error(&["--format", "xml", "--trace", "loop"]).contains("one of ctr1, oracle, arc"));
+    assert!(error(&["--objects", "1", "--bytes", "1", "--trace", "loop"]).contains("cannot be used with"));
+}
+
+#[test]
+fn charts_are_written() {
+    let directory = std::env::temp_dir().join(format!("larder-benches-plot-{}", std::process::id()));
+    let output =
+        evict(&["--trace", "zipf:keys=500,requests=5000", "--objects", "5,50", "--plot", directory.to_str().unwrap()]);
+    assert!(output.status.success());
+    let svg = std::fs::read_to_string(directory.join("zipf_keys=500_requests=5000.svg")).unwrap();
+    assert_eq!(svg.matches("<polyline").count(), 3, "three policies are the usual ones");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn servers_are_asked_what_policies_are() {
+    let server =
+        larder::Server::builder().option("maxmemory", "3mb").option("maxmemory-policy", "allkeys-lru").start().unwrap();
+    let address = server.address().unwrap().to_string();
+    let trace = ["--trace", "zipf:keys=300,requests=3000", "--server", &address, "--connections", "2", "--clean"];
+    let output = evict(&trace);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let line: Vec<&str> = out(&output).lines().nth(1).unwrap().split(',').collect();
+    let keys: u64 = line[7].parse().unwrap();
+    assert_eq!(line[1..5], ["allkeys-lru", "3145728", "3000", &(3000 - keys).to_string()]);
+    assert!(line[6].starts_with("larder-") && line[6].ends_with(&address), "{line:?}");
+    assert_eq!(server.connect().execute(["DBSIZE"]).as_i64(), Some(0), "what was written is deleted");
+}
+
+#[test]
+fn a_redis_server_is_started_measured_and_ended() {
+    let options = [("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-lru"), ("save", "")];
+    let running = match Running::start(Path::new("redis-server"), &options) {
+        Ok(running) => running,
+        Err(error) if std::env::var_os("LARDER_REQUIRE_PEERS").is_none() => {
+            eprintln!("passed over: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let trace = synthetic::make("loop:keys=20000,requests=40000").unwrap();
+    let load = Load { prefix: "l:".into(), lengths: None, depth: 64, connections: 1, from: 0, clean: false };
+    let measured = measure(&running.address, &trace, &load).unwrap();
+    assert!(measured.server.starts_with("redis-") || measured.server.starts_with("valkey-"), "{}", measured.server);
+    assert!(measured.evicted > 20_000 && measured.keys < 20_000, "{measured:?}");
+    let address = running.address.clone();
+    drop(running);
+    assert!(measure(&address, &trace, &load).is_err(), "it has ended");
+}
