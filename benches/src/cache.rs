@@ -1,5 +1,6 @@
 //! A keyspace with the server's eviction that holds so many keys, whatever they take: the server's own limit is in bytes.
 
+use larder_storage::evict::samples::{Event, Sample};
 use larder_storage::evict::{Choice, Chooser, Selection};
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::shard::NewEntry;
@@ -10,6 +11,8 @@ use larder_storage::value::Content;
 pub struct Cache {
     keyspace: Keyspace<()>,
     chooser: Chooser,
+    /// What an entry takes: they are all alike.
+    entry_bytes: u32,
     capacity: usize,
     len: usize,
 }
@@ -20,19 +23,23 @@ impl Cache {
         let keyspace = Keyspace::new(Options { shards: 64, databases: 1, seed });
         let mut chooser = Chooser::new(seed);
         chooser.select(&keyspace, Some(selection));
-        Self { keyspace, chooser, capacity: capacity.max(1), len: 0 }
+        Self { keyspace, chooser, entry_bytes: 0, capacity: capacity.max(1), len: 0 }
     }
 
     /// Asks for a key and stores it if it is not there; whether it was.
     pub fn get_or_insert(&mut self, key: u32) -> bool {
         let key = key.to_le_bytes();
         let hash = self.keyspace.hash(&key);
-        if self.touch(hash, &key) {
-            return true;
+        let hit = self.touch(hash, &key);
+        if !hit {
+            while self.len >= self.capacity && self.evict() {}
+            self.insert(hash, &key);
         }
-        while self.len >= self.capacity && self.evict() {}
-        self.insert(hash, &key);
-        false
+        if self.keyspace.slice().takes(hash) {
+            let sample = Sample { hash, size: self.entry_bytes, event: Event::Used, expires: false };
+            self.chooser.learn(&self.keyspace, &[sample]);
+        }
+        hit
     }
 
     fn touch(&self, hash: u64, key: &[u8]) -> bool {
@@ -69,8 +76,11 @@ impl Cache {
         let tick = self.keyspace.tick();
         let mut locked = self.keyspace.lock(self.keyspace.set_of(hash));
         let entry = NewEntry { hash, key, content: Content::Int(0), expiry: None, tick };
-        let stored = locked.only().map(|guarded| guarded.shard.insert(0, entry, &env));
-        if let Some(Ok(_)) = stored {
+        let Some(guarded) = locked.only() else { return };
+        if let Ok(pos) = guarded.shard.insert(0, entry, &env)
+            && let Some(table) = guarded.shard.table(0)
+        {
+            self.entry_bytes = table.weight_of(table.word(pos)) as u32;
             self.len += 1;
         }
     }

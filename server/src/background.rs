@@ -67,6 +67,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
         more |= engine.free_garbage(&Budget::within(SLICE));
         more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
+        more |= engine.evictor().learn(engine);
         engine.rates.tick(engine);
     }
     more | compact(engine, (number..engine.keyspace().shards()).step_by(threads), &Budget::within(SLICE))

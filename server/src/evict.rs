@@ -3,10 +3,14 @@
 //! The search for victims is storage's ([`larder_storage::evict`]); here victims are removed through [`Locked`], so
 //! that the change has its effects, and the policy follows the option. One thread evicts at a time; the lock is taken
 //! before shards and never while one is held.
+//!
+//! What the policy shall learn of the use of keys waits in buffers of the threads; it is taken out here, by who evicts
+//! and in the background.
 
 use std::time::{Duration, Instant};
 
-use larder_storage::evict::{Choice, Chooser, Rebase, Rule, SAMPLE, Selection};
+use larder_storage::evict::samples::Sample;
+use larder_storage::evict::{Choice, Chooser, Rebase, Rule, SAMPLE, Selection, WHOLE_SIZE};
 use larder_storage::keyspace::ShardSet;
 use parking_lot::Mutex;
 
@@ -19,6 +23,8 @@ use crate::stats::WorkerStats;
 const SEARCHES: usize = 16;
 /// `maxmemory-samples` at which a sample has as many entries as the policies were measured with.
 const USUAL_SAMPLES: usize = 5;
+/// Samples of the use of keys that one step takes from each thread's buffer.
+const SAMPLES_PER_STEP: usize = 64;
 /// Segments whose histories one step brings up to date.
 const REBASED: u32 = 64;
 
@@ -35,21 +41,44 @@ pub(crate) enum Room {
 
 /// See the module's page.
 pub(crate) struct Evictor {
-    chooser: Mutex<Chooser>,
+    searching: Mutex<Searching>,
     rebase: Mutex<Rebase>,
+}
+
+/// What one thread at a time works with.
+struct Searching {
+    chooser: Chooser,
+    /// Samples on their way to the chooser.
+    samples: Vec<Sample>,
+}
+
+impl Searching {
+    /// Follows the options, and learns what there is to learn in one step; whether there may be more.
+    fn prepare(&mut self, engine: &Engine) -> bool {
+        let settings = engine.settings();
+        self.chooser.set_size_weight(settings.maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100);
+        self.chooser.select(engine.keyspace(), selection(engine));
+        self.chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
+        engine.stats().take_samples(SAMPLES_PER_STEP, &mut self.samples);
+        self.chooser.learn(engine.keyspace(), &self.samples);
+        let more = self.samples.len() >= SAMPLES_PER_STEP;
+        self.samples.clear();
+        more
+    }
 }
 
 impl Evictor {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { chooser: Mutex::new(Chooser::new(seed)), rebase: Mutex::new(Rebase::new(0)) }
+        let searching = Searching { chooser: Chooser::new(seed), samples: Vec::new() };
+        Self { searching: Mutex::new(searching), rebase: Mutex::new(Rebase::new(0)) }
     }
 
     /// Evicts until `limit` bytes are used, or for as long as a step may take. Must not be called while shards are held.
     pub(crate) fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
         let settings = engine.settings();
-        let mut chooser = self.chooser.lock();
-        chooser.select(engine.keyspace(), selection(engine));
-        chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
+        let mut searching = self.searching.lock();
+        searching.prepare(engine);
+        let chooser = &mut searching.chooser;
         let started = Instant::now();
         for search in 1.. {
             if engine.keyspace().used_memory() as u64 <= limit {
@@ -75,6 +104,11 @@ impl Evictor {
             }
         }
         Room::More
+    }
+
+    /// Lets the policy learn from the use of keys; whether there may be more to learn.
+    pub(crate) fn learn(&self, engine: &Engine) -> bool {
+        self.searching.lock().prepare(engine)
     }
 
     /// Makes room in the background when the limit was lowered; whether more is to be done.
@@ -105,12 +139,17 @@ fn step_time(tenacity: u64) -> Option<Duration> {
 }
 
 fn selection(engine: &Engine) -> Option<Selection> {
+    if engine.settings().maxmemory.get() == 0 {
+        return None;
+    }
     let (rule, volatile) = match engine.settings().maxmemory_policy.get() {
         MaxmemoryPolicy::Noeviction => return None,
         MaxmemoryPolicy::AllkeysLru => (Rule::Lru, false),
         MaxmemoryPolicy::VolatileLru => (Rule::Lru, true),
         MaxmemoryPolicy::AllkeysLfu => (Rule::Lfu, false),
         MaxmemoryPolicy::VolatileLfu => (Rule::Lfu, true),
+        MaxmemoryPolicy::AllkeysAdaptive => (Rule::Adaptive, false),
+        MaxmemoryPolicy::VolatileAdaptive => (Rule::Adaptive, true),
         MaxmemoryPolicy::AllkeysRandom => (Rule::Random, false),
         MaxmemoryPolicy::VolatileRandom => (Rule::Random, true),
         MaxmemoryPolicy::VolatileTtl => (Rule::Ttl, true),
@@ -147,10 +186,10 @@ mod tests {
 
     #[test]
     fn memory_stays_within_its_limit_under_every_policy() {
-        for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
+        for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random", "allkeys-adaptive"] {
             fill(policy, false);
         }
-        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "volatile-adaptive"] {
             fill(policy, true);
         }
     }
@@ -158,7 +197,7 @@ mod tests {
     #[test]
     fn keys_without_an_expiry_are_spared() {
         let limit = LIMIT.to_string();
-        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "volatile-adaptive"] {
             let server =
                 Server::builder().option("maxmemory", &limit).option("maxmemory-policy", policy).build().unwrap();
             let mut connection = server.connect();
@@ -241,5 +280,57 @@ mod tests {
         }
         let kept = (0..100).filter(|hot| connection.execute(["GET", &format!("key:{hot}")]) != Value::Null).count();
         assert!(kept >= 99, "{kept} of 100 hot keys stayed");
+    }
+
+    #[test]
+    fn the_adaptive_policy_learns_what_to_keep() {
+        /// How many of the keys of a loop larger than the cache are found, after some rounds.
+        fn found(policy: &str) -> usize {
+            let options = [("maxmemory", "350kb"), ("maxmemory-policy", policy), ("shards", "8")];
+            let builder =
+                options.into_iter().fold(Server::builder().seed(5), |it, (name, value)| it.option(name, value));
+            let server = builder.manual_clock(1_700_000_000_000).build().unwrap();
+            let mut connection = server.connect();
+            let value = "v".repeat(100);
+            let mut found = 0;
+            for request in 0..180_000 {
+                let key = format!("key:{}", request % 3_000);
+                if connection.execute(["GET", &key]) == Value::Null {
+                    connection.execute(["SET", &key, &value]);
+                } else if request >= 120_000 {
+                    found += 1;
+                }
+            }
+            server.engine().validate();
+            found
+        }
+        let (lru, adaptive) = (found("allkeys-lru"), found("allkeys-adaptive"));
+        assert!(lru < 5_000, "{lru} of 60,000 found with LRU");
+        assert!(adaptive > 2 * lru, "{adaptive} of 60,000 found with the adaptive policy, {lru} with LRU");
+    }
+
+    #[test]
+    fn large_values_go_sooner_as_the_size_weight_says() {
+        /// How many small and how many large values are there after both were stored in turn.
+        fn kept(weight: &str) -> [usize; 2] {
+            let options =
+                [("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-adaptive"), ("maxmemory-size-weight", weight)];
+            let builder =
+                options.into_iter().fold(Server::builder().seed(5), |it, (name, value)| it.option(name, value));
+            let server = builder.manual_clock(1_700_000_000_000).build().unwrap();
+            let mut connection = server.connect();
+            for number in 0..20_000 {
+                connection.execute(["SET", &format!("small:{number}"), &"v".repeat(50)]);
+                connection.execute(["SET", &format!("large:{number}"), &"v".repeat(1500)]);
+            }
+            ["small", "large"].map(|kind| {
+                let there = |number: &usize| connection.execute(["GET", &format!("{kind}:{number}")]) != Value::Null;
+                (0..20_000).filter(there).count()
+            })
+        }
+        let [small, large] = kept("0");
+        assert!(small.abs_diff(large) < small / 4, "{small} small and {large} large ones without a weight");
+        let [small, large] = kept("1");
+        assert!(small > 4 * large, "{small} small and {large} large ones with the full weight");
     }
 }

@@ -114,6 +114,20 @@ impl Table {
         self.slab.cell(self.word(pos).cell()).len() + size_of::<u64>() + 1 + owned
     }
 
+    /// Bytes of the entries, and of their places in segments: the sum of [`Table::memory_of`].
+    pub fn entry_memory(&self) -> usize {
+        self.slab.live_bytes() + self.owned + self.len() * (size_of::<u64>() + 1)
+    }
+
+    /// As [`Table::memory_of`], from the word and the page's record alone where the entry owns nothing: what stands in
+    /// memory apart is not read.
+    #[inline]
+    pub fn weight_of(&self, word: Word) -> usize {
+        let (_, cell) = self.slab.place(word.cell());
+        let owned = if word.owns() { owned_at(&Entry::read(self.slab.cell(word.cell()))) } else { 0 };
+        cell + size_of::<u64>() + 1 + owned
+    }
+
     /// Where a key stands.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Pos> {

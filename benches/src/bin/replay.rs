@@ -19,7 +19,7 @@ use larder_storage::evict::{Rule, Selection};
 
 const FRACTIONS: [f64; 4] = [0.001, 0.01, 0.1, 0.3];
 const SEED: u64 = 1;
-const RULES: [Rule; 3] = [Rule::Lru, Rule::Lfu, Rule::Random];
+const RULES: [Rule; 3] = [Rule::Lru, Rule::Lfu, Rule::Adaptive];
 /// The reference's policies that are shown.
 const REDIS_LRU: &str = "redis-lru-5";
 const REDIS_LFU: [&str; 2] = ["redis-lfu-1min=C", "redis-lfu-1min=10C"];
@@ -54,7 +54,7 @@ fn run() -> Result<(), String> {
         return Err("usage: replay [--reference FILE] TRACE...".into());
     }
     println!(
-        "| trace | objects | exact LRU | allkeys-lru | allkeys-lfu | allkeys-random | Redis LRU | Redis LFU | ns per request |"
+        "| trace | objects | exact LRU | allkeys-lru | allkeys-lfu | allkeys-adaptive | Redis LRU | Redis LFU | ns per request |"
     );
     println!("|:--|--:|--:|--:|--:|--:|--:|--:|--:|");
     let mut summary = Summary::default();

@@ -255,8 +255,12 @@ options! {
     "Memory" {
         /// How much memory the data may take before keys are evicted; 0 is no limit.
         "maxmemory" => maxmemory: Number = memory(0, u64::MAX), "0", Live;
-        /// Which keys are evicted.
+        /// Which keys are evicted: Redis's policies, and two that learn from the requests which keys to keep. See
+        /// [eviction](eviction.md).
         "maxmemory-policy" => maxmemory_policy: Selected<MaxmemoryPolicy> = choice(), "noeviction", Live;
+        /// How much the `adaptive` policies prefer large values when they look for what to evict. At 0 only the use of a
+        /// key counts; at 1 a value of twice the size may become half as old. Not in Redis.
+        "maxmemory-size-weight" => maxmemory_size_weight: Number = fraction(), "0.25", Live;
         /// How closely the next key to evict is looked for. Each search sees 28 keys at 5, more or less in proportion,
         /// and the best of all searches go first. More is more exact and slower.
         "maxmemory-samples" => maxmemory_samples: Number = integer(1, 64), "5", Live;
