@@ -599,9 +599,12 @@ impl Table {
         Entry::read(self.slab.cell(word.cell())).object().filter(|object| object.is_indexed())
     }
 
-    /// Empties one sparse page by moving its entries, or gives one unused segment back; false when there is neither.
+    /// Empties one sparse page by moving its entries, or moves small pages closer together, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {
+            if self.slab.gather_step() {
+                return true;
+            }
             let (slab, hasher) = (&self.slab, self.hasher);
             return self.index.give_back_step(|bits| hash_of(slab, hasher, bits));
         };

@@ -265,7 +265,7 @@ options! {
         /// and the best of all searches go first. More is more exact and slower.
         "maxmemory-samples" => maxmemory_samples: Number = integer(1, 64), "5", Live;
         /// How long other clients may be held up at once while keys are evicted: 50 microseconds per point up to 10,
-        /// then 15 % more per point; 100 until it is done. A command that needs room waits for it in any case.
+        /// then 15 % more per point; and not for more than 64 keys. A command that needs room waits for it in any case.
         "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: Number = integer(0, 100), "10", Live;
         /// Accepted for compatibility: the `lfu` policies count every access, up to 31.
         "lfu-log-factor" => lfu_log_factor: Number = integer(0, INT_MAX), "10", Live;

@@ -7,6 +7,8 @@
 
 mod figures;
 mod process;
+
+pub(crate) use process::resident_bytes;
 mod rates;
 mod sections;
 

@@ -33,7 +33,7 @@ fn parse_cpu(stat: &str) -> Option<CpuSeconds> {
 }
 
 /// Bytes of this process that are in memory.
-pub(super) fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Weights {
     /// `w` per frequency, above that of none.
     by_frequency: [u32; MAX_FREQUENCY as usize + 1],
     pub(super) welcome: Welcome,
+    /// Whether, of what was never used since it was stored, the newest goes first, and before all else.
+    newest_first: bool,
 }
 
 impl Weights {
@@ -30,12 +32,20 @@ impl Weights {
             by_frequency[frequency] = (unused << FRACTION) + log2(frequency as u32 + 1) * quarters / 4;
             frequency += 1;
         }
-        Self { by_frequency, welcome }
+        Self { by_frequency, welcome, newest_first: false }
+    }
+
+    /// The same, but of what was never used since it was stored the newest goes first, and before all else.
+    pub(super) const fn newest_first(self) -> Self {
+        Self { newest_first: true, ..self }
     }
 
     /// The rank of an entry: the highest goes first.
     #[inline]
     pub(super) fn rank(&self, word: Word, tick: u32) -> u64 {
+        if self.newest_first && word.frequency() == 0 {
+            return (3 * ZERO - log2(word.age(tick) + 1)).into();
+        }
         let weight = self.by_frequency[(word.frequency() & MAX_FREQUENCY) as usize];
         (ZERO + log2(word.age(tick) + 1) - weight).into()
     }
@@ -85,6 +95,14 @@ mod tests {
         let strong = Weights::new(8, 8, NEVER);
         assert!(rank(&strong, 0, MAX_FREQUENCY) > 0);
         assert_eq!(rank(&strong, 255, 3), rank(&strong, 63, 1), "twice the uses, four times the age");
+    }
+
+    #[test]
+    fn the_newest_of_the_unused_goes_before_all_else() {
+        let weights = Weights::new(8, 4, NEVER).newest_first();
+        assert!(rank(&weights, 0, 0) > rank(&weights, 100, 0));
+        assert!(rank(&weights, 1 << 23, 0) > rank(&weights, 1 << 23, 1));
+        assert!(rank(&weights, 200, 1) > rank(&weights, 100, 1));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::rng::Rng;
 use crate::table::Table;
 
 /// The tables to choose from.
-static TABLES: [Weights; 5] = [
+static TABLES: [Weights; 7] = [
     // Most traffic of web sites, of databases and of keys with values.
     Weights::new(3, 4, Welcome { lucky: 0, credit: true }),
     // Only the last use counts.
@@ -36,12 +36,16 @@ static TABLES: [Weights; 5] = [
     Weights::new(4, 8, Welcome { lucky: 0, credit: true }),
     // Loops and scans larger than the cache.
     Weights::new(8, 4, Welcome { lucky: 32, credit: true }),
+    // The same where most keys return, though later than any cache could wait for: that they do says nothing.
+    Weights::new(10, 4, Welcome { lucky: 128, credit: false }),
+    // Loops larger than the cache, again: what is there stays, and what comes makes way for what comes next.
+    Weights::new(8, 4, Welcome { lucky: 0, credit: true }).newest_first(),
 ];
 /// The table to begin with.
 const FIRST: usize = 0;
 
 /// Another table must have more hits than the one in use by this factor.
-const BETTER: f64 = 1.002;
+const BETTER: f64 = 1.005;
 /// What is left of the hits counted so far after each turnover.
 const DECAY: f64 = 0.85;
 /// The slice stays as it is while it holds between these parts of what it should.
