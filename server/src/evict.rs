@@ -77,6 +77,9 @@ impl Searching {
         self.chooser.set_size_weight(settings.maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100);
         self.chooser.select(engine.keyspace(), selection(engine));
         self.chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
+        if !self.chooser.learns() {
+            return false;
+        }
         engine.stats().take_samples(SAMPLES_PER_STEP, &mut self.samples);
         self.chooser.learn(engine.keyspace(), &self.samples);
         let more = self.samples.len() >= SAMPLES_PER_STEP;

@@ -169,6 +169,11 @@ impl Chooser {
         }
     }
 
+    /// Whether the policy wants to hear of the use of keys.
+    pub fn learns(&self) -> bool {
+        self.adaptive.is_some()
+    }
+
     /// Lets the policy learn from what became of keys. No shard may be held.
     pub fn learn<X: Default>(&mut self, keyspace: &Keyspace<X>, samples: &[samples::Sample]) {
         if let Some(adaptive) = &mut self.adaptive
