@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn collections_that_shrank_give_memory_back_by_themselves() {
-        let elements: [(&str, fn(usize) -> Vec<String>, &str); 3] = [
+        type Element = fn(usize) -> Vec<String>;
+        let elements: [(&str, Element, &str); 3] = [
             ("HSET", |number| vec![format!("field:{number}"), "v".repeat(100)], "HDEL"),
             ("SADD", |number| vec![format!("{number}:{}", "m".repeat(100))], "SREM"),
             ("ZADD", |number| vec![number.to_string(), format!("{number}:{}", "m".repeat(100))], "ZREM"),
