@@ -39,6 +39,15 @@ impl<'a> Args<'a> {
         self.spans.is_empty()
     }
 
+    /// Bytes from the beginning of the first argument to the end of the last one, about what they take together.
+    #[inline]
+    pub fn extent(&self) -> usize {
+        match (self.spans.first(), self.spans.last()) {
+            (Some(first), Some(last)) => (last.start as usize + last.len as usize).saturating_sub(first.start as usize),
+            _ => 0,
+        }
+    }
+
     /// The argument at `index`.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {

@@ -69,6 +69,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
         more |= tracking::forget_surplus(engine, stats, &Budget::within(SLICE));
         more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
+        more |= engine.evictor().learn(engine);
         engine.rates.tick(engine);
         engine.client_memory.relieve(engine, stats);
     }
@@ -127,12 +128,12 @@ fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> 
     keys == 0 || segments == 0
 }
 
-/// Moves entries out of one sparse page of each shard; whether there was one.
+/// Moves entries out of one sparse page of each shard, or elements of a collection; whether there was one.
 pub(crate) fn compact(engine: &Engine, shards: impl Iterator<Item = usize>, budget: &Budget) -> bool {
     let mut more = false;
     for shard in shards {
         let mut locked = engine.keyspace().lock(ShardSet::one(shard));
-        more |= locked.only().is_some_and(|guarded| guarded.shard.compact_step());
+        more |= locked.only().is_some_and(|guarded| guarded.shard.compact_step(engine.env()));
         drop(locked);
         if budget.is_spent() {
             return true;
@@ -145,6 +146,7 @@ pub(crate) fn compact(engine: &Engine, shards: impl Iterator<Item = usize>, budg
 pub(crate) fn every_second(engine: &Engine) {
     engine.advance_tick();
     engine.keyspace().regions().purge();
+    engine.trim.tick(engine);
     engine.peak_memory.fetch_max(engine.keyspace().used_memory() as u64, Relaxed);
     let timeout = engine.settings().timeout.get() * 1000;
     if timeout == 0 {
@@ -169,5 +171,72 @@ mod tests {
     fn options_give_the_time_of_background_work() {
         assert_eq!([1, 10, 100, 500].map(|hz| pause(hz).as_millis()), [100, 10, 1, 1]);
         assert_eq!([1, 2, 5, 10].map(|effort| sweep_slice(effort).as_micros()), [100, 125, 200, 325]);
+    }
+
+    #[test]
+    fn collections_that_shrank_give_memory_back_by_themselves() {
+        type Element = fn(usize) -> Vec<String>;
+        let elements: [(&str, Element, &str); 3] = [
+            ("HSET", |number| vec![format!("field:{number}"), "v".repeat(100)], "HDEL"),
+            ("SADD", |number| vec![format!("{number}:{}", "m".repeat(100))], "SREM"),
+            ("ZADD", |number| vec![number.to_string(), format!("{number}:{}", "m".repeat(100))], "ZREM"),
+        ];
+        for (add, element, remove) in elements {
+            let server = crate::Server::builder().manual_clock(1_700_000_000_000).seed(1).build().unwrap();
+            let mut connection = server.connect();
+            let held = || server.engine().keyspace().regions().used_bytes();
+            for number in 0..20_000 {
+                connection.execute([vec![add.to_owned(), "large".to_owned()], element(number)].concat());
+            }
+            let full = held();
+            assert!(full > 20_000 * 100);
+            // Each page keeps a few.
+            for number in (0..20_000).filter(|number| number % 10 != 0) {
+                let words = element(number);
+                let name = if add == "HSET" { words.first() } else { words.last() };
+                connection.execute([remove, "large", name.unwrap()]);
+            }
+            // Within the batches that follow, without moving the clock.
+            for _ in 0..300_000 {
+                connection.run(b"PING\r\n");
+            }
+            assert!(held() * 5 < full, "{add}: {} of {full} bytes are held still", held());
+            server.engine().validate();
+        }
+    }
+
+    #[test]
+    fn little_is_left_unused_after_many_turnovers_with_changing_sizes() {
+        const LIMIT: usize = 12 << 20;
+        /// What a write may add beside its value when it splits a segment and doubles a directory.
+        const SPLIT: usize = 64 << 10;
+        for policy in ["allkeys-lru", "allkeys-adaptive"] {
+            let options = [("maxmemory", "12mb"), ("maxmemory-policy", policy), ("shards", "4")];
+            let builder =
+                options.into_iter().fold(crate::Server::builder().seed(1), |it, (name, value)| it.option(name, value));
+            let server = builder.manual_clock(1_700_000_000_000).build().unwrap();
+            let mut connection = server.connect();
+            let mut number = 0usize;
+            for turnover in 0..10 {
+                // From 50 bytes to 2,000 and back.
+                let size = [50, 120, 300, 700, 1400, 2000, 1400, 700, 300, 120][turnover];
+                let mut written = 0;
+                while written < LIMIT {
+                    let length = size * (70 + number * 7919 % 60) / 100;
+                    connection.execute(["SET", &format!("key:{number}"), &"v".repeat(length)]);
+                    let used = server.engine().keyspace().used_memory();
+                    assert!(used <= LIMIT + SPLIT, "{policy}: {used} bytes are used after {number}");
+                    (number, written) = (number + 1, written + length + 20);
+                }
+                server.advance(Duration::from_secs(1));
+                let keyspace = server.engine().keyspace();
+                let (used, held) = (keyspace.used_memory(), keyspace.regions().used_bytes());
+                assert!(held * 100 < used * 110, "{policy}: {held} bytes are held for {used} after {turnover}");
+            }
+            server.engine().validate();
+            connection.execute(["FLUSHALL"]);
+            server.advance(Duration::from_secs(2));
+            assert_eq!(server.engine().keyspace().regions().mapped_bytes(), 0, "all goes back to the system");
+        }
     }
 }

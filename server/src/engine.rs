@@ -39,6 +39,7 @@ use crate::session::{ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::tracking::Tracking;
+use crate::trim::Trim;
 use crate::upkeep::{Budget, Upkeep};
 use crate::wait::{Step, Waiting};
 
@@ -108,6 +109,7 @@ pub struct Engine {
     pub(crate) ticks: Ticks,
     /// Background work where no thread of a server does it.
     pub(crate) upkeep: Upkeep,
+    pub(crate) trim: Trim,
 }
 
 /// What INFO says of the process.
@@ -144,6 +146,7 @@ impl Engine {
             pause: Pause::default(),
             attention: AtomicU32::new(0),
             upkeep: Upkeep::default(),
+            trim: Trim::default(),
             ticks,
             keyspace: Keyspace::new(options),
             clock,
@@ -385,7 +388,7 @@ impl Engine {
     /// Whether a call of a plain session certainly runs at once, as most do.
     #[inline]
     fn runs_at_once(&self, command: &Command, args: Args<'_>) -> bool {
-        admit::runs_at_once(command, args) && (!command.has(DENYOOM) || self.has_room())
+        admit::runs_at_once(command, args) && (!command.has(DENYOOM) || self.has_room(args.extent()))
     }
 
     #[inline]
@@ -426,7 +429,7 @@ impl Engine {
         if let Ok(Admission::Run(row) | Admission::Queue(row)) = admission
             && (TABLE.row(row).has(DENYOOM) || session.multi.is_some())
         {
-            match self.make_room(session, row) {
+            match self.make_room(session, row, call.args.extent()) {
                 Room::Enough => {}
                 Room::More => return Turn::NeedsRoom,
                 Room::None => {
@@ -459,23 +462,21 @@ impl Engine {
         Turn::Done
     }
 
-    /// Whether the data is within `maxmemory`.
+    /// Whether so many bytes more stay within `maxmemory`, and nobody waits for room.
     #[inline]
-    fn has_room(&self) -> bool {
+    fn has_room(&self, bytes: usize) -> bool {
         let limit = self.settings().maxmemory.get();
-        limit == 0 || self.keyspace.used_memory() as u64 <= limit
+        limit == 0 || (self.keyspace.used_memory() + bytes) as u64 <= limit && !self.evictor.is_awaited()
     }
 
-    /// Frees memory for a command that adds data, as far as `maxmemory` asks for it.
-    fn make_room(&self, session: &Session, row: u16) -> Room {
-        let limit = self.settings().maxmemory.get();
-        if self.has_room() {
+    /// Frees memory for a command that adds data and whose arguments take so many bytes, as far as `maxmemory` asks
+    /// for it.
+    fn make_room(&self, session: &mut Session, row: u16, bytes: usize) -> Room {
+        let queued = session.multi.as_ref().map_or(0, |transaction| transaction.bytes);
+        if self.has_room(bytes + queued) || !admit::adds_data(session, TABLE.row(row)) {
             return Room::Enough;
         }
-        if !admit::adds_data(session, TABLE.row(row)) {
-            return Room::Enough;
-        }
-        self.evictor.step(self, &session.stats, limit)
+        self.evictor.make_room(self, session, bytes + queued)
     }
 
     /// Runs an admitted command and counts it.

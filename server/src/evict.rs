@@ -1,12 +1,20 @@
-//! Eviction under `maxmemory`: whoever needs room makes it, in small steps, before its value is stored.
+//! Eviction under `maxmemory`: whoever needs room makes it, in small steps, before its value is stored, and lets others
+//! go on between them. What these store meanwhile they make room for themselves, so that they take nothing of what is
+//! being made.
 //!
 //! The search for victims is storage's ([`larder_storage::evict`]); here victims are removed through [`Locked`], so
 //! that the change has its effects, and the policy follows the option. One thread evicts at a time; the lock is taken
 //! before shards and never while one is held.
+//!
+//! What the policy shall learn of the use of keys waits in buffers of the threads; it is taken out here, by who evicts
+//! and in the background.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use larder_storage::evict::{Choice, Chooser, Rebase, Rule, SAMPLE, Selection};
+use larder_storage::evict::samples::Sample;
+use larder_storage::evict::{Choice, Chooser, Rebase, Rule, SAMPLE, Selection, WHOLE_SIZE};
 use larder_storage::keyspace::ShardSet;
 use parking_lot::Mutex;
 
@@ -14,12 +22,17 @@ use crate::config::MaxmemoryPolicy;
 use crate::engine::Engine;
 use crate::locked::Locked;
 use crate::observe;
+use crate::session::Session;
 use crate::stats::WorkerStats;
 
 /// Searches between two looks at the time.
 const SEARCHES: usize = 16;
+/// Keys that one step evicts at most.
+const VICTIMS: usize = 64;
 /// `maxmemory-samples` at which a sample has as many entries as the policies were measured with.
 const USUAL_SAMPLES: usize = 5;
+/// Samples of the use of keys that one step takes from each thread's buffer.
+const SAMPLES_PER_STEP: usize = 64;
 /// Segments whose histories one step brings up to date.
 const REBASED: u32 = 64;
 
@@ -47,38 +60,110 @@ pub(crate) struct Excess {
 
 /// See the module's page.
 pub(crate) struct Evictor {
-    chooser: Mutex<Chooser>,
+    searching: Mutex<Searching>,
     rebase: Mutex<Rebase>,
     excess: Mutex<Excess>,
+    /// Sessions that wait for room.
+    awaited: Arc<AtomicU32>,
+}
+
+/// Held by a session while its next command waits for room.
+pub(crate) struct RoomClaim(Arc<AtomicU32>);
+
+impl Drop for RoomClaim {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What one thread at a time works with.
+struct Searching {
+    chooser: Chooser,
+    /// Samples on their way to the chooser.
+    samples: Vec<Sample>,
+}
+
+impl Searching {
+    /// Follows the options, and learns what there is to learn in one step; whether there may be more.
+    fn prepare(&mut self, engine: &Engine) -> bool {
+        let settings = engine.settings();
+        self.chooser.set_size_weight(settings.maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100);
+        self.chooser.select(engine.keyspace(), selection(engine));
+        self.chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
+        if !self.chooser.learns() {
+            return false;
+        }
+        engine.stats().take_samples(SAMPLES_PER_STEP, &mut self.samples);
+        self.chooser.learn(engine.keyspace(), &self.samples);
+        let more = self.samples.len() >= SAMPLES_PER_STEP;
+        self.samples.clear();
+        more
+    }
 }
 
 impl Evictor {
     pub(crate) fn new(seed: u64) -> Self {
-        let (chooser, rebase) = (Mutex::new(Chooser::new(seed)), Mutex::new(Rebase::new(0)));
-        Self { chooser, rebase, excess: Mutex::default() }
+        let searching = Searching { chooser: Chooser::new(seed), samples: Vec::new() };
+        let (searching, rebase) = (Mutex::new(searching), Mutex::new(Rebase::new(0)));
+        Self { searching, rebase, excess: Mutex::default(), awaited: Arc::default() }
     }
 
-    /// Evicts until `limit` bytes are used, or for as long as a step may take. Must not be called while shards are held.
-    pub(crate) fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
+    /// Whether a session waits for room.
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited.load(Relaxed) > 0
+    }
+
+    /// Makes room for a command whose arguments take so many bytes. Must not be called while shards are held.
+    pub(crate) fn make_room(&self, engine: &Engine, session: &mut Session, bytes: usize) -> Room {
+        let limit = engine.settings().maxmemory.get();
+        let (used, wanted) = (engine.keyspace().used_memory() as u64, limit.saturating_sub(bytes as u64));
+        if used <= wanted && session.room_claim.is_none() {
+            // There is room, which somebody else waits for.
+            self.step(engine, &session.stats, used.saturating_sub(bytes as u64));
+            return Room::Enough;
+        }
+        let room = match self.step(engine, &session.stats, wanted) {
+            Room::More => {
+                session.room_claim.get_or_insert_with(|| self.claim());
+                return Room::More;
+            }
+            // What is larger than all that can be evicted may pass the limit, once.
+            Room::None if engine.keyspace().used_memory() as u64 <= limit => Room::Enough,
+            room => room,
+        };
+        session.room_claim = None;
+        room
+    }
+
+    /// Notes that a session waits for room, as long as the result lives.
+    fn claim(&self) -> RoomClaim {
+        self.awaited.fetch_add(1, Relaxed);
+        RoomClaim(self.awaited.clone())
+    }
+
+    /// Evicts until `limit` bytes are used, or as much as a step may. Must not be called while shards are held.
+    fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
         let started = observe::event_started(engine);
         let room = self.search(engine, stats, limit);
         observe::note_event(engine, "eviction-cycle", started);
-        self.note_excess(engine, room != Room::Enough);
+        self.note_excess(engine, engine.keyspace().used_memory() as u64 > engine.settings().maxmemory.get());
         room
     }
 
     fn search(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
         let settings = engine.settings();
-        let mut chooser = self.chooser.lock();
-        chooser.select(engine.keyspace(), selection(engine));
-        chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
-        let started = Instant::now();
+        let mut searching = self.searching.lock();
+        searching.prepare(engine);
+        let chooser = &mut searching.chooser;
+        let (started, mut victims) = (Instant::now(), 0);
         for search in 1.. {
             if engine.keyspace().used_memory() as u64 <= limit {
                 return Room::Enough;
             }
-            if search % SEARCHES == 0
-                && step_time(settings.maxmemory_eviction_tenacity.get()).is_some_and(|most| started.elapsed() > most)
+            let tenacity = settings.maxmemory_eviction_tenacity.get();
+            if victims == VICTIMS
+                || search % SEARCHES == 0 && step_time(tenacity).is_some_and(|most| started.elapsed() > most)
             {
                 return Room::More;
             }
@@ -90,6 +175,7 @@ impl Evictor {
                     let stands = locked.shards().only().and_then(|guarded| victim.stands(&guarded.shard));
                     if let Some(hash) = stands {
                         locked.evict(hash, victim.pos);
+                        victims += 1;
                     }
                 }
                 Choice::Later => {}
@@ -97,6 +183,11 @@ impl Evictor {
             }
         }
         Room::More
+    }
+
+    /// Lets the policy learn from the use of keys; whether there may be more to learn.
+    pub(crate) fn learn(&self, engine: &Engine) -> bool {
+        self.searching.lock().prepare(engine)
     }
 
     /// Makes room in the background when the limit was lowered; whether more is to be done.
@@ -151,12 +242,17 @@ fn step_time(tenacity: u64) -> Option<Duration> {
 }
 
 fn selection(engine: &Engine) -> Option<Selection> {
+    if engine.settings().maxmemory.get() == 0 {
+        return None;
+    }
     let (rule, volatile) = match engine.settings().maxmemory_policy.get() {
         MaxmemoryPolicy::Noeviction => return None,
         MaxmemoryPolicy::AllkeysLru => (Rule::Lru, false),
         MaxmemoryPolicy::VolatileLru => (Rule::Lru, true),
         MaxmemoryPolicy::AllkeysLfu => (Rule::Lfu, false),
         MaxmemoryPolicy::VolatileLfu => (Rule::Lfu, true),
+        MaxmemoryPolicy::AllkeysAdaptive => (Rule::Adaptive, false),
+        MaxmemoryPolicy::VolatileAdaptive => (Rule::Adaptive, true),
         MaxmemoryPolicy::AllkeysRandom => (Rule::Random, false),
         MaxmemoryPolicy::VolatileRandom => (Rule::Random, true),
         MaxmemoryPolicy::VolatileTtl => (Rule::Ttl, true),
@@ -166,7 +262,7 @@ fn selection(engine: &Engine) -> Option<Selection> {
 
 #[cfg(test)]
 mod tests {
-    use super::step_time;
+    use super::{Room, VICTIMS, step_time};
     use crate::{Connection, Server, Value};
 
     const LIMIT: usize = 6 << 20;
@@ -193,10 +289,10 @@ mod tests {
 
     #[test]
     fn memory_stays_within_its_limit_under_every_policy() {
-        for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
+        for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random", "allkeys-adaptive"] {
             fill(policy, false);
         }
-        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "volatile-adaptive"] {
             fill(policy, true);
         }
     }
@@ -204,7 +300,7 @@ mod tests {
     #[test]
     fn keys_without_an_expiry_are_spared() {
         let limit = LIMIT.to_string();
-        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "volatile-adaptive"] {
             let server =
                 Server::builder().option("maxmemory", &limit).option("maxmemory-policy", policy).build().unwrap();
             let mut connection = server.connect();
@@ -287,5 +383,142 @@ mod tests {
         }
         let kept = (0..100).filter(|hot| connection.execute(["GET", &format!("key:{hot}")]) != Value::Null).count();
         assert!(kept >= 99, "{kept} of 100 hot keys stayed");
+    }
+
+    #[test]
+    fn the_adaptive_policy_learns_what_to_keep() {
+        /// How many of the keys of a loop larger than the cache are found, after some rounds.
+        fn found(policy: &str) -> usize {
+            let options = [("maxmemory", "350kb"), ("maxmemory-policy", policy), ("shards", "8")];
+            let builder =
+                options.into_iter().fold(Server::builder().seed(5), |it, (name, value)| it.option(name, value));
+            let server = builder.manual_clock(1_700_000_000_000).build().unwrap();
+            let mut connection = server.connect();
+            let value = "v".repeat(100);
+            let mut found = 0;
+            for request in 0..180_000 {
+                let key = format!("key:{}", request % 3_000);
+                if connection.execute(["GET", &key]) == Value::Null {
+                    connection.execute(["SET", &key, &value]);
+                } else if request >= 120_000 {
+                    found += 1;
+                }
+            }
+            server.engine().validate();
+            found
+        }
+        let (lru, adaptive) = (found("allkeys-lru"), found("allkeys-adaptive"));
+        assert!(lru < 5_000, "{lru} of 60,000 found with LRU");
+        assert!(adaptive > 2 * lru, "{adaptive} of 60,000 found with the adaptive policy, {lru} with LRU");
+    }
+
+    #[test]
+    fn large_values_go_sooner_as_the_size_weight_says() {
+        /// How many small and how many large values are there after both were stored in turn.
+        fn kept(weight: &str) -> [usize; 2] {
+            let options =
+                [("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-adaptive"), ("maxmemory-size-weight", weight)];
+            let builder =
+                options.into_iter().fold(Server::builder().seed(5), |it, (name, value)| it.option(name, value));
+            let server = builder.manual_clock(1_700_000_000_000).build().unwrap();
+            let mut connection = server.connect();
+            for number in 0..20_000 {
+                connection.execute(["SET", &format!("small:{number}"), &"v".repeat(50)]);
+                connection.execute(["SET", &format!("large:{number}"), &"v".repeat(1500)]);
+            }
+            ["small", "large"].map(|kind| {
+                let there = |number: &usize| connection.execute(["GET", &format!("{kind}:{number}")]) != Value::Null;
+                (0..20_000).filter(there).count()
+            })
+        }
+        let [small, large] = kept("0");
+        assert!(small.abs_diff(large) < small / 4, "{small} small and {large} large ones without a weight");
+        let [small, large] = kept("1");
+        assert!(small > 4 * large, "{small} small and {large} large ones with the full weight");
+    }
+
+    /// A server that is nearly full, and a connection to it.
+    fn nearly_full(policy: &str) -> (Server, Connection) {
+        let options = [("maxmemory", "6mb"), ("maxmemory-policy", policy)];
+        let builder = options.into_iter().fold(Server::builder().seed(7), |it, (name, value)| it.option(name, value));
+        let server = builder.manual_clock(1_700_000_000_000).build().unwrap();
+        let mut connection = server.connect();
+        let mut number = 0;
+        while server.engine().keyspace().used_memory() < LIMIT - 4096 {
+            connection.execute(["SET", &format!("key:{number}"), &"v".repeat(64)]);
+            number += 1;
+        }
+        (server, connection)
+    }
+
+    #[test]
+    fn room_is_made_before_a_value_is_stored() {
+        for policy in ["allkeys-lru", "allkeys-adaptive"] {
+            let (server, mut connection) = nearly_full(policy);
+            let keys = server.engine().stats().totals().evicted;
+            assert_eq!(keys, 0);
+            // Thousands of keys make room for one.
+            let reply = connection.execute(["SET", "large", &"v".repeat(3 << 20)]);
+            assert_eq!(reply.to_string(), "OK", "{policy}");
+            let used = server.engine().keyspace().used_memory();
+            assert!(used <= LIMIT + 4096, "{policy}: {used}");
+            assert!(server.engine().stats().totals().evicted > 10_000);
+            assert!(!server.engine().evictor().is_awaited());
+            assert_eq!(connection.execute(["STRLEN", "large"]).to_string(), format!("(integer) {}", 3 << 20));
+            // One that never fits is stored all the same, and goes when the next is.
+            assert_eq!(connection.execute(["SET", "huge", &"v".repeat(7 << 20)]).to_string(), "OK");
+            assert_eq!(connection.execute(["SET", "small", "v"]).to_string(), "OK");
+            assert!(server.engine().keyspace().used_memory() <= LIMIT);
+            server.engine().validate();
+        }
+    }
+
+    #[test]
+    fn a_step_evicts_at_most_64_keys() {
+        let (server, _) = nearly_full("allkeys-lru");
+        let engine = server.engine();
+        let stats = &engine.stats().worker();
+        let evicted = || engine.stats().totals().evicted;
+        for step in 1..=20 {
+            assert_eq!(engine.evictor().step(engine, stats, 0), Room::More);
+            assert!(evicted() <= step * VICTIMS as u64);
+        }
+        assert!(evicted() > 20 * 8);
+    }
+
+    #[test]
+    fn whoever_finds_room_that_others_wait_for_makes_its_own() {
+        let (server, mut connection) = nearly_full("allkeys-lru");
+        let engine = server.engine();
+        let claim = engine.evictor().claim();
+        connection.execute(["CONFIG", "SET", "maxmemory", "12mb"]);
+        let before = engine.keyspace().used_memory();
+        for number in 0..500 {
+            connection.execute(["SET", &format!("other:{number}"), &"v".repeat(64)]);
+        }
+        assert!(engine.keyspace().used_memory() <= before + 4096, "nothing was taken of what is free");
+        drop(claim);
+        let before = engine.keyspace().used_memory();
+        assert!(!engine.evictor().is_awaited());
+        for number in 500..1000 {
+            connection.execute(["SET", &format!("other:{number}"), &"v".repeat(64)]);
+        }
+        assert!(engine.keyspace().used_memory() > before + 400 * 64);
+    }
+
+    #[test]
+    fn what_waits_to_be_sent_or_run_evicts_nothing() {
+        let (server, mut connection) = nearly_full("allkeys-lru");
+        connection.execute(["SET", "value", &"v".repeat(2000)]);
+        connection.execute(["SUBSCRIBE", "news"]);
+        let (mut publisher, used) = (server.connect(), server.engine().keyspace().used_memory());
+        for _ in 0..20 {
+            publisher.execute(["PUBLISH", "news", &"m".repeat(1 << 20)]);
+        }
+        let get = b"*2\r\n$3\r\nGET\r\n$5\r\nvalue\r\n".repeat(5000);
+        let replies = publisher.run(&get);
+        assert!(replies.len() > 5000 * 2000);
+        assert_eq!(server.engine().stats().totals().evicted, 0);
+        assert_eq!(server.engine().keyspace().used_memory(), used);
     }
 }

@@ -82,6 +82,7 @@ mod slowlog;
 mod stats;
 mod ticks;
 mod tracking;
+mod trim;
 mod upkeep;
 mod wait;
 mod wake;

@@ -31,6 +31,7 @@ use crate::tracking::{self, Change, Readers};
 use crate::wait::Waiters;
 
 mod fields;
+mod samples;
 
 /// What the server keeps in each shard beside the keys.
 #[derive(Default)]
@@ -317,6 +318,7 @@ impl<'a> Locked<'a> {
         let key = table.entry(pos).key().to_vec();
         let object = table.remove(pos, hash);
         self.drop_later(object);
+        self.sample_removal(hash);
         self.ready(&key);
         self.stats.expired();
         self.removed_by_server(hash, &key, Class::EXPIRED, "expired");
@@ -366,6 +368,7 @@ impl<'a> Locked<'a> {
                 return None;
             }
         }
+        self.sample_use(hash, key);
         let entry = self.shards.of(hash).shard.table_quiet(db).and_then(|table| table.access(hash, key, tick));
         if entry.is_some() {
             stats.hit();
@@ -396,6 +399,7 @@ impl<'a> Locked<'a> {
 
     #[inline]
     fn touched(&mut self, hash: u64, pos: Pos) -> Option<Entry<'_>> {
+        self.sample_use_at(hash, pos);
         let (db, tick, no_touch) = (self.db, self.tick, self.no_touch);
         let table = self.guarded(hash).shard.table_quiet(db)?;
         if !no_touch {
@@ -461,6 +465,7 @@ impl<'a> Locked<'a> {
             && !matches!(expiry, Expiry::Set(Some(_)))
             && table.overwrite(hash, key, bytes, if no_touch { None } else { Some(tick) })
         {
+            self.sample_use(hash, key);
             return Ok(());
         }
         let found = self.find(hash, key);
@@ -474,13 +479,15 @@ impl<'a> Locked<'a> {
                 table.touch(pos, tick);
             }
             self.drop_later(old);
+            self.sample_use_at(hash, pos);
             return Ok(());
         }
         let at = match expiry {
             Expiry::Set(at) => at,
             Expiry::Keep => None,
         };
-        shard.insert(db, NewEntry { hash, key, content, expiry: at, tick }, &self.engine.env())?;
+        let pos = shard.insert(db, NewEntry { hash, key, content, expiry: at, tick }, &self.engine.env())?;
+        self.sample_use_at(hash, pos);
         self.created(key);
         Ok(())
     }
@@ -568,6 +575,7 @@ impl<'a> Locked<'a> {
         let db = self.db;
         let object = self.guarded(hash).shard.table_mut(db).and_then(|table| table.remove(pos, hash));
         self.drop_later(object);
+        self.sample_removal(hash);
         self.ready(key);
         true
     }
@@ -587,6 +595,7 @@ impl<'a> Locked<'a> {
         })?;
         let Some((hash, pos)) = self.locate(from) else { return Ok(()) };
         let object = self.guarded(hash).shard.table_mut(from_db).and_then(|table| table.remove(pos, hash));
+        self.sample_removal(hash);
         self.ready(from);
         self.in_database(db, |locked| {
             if let Some(object) = object {

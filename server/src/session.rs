@@ -11,6 +11,7 @@ use crate::acl::{Login, User};
 use crate::client::Client;
 use crate::config::{ClientClass, OutputLimit};
 use crate::engine::Engine;
+use crate::evict::RoomClaim;
 use crate::locked::KnownHash;
 use crate::pubsub::Target;
 use crate::stats::WorkerStats;
@@ -113,6 +114,8 @@ pub struct Session {
     pub(crate) waiting: Option<Arc<Waiter>>,
     /// Whether it sees all commands (MONITOR).
     pub(crate) monitors: bool,
+    /// While its next command waits until enough has been evicted.
+    pub(crate) room_claim: Option<RoomClaim>,
 }
 
 /// What runs batches, one at a time, beside the session: a thread has one for all its connections.
@@ -174,6 +177,7 @@ impl Session {
             may_wait: false,
             waiting: None,
             monitors: false,
+            room_claim: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use larder_storage::evict::samples::{Sample, Samples};
 use parking_lot::Mutex;
 
 use crate::commands::table::TABLE;
@@ -167,12 +168,15 @@ pub(crate) struct RowTotals {
 #[repr(align(128))]
 pub(crate) struct WorkerStats {
     pub(crate) counters: Counters,
+    /// What the eviction policy shall hear of the use of keys.
+    pub(crate) samples: Samples,
     rows: Box<[RowCounters]>,
 }
 
 impl WorkerStats {
     fn new() -> Self {
-        Self { counters: Counters::default(), rows: TABLE.rows().map(|_| RowCounters::default()).collect() }
+        let samples = Samples::default();
+        Self { counters: Counters::default(), samples, rows: TABLE.rows().map(|_| RowCounters::default()).collect() }
     }
 
     #[inline]
@@ -238,6 +242,11 @@ impl Stats {
         let idle = workers.iter().find(|stats| Arc::strong_count(stats) == 1).cloned();
         drop(workers);
         idle.unwrap_or_else(|| self.worker())
+    }
+
+    /// Takes samples of the use of keys out of all buffers, at most so many from each.
+    pub(crate) fn take_samples(&self, most: usize, into: &mut Vec<Sample>) {
+        self.workers.lock().iter().for_each(|worker| worker.samples.take(most, into));
     }
 
     /// Counts an error reply by its code.

@@ -108,6 +108,7 @@ impl Upkeep {
         more |= tracking::forget_surplus(engine, stats, &budget(4));
         more |= background::compact(engine, shards, &budget(4));
         more |= engine.evictor().rebase_step(engine);
+        more |= engine.evictor().learn(engine);
         // Moving a manual clock does the rest: how much is evicted in one step is a question of time.
         if !is_manual {
             more |= !stands_still && engine.evictor().relieve(engine, stats);

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::cpu::prefetch_to_write;
+use crate::evict::samples::Slice;
 use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::rng::Rng;
@@ -134,6 +135,7 @@ pub struct Keyspace<X> {
     databases: usize,
     hasher: Hasher,
     regions: Arc<Regions>,
+    slice: Slice,
     totals: Totals,
     #[cfg(debug_assertions)]
     number: u64,
@@ -160,6 +162,7 @@ impl<X> Keyspace<X> {
             databases: options.databases,
             hasher: Hasher::seeded(options.seed),
             regions: Regions::with_huge_pages(),
+            slice: Slice::default(),
             totals: Totals { used: AtomicI64::new(fixed as i64), tick: AtomicU32::new(0) },
             #[cfg(debug_assertions)]
             number: {
@@ -183,6 +186,12 @@ impl<X> Keyspace<X> {
     /// Where pages come from.
     pub fn regions(&self) -> &Arc<Regions> {
         &self.regions
+    }
+
+    /// The keys whose use the eviction policy wants to hear of.
+    #[inline]
+    pub fn slice(&self) -> &Slice {
+        &self.slice
     }
 
     /// How many shards there are.

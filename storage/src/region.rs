@@ -3,7 +3,8 @@
 //! A **region** is 4 MiB of pages in one map. A free page is *clean* (the system backs it by nothing) or *dirty* (it
 //! still holds memory). Pages are handed out dirty first, since those cost no page fault, then from the oldest region,
 //! so that the younger ones can drain. At most `RESERVE` pages and a batch stay dirty: what is beyond goes back with
-//! one `madvise` per run of adjacent pages. A region whose pages are all free is unmapped, but for one.
+//! one `madvise` per run of adjacent pages. A region whose pages are all free is unmapped, but for one. Pages are also
+//! handed out in parts; see [`blocks`].
 //!
 //! The mutex inside is a leaf lock: nothing else is locked while it is held. No page is given back to the system and no
 //! region unmapped under it; pages on their way out belong to nobody meanwhile.
@@ -13,12 +14,17 @@
 
 #![expect(unsafe_code, reason = "hands out raw pages of a map and advises the system about them")]
 
+mod blocks;
+
+use blocks::Blocks;
+pub use blocks::SMALLEST_BLOCK;
 use memmap2::{MmapMut, MmapRaw};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Bytes of a page, and its alignment.
 pub const PAGE: usize = 16 * 1024;
@@ -40,6 +46,8 @@ const RETURNS_PAGES: bool = cfg!(unix);
 pub struct Regions {
     inner: Mutex<Inner>,
     huge_pages: bool,
+    /// See [`Regions::loose_bytes`].
+    loose: AtomicUsize,
 }
 
 impl Regions {
@@ -50,13 +58,13 @@ impl Regions {
 
     /// An empty source that asks the system to back it by huge pages (Linux, `MADV_HUGEPAGE`; elsewhere the same as
     /// [`Regions::new`]). Fewer TLB misses, but a page given back may split a huge page, whose memory the system
-    /// reclaims later, and a barely used region occupies 2 MiB.
+    /// reclaims later. The first region is not backed so, as a barely used one would occupy 2 MiB.
     pub fn with_huge_pages() -> Arc<Regions> {
         Arc::new(Regions::with(true))
     }
 
     fn with(huge_pages: bool) -> Regions {
-        Regions { inner: Mutex::new(Inner::default()), huge_pages }
+        Regions { inner: Mutex::new(Inner::default()), huge_pages, loose: AtomicUsize::new(0) }
     }
 
     /// Hands out [`PAGE`] bytes aligned to [`PAGE`], all initialized: zero if the page is fresh, else what was last
@@ -85,6 +93,70 @@ impl Regions {
         drop(unmapped);
         if too_dirty {
             self.clean_down_to(RESERVE);
+        }
+    }
+
+    /// Hands out a part of a page, of 1, 2, 4 or 8 KiB, in all else as [`Regions::take`] does a whole one. Panics at
+    /// any other length.
+    pub fn take_block(&self, length: usize) -> Option<NonNull<u8>> {
+        let mut inner = self.inner.lock();
+        if let Some((page, offset)) = inner.blocks.take(length) {
+            self.note_loose(&inner);
+            return Some(inner.pointer(page, offset));
+        }
+        if inner.open.is_empty() {
+            inner.map_region(self.huge_pages)?;
+        }
+        let start = inner.take()?;
+        let page = inner.number_of(start);
+        let offset = inner.blocks.divide(page, length);
+        self.note_loose(&inner);
+        Some(inner.pointer(page, offset))
+    }
+
+    /// As [`Regions::take_block`], of a page that is used more than the one of `block`, which has the same length and
+    /// comes from there; `None` if there is none.
+    pub fn take_fuller(&self, block: NonNull<u8>, length: usize) -> Option<NonNull<u8>> {
+        let mut inner = self.inner.lock();
+        let page = inner.number_of(block);
+        let (page, offset) = inner.blocks.take_fuller(page, length)?;
+        Some(inner.pointer(page, offset))
+    }
+
+    /// Bytes that are free in divided pages; 0 while that is little beside all that is handed out.
+    #[inline]
+    pub fn loose_bytes(&self) -> usize {
+        self.loose.load(Relaxed)
+    }
+
+    fn note_loose(&self, inner: &Inner) {
+        /// More than a part in so many, and so many pages, is worth moving blocks for.
+        const SHARE: usize = 32;
+        const PAGES: usize = 16;
+        let free = inner.blocks.free_bytes();
+        let is_little = free <= inner.used * PAGE / SHARE + PAGES * PAGE;
+        self.loose.store(if is_little { 0 } else { free }, Relaxed);
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    ///
+    /// `block` came from [`Regions::take_block`] of this source at this length, was not given back since, and nothing
+    /// uses it any more.
+    pub unsafe fn give_block(&self, block: NonNull<u8>, length: usize) {
+        let start = {
+            let mut inner = self.inner.lock();
+            let page = inner.number_of(block);
+            let start = inner.pointer(page, 0);
+            let offset = block.as_ptr().addr() - start.as_ptr().addr();
+            let is_whole = inner.blocks.give(page, offset, length);
+            self.note_loose(&inner);
+            is_whole.then_some(start)
+        };
+        if let Some(page) = start {
+            // SAFETY: it came from `take`, and no block of it is in use.
+            unsafe { self.give(page) };
         }
     }
 
@@ -128,6 +200,21 @@ impl Regions {
     }
 }
 
+/// Lets the global allocator give memory back to the system that it does not use; false if nothing can be asked of it.
+/// It may take a millisecond per few megabytes, and other threads' allocations wait meanwhile.
+pub fn trim_allocator() -> bool {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(keep: usize) -> i32;
+        }
+        // SAFETY: it takes any number, touches no memory that is in use, and may be called by any thread.
+        unsafe { malloc_trim(0) == 1 }
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    false
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     /// Regions by id, in order of mapping; an id of an unmapped region is used again.
@@ -140,6 +227,8 @@ struct Inner {
     empty: BTreeSet<usize>,
     used: usize,
     dirty: usize,
+    /// The parts of pages that are handed out in parts.
+    blocks: Blocks,
 }
 
 /// One map. `free` lacks the pages that are handed out and those on their way back to the system.
@@ -167,8 +256,9 @@ impl Inner {
         let map = MmapRaw::from(MmapMut::map_anon(REGION + alignment).ok()?);
         let start = map.as_ptr().addr();
         let lead = start.next_multiple_of(alignment) - start;
+        // The first one may stay almost empty.
         #[cfg(target_os = "linux")]
-        if huge_pages {
+        if huge_pages && !self.by_address.is_empty() {
             // A kernel built without huge pages refuses, and then small ones serve.
             let _ = map.advise_range(memmap2::Advice::HugePage, lead, REGION);
         }
@@ -214,6 +304,28 @@ impl Inner {
         let offset = region.lead + page * PAGE;
         // SAFETY: the map holds `lead` bytes and then all pages of the region.
         NonNull::new(unsafe { region.map.as_mut_ptr().add(offset) })
+    }
+
+    /// The number of the page that holds an address. Panics if this source never handed it out.
+    fn number_of(&self, address: NonNull<u8>) -> usize {
+        let address = address.as_ptr().addr();
+        let owner = self.by_address.range(..=address).next_back();
+        let (start, id) = owner.map_or((usize::MAX, usize::MAX), |(&start, &id)| (start, id));
+        let index = address.wrapping_sub(start) / PAGE;
+        assert!(index < PAGES_PER_REGION, "a page that is not of these regions");
+        id * PAGES_PER_REGION + index
+    }
+
+    /// Where the page of a number is, and `offset` bytes on. Panics if there is none.
+    fn pointer(&self, page: usize, offset: usize) -> NonNull<u8> {
+        let (id, index) = (page / PAGES_PER_REGION, page % PAGES_PER_REGION);
+        let Some(Some(region)) = self.regions.get(id) else {
+            panic!("a page that is not of these regions");
+        };
+        assert!(offset < PAGE);
+        let offset = region.lead + index * PAGE + offset;
+        // SAFETY: the map holds `lead` bytes and then all pages of the region, and does not begin at address 0.
+        unsafe { NonNull::new_unchecked(region.map.as_mut_ptr().add(offset)) }
     }
 
     /// Marks a page free and dirty; the id of its region. Panics if this source never handed it out.
@@ -402,6 +514,7 @@ impl Regions {
     /// Panics unless the invariants at the top hold. No other thread may be giving a page back.
     fn validate(&self) {
         let inner = self.inner.lock();
+        inner.blocks.validate();
         let (mut used, mut dirty) = (0, 0);
         for (id, region) in inner.regions.iter().enumerate() {
             let free = region.as_ref().map_or(PageSet::NONE, |region| region.free);
@@ -472,6 +585,31 @@ mod tests {
             regions.validate();
             assert_eq!(regions.used_bytes(), 0);
         }
+    }
+
+    #[test]
+    fn pages_are_divided_and_become_whole_again() {
+        let regions = Regions::new();
+        let whole = regions.take().unwrap();
+        let blocks: Vec<_> =
+            (0..100).map(|at| (regions.take_block(1024 << (at % 4)).unwrap(), 1024 << (at % 4))).collect();
+        regions.validate();
+        let bytes: usize = blocks.iter().map(|&(_, length)| length).sum();
+        assert!(regions.used_bytes() - PAGE < bytes + 2 * PAGE, "{} for {bytes}", regions.used_bytes());
+        for (number, &(block, length)) in blocks.iter().enumerate() {
+            // SAFETY: a block of this test is so many bytes that it owns.
+            unsafe { block.write_bytes(number as u8, length) };
+        }
+        for (number, &(block, length)) in blocks.iter().enumerate() {
+            assert_eq!((byte(block, 0), byte(block, length - 1)), (number as u8, number as u8));
+        }
+        for (block, length) in blocks {
+            // SAFETY: it was taken at this length, and is given back once.
+            unsafe { regions.give_block(block, length) };
+        }
+        assert_eq!(regions.used_bytes(), PAGE);
+        give_all(&regions, [whole]);
+        regions.validate();
     }
 
     #[test]

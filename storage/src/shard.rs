@@ -1,6 +1,6 @@
 //! One shard's slice of all databases, each made at its first key.
 
-use crate::evict::ghost::Ghost;
+use crate::evict::ghost::{Ghost, Welcome};
 use crate::hasher::Hasher;
 use crate::index::Pos;
 use crate::rng::Rng;
@@ -156,7 +156,7 @@ impl Shard {
         let table = self.slices.get_mut(database).table.get_or_insert_with(|| Box::new(Table::new(env)));
         let pos = table.insert(hash, key, content, expiry, tick)?;
         if let Some(ghost) = &mut self.ghost {
-            table.set_history(pos, tick, ghost.welcome(hash, &mut self.rng));
+            table.set_history(pos, tick, ghost.admit(hash, &mut self.rng));
         }
         Ok(pos)
     }
@@ -173,10 +173,24 @@ impl Shard {
         table.remove(pos, hash)
     }
 
-    /// Begins to remember evicted keys, or forgets them all.
-    pub(crate) fn remember(&mut self, remember: bool) {
+    /// Remembers evicted keys from now on, and lets keys begin so; or forgets them all.
+    pub(crate) fn remember(&mut self, welcome: Option<Welcome>) {
         self.changed = Changed::Many;
-        self.ghost = remember.then(|| self.ghost.take().unwrap_or_default());
+        let known = self.ghost.take();
+        self.ghost = welcome.map(|welcome| {
+            let mut ghost = known.unwrap_or_default();
+            ghost.welcome = welcome;
+            ghost
+        });
+    }
+
+    /// Keys of all databases, and the bytes of their entries; only those with an expiry, and their share, if
+    /// `volatile`.
+    pub(crate) fn population(&self, volatile: bool) -> (usize, usize) {
+        let count = |table: &Table| if volatile { table.expires() } else { table.len() };
+        let bytes =
+            |table: &Table| (table.entry_memory() as u128 * count(table) as u128 / table.len().max(1) as u128) as usize;
+        self.tables().fold((0, 0), |(keys, sum), table| (keys + count(table), sum + bytes(table)))
     }
 
     /// Takes a database's table out, or puts another in; gives what was there.
@@ -228,9 +242,17 @@ impl Shard {
         self.slices.get(database).table.as_deref()?.random(&mut self.rng)
     }
 
-    /// Moves entries out of one sparse page; false when there is none.
-    pub fn compact_step(&mut self) -> bool {
-        self.slices.iter_mut().filter_map(|slice| slice.table.as_deref_mut()).any(Table::compact_step)
+    /// Moves entries out of one sparse page, or a few elements of a sparse collection; false when there is neither.
+    pub fn compact_step(&mut self, env: Env<'_>) -> bool {
+        /// Elements of a collection that one step moves.
+        const ELEMENTS: usize = 32;
+        let mut tables = self.slices.iter_mut().filter_map(|slice| slice.table.as_deref_mut());
+        let is_done = tables.any(|table| table.compact_step() || table.compact_collection(env, ELEMENTS));
+        if is_done {
+            // What a collection takes may have changed.
+            self.changed = Changed::Many;
+        }
+        is_done
     }
 
     /// What has changed since it was last asked.
@@ -258,7 +280,8 @@ impl Shard {
         }
         let ticks = self.inserts / self.inserts_per_tick;
         self.inserts %= self.inserts_per_tick;
-        self.inserts_per_tick = (self.len() * self.shards / TICKS_PER_TURNOVER).max(1);
+        let mean = (self.len() * self.shards / TICKS_PER_TURNOVER).max(1);
+        self.inserts_per_tick = 1 + self.rng.index(2 * mean - 1);
         ticks as u32
     }
 

@@ -3,8 +3,9 @@
 //! A **cell** is 16 to [`MAX_CELL`] bytes at a multiple of 8; a **page** holds cells of one size class; a [`Ref`] is a
 //! page's number and the cell's place in it. A class is the largest multiple of 8 of which equally many cells fit into
 //! a full page of 16 KiB, so that a page wastes 2 % at most at its end: all multiples of 8 up to 360, then ever wider
-//! steps. A class's first pages are small and come from the global allocator, an eighth of what the class holds, so
-//! that a small slab costs little; full pages come from [`Regions`]. An empty page is given back at once.
+//! steps. A class's first pages are small, an eighth of what the class holds, so that a small slab costs little. The
+//! very first comes from the global allocator, further ones are blocks of [`Regions`], as are full pages. An empty page
+//! is given back at once.
 //!
 //! Byte 0 of a live cell is never 0, which is the owner's duty from the moment it has the cell. Byte 0 of a free cell
 //! is 0, and bytes 2 and 3 link the page's list of free cells. Cells at or above a page's `bump` were never used since
@@ -21,11 +22,14 @@
 
 use crate::region::{PAGE, Regions};
 use class::{CLASS_UNITS, CLASSES, MAX_UNITS, PAGE_UNITS, UNIT, class_of, class_units};
+use length::{Source, page_length, source_of};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 mod class;
+mod gather;
+mod length;
 #[cfg(test)]
 mod tests;
 
@@ -35,11 +39,6 @@ const UNIT_BITS: u32 = PAGE_UNITS.trailing_zeros();
 /// One less than would fit, so that no ref has all bits set.
 const MAX_PAGES: usize = (1 << (32 - UNIT_BITS)) - 1;
 
-/// Bytes of a class's first page, unless its cells are larger.
-const FIRST_PAGE: usize = 512;
-/// Further pages are this part of what the class holds already, but this many bytes at least.
-const GROWTH: usize = 8;
-const SECOND_PAGE: usize = 1024;
 /// Free places above one in this many are worth moving cells for.
 const SPARE_SHARE: usize = 20;
 
@@ -109,6 +108,7 @@ pub struct Slab {
     cell_bytes: usize,
     page_bytes: usize,
     regions: Arc<Regions>,
+    gather: gather::Gather,
 }
 
 /// The hot part of a page's record, one load of 16 bytes.
@@ -170,6 +170,7 @@ impl Slab {
             cell_bytes: 0,
             page_bytes: 0,
             regions,
+            gather: gather::Gather::default(),
         }
     }
 
@@ -491,11 +492,11 @@ impl Slab {
         let size = usize::from(units) * UNIT;
         let held = self.classes[slot].cells as usize * size;
         let length = page_length(held, size);
-        let base = if length == PAGE {
-            self.regions.take()?
-        } else {
+        let base = match source_of(length, size) {
+            Source::Page => self.regions.take()?,
+            Source::Block(length) => self.regions.take_block(length)?,
             // SAFETY: the length is not 0. The bytes must be initialized, since cells are handed out as slices.
-            NonNull::new(unsafe { alloc_zeroed(layout(length)) })?
+            Source::Allocator => NonNull::new(unsafe { alloc_zeroed(layout(length)) })?,
         };
         let page = Page { base, units, free_head: EMPTY_LIST, bump: 0, live: 0 };
         let place =
@@ -547,14 +548,26 @@ impl Slab {
         self.occupied -= 1;
         // SAFETY: the record is gone, so nothing names the memory; it came from where it goes, as its length tells.
         unsafe {
-            if length == PAGE {
-                self.regions.give(page.base);
-            } else {
-                dealloc(page.base.as_ptr(), layout(length));
+            match source_of(length, size) {
+                Source::Page => self.regions.give(page.base),
+                Source::Block(length) => self.regions.give_block(page.base, length),
+                Source::Allocator => dealloc(page.base.as_ptr(), layout(length)),
             }
         }
         if self.occupied == 0 {
             self.forget_numbers();
+        }
+    }
+
+    /// Moves a page that is a block to another block of this length, which nobody else uses.
+    fn move_page(&mut self, number: u32, block: usize, to: NonNull<u8>) {
+        let from = std::mem::replace(&mut self.pages[number as usize].base, to);
+        let length = usize::from(self.places[number as usize].length);
+        // SAFETY: both blocks are the slab's, of `block` bytes, which `length` is not above, and apart. The old one came
+        // from where it goes, and nothing names it any more.
+        unsafe {
+            to.copy_from_nonoverlapping(from, length);
+            self.regions.give_block(from, block);
         }
     }
 
@@ -737,18 +750,6 @@ impl Class {
     #[inline]
     fn is_first_of_bucket(&self, live: u16) -> bool {
         live & ((1 << self.shift) - 1) == 0
-    }
-}
-
-/// Bytes of the next page of a class that holds `held` bytes of cells of `size` bytes: whole cells, or a full page.
-fn page_length(held: usize, size: usize) -> usize {
-    let target = match held {
-        0 => FIRST_PAGE,
-        _ => (held / GROWTH).clamp(SECOND_PAGE, PAGE),
-    };
-    match 1 << target.ilog2() {
-        PAGE => PAGE,
-        length => (length / size).max(1) * size,
     }
 }
 

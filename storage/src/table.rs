@@ -7,9 +7,12 @@
 //! expiry, `timed` those with fields that expire; a segment's deadline is at most the earliest expiry in it, of keys and
 //! of fields; `owned` is the sum over the entries of what they own outside their cells.
 
+mod compact;
+
 use crate::entry::{self, Entry, Parts, Payload};
 use crate::hasher::Hasher;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 
 use crate::cpu::{prefetch, prefetch_to_write};
 use crate::index::{Index, NO_DEADLINE, Pos};
@@ -51,6 +54,8 @@ pub struct Table {
     timed: usize,
     owned: usize,
     scratch: Vec<u8>,
+    /// Hashes of the keys of collections that compaction may make smaller.
+    sparse: BTreeSet<u64>,
     /// While the table is freed: the next segment to look into, and objects taken out of it.
     freed: u32,
     pending: Vec<Box<Object>>,
@@ -67,6 +72,7 @@ impl Table {
             timed: 0,
             owned: 0,
             scratch: Vec::new(),
+            sparse: BTreeSet::new(),
             freed: 0,
             pending: Vec::new(),
         }
@@ -112,6 +118,20 @@ impl Table {
         let entry = self.entry(pos);
         let owned = entry.boxed_key_bytes() + entry.object().map_or(0, Object::memory);
         self.slab.cell(self.word(pos).cell()).len() + size_of::<u64>() + 1 + owned
+    }
+
+    /// Bytes of the entries, and of their places in segments: the sum of [`Table::memory_of`].
+    pub fn entry_memory(&self) -> usize {
+        self.slab.live_bytes() + self.owned + self.len() * (size_of::<u64>() + 1)
+    }
+
+    /// As [`Table::memory_of`], from the word and the page's record alone where the entry owns nothing: what stands in
+    /// memory apart is not read.
+    #[inline]
+    pub fn weight_of(&self, word: Word) -> usize {
+        let (_, cell) = self.slab.place(word.cell());
+        let owned = if word.owns() { owned_at(&Entry::read(self.slab.cell(word.cell()))) } else { 0 };
+        cell + size_of::<u64>() + 1 + owned
     }
 
     /// Where a key stands.
@@ -359,9 +379,13 @@ impl Table {
         if let Some(object) = entry::object_mut(self.slab.cell_mut(cell)) {
             let (before, fields_before) = (object.memory(), object.value().first_deadline());
             let result = change(object);
-            let fields_after = object.value().first_deadline();
-            self.owned = self.owned - before + object.memory();
+            let (fields_after, after) = (object.value().first_deadline(), object.memory());
+            let is_sparse = after < before && object.is_sparse();
+            self.owned = self.owned - before + after;
             self.note_fields(pos, fields_before, fields_after);
+            if is_sparse {
+                self.sparse.insert(self.hash_at(pos));
+            }
             return Ok(result);
         }
         let entry = Entry::read(self.slab.cell(cell));
@@ -583,26 +607,6 @@ impl Table {
     pub fn indexed_at(&self, pos: Pos) -> Option<&Object> {
         let word = self.checked_word(pos).filter(|word| word.owns())?;
         Entry::read(self.slab.cell(word.cell())).object().filter(|object| object.is_indexed())
-    }
-
-    /// Empties one sparse page by moving its entries, or gives one unused segment back; false when there is neither.
-    pub fn compact_step(&mut self) -> bool {
-        let Some(page) = self.slab.sparse_page() else {
-            let (slab, hasher) = (&self.slab, self.hasher);
-            return self.index.give_back_step(|bits| hash_of(slab, hasher, bits));
-        };
-        let mut cells = Vec::new();
-        self.slab.live_cells(page, &mut cells);
-        for cell in cells {
-            let hash = self.hasher.hash(Entry::read(self.slab.cell(cell)).key());
-            let found = self.index.find(hash, |bits| Word::from_bits(bits).cell() == cell);
-            let (Some(pos), Some(new)) = (found, self.slab.relocate(cell)) else {
-                return false;
-            };
-            let word = self.word(pos).with_cell(new);
-            self.index.set(pos, word.bits());
-        }
-        true
     }
 
     /// Frees up to about `chunks` blocks; true when all is freed. The table holds nothing afterwards.

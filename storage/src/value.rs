@@ -342,6 +342,29 @@ impl Object {
         with_value!(self, value => value.free_step(chunks))
     }
 
+    /// Whether [`Object::compact_step`] would give memory back.
+    #[inline]
+    pub fn is_sparse(&mut self) -> bool {
+        match self {
+            Self::Set(set) => set.is_sparse(),
+            Self::ZSet(zset) => zset.is_sparse(),
+            Self::Hash(hash) => hash.is_sparse(),
+            Self::Str(_) | Self::List(_) | Self::Stream(_) => false,
+        }
+    }
+
+    /// Moves up to `limit` elements of a collection to where they leave less memory unused; how many steps it did, 0 if
+    /// there is nothing to do.
+    pub fn compact_step(&mut self, env: Env<'_>, limit: usize) -> usize {
+        match self {
+            Self::Set(set) => set.compact_step(env, limit),
+            Self::ZSet(zset) => zset.compact_step(env, limit),
+            Self::Hash(hash) => hash.compact_step(env, limit),
+            // They have no cells: what they are made of is freed piece by piece.
+            Self::Str(_) | Self::List(_) | Self::Stream(_) => 0,
+        }
+    }
+
     /// Whether it is a large collection whose members [`Object::prefetch_index`] finds by their hashes.
     #[inline]
     pub fn is_indexed(&self) -> bool {

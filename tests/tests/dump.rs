@@ -331,6 +331,12 @@ fn access_histories_are_set() {
     assert_eq!(run("OBJECT FREQ often"), "(integer) 100");
     assert_eq!(run("RESTORE often 0 _ REPLACE"), "OK");
     assert_eq!(run("OBJECT FREQ often"), "(integer) 5");
+    // The adaptive policies keep both.
+    run("CONFIG SET maxmemory-policy allkeys-adaptive");
+    assert_eq!(run("RESTORE often 0 _ REPLACE FREQ 100"), "OK");
+    assert_eq!(run("OBJECT FREQ often"), "(integer) 100");
+    assert_eq!(run("RESTORE idle 0 _ REPLACE IDLETIME 1000"), "OK");
+    assert_eq!(run("OBJECT IDLETIME idle"), "(integer) 1000");
 }
 
 #[test]

@@ -258,6 +258,8 @@ fn random_changes_repeat() {
         "allkeys-lru",
         "volatile-lru",
         "allkeys-lfu",
+        "allkeys-adaptive",
+        "volatile-adaptive",
         "volatile-lfu",
         "allkeys-random",
         "volatile-random",

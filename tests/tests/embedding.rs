@@ -115,7 +115,7 @@ fn a_key_is_gone_at_its_time_and_not_before() {
 
 #[test]
 fn what_is_old_follows_the_clock() {
-    for (policy, kept) in [("allkeys-lru", "used"), ("volatile-ttl", "late")] {
+    for (policy, kept) in [("allkeys-lru", "used"), ("allkeys-adaptive", "used"), ("volatile-ttl", "late")] {
         let builder = Server::builder().manual_clock(START).option("maxmemory", "1mb").seed(1);
         let server = builder.option("maxmemory-policy", policy).build().unwrap();
         let mut connection = server.connect();

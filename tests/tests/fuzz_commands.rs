@@ -155,8 +155,15 @@ fn is_resp2(value: &Value) -> bool {
 }
 
 fn server(random: &mut Random) -> Server {
-    const POLICIES: &[&str] =
-        &["noeviction", "allkeys-lru", "volatile-lfu", "allkeys-lfu", "volatile-ttl", "allkeys-random"];
+    const POLICIES: &[&str] = &[
+        "noeviction",
+        "allkeys-lru",
+        "volatile-lfu",
+        "allkeys-lfu",
+        "volatile-ttl",
+        "allkeys-random",
+        "allkeys-adaptive",
+    ];
     let limit = (20_000 + random.below(300_000)).to_string();
     let builder = Server::builder()
         .manual_clock(1_700_000_000_000)

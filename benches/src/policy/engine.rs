@@ -1,6 +1,7 @@
 //! The server's own policies: a keyspace with its eviction that holds so many keys, or so many bytes of objects, whatever they take beyond
 //! that. (The server's own limit counts all of it.)
 
+use larder_storage::evict::samples::{Event, Sample};
 use larder_storage::evict::{Choice, Chooser, Rebase, Rule, Selection};
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::shard::NewEntry;
@@ -14,9 +15,11 @@ use super::{Model, Setup, Weights};
 pub const POLICIES: &[(&str, Selection)] = &[
     ("allkeys-lru", Selection { rule: Rule::Lru, volatile: false }),
     ("allkeys-lfu", Selection { rule: Rule::Lfu, volatile: false }),
+    ("allkeys-adaptive", Selection { rule: Rule::Adaptive, volatile: false }),
     ("allkeys-random", Selection { rule: Rule::Random, volatile: false }),
     ("volatile-lru", Selection { rule: Rule::Lru, volatile: true }),
     ("volatile-lfu", Selection { rule: Rule::Lfu, volatile: true }),
+    ("volatile-adaptive", Selection { rule: Rule::Adaptive, volatile: true }),
     ("volatile-random", Selection { rule: Rule::Random, volatile: true }),
     ("volatile-ttl", Selection { rule: Rule::Ttl, volatile: true }),
 ];
@@ -39,6 +42,8 @@ pub struct Engine {
     weights: Weights,
     weight: u64,
     inserts: u64,
+    /// What an entry takes where all are alike.
+    entry_bytes: u32,
     /// What values are cut from.
     value: Vec<u8>,
 }
@@ -59,6 +64,7 @@ impl Engine {
             weights: setup.weights.clone(),
             weight: 0,
             inserts: 0,
+            entry_bytes: 0,
             value: vec![b'v'; longest],
         }
     }
@@ -105,8 +111,13 @@ impl Engine {
         let expiry = self.selection.volatile.then_some(FIRST_EXPIRY + self.inserts);
         let mut locked = self.keyspace.lock(self.keyspace.set_of(hash));
         let entry = NewEntry { hash, key: &key.to_le_bytes(), content, expiry, tick };
-        if let Some(Ok(_)) = locked.only().map(|guarded| guarded.shard.insert(0, entry, &env)) {
+        if let Some(guarded) = locked.only()
+            && let Ok(pos) = guarded.shard.insert(0, entry, &env)
+        {
             self.weight += weight;
+            if let Some(table) = guarded.shard.table(0) {
+                self.entry_bytes = table.weight_of(table.word(pos)) as u32;
+            }
         }
         drop(locked);
         self.inserts += 1;
@@ -124,6 +135,11 @@ impl Model for Engine {
         if !hit {
             while self.weight + self.weights.of(key) > self.capacity && self.evict() {}
             self.insert(hash, key);
+        }
+        if self.keyspace.slice().takes(hash) {
+            let size = if self.value.is_empty() { self.entry_bytes } else { self.weights.of(key) as u32 };
+            let sample = Sample { hash, size, event: Event::Used, expires: self.selection.volatile };
+            self.chooser.learn(&self.keyspace, &[sample]);
         }
         hit
     }

@@ -5,7 +5,7 @@ use larder_protocol::{Args, Reply};
 use larder_storage::table::Expiry;
 
 use super::command::*;
-use super::object::{is_lfu, own_frequency};
+use super::object::{is_lfu, own_frequency, tracks_frequency};
 use super::parse::{integer, is};
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{BUSY_KEY, Error, INVALID_FREQ, INVALID_IDLETIME, INVALID_TTL, Outcome, SYNTAX, WRONG_DUMP_PAYLOAD};
@@ -91,10 +91,11 @@ impl RestoreOptions {
     fn history(&self, locked: &Locked<'_>) -> (u32, u8) {
         let engine = locked.engine();
         let (tick, now_ms) = (engine.keyspace().tick(), engine.clock().now_ms());
-        // Each kind of policy takes its own option, and passes over the other's.
-        let is_lfu = is_lfu(engine.settings().maxmemory_policy.get());
-        let age = self.idle_seconds.filter(|_| !is_lfu).map_or(0, |seconds| engine.ticks.age_of(seconds, tick, now_ms));
-        let frequency = self.frequency.filter(|_| is_lfu).map_or(0, own_frequency);
+        // LRU and LFU policies take their own option and pass over the other's.
+        let policy = engine.settings().maxmemory_policy.get();
+        let idle_seconds = self.idle_seconds.filter(|_| !is_lfu(policy));
+        let age = idle_seconds.map_or(0, |seconds| engine.ticks.age_of(seconds, tick, now_ms));
+        let frequency = self.frequency.filter(|_| tracks_frequency(policy)).map_or(0, own_frequency);
         (tick.wrapping_sub(age), frequency)
     }
 }

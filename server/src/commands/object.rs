@@ -124,17 +124,22 @@ fn refcount(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outco
 fn shares_integers(settings: &Settings) -> bool {
     use MaxmemoryPolicy::{AllkeysLru, VolatileLru};
     let policy = settings.maxmemory_policy.get();
-    settings.maxmemory.get() == 0 || !(matches!(policy, AllkeysLru | VolatileLru) || is_lfu(policy))
+    settings.maxmemory.get() == 0 || !(matches!(policy, AllkeysLru | VolatileLru) || tracks_frequency(policy))
 }
 
 pub(super) fn is_lfu(policy: MaxmemoryPolicy) -> bool {
     matches!(policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu)
 }
 
+/// Whether OBJECT FREQ has an answer. Under the adaptive policies it has, and OBJECT IDLETIME too.
+pub(super) fn tracks_frequency(policy: MaxmemoryPolicy) -> bool {
+    is_lfu(policy) || matches!(policy, MaxmemoryPolicy::AllkeysAdaptive | MaxmemoryPolicy::VolatileAdaptive)
+}
+
 fn freq(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let policy = locked.engine().settings().maxmemory_policy.get();
     match inspect(locked, args.at(2)) {
-        Some(_) if !is_lfu(policy) => return Err(FREQUENCY_NOT_TRACKED),
+        Some(_) if !tracks_frequency(policy) => return Err(FREQUENCY_NOT_TRACKED),
         Some((table, pos)) => reply.int(redis_frequency(table.word(pos).frequency())),
         None => reply.null(),
     }

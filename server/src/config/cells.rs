@@ -171,6 +171,10 @@ choice! {
         AllkeysRandom = "allkeys-random",
         /// None: commands that need memory fail instead.
         Noeviction = "noeviction",
+        /// Among keys with an expiry, what the policy learns from the requests of late.
+        VolatileAdaptive = "volatile-adaptive",
+        /// What the policy learns from the requests of late.
+        AllkeysAdaptive = "allkeys-adaptive",
     }
 }
 

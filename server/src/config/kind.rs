@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Integer { min: u64, max: u64, adjust: Adjust, cell: Cell<Number> },
     /// A whole number that may be negative, kept as its two's complement.
     Signed { min: i64, max: i64, cell: Cell<Number> },
+    /// A number from 0 to 1, kept in hundredths.
+    Fraction(Cell<Number>),
     /// A size in bytes.
     Memory { min: u64, max: u64, cell: Cell<Number> },
     /// A size in bytes or percent of another one, kept as its two's complement, percent below zero.
@@ -94,6 +96,10 @@ impl Kind {
 
     pub(super) const fn signed(min: i64, max: i64, cell: Cell<Number>) -> Self {
         Self::Signed { min, max, cell }
+    }
+
+    pub(super) const fn fraction(cell: Cell<Number>) -> Self {
+        Self::Fraction(cell)
     }
 
     pub(super) const fn memory(min: u64, max: u64, cell: Cell<Number>) -> Self {
@@ -177,6 +183,10 @@ impl Kind {
                 }
                 cell(settings).set(value.cast_unsigned());
             }
+            Self::Fraction(cell) => {
+                let value = parse_hundredths(text).ok_or("argument must be a number from 0 to 1, with two decimals")?;
+                cell(settings).set(value);
+            }
             Self::Memory { min, max, cell } => {
                 let value = parse_memory(text).ok_or("argument must be a memory value")?;
                 cell(settings).set(in_range(Some(value), *min, *max)?);
@@ -215,6 +225,7 @@ impl Kind {
                 percent @ ..0 => format!("{}%", percent.unsigned_abs()).into(),
                 bytes => bytes.to_string().into(),
             },
+            Self::Fraction(cell) => (cell(settings).get() as f64 / 100.0).to_string().into(),
             Self::Octal { cell, .. } => format!("{:o}", cell(settings).get()).into(),
             Self::Choice(cell) => {
                 let cell = cell(settings);
@@ -274,6 +285,7 @@ impl Kind {
             | Self::Signed { cell, .. }
             | Self::Memory { cell, .. }
             | Self::MemoryOrPercent(cell)
+            | Self::Fraction(cell)
             | Self::Octal { cell, .. } => {
                 cell(to).set(cell(from).get());
             }
@@ -302,7 +314,7 @@ impl Kind {
         match self {
             Self::Flag(_) => "yes|no",
             Self::OnlyNo(..) => "no",
-            Self::Integer { .. } | Self::Signed { .. } => "number",
+            Self::Integer { .. } | Self::Signed { .. } | Self::Fraction(_) => "number",
             Self::Memory { .. } => "bytes",
             Self::MemoryOrPercent(_) => "bytes|percent",
             Self::Octal { .. } => "octal",
@@ -324,6 +336,7 @@ impl Kind {
             Self::OnlyNo(reason, _) => format!("only `no`: {reason}"),
             Self::Integer { min, max, .. } => format!("{min} to {max}"),
             Self::Signed { min, max, .. } => format!("{min} to {max}"),
+            Self::Fraction(_) => "0 to 1, with up to two decimals".into(),
             Self::Memory { min: 0, .. } => "bytes, with or without a unit".into(),
             Self::Memory { min, .. } => format!("bytes, {} or more", memory_with_unit(*min)),
             Self::MemoryOrPercent(_) => "bytes, with or without a unit, or percent".into(),
@@ -368,6 +381,13 @@ fn parse_memory_or_percent(text: &[u8]) -> Result<i64, String> {
 }
 
 /// The value if it is between the bounds; `None` stands for one below zero.
+/// Hundredths of a number from 0 to 1.
+fn parse_hundredths(text: &[u8]) -> Option<u64> {
+    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let hundredths = (number * 100.0).round();
+    ((0.0..=1.0).contains(&number) && (number * 100.0 - hundredths).abs() < 1e-9).then_some(hundredths as u64)
+}
+
 fn in_range(value: Option<u64>, min: u64, max: u64) -> Result<u64, String> {
     let value = value.filter(|value| (min..=max).contains(value));
     value.ok_or_else(|| format!("argument must be between {min} and {max} inclusive"))

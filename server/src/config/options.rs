@@ -261,13 +261,17 @@ options! {
         /// How much memory all clients together may take before the largest of them are closed, in bytes or, as `5%`,
         /// of `maxmemory`; 0 is no limit. Less than 128 kB is as much as that.
         "maxmemory-clients" => maxmemory_clients: Number = memory_or_percent(), "0", Live;
-        /// Which keys are evicted.
+        /// Which keys are evicted: Redis's policies, and two that learn from the requests which keys to keep. See
+        /// [eviction](eviction.md).
         "maxmemory-policy" => maxmemory_policy: Selected<MaxmemoryPolicy> = choice(), "noeviction", Live;
+        /// How much the `adaptive` policies prefer large values when they look for what to evict. At 0 only the use of a
+        /// key counts; at 1 a value of twice the size may become half as old. Not in Redis.
+        "maxmemory-size-weight" => maxmemory_size_weight: Number = fraction(), "0.25", Live;
         /// How closely the next key to evict is looked for. Each search sees 28 keys at 5, more or less in proportion,
         /// and the best of all searches go first. More is more exact and slower.
         "maxmemory-samples" => maxmemory_samples: Number = integer(1, 64), "5", Live;
         /// How long other clients may be held up at once while keys are evicted: 50 microseconds per point up to 10,
-        /// then 15 % more per point; 100 until it is done. A command that needs room waits for it in any case.
+        /// then 15 % more per point; and not for more than 64 keys. A command that needs room waits for it in any case.
         "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: Number = integer(0, 100), "10", Live;
         /// Accepted for compatibility: the `lfu` policies count every access, up to 31.
         "lfu-log-factor" => lfu_log_factor: Number = integer(0, INT_MAX), "10", Live;

@@ -96,6 +96,7 @@ fn defaults_print_as_redis_prints_them() {
         ("maxmemory-policy", "noeviction"),
         ("maxmemory-samples", "5"),
         ("maxmemory-eviction-tenacity", "10"),
+        ("maxmemory-size-weight", "0.25"),
         ("lfu-log-factor", "10"),
         ("lfu-decay-time", "1"),
         ("active-expire-effort", "1"),
@@ -130,7 +131,14 @@ fn get_takes_several_patterns_in_any_case_and_answers_each_option_once() {
     };
     assert_eq!(
         names(&["MAXMEMORY", "maxmemory", "MAXmemory*"]),
-        ["MAXMEMORY", "maxmemory-clients", "maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity",]
+        [
+            "MAXMEMORY",
+            "maxmemory-clients",
+            "maxmemory-policy",
+            "maxmemory-size-weight",
+            "maxmemory-samples",
+            "maxmemory-eviction-tenacity",
+        ]
     );
     assert_eq!(
         names(&["zset-max-*", "zset-MAX-ziplist-value"]),
@@ -144,6 +152,9 @@ fn get_takes_several_patterns_in_any_case_and_answers_each_option_once() {
 fn set_changes_what_get_prints() {
     let cases = [
         ("maxmemory", "1Kb", "1024"),
+        ("maxmemory-size-weight", "1", "1"),
+        ("maxmemory-size-weight", ".10", "0.1"),
+        ("maxmemory-size-weight", "0", "0"),
         ("maxmemory", "", "0"),
         ("MaxMemory-Policy", "ALLKEYS-lru", "allkeys-lru"),
         ("protected-mode", "NO", "no"),
@@ -193,6 +204,9 @@ fn set_refuses_with_the_words_of_redis() {
         ("maxmemory-clients", "-1", "argument must be a memory or percent value".into()),
         ("maxmemory-clients", "%", "argument must be a memory or percent value".into()),
         ("maxmemory-clients", "-5%", "argument must be a memory or percent value".into()),
+        ("maxmemory-size-weight", "1.1", "argument must be a number from 0 to 1, with two decimals".into()),
+        ("maxmemory-size-weight", "0.125", "argument must be a number from 0 to 1, with two decimals".into()),
+        ("maxmemory-size-weight", "NaN", "argument must be a number from 0 to 1, with two decimals".into()),
         ("proto-max-bulk-len", "1", between("1048576", long_max)),
         ("proto-max-bulk-len", "18446744073709551615", between("1048576", long_max)),
         ("client-query-buffer-limit", "1", between("1048576", long_max)),
@@ -208,7 +222,7 @@ fn set_refuses_with_the_words_of_redis() {
             "maxmemory-policy",
             "x",
             "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, \
-             allkeys-lru, allkeys-lfu, allkeys-random, noeviction"
+             allkeys-lru, allkeys-lfu, allkeys-random, noeviction, volatile-adaptive, allkeys-adaptive"
                 .into(),
         ),
         ("loglevel", "", "argument(s) must be one of the following: debug, verbose, notice, warning, nothing".into()),

@@ -8,6 +8,8 @@
 mod figures;
 mod loops;
 mod process;
+
+pub(crate) use process::resident_bytes;
 mod rates;
 mod sections;
 
@@ -20,7 +22,6 @@ use crate::stats::Totals;
 
 pub(crate) use figures::MemoryFigures;
 pub(crate) use loops::Loops;
-pub(crate) use process::resident_bytes;
 pub(crate) use rates::Rates;
 
 /// The version of Redis that Larder behaves as.

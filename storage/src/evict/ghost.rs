@@ -1,7 +1,7 @@
 //! Keys evicted of late: a fingerprint of each, and how often it had been used, in two bytes.
 //!
-//! A key that is stored again while it is remembered begins with one use more than it had. Any other begins with
-//! none, but one in 32 with one use, so that a part of a loop larger than the cache stays.
+//! A key that is stored again while it is remembered begins with one use more than it had, any other with none or, now
+//! and then, with one: see [`Welcome`].
 //!
 //! A ghost belongs to one shard and has about as many places as the shard has keys. A bucket is a `u64` of four
 //! places, the youngest in the lowest bits; a new one pushes the oldest out. A place is
@@ -12,21 +12,36 @@ use crate::rng::Rng;
 
 /// The highest frequency that is remembered.
 const MAX_FREQUENCY: u8 = 15;
-/// Of so many keys that are not remembered one begins with a use.
-const LUCKY: u64 = 32;
 /// Places of a bucket, and bits of a place.
 const PLACES: usize = 4;
 const PLACE_BITS: u32 = 16;
 
+/// How a key begins that is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Welcome {
+    /// One in so many keys that are not known begins with a use, so that a part of a loop larger than the cache stays;
+    /// 0 for none.
+    pub lucky: u64,
+    /// Whether a key that is remembered begins with the uses that it had.
+    pub credit: bool,
+}
+
 /// See the module's page.
 #[derive(Debug, Default)]
 pub struct Ghost {
+    /// How keys begin.
+    pub welcome: Welcome,
     buckets: Vec<u64>,
     /// Places in all buckets; the last one may have less than four.
     places: usize,
 }
 
 impl Ghost {
+    /// An empty one.
+    pub fn new(welcome: Welcome) -> Self {
+        Self { welcome, ..Self::default() }
+    }
+
     /// Bytes of the places.
     pub fn memory(&self) -> usize {
         self.buckets.len() * size_of::<u64>()
@@ -34,10 +49,10 @@ impl Ghost {
 
     /// The frequency with which a key begins that is stored now. It is remembered no longer.
     #[inline]
-    pub fn welcome(&mut self, hash: u64, rng: &mut Rng) -> u8 {
-        match self.take(hash) {
+    pub fn admit(&mut self, hash: u64, rng: &mut Rng) -> u8 {
+        match self.take(hash).filter(|_| self.welcome.credit) {
             Some(frequency) => (frequency + 1).min(MAX_FREQUENCY),
-            None => u8::from(rng.below(LUCKY) == 0),
+            None => u8::from(self.welcome.lucky > 0 && rng.below(self.welcome.lucky) == 0),
         }
     }
 
@@ -153,11 +168,19 @@ mod tests {
     #[test]
     fn an_unknown_key_begins_with_a_use_once_in_32_times() {
         let (mut ghost, mut rng) = (Ghost::default(), Rng::seeded(1));
-        let lucky = (0..32_000).filter(|&number| ghost.welcome(hash(number), &mut rng) == 1).count();
+        ghost.welcome = Welcome { lucky: 32, credit: true };
+        let lucky = (0..32_000).filter(|&number| ghost.admit(hash(number), &mut rng) == 1).count();
         assert!((850..1150).contains(&lucky), "{lucky}");
         ghost.put(hash(1), 3, 100);
-        assert_eq!(ghost.welcome(hash(1), &mut rng), 4);
+        assert_eq!(ghost.admit(hash(1), &mut rng), 4);
         ghost.put(hash(1), 31, 100);
-        assert_eq!(ghost.welcome(hash(1), &mut rng), 15);
+        assert_eq!(ghost.admit(hash(1), &mut rng), 15);
+    }
+
+    #[test]
+    fn without_credit_and_luck_all_begin_alike() {
+        let (mut ghost, mut rng) = (Ghost::default(), Rng::seeded(1));
+        (0..100).for_each(|number| ghost.put(hash(number), 7, 100));
+        assert!((0..200).all(|number| ghost.admit(hash(number), &mut rng) == 0));
     }
 }

@@ -12,16 +12,20 @@
 //! algorithm", 2016). As histories stand side by side in a segment, a sample costs one stretch of memory, not a cache
 //! miss per entry.
 
+mod adaptive;
 pub mod ghost;
 mod lfu;
 mod lru;
 mod pool;
 mod random;
 mod rebase;
+pub mod samples;
 mod ttl;
+mod weights;
 
 pub use pool::Candidate;
 pub use rebase::{OLDEST, Rebase};
+pub use weights::WHOLE_SIZE;
 
 use crate::index::Pos;
 use crate::keyspace::{Keyspace, ShardSet};
@@ -29,6 +33,8 @@ use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::table::Table;
 use crate::word::Word;
+use adaptive::Adaptive;
+use ghost::Welcome;
 use pool::Pool;
 use smallvec::SmallVec;
 
@@ -52,8 +58,6 @@ pub struct Seen {
 
 /// Which of two entries goes first.
 pub trait Policy {
-    /// Whether keys are remembered for a while after they were evicted; see [`ghost`].
-    const REMEMBERS: bool = false;
     /// Whether to look at the segment of a table's next expiry, rather than at random ones.
     const SOONEST: bool = false;
 
@@ -75,6 +79,8 @@ pub enum Rule {
     Lru,
     /// The least frequently used goes first, age considered.
     Lfu,
+    /// Age and frequency are weighed as suits the requests of late.
+    Adaptive,
     /// Any.
     Random,
     /// The one that expires soonest goes first. Only for keys with an expiry.
@@ -88,17 +94,6 @@ pub struct Selection {
     pub rule: Rule,
     /// Whether it spares keys without an expiry.
     pub volatile: bool,
-}
-
-impl Selection {
-    fn remembers(self) -> bool {
-        match self.rule {
-            Rule::Lru => lru::Lru::REMEMBERS,
-            Rule::Lfu => lfu::Lfu::REMEMBERS,
-            Rule::Random => random::Random::REMEMBERS,
-            Rule::Ttl => ttl::Ttl::REMEMBERS,
-        }
-    }
 }
 
 /// What a [`Chooser`] found.
@@ -117,6 +112,12 @@ pub struct Chooser {
     selection: Option<Selection>,
     /// Entries seen per sample.
     sample: usize,
+    /// What a power of two of size weighs to the adaptive policy, in 256ths of one of age.
+    size_weight: u32,
+    /// What the adaptive policy has learnt, while it is selected.
+    adaptive: Option<Box<Adaptive>>,
+    /// How evicted keys begin when they return, if they are remembered.
+    welcome: Option<Welcome>,
     pool: Pool,
     rng: Rng,
 }
@@ -124,7 +125,15 @@ pub struct Chooser {
 impl Chooser {
     /// One that evicts nothing yet.
     pub fn new(seed: u64) -> Self {
-        Self { selection: None, sample: SAMPLE, pool: Pool::default(), rng: Rng::seeded(seed) }
+        Self {
+            selection: None,
+            sample: SAMPLE,
+            size_weight: 0,
+            adaptive: None,
+            welcome: None,
+            pool: Pool::default(),
+            rng: Rng::seeded(seed),
+        }
     }
 
     /// Follows the policy from now on; `None` for no eviction. Locks every shard, one after the other, when evicted
@@ -133,17 +142,62 @@ impl Chooser {
         if selection == self.selection {
             return;
         }
-        let remembered = self.selection.is_some_and(Selection::remembers);
-        let remembers = selection.is_some_and(Selection::remembers);
         self.selection = selection;
         self.pool.clear();
-        if remembers != remembered {
-            for shard in 0..keyspace.shards() {
-                if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
-                    guarded.shard.remember(remembers);
-                }
+        self.adaptive = selection
+            .filter(|selection| selection.rule == Rule::Adaptive)
+            .map(|selection| Box::new(Adaptive::new(self.rng.next_u64(), selection.volatile, self.size_weight)));
+        keyspace.slice().set(if self.adaptive.is_some() { 1.0 } else { 0.0 });
+        self.follow(keyspace);
+    }
+
+    /// Tells all shards how keys begin, if that has changed.
+    fn follow<X: Default>(&mut self, keyspace: &Keyspace<X>) {
+        let welcome = match (&self.adaptive, self.selection.map(|selection| selection.rule)) {
+            (Some(adaptive), _) => Some(adaptive.welcome()),
+            (None, Some(Rule::Lfu)) => Some(lfu::WEIGHTS.welcome),
+            _ => None,
+        };
+        if welcome == self.welcome {
+            return;
+        }
+        self.welcome = welcome;
+        for shard in 0..keyspace.shards() {
+            if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
+                guarded.shard.remember(welcome);
             }
         }
+    }
+
+    /// Whether the policy wants to hear of the use of keys.
+    pub fn learns(&self) -> bool {
+        self.adaptive.is_some()
+    }
+
+    /// Lets the policy learn from what became of keys. No shard may be held.
+    pub fn learn<X: Default>(&mut self, keyspace: &Keyspace<X>, samples: &[samples::Sample]) {
+        if let Some(adaptive) = &mut self.adaptive
+            && adaptive.learn(keyspace, samples)
+        {
+            self.pool.clear();
+            self.follow(keyspace);
+        }
+    }
+
+    /// Sets what a power of two of size weighs to the adaptive policy, in 256ths of one of age.
+    pub fn set_size_weight(&mut self, weight: u32) {
+        if weight != self.size_weight {
+            self.size_weight = weight;
+            self.pool.clear();
+            if let Some(adaptive) = &mut self.adaptive {
+                adaptive.set_size_weight(weight);
+            }
+        }
+    }
+
+    /// Bytes of what the policy has learnt, beside what its shards remember.
+    pub fn memory(&self) -> usize {
+        self.adaptive.as_ref().map_or(0, |adaptive| adaptive.memory())
     }
 
     /// Sets how many entries a sample has, at least; segments are looked at whole. More finds better victims, slower.
@@ -158,6 +212,14 @@ impl Chooser {
             None => Choice::Nothing,
             Some(Selection { rule: Rule::Lru, volatile }) => self.choose(&lru::Lru, keyspace, volatile),
             Some(Selection { rule: Rule::Lfu, volatile }) => self.choose(&lfu::Lfu, keyspace, volatile),
+            Some(Selection { rule: Rule::Adaptive, volatile }) => {
+                let Some(adaptive) = &mut self.adaptive else { return Choice::Nothing };
+                if adaptive.is_filling() {
+                    adaptive.begin_to_evict(keyspace);
+                }
+                let policy = adaptive.policy();
+                self.choose(&policy, keyspace, volatile)
+            }
             Some(Selection { rule: Rule::Random, volatile }) => self.choose(&random::Random, keyspace, volatile),
             Some(Selection { rule: Rule::Ttl, .. }) => self.choose(&ttl::Ttl, keyspace, true),
         }
@@ -166,7 +228,7 @@ impl Chooser {
     fn choose<X: Default>(&mut self, policy: &impl Policy, keyspace: &Keyspace<X>, volatile: bool) -> Choice {
         let (tick, wanted) = (keyspace.tick(), self.sample);
         let rng = &mut self.rng;
-        let mut sample = Sample { policy, volatile, tick, rng, wanted, seen: 0, segments: 0, best: SmallVec::new() };
+        let mut sample = Sample { policy, volatile, tick, rng, wanted, seen: 0, segments: 0, best: Best::default() };
         let mut any = false;
         let shards = keyspace.shards();
         let first = sample.rng.index(shards);
@@ -199,8 +261,31 @@ struct Sample<'a, P> {
     wanted: usize,
     seen: usize,
     segments: usize,
-    /// The best, in falling order.
-    best: SmallVec<[Candidate; OFFERED + 1]>,
+    best: Best,
+}
+
+/// The best of a sample, in falling order.
+#[derive(Debug, Default)]
+struct Best(SmallVec<[Candidate; OFFERED + 1]>);
+
+impl Best {
+    #[inline]
+    fn offer(&mut self, (shard, database): (usize, usize), pos: Pos, seen: Seen, rank: u64) {
+        if self.0.len() < OFFERED || self.0[OFFERED - 1].rank < rank {
+            let at = self.0.partition_point(|better| better.rank >= rank);
+            self.0.insert(at, Candidate { shard, database, pos, seen, rank });
+            self.0.truncate(OFFERED);
+        }
+    }
+}
+
+impl IntoIterator for Best {
+    type Item = Candidate;
+    type IntoIter = smallvec::IntoIter<[Candidate; OFFERED + 1]>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
 }
 
 impl<P: Policy> Sample<'_, P> {
@@ -276,7 +361,7 @@ impl<P: Policy> Sample<'_, P> {
 
     /// Looks at one segment; how many of its entries may go.
     #[inline]
-    fn look_at(&mut self, table: &Table, segment: u32, (shard, database): (usize, usize)) -> usize {
+    fn look_at(&mut self, table: &Table, segment: u32, place: (usize, usize)) -> usize {
         let before = self.seen;
         for (pos, word) in table.words(segment) {
             if self.volatile && !word.expires() {
@@ -284,12 +369,7 @@ impl<P: Policy> Sample<'_, P> {
             }
             self.seen += 1;
             let seen = Seen { word, note: self.policy.note(table, pos, self.rng) };
-            let rank = self.policy.rank(seen, self.tick);
-            if self.best.len() < OFFERED || self.best[OFFERED - 1].rank < rank {
-                let at = self.best.partition_point(|better| better.rank >= rank);
-                self.best.insert(at, Candidate { shard, database, pos, seen, rank });
-                self.best.truncate(OFFERED);
-            }
+            self.best.offer(place, pos, seen, self.policy.rank(seen, self.tick));
         }
         self.segments += 1;
         self.seen - before

@@ -254,6 +254,12 @@ impl Dict {
         self.index.free_step(chunks) && self.records.free_step(chunks)
     }
 
+    /// Whether there is something to do for `compact_step`. O(1).
+    #[inline]
+    pub fn is_sparse(&mut self) -> bool {
+        self.records.is_sparse()
+    }
+
     /// Moves up to `limit` records out of sparsely used pages, or gives unused segments back; how many steps it did, 0
     /// if there is nothing to do.
     pub fn compact_step(&mut self, env: Env<'_>, limit: usize) -> usize {

@@ -251,6 +251,15 @@ impl Hash {
         is_free
     }
 
+    /// Whether there is something to do for `compact_step`. O(1).
+    #[inline]
+    pub fn is_sparse(&mut self) -> bool {
+        match self {
+            Self::Packed(_) => false,
+            Self::Dict(dict) => dict.is_sparse(),
+        }
+    }
+
     /// Moves up to `limit` fields out of sparsely used pages; how many steps it did, 0 if there is nothing to do.
     pub fn compact_step(&mut self, env: Env<'_>, limit: usize) -> usize {
         match self {

@@ -150,6 +150,12 @@ impl Members {
         self.slab.live_bytes() + self.slab.record_bytes() + self.apart_bytes + self.apart.memory()
     }
 
+    /// Whether compaction wants any moved.
+    #[inline]
+    pub(super) fn is_sparse(&mut self) -> bool {
+        self.slab.sparse_page().is_some()
+    }
+
     /// Replaces what is in `records` by those that compaction wants moved, of one page.
     pub(super) fn sparse(&mut self, records: &mut Vec<Ref>) {
         records.clear();

@@ -257,6 +257,15 @@ impl ZSet {
         is_free
     }
 
+    /// Whether there is something to do for `compact_step`. O(1).
+    #[inline]
+    pub fn is_sparse(&mut self) -> bool {
+        match self {
+            Self::Packed(_) => false,
+            Self::Tree(tree) => tree.is_sparse(),
+        }
+    }
+
     /// Moves up to `limit` members out of sparsely used pages, each for the price of a look-up; how many it moved, 0
     /// if there is nothing to do.
     pub fn compact_step(&mut self, env: Env, limit: usize) -> usize {

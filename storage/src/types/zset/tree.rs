@@ -193,6 +193,12 @@ impl<const N: usize> Tree<N> {
         self.ranking.free_step(chunks) && self.index.free_step(chunks) && self.members.free_step(chunks)
     }
 
+    /// Whether there is something to do for [`super::ZSet::compact_step`]. O(1).
+    #[inline]
+    pub(super) fn is_sparse(&mut self) -> bool {
+        self.members.is_sparse()
+    }
+
     /// See [`super::ZSet::compact_step`].
     pub(super) fn compact_step(&mut self, env: Env, limit: usize) -> usize {
         let mut records = Vec::new();

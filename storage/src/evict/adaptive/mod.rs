@@ -1,0 +1,228 @@
+//! Adaptive: age is weighed against frequency as in [`lfu`](super::lfu), by the one of several tables of weights that
+//! suits the requests of late.
+//!
+//! For each table there is a [`Miniature`]: a small cache without values, fed with a slice of the keys, which says how
+//! often it would have had what was asked for. After each turnover of the slice the tables are compared, and the best
+//! is used from then on. No entry is touched by that: all tables rank by the same histories.
+//!
+//! The slice is a share of the keys in which the cache holds [`held_in_slice`] of them; it becomes smaller as the
+//! cache grows. Until the cache evicts for the first time the miniatures have no limit either, so that they hold what it holds.
+//!
+//! A key that is deleted, or expires, leaves the miniatures and is not remembered. With `volatile` they see only keys
+//! that have an expiry.
+
+mod miniature;
+
+use miniature::Miniature;
+
+use super::ghost::Welcome;
+use super::samples::{Event, Sample};
+use super::weights::{WHOLE_SIZE, Weights};
+use super::{Policy, Seen};
+use crate::index::Pos;
+use crate::keyspace::{Keyspace, ShardSet};
+use crate::rng::Rng;
+use crate::table::Table;
+
+/// The tables to choose from.
+static TABLES: [Weights; 7] = [
+    // Most traffic of web sites, of databases and of keys with values.
+    Weights::new(3, 4, Welcome { lucky: 0, credit: true }),
+    // Only the last use counts.
+    Weights::new(0, 0, Welcome { lucky: 0, credit: true }),
+    // What is popular changes.
+    Weights::new(1, 2, Welcome { lucky: 0, credit: true }),
+    // What is popular stays so.
+    Weights::new(4, 8, Welcome { lucky: 0, credit: true }),
+    // Loops and scans larger than the cache.
+    Weights::new(8, 4, Welcome { lucky: 32, credit: true }),
+    // The same where most keys return, though later than any cache could wait for: that they do says nothing.
+    Weights::new(10, 4, Welcome { lucky: 128, credit: false }),
+    // Loops larger than the cache, again: what is there stays, and what comes makes way for what comes next.
+    Weights::new(8, 4, Welcome { lucky: 0, credit: true }).newest_first(),
+];
+/// The table to begin with.
+const FIRST: usize = 0;
+
+/// Another table must have more hits than the one in use by this factor.
+const BETTER: f64 = 1.005;
+/// What is left of the hits counted so far after each turnover.
+const DECAY: f64 = 0.85;
+/// The slice stays as it is while it holds between these parts of what it should.
+const HOLDS: std::ops::RangeInclusive<f64> = 0.75..=1.5;
+
+/// How many keys of a cache of so many are in the slice, about.
+fn held_in_slice(keys: usize) -> usize {
+    const FEWEST: usize = 256;
+    const MOST: usize = 8192;
+    (keys / 64).min(1024).max(keys / 256).clamp(FEWEST, MOST)
+}
+
+/// A table of weights, as a policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weighed {
+    weights: &'static Weights,
+    /// In 256ths.
+    size_weight: u32,
+}
+
+impl Policy for Weighed {
+    /// The entry's bytes, if they count.
+    #[inline]
+    fn note(&self, table: &Table, pos: Pos, _rng: &mut Rng) -> u64 {
+        if self.size_weight == 0 { 0 } else { table.weight_of(table.word(pos)) as u64 }
+    }
+
+    #[inline]
+    fn rank(&self, seen: Seen, tick: u32) -> u64 {
+        if self.size_weight == 0 {
+            return self.weights.rank(seen.word, tick);
+        }
+        let size = u32::try_from(seen.note).unwrap_or(u32::MAX);
+        self.weights.rank_with_size(seen.word, tick, size, self.size_weight)
+    }
+}
+
+/// A table in competition.
+#[derive(Debug)]
+struct Contender {
+    miniature: Miniature,
+    /// Hits, older ones counting less.
+    hits: f64,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Adaptive {
+    contenders: Vec<Contender>,
+    current: usize,
+    /// In 256ths; see [`Weighed`].
+    size_weight: u32,
+    volatile: bool,
+    /// The part of all keys that is in the slice.
+    part: f64,
+    /// Bytes that the slice's part of the cache takes, once the cache is full.
+    limit: Option<u64>,
+    /// Uses of keys in the slice since tables were compared, and after how many they are again.
+    uses: usize,
+    turnover: usize,
+    rng: Rng,
+}
+
+impl Adaptive {
+    pub(super) fn new(seed: u64, volatile: bool, size_weight: u32) -> Self {
+        let contender = |table: &Weights| Contender { miniature: Miniature::new(table.welcome), hits: 0.0 };
+        Self {
+            contenders: TABLES.iter().map(contender).collect(),
+            current: FIRST,
+            size_weight,
+            volatile,
+            part: 1.0,
+            limit: None,
+            uses: 0,
+            turnover: held_in_slice(0),
+            rng: Rng::seeded(seed),
+        }
+    }
+
+    /// The policy as it is now.
+    #[inline]
+    pub(super) fn policy(&self) -> Weighed {
+        Weighed { weights: &TABLES[self.current], size_weight: self.size_weight }
+    }
+
+    /// How keys begin as it is now.
+    pub(super) fn welcome(&self) -> Welcome {
+        TABLES[self.current].welcome
+    }
+
+    /// What a power of two of size weighs, in 256ths of one of age.
+    pub(super) fn set_size_weight(&mut self, weight: u32) {
+        self.size_weight = weight.min(WHOLE_SIZE);
+    }
+
+    /// Bytes that the miniatures take.
+    pub(super) fn memory(&self) -> usize {
+        self.contenders.iter().map(|contender| contender.miniature.memory()).sum()
+    }
+
+    /// Whether the cache has not evicted yet.
+    #[inline]
+    pub(super) fn is_filling(&self) -> bool {
+        self.limit.is_none()
+    }
+
+    /// Learns from samples; whether another table is used now. No shard may be held.
+    pub(super) fn learn<X: Default>(&mut self, keyspace: &Keyspace<X>, samples: &[Sample]) -> bool {
+        let before = self.current;
+        for sample in samples {
+            self.feed(*sample);
+            if self.uses >= self.turnover {
+                self.uses = 0;
+                self.compare();
+                self.measure(keyspace);
+            }
+        }
+        self.current != before
+    }
+
+    /// Follows the size of the cache, which is full if it has evicted. No shard may be held.
+    pub(super) fn begin_to_evict<X: Default>(&mut self, keyspace: &Keyspace<X>) {
+        self.limit = Some(u64::MAX);
+        self.measure(keyspace);
+    }
+
+    fn feed(&mut self, sample: Sample) {
+        if sample.event == Event::Removed {
+            self.contenders.iter_mut().for_each(|contender| contender.miniature.remove(sample.hash));
+            return;
+        }
+        if self.volatile && !sample.expires {
+            return;
+        }
+        self.uses += 1;
+        let limit = self.limit.unwrap_or(u64::MAX);
+        for (contender, weights) in self.contenders.iter_mut().zip(&TABLES) {
+            let policy = Weighed { weights, size_weight: self.size_weight };
+            if contender.miniature.use_key(sample, limit, &policy, &mut self.rng) {
+                contender.hits += 1.0;
+            }
+        }
+    }
+
+    /// Goes over to the best table.
+    fn compare(&mut self) {
+        let mut best = self.current;
+        for (number, contender) in self.contenders.iter().enumerate() {
+            let lead = if best == self.current { BETTER } else { 1.0 };
+            if contender.hits > self.contenders[best].hits * lead {
+                best = number;
+            }
+        }
+        self.current = best;
+        self.contenders.iter_mut().for_each(|contender| contender.hits *= DECAY);
+    }
+
+    /// Fits the slice and the miniatures' limit to the cache.
+    fn measure<X: Default>(&mut self, keyspace: &Keyspace<X>) {
+        let (mut keys, mut bytes) = (0, 0);
+        for shard in 0..keyspace.shards() {
+            if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
+                let (more, size) = guarded.shard.population(self.volatile);
+                (keys, bytes) = (keys + more, bytes + size);
+            }
+        }
+        self.turnover = held_in_slice(keys);
+        let wanted = (self.turnover as f64 / keys.max(1) as f64).min(1.0);
+        if !HOLDS.contains(&(self.part / wanted)) {
+            self.part = wanted;
+            keyspace.slice().set(wanted);
+            for contender in &mut self.contenders {
+                contender.miniature.retain(|hash| keyspace.slice().takes(hash));
+            }
+        }
+        if self.limit.is_some() {
+            self.limit = Some((bytes as f64 * self.part) as u64);
+        }
+    }
+}
