@@ -143,6 +143,15 @@ fn comparable(mut frame: Frame) -> Frame {
     frame
 }
 
+/// Everything in a frame that has no parts, for people.
+fn pieces(frame: &Frame) -> Vec<String> {
+    if frame.items.is_empty() {
+        vec![frame::show(&frame.bytes())]
+    } else {
+        frame.items.iter().flat_map(pieces).collect()
+    }
+}
+
 fn dump(client: &mut RawClient, key: &str) -> Vec<u8> {
     client.ask(&format!("DUMP {key}")).text
 }
@@ -167,10 +176,13 @@ fn hand_over(from: &mut RawClient, to: &mut RawClient, keys: &[&str], names: &st
             }
         }
         if left != right {
-            let shown = |facts: &[Frame]| {
-                facts.iter().map(|fact| frame::show(&fact.bytes())).collect::<Vec<_>>().join("\n    ")
+            let shown = |facts: &[Frame], others: &[Frame]| {
+                let flat = |facts: &[Frame]| facts.iter().flat_map(pieces).collect::<Vec<_>>();
+                let (facts, others) = (flat(facts), flat(others));
+                let differing = facts.iter().enumerate().filter(|(place, fact)| others.get(*place) != Some(fact));
+                differing.take(5).map(|(place, fact)| format!("{place}: {fact}")).collect::<Vec<_>>().join("\n    ")
             };
-            panic!("{copy}\n    {}\n  was\n    {}", shown(&right), shown(&left));
+            panic!("{copy}\n    {}\n  was\n    {}", shown(&right, &left), shown(&left, &right));
         }
     }
 }

@@ -8,8 +8,6 @@
 mod figures;
 mod loops;
 mod process;
-
-pub(crate) use process::resident_bytes;
 mod rates;
 mod sections;
 
@@ -22,6 +20,7 @@ use crate::stats::Totals;
 
 pub(crate) use figures::MemoryFigures;
 pub(crate) use loops::Loops;
+pub(crate) use process::resident_bytes;
 pub(crate) use rates::Rates;
 
 /// The version of Redis that Larder behaves as.

@@ -7,7 +7,7 @@ use larder_storage::types::hash::{Hash, LATEST_EXPIRY};
 use larder_storage::types::list::Builder;
 use larder_storage::types::pack::{self, Element, Pack};
 use larder_storage::types::set::Set;
-use larder_storage::types::zset::{Inserted, ZSet};
+use larder_storage::types::zset::{Inserted, ZSet, ZSetRef};
 use larder_storage::value::{Content, Object};
 
 use super::reader::{Fault, Reader, Str};
@@ -161,11 +161,25 @@ fn zset(env: Env<'_>, reader: &mut Reader<'_>, kind: u8) -> Result<ZSet, Fault> 
     }
     let (mut zset, count) = (ZSet::new(), count(reader)?);
     zset.expect(env, usize::try_from(count).unwrap_or(usize::MAX), 0)?;
-    for _ in 0..count {
+    let mut next = || {
         let member = reader.string()?;
         let score = if kind == types::ZSET_2 { f64::from_bits(reader.number()?) } else { printed_score(reader)? };
-        if score.is_nan() || zset.insert(env, &member, score)? != Inserted::Added {
-            return Err(Fault::Malformed);
+        if score.is_nan() { Err(Fault::Malformed) } else { Ok((member, score)) }
+    };
+    let insert = |zset: &mut ZSet, member: &[u8], score| match zset.insert(env, member, score)? {
+        Inserted::Added => Ok(()),
+        _ => Err(Fault::Malformed),
+    };
+    if let ZSetRef::Packed(_) = zset.as_ref() {
+        // The packed form, which a long member rules out, forgets the sign of a zero.
+        let pairs = (0..count).map(|_| next()).collect::<Result<Vec<_>, Fault>>()?;
+        let longest = pairs.iter().map(|(member, _)| member.len()).max().unwrap_or(0);
+        zset.expect(env, pairs.len(), longest)?;
+        pairs.iter().try_for_each(|(member, score)| insert(&mut zset, member, *score))?;
+    } else {
+        for _ in 0..count {
+            let (member, score) = next()?;
+            insert(&mut zset, &member, score)?;
         }
     }
     Ok(zset)

@@ -81,25 +81,41 @@ impl ZSet {
     /// (debug builds panic). Costs no search.
     pub fn from_sorted<M: AsRef<[u8]>>(env: Env, elements: impl IntoIterator<Item = (M, f64)>) -> Result<Self, Full> {
         let mut set = Self::new();
+        set.append_sorted(env, elements)?;
+        Ok(set)
+    }
+
+    fn append_sorted<M: AsRef<[u8]>>(
+        &mut self,
+        env: Env,
+        elements: impl IntoIterator<Item = (M, f64)>,
+    ) -> Result<(), Full> {
         for (member, score) in elements {
             let member = member.as_ref();
             debug_assert!(
-                set.as_ref().last().is_none_or(|last| { compare((last.1, last.0), (score, member)) == Ordering::Less }),
+                self.as_ref()
+                    .last()
+                    .is_none_or(|last| { compare((last.1, last.0), (score, member)) == Ordering::Less }),
                 "elements ascend"
             );
-            set.make_fit(env, member.len())?;
-            match &mut set {
+            self.make_fit(env, member.len())?;
+            match self {
                 Self::Packed(bytes) => packed::append(bytes, member, score),
                 Self::Tree(tree) => tree.append(env, member, score)?,
             }
         }
-        Ok(set)
+        Ok(())
     }
 
     /// A set of elements in any order, no member twice.
     pub fn from_unsorted<M: AsRef<[u8]>>(env: Env, mut elements: Vec<(M, f64)>) -> Result<Self, Full> {
         elements.sort_unstable_by(|one, other| compare((one.1, one.0.as_ref()), (other.1, other.0.as_ref())));
-        Self::from_sorted(env, elements)
+        let longest = elements.iter().map(|(member, _)| member.as_ref().len()).max().unwrap_or(0);
+        let mut set = Self::new();
+        // Before anything is added: the packed form forgets the sign of a zero.
+        set.expect(env, elements.len(), longest)?;
+        set.append_sorted(env, elements)?;
+        Ok(set)
     }
 
     /// The set, for reading.
