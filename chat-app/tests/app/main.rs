@@ -1,0 +1,6 @@
+//! Black-box tests of the application: processes of it that share a cache and a database, used as browsers would.
+
+mod chat;
+mod fleet;
+mod hostile;
+mod start;
