@@ -33,6 +33,7 @@ use crate::strategy::cache_aside::CacheAside;
 use crate::strategy::local::Local;
 use crate::strategy::none::NoCache;
 use crate::strategy::read_through::{LoadingCache, ReadThrough};
+use crate::strategy::write_behind::WriteBehind;
 use crate::strategy::write_through::WriteThrough;
 use crate::{random, strategy};
 
@@ -120,7 +121,7 @@ impl App {
         let hub = Arc::new(Hub::new(clock.clone(), rates.clone()));
         let (l1, signals) = l1(&options, &shards);
         let layers = Arc::new(layers(&options, &clock, &metrics, &rates, &shards, &state, l1));
-        let strategy = strategy(&options, layers.clone(), source, db.clone());
+        let strategy = strategy(&options, layers.clone(), source, db.clone(), &state);
         let secret = options.secret.clone().map_or_else(|| random::secret_bytes::<32>().to_vec(), String::into_bytes);
         let app = Arc::new(Self {
             ids: Ids::new(clock.clone(), node),
@@ -289,12 +290,19 @@ fn layers(
     }
 }
 
-fn strategy(options: &Options, layers: Arc<Layers>, source: Arc<dyn Source>, db: Db) -> Arc<dyn Strategy> {
+fn strategy(
+    options: &Options,
+    layers: Arc<Layers>,
+    source: Arc<dyn Source>,
+    db: Db,
+    state: &Store,
+) -> Arc<dyn Strategy> {
     let aside = CacheAside { layers: layers.clone(), source: source.clone(), db: db.clone() };
     match options.strategy {
         StrategyName::CacheAside => Arc::new(aside),
         StrategyName::ReadThrough => Arc::new(ReadThrough { cache: LoadingCache::new(layers, source), db }),
         StrategyName::WriteThrough => Arc::new(WriteThrough(aside)),
+        StrategyName::WriteBehind => Arc::new(WriteBehind::new(aside, state.clone())),
         StrategyName::Local => Arc::new(Local(aside)),
         StrategyName::None => Arc::new(NoCache { layers, source, db }),
     }

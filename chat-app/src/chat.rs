@@ -152,7 +152,15 @@ impl App {
     }
 
     async fn find_message(&self, id: i64) -> Result<Message, AppError> {
-        self.db.message(id).await?.filter(|message| !message.deleted).ok_or_else(no_message)
+        let found = match self.db.message(id).await? {
+            Some(message) => Some(message),
+            None => {
+                // It may still be on its way.
+                self.strategy.settle().await;
+                self.db.message(id).await?
+            }
+        };
+        found.filter(|message| !message.deleted).ok_or_else(no_message)
     }
 
     async fn own_message(&self, who: &Session, id: i64) -> Result<Message, AppError> {

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A chat that shows what a cache does.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "chat-app", version)]
+#[command(name = "chat-app", version, args_override_self = true)]
 pub struct Cli {
     /// How the application runs.
     #[command(flatten)]
@@ -143,6 +143,8 @@ pub enum StrategyName {
     ReadThrough,
     /// Writes store the new pages.
     WriteThrough,
+    /// Writes are queued, and get into the database later.
+    WriteBehind,
     /// A cache in each process and nothing else.
     Local,
     /// No cache.

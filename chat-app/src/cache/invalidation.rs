@@ -130,6 +130,14 @@ impl Invalidation for ByPattern {
     }
 }
 
+/// Tells all servers what is new.
+///
+/// # Errors
+/// Why the cache does not answer.
+pub async fn announce(store: &Store, event: &str) -> Result<(), Unreachable> {
+    store.pipeline(vec![publish(store, LIVE, event)]).await.map(drop)
+}
+
 /// What is said to other servers: first that pages are stale, then what is new.
 fn announcements(store: &Store, group: &Group, event: Option<&str>) -> Vec<Command> {
     let stale = group.patterns().into_iter().map(|pattern| publish(store, CHANNEL, &pattern));

@@ -388,6 +388,15 @@ impl Layers {
         }
     }
 
+    /// Tells all servers of `event` without making anything stale.
+    pub async fn announce(&self, group: &Group, event: &str) {
+        let Some(shards) = &self.shards else { return };
+        // Who does not hear it now finds it in the database.
+        if let Err(error) = super::invalidation::announce(shards.of(group), event).await {
+            tracing::debug!(%group, %error, "not announced");
+        }
+    }
+
     /// Tries again what could not be invalidated.
     pub async fn catch_up(&self) {
         let Some(shards) = &self.shards else { return };

@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use parking_lot::RwLock;
 use rustis::client::{Client, Config, ExclusiveClient, IntoConfig, ReconnectionConfig};
 use rustis::resp::{Command, Value, cmd};
@@ -175,12 +176,16 @@ impl Store {
     /// Why there is no answer at all.
     pub async fn pipeline(&self, commands: Vec<Command>) -> Result<Vec<Value>, Unreachable> {
         self.run(async |client| {
-            let mut pipeline = client.create_pipeline();
-            pipeline.retry_on_error(false);
-            let count = commands.len();
-            commands.into_iter().for_each(|command| pipeline.queue_command(command));
-            // A pipeline of one command answers with its reply, not with a list of one.
-            if count == 1 { Ok(vec![pipeline.execute::<Value>().await?]) } else { pipeline.execute().await }
+            // The client sends in one go what is asked of it at once, in this order. (Its own pipelines fail as a whole
+            // when one command does.)
+            let send = async |command| match client.send::<Value>(command, Some(false)).await {
+                Err(error) => match error.kind() {
+                    ErrorKind::Redis(redis) => Ok(Value::Error(redis.clone())),
+                    _ => Err(error),
+                },
+                answer => answer,
+            };
+            join_all(commands.into_iter().map(send)).await.into_iter().collect()
         })
         .await
     }

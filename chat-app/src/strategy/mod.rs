@@ -14,6 +14,7 @@ pub mod local;
 pub mod none;
 pub mod read_through;
 pub mod warm;
+pub mod write_behind;
 pub mod write_through;
 
 use futures_util::future::BoxFuture;
@@ -37,8 +38,8 @@ pub trait Strategy: Send + Sync {
     /// The database has changed what this group shows. `event` goes to all readers.
     fn changed<'a>(&'a self, group: &'a Group, event: Option<&'a str>) -> BoxFuture<'a, ()>;
 
-    /// Makes sure that a room's messages are in the database, before one of them is changed there.
-    fn settle<'a>(&'a self, _room: &'a crate::model::RoomId) -> BoxFuture<'a, ()> {
+    /// Makes sure that all messages that were written are in the database, before one of them is changed there.
+    fn settle(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 }

@@ -5,6 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chat_app::client::Client;
+use chat_app::options::{Cli, Options};
+use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use larder_tests::process::{Redis, ServerProcess, TestServer, free_port, random_bits};
 use tokio::net::TcpStream;
@@ -116,8 +118,10 @@ impl Drop for AppProcess {
 pub struct Fleet {
     pub apps: Vec<AppProcess>,
     pub cache: ServerProcess,
-    pub state: ServerProcess,
+    pub state: Option<ServerProcess>,
     pub directory: Directory,
+    /// The options that they share.
+    pub options: Vec<String>,
 }
 
 /// What the caches of a test are.
@@ -154,9 +158,19 @@ impl Fleet {
         for app in &apps {
             app.wait_ready(Duration::from_secs(60)).await;
         }
-        let fleet = Self { apps, cache, state, directory };
+        let fleet = Self { apps, cache, state: Some(state), directory, options: shared };
         fleet.wait_connected().await;
         Some(fleet)
+    }
+
+    /// Where the database is.
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}/chat.db", self.directory.0.display())
+    }
+
+    /// Ends the state server.
+    pub fn stop_state(&mut self) {
+        self.state = None;
     }
 
     /// Waits until all processes reach their servers.
@@ -202,6 +216,12 @@ pub fn shared_options(cache: &ServerProcess, state: &ServerProcess, directory: &
         "1000".to_owned(),
     ]
     .into()
+}
+
+/// The options of a server in this process.
+pub fn parse(shared: &[String], more: &[&str]) -> Options {
+    let words = ["chat-app"].into_iter().chain(shared.iter().map(String::as_str)).chain(more.iter().copied());
+    Cli::parse_from(words).options
 }
 
 /// Waits until something holds, for at most ten seconds.

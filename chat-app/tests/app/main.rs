@@ -1,6 +1,9 @@
 //! Black-box tests of the application: processes of it that share a cache and a database, used as browsers would.
 
+mod caching;
 mod chat;
 mod fleet;
 mod hostile;
+mod limits;
 mod start;
+mod strategies;
