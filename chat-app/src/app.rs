@@ -9,13 +9,14 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::cache::entry::Compression;
 use crate::cache::flight::Flights;
 use crate::cache::guard::{Early, Guard, Lock, NoGuard, Stale};
-use crate::cache::invalidation::{ByPattern, ByTtl, ByVersion, CHANNEL, Invalidation, LIVE};
+use crate::cache::invalidation::{ByPattern, ByTtl, ByVersion, CHANNEL, Invalidation, LIVE, Notice};
 use crate::cache::l1::L1;
-use crate::cache::layers::{L1Mode, Layers};
+use crate::cache::layers::{Changes, L1Mode, Layers};
 use crate::cache::ttl::{ByKind, ByRate, Fixed, HalfTheGap, HotAndCold, Rates, Ttl};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::db::source::{Database, Source};
+use crate::feed::Feeds;
 use crate::ids::Ids;
 use crate::keys::Group;
 use crate::limit::fixed::FixedWindow;
@@ -61,6 +62,8 @@ pub struct App {
     pub limiter: Arc<dyn Limiter>,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// The feeds.
+    pub feeds: Arc<Feeds>,
     /// Who listens.
     pub hub: Arc<Hub>,
     /// What is counted.
@@ -122,6 +125,17 @@ impl App {
         let (l1, signals) = l1(&options, &shards);
         let layers = Arc::new(layers(&options, &clock, &metrics, &rates, &shards, &state, l1));
         let strategy = strategy(&options, layers.clone(), source, db.clone(), &state);
+        let feeds = Arc::new(Feeds {
+            db: db.clone(),
+            shards: shards.clone(),
+            layers: layers.clone(),
+            state: state.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            fanout_limit: options.fanout_limit.max(0),
+            building: Flights::new(),
+            broken: Mutex::default(),
+        });
         let secret = options.secret.clone().map_or_else(|| random::secret_bytes::<32>().to_vec(), String::into_bytes);
         let app = Arc::new(Self {
             ids: Ids::new(clock.clone(), node),
@@ -135,6 +149,7 @@ impl App {
             state,
             layers,
             strategy,
+            feeds,
             hub,
             metrics,
             rates,
@@ -156,7 +171,9 @@ impl App {
             metrics: self.metrics.clone(),
         };
         tokio::spawn(poller.run(Duration::from_millis(self.options.poll_ms)));
-        tokio::spawn(live::catch_up(self.layers.clone()));
+        tokio::spawn(live::catch_up(self.layers.clone(), self.feeds.clone()));
+        let every = Duration::from_millis(self.options.trending_ms.max(1_000));
+        tokio::spawn(self.feeds.clone().compute_trending(every));
         tokio::spawn(hear(signals, self.layers.clone(), self.hub.clone(), self.node));
         tokio::spawn(keep_time(self.clock.clone(), self.state.clone()));
     }
@@ -224,14 +241,10 @@ fn embed(options: &[(&str, &str)], embedded: &mut Vec<larder::Server>) -> Result
 /// L1 and what it and the readers hear from other servers.
 fn l1(options: &Options, shards: &Shards) -> (L1Mode, mpsc::UnboundedReceiver<Signal>) {
     let (sink, signals) = mpsc::unbounded_channel();
-    let mut channels = vec![LIVE];
-    if options.l1 == L1Name::Pubsub {
-        channels.push(CHANNEL);
-    }
     let listen = |topic: &Topic| -> Vec<Trust> {
         shards.all().iter().map(|store| subscribe::listen(store.clone(), topic.clone(), sink.clone())).collect()
     };
-    let messages = listen(&Topic::Channels(channels));
+    let messages = listen(&Topic::Channels(vec![CHANNEL, LIVE]));
     let l1 = L1::new(options.l1_bytes);
     let mode = match (options.strategy, options.l1) {
         (StrategyName::Local, _) => L1Mode::Alone(l1),
@@ -286,6 +299,7 @@ fn layers(
         clock: clock.clone(),
         metrics: metrics.clone(),
         flights: Flights::new(),
+        changes: Changes::default(),
         pending: Mutex::default(),
     }
 }
@@ -326,9 +340,10 @@ async fn hear(mut signals: mpsc::UnboundedReceiver<Signal>, layers: Arc<Layers>,
             Signal::Changed(keys) => {
                 keys.iter().filter_map(|key| Group::of_version_key(key)).for_each(|group| layers.drop_from_l1(&group));
             }
-            Signal::Message { channel, payload } if channel == CHANNEL => match Group::of_pattern(&payload) {
-                Some(group) => layers.drop_from_l1(&group),
-                None => layers.clear_l1(),
+            Signal::Message { channel, payload } if channel == CHANNEL => match Notice::parse(&payload) {
+                Notice::Stale(Some(group)) => layers.drop_from_l1(&group),
+                Notice::Stale(None) => layers.clear_l1(),
+                Notice::Distrust(group) => layers.distrust(&group),
             },
             Signal::Message { payload, .. } => match serde_json::from_str::<Event>(&payload) {
                 Ok(event) if event.node != node => {

@@ -8,6 +8,7 @@ pub mod client;
 pub mod clock;
 pub mod db;
 pub mod error;
+pub mod feed;
 pub mod ids;
 pub mod keys;
 pub mod limit;

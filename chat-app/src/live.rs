@@ -17,6 +17,7 @@ use crate::cache::ttl::Rates;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::error::AppError;
+use crate::feed::Feeds;
 use crate::ids;
 use crate::keys::Group;
 use crate::metrics::Metrics;
@@ -139,10 +140,11 @@ impl Poller {
 }
 
 /// Tries again and again what could not be invalidated.
-pub async fn catch_up(layers: Arc<Layers>) {
+pub async fn catch_up(layers: Arc<Layers>, feeds: Arc<Feeds>) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
         layers.catch_up().await;
+        feeds.catch_up().await;
     }
 }
 

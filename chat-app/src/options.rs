@@ -84,6 +84,13 @@ pub struct Options {
     #[arg(long, global = true, default_value_t = 0)]
     pub warm: usize,
 
+    /// The most followers that a post is pushed to; posts of authors with more are merged when somebody reads.
+    #[arg(long, global = true, default_value_t = 1_000)]
+    pub fanout_limit: i64,
+    /// How often it is computed what is trending.
+    #[arg(long, global = true, default_value_t = 300_000)]
+    pub trending_ms: u64,
+
     /// How messages are limited.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub limiter: LimiterName,

@@ -138,6 +138,35 @@ pub async fn announce(store: &Store, event: &str) -> Result<(), Unreachable> {
     store.pipeline(vec![publish(store, LIVE, event)]).await.map(drop)
 }
 
+/// What precedes a group that is stale although the cache could not be told.
+const DISTRUST: &str = "distrust ";
+
+/// Tells all servers that what the cache holds of a group cannot be believed: it refused to be told (a replica does).
+///
+/// # Errors
+/// Why the cache does not answer; the others find what was written in the database then.
+pub async fn distrust(store: &Store, group: &Group) -> Result<(), Unreachable> {
+    store.pipeline(vec![publish(store, CHANNEL, &format!("{DISTRUST}{group}"))]).await.map(drop)
+}
+
+/// What a message on [`CHANNEL`] says.
+pub enum Notice {
+    /// L1 must drop the group; without a group, everything.
+    Stale(Option<Group>),
+    /// The cache holds old pages of the group and could not be told.
+    Distrust(Group),
+}
+
+impl Notice {
+    /// Reads a message.
+    pub fn parse(payload: &str) -> Self {
+        match payload.strip_prefix(DISTRUST).and_then(Group::parse) {
+            Some(group) => Notice::Distrust(group),
+            None => Notice::Stale(Group::of_pattern(payload)),
+        }
+    }
+}
+
 /// What is said to other servers: first that pages are stale, then what is new.
 fn announcements(store: &Store, group: &Group, event: Option<&str>) -> Vec<Command> {
     let stale = group.patterns().into_iter().map(|pattern| publish(store, CHANNEL, &pattern));

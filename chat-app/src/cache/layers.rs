@@ -3,7 +3,9 @@
 //! Nothing here ever fails because of a cache: what cannot be read counts as a miss, what cannot be stored is not stored.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -121,9 +123,32 @@ pub struct Layers {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Requests of this process that wait for the same value.
-    pub flights: Flights<(Query, u64), Result<Arc<Entry>, AppError>>,
+    pub flights: Flights<Flight, Result<Arc<Entry>, AppError>>,
+    /// How often groups became stale, as far as this process knows; groups share counts.
+    pub changes: Changes,
     /// Groups whose invalidation has not reached the cache: what it holds of them is not believed.
     pub pending: Mutex<HashSet<Group>>,
+}
+
+/// What requests that share a flight have in common: the query, the version that they saw, and the count of changes.
+/// One that began before a write must not answer one after it.
+pub type Flight = (Query, u64, u64);
+
+/// Counts the changes of groups.
+pub struct Changes([AtomicU64; 64]);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; 64])
+    }
+}
+
+impl Changes {
+    fn of(&self, group: &Group) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        group.hash(&mut hasher);
+        &self.0[hasher.finish() as usize % self.0.len()]
+    }
 }
 
 /// What L2 holds.
@@ -179,8 +204,8 @@ impl Layers {
             self.metrics.database_time.record(start.elapsed());
             return Ok(served(&entry, Layer::Database));
         }
-        // Requests join only those that saw the same version: one that began before a write must not answer one after it.
-        let flight = (query.clone(), ticket.version.unwrap_or(0));
+        let changes = self.changes.of(&query.group()).load(Ordering::Acquire);
+        let flight = (query.clone(), ticket.version.unwrap_or(0), changes);
         let (layers, source, own) = (self.clone(), source.clone(), query.clone());
         let work = move || async move { layers.refill_once(&own, ticket, &*source).await }.boxed();
         let (result, is_first) = self.flights.join(&flight, work).await;
@@ -198,7 +223,7 @@ impl Layers {
         let (layers, source, query) = (self.clone(), source.clone(), query.clone());
         tokio::spawn(async move {
             // A flight of its own kind, so that nobody waits for it.
-            let flight = (query.clone(), u64::MAX);
+            let flight = (query.clone(), u64::MAX, 0);
             let own = layers.clone();
             let work = move || {
                 async move {
@@ -384,7 +409,16 @@ impl Layers {
             tracing::debug!(%group, %error, "not invalidated yet");
             if self.invalidation.has_versions() {
                 self.pending.lock().insert(group.clone());
+                let _ = super::invalidation::distrust(shards.of(group), group).await;
             }
+        }
+    }
+
+    /// Does not believe what the cache holds of a group until it was made stale.
+    pub fn distrust(&self, group: &Group) {
+        self.drop_from_l1(group);
+        if self.invalidation.has_versions() {
+            self.pending.lock().insert(group.clone());
         }
     }
 
@@ -411,6 +445,7 @@ impl Layers {
 
     /// Makes a group stale in this process.
     pub fn drop_from_l1(&self, group: &Group) {
+        self.changes.of(group).fetch_add(1, Ordering::AcqRel);
         if let L1Mode::Connected(l1, _) | L1Mode::Alone(l1) = &self.l1 {
             l1.drop_group(group);
         }
@@ -420,6 +455,20 @@ impl Layers {
     pub fn clear_l1(&self) {
         if let L1Mode::Connected(l1, _) = &self.l1 {
             l1.clear();
+        }
+    }
+
+    /// The version of a group; `None` while the cache cannot be used for it.
+    pub async fn version(&self, group: &Group) -> Option<u64> {
+        let store = self.shards.as_ref()?.of(group);
+        if self.pending.lock().contains(group) {
+            return None;
+        }
+        let key = store.key(&group.version_key());
+        let answers = store.pipeline(vec![cmd("GET").key(&key).into()]).await.ok()?;
+        match answers.first().and_then(version_of) {
+            Some(version) => Some(version),
+            None => new_version(store, &key).await.ok(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! One schema and one set of statements for SQLite and PostgreSQL, through sqlx's `Any` with plain types: numbers are
 //! `BIGINT`, times milliseconds since 1970, booleans 0 and 1.
 
+pub mod feed;
 pub mod people;
 pub mod read;
 pub mod schema;

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use parking_lot::RwLock;
 use rustis::client::{Client, Config, ExclusiveClient, IntoConfig, ReconnectionConfig};
 use rustis::resp::{Command, Value, cmd};
-use rustis::{ErrorKind, RedisErrorKind};
+use rustis::{ErrorKind, RedisError, RedisErrorKind};
 use serde::de::DeserializeOwned;
 
 use crate::metrics::StoreMetrics;
@@ -180,7 +180,7 @@ impl Store {
             // when one command does.)
             let send = async |command| match client.send::<Value>(command, Some(false)).await {
                 Err(error) => match error.kind() {
-                    ErrorKind::Redis(redis) => Ok(Value::Error(redis.clone())),
+                    ErrorKind::Redis(redis) if !is_out_of_service(redis) => Ok(Value::Error(redis.clone())),
                     _ => Err(error),
                 },
                 answer => answer,
@@ -335,9 +335,7 @@ fn sort_out(error: &rustis::Error) -> Unreachable {
     match error.kind() {
         ErrorKind::Redis(redis) => match redis.kind {
             RedisErrorKind::WrongType => Unreachable::Refused(format!("WRONGTYPE {text}")),
-            RedisErrorKind::Loading | RedisErrorKind::ClusterDown | RedisErrorKind::MasterDown => {
-                Unreachable::Broken(text)
-            }
+            _ if is_out_of_service(redis) => Unreachable::Broken(text),
             _ => Unreachable::Refused(text),
         },
         // An answer of another shape than was expected is an answer.
@@ -346,4 +344,9 @@ fn sort_out(error: &rustis::Error) -> Unreachable {
         }
         _ => Unreachable::Broken(text),
     }
+}
+
+/// Whether the server as a whole cannot serve at the moment.
+fn is_out_of_service(error: &RedisError) -> bool {
+    matches!(error.kind, RedisErrorKind::Loading | RedisErrorKind::ClusterDown | RedisErrorKind::MasterDown)
 }

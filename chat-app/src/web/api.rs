@@ -170,7 +170,11 @@ pub fn page(room: Part, query: PageParameters) -> Result<(RoomId, i64, Option<i6
     Ok((room, limit, before))
 }
 
-fn id_of(id: Part) -> Result<i64, AppError> {
+/// The id in a path.
+///
+/// # Errors
+/// What is none.
+pub fn id_of(id: Part) -> Result<i64, AppError> {
     number("the id", Some(&part(id)?))?.filter(|id| *id > 0).ok_or_else(|| AppError::invalid("the id is no id"))
 }
 

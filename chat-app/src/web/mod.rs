@@ -4,6 +4,7 @@
 pub mod api;
 pub mod assets;
 pub mod auth;
+pub mod feed;
 pub mod health;
 pub mod metrics;
 pub mod pages;
@@ -79,6 +80,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/messages/{id}", axum::routing::put(api::edit).delete(api::delete))
         .route("/api/messages/{id}/reactions", post(api::react))
         .route("/api/users/{id}", get(api::profile))
+        .route("/api/feed", get(feed::feed))
+        .route("/api/posts", post(feed::publish))
+        .route("/api/posts/{id}", axum::routing::delete(feed::delete))
+        .route("/api/posts/{id}/likes", post(feed::like))
+        .route("/api/follows/{id}", axum::routing::put(feed::follow).delete(feed::unfollow))
+        .route("/feed", get(feed::page).post(feed::publish_form))
+        .route("/users/{id}", get(feed::user_page))
+        .route("/users/{id}/follow", post(feed::follow_form))
         .route("/ws/{room}", get(socket::upgrade))
         .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))

@@ -190,7 +190,7 @@ pub fn layout(title: &str, who: Option<&Session>, body: &Markup) -> Markup {
             body {
                 a.skip href="#main" { "Skip to content" }
                 header {
-                    nav aria-label="Main" { a href="/rooms" { "Rooms" } }
+                    nav aria-label="Main" { a href="/rooms" { "Rooms" } a href="/feed" { "Feed" } }
                     @if let Some(who) = who {
                         form method="post" action="/sign-out" { span.me { (who.name) } " " button { "Sign out" } }
                     }
@@ -201,12 +201,13 @@ pub fn layout(title: &str, who: Option<&Session>, body: &Markup) -> Markup {
     }
 }
 
-fn with_layer(page: Markup, served: &Served) -> Response {
+/// A page and where what it shows came from.
+pub fn with_layer(page: Markup, served: &Served) -> Response {
     ([(X_CACHE, served.layer.name())], page).into_response()
 }
 
 /// Hours and minutes in UTC; the script shows the reader's own time.
-fn time_text(ms: i64) -> String {
+pub fn time_text(ms: i64) -> String {
     let minutes = ms.div_euclid(60_000);
     format!("{:02}:{:02} UTC", minutes.div_euclid(60).rem_euclid(24), minutes.rem_euclid(60))
 }

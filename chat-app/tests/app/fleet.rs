@@ -168,6 +168,12 @@ impl Fleet {
         format!("sqlite://{}/chat.db", self.directory.0.display())
     }
 
+    /// Kills the cache; its port stays free for another.
+    pub fn kill_cache(&mut self) {
+        self.cache.signal("KILL");
+        self.cache.wait(Duration::from_secs(5));
+    }
+
     /// Ends the state server.
     pub fn stop_state(&mut self) {
         self.state = None;

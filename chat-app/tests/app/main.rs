@@ -2,8 +2,11 @@
 
 mod caching;
 mod chat;
+mod down;
+mod feed;
 mod fleet;
 mod hostile;
 mod limits;
+mod postgres;
 mod start;
 mod strategies;
