@@ -25,6 +25,7 @@ use crate::limit::{Limiter, Rule};
 use crate::live::{self, Event, Hub, Poller};
 use crate::metrics::Metrics;
 use crate::options::{GuardName, InvalidationName, L1Name, LimiterName, Options, StrategyName, TtlName};
+use crate::overview::{self, History};
 use crate::session::Sessions;
 use crate::store::shards::Shards;
 use crate::store::subscribe::{self, Signal, Topic, Trust};
@@ -70,6 +71,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// How often rooms are updated.
     pub rates: Arc<Rates>,
+    /// What all servers did lately.
+    pub history: History,
     /// When it was started.
     pub started: Instant,
     /// Servers in this process, which end with it.
@@ -153,6 +156,7 @@ impl App {
             hub,
             metrics,
             rates,
+            history: History::default(),
             started: Instant::now(),
             _embedded: embedded,
         });
@@ -175,6 +179,7 @@ impl App {
         let every = Duration::from_millis(self.options.trending_ms.max(1_000));
         tokio::spawn(self.feeds.clone().compute_trending(every));
         tokio::spawn(hear(signals, self.layers.clone(), self.hub.clone(), self.node));
+        tokio::spawn(overview::watch(Arc::downgrade(self)));
         tokio::spawn(keep_time(self.clock.clone(), self.state.clone()));
     }
 

@@ -16,6 +16,7 @@ pub mod live;
 pub mod metrics;
 pub mod model;
 pub mod options;
+pub mod overview;
 pub mod random;
 pub mod session;
 pub mod store;

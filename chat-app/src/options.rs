@@ -116,6 +116,9 @@ pub struct Options {
     /// Waits before each read of the database: a stand-in for a distant one, for measurements only.
     #[arg(long, global = true, default_value_t = 0)]
     pub db_delay_ms: u64,
+    /// What a million queries of the database cost, for the dashboard.
+    #[arg(long, global = true, default_value_t = 1.0)]
+    pub query_cost: f64,
     /// How often the database is looked at for messages that nobody told of.
     #[arg(long, global = true, default_value_t = 1_000)]
     pub poll_ms: u64,

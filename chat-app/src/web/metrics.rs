@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use crate::app::App;
 use crate::cache::layers::L1Mode;
 use crate::metrics::Histogram;
+use crate::overview::CacheInfo;
 
 /// Upper bounds of the histograms' buckets, in microseconds.
 const BOUNDS_US: &[u64] = &[
@@ -80,6 +81,18 @@ fn stores(out: &mut String, app: &App) {
     labelled(out, "chat_store_errors_total", "Requests to it that failed.", "counter", &errors);
     let skipped = rows(&|store| store.metrics().skipped.get() as f64);
     labelled(out, "chat_store_skipped_total", "Requests that its open breaker refused.", "counter", &skipped);
+    let caches = app.history.latest().map(|point| point.caches).unwrap_or_default();
+    let labels_of_caches: Vec<String> = caches.iter().map(|cache| label(&cache.name)).collect();
+    let cache_rows = |value: fn(&CacheInfo) -> u64| -> Vec<(&str, f64)> {
+        labels_of_caches.iter().map(String::as_str).zip(caches.iter().map(|cache| value(cache) as f64)).collect()
+    };
+    let memory = cache_rows(|cache| cache.memory);
+    labelled(out, "chat_store_memory_bytes", "Memory that a cache uses.", "gauge", &memory);
+    let limit = cache_rows(|cache| cache.limit);
+    labelled(out, "chat_store_memory_limit_bytes", "Memory that it may use; 0 is no limit.", "gauge", &limit);
+    labelled(out, "chat_store_keys", "Keys in it.", "gauge", &cache_rows(|cache| cache.keys));
+    let evicted = cache_rows(|cache| cache.evicted);
+    labelled(out, "chat_store_evicted_total", "Keys that it evicted.", "counter", &evicted);
     let times: Vec<(&str, &Histogram)> =
         labels.iter().map(String::as_str).zip(app.stores().map(|store| &store.metrics().latency)).collect();
     histogram(out, "chat_store_seconds", "How long its answers took.", &times);

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod assets;
 pub mod auth;
+pub mod dashboard;
 pub mod feed;
 pub mod health;
 pub mod metrics;
@@ -89,6 +90,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/users/{id}", get(feed::user_page))
         .route("/users/{id}/follow", post(feed::follow_form))
         .route("/ws/{room}", get(socket::upgrade))
+        .route("/dashboard", get(dashboard::page))
+        .route("/api/stats", get(dashboard::stats))
         .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))
         .route("/assets/{name}", get(assets::asset))

@@ -190,7 +190,7 @@ pub fn layout(title: &str, who: Option<&Session>, body: &Markup) -> Markup {
             body {
                 a.skip href="#main" { "Skip to content" }
                 header {
-                    nav aria-label="Main" { a href="/rooms" { "Rooms" } a href="/feed" { "Feed" } }
+                    nav aria-label="Main" { a href="/rooms" { "Rooms" } a href="/feed" { "Feed" } a href="/dashboard" { "Dashboard" } }
                     @if let Some(who) = who {
                         form method="post" action="/sign-out" { span.me { (who.name) } " " button { "Sign out" } }
                     }

@@ -8,5 +8,7 @@ mod fleet;
 mod hostile;
 mod limits;
 mod postgres;
+mod seeing;
 mod start;
 mod strategies;
+mod topology;
