@@ -2,6 +2,7 @@
 //! see caching work, read it to learn how to do it, and measure to believe it. README.md says where to find what.
 
 pub mod app;
+pub mod bench;
 pub mod cache;
 pub mod chat;
 pub mod client;

@@ -22,10 +22,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), String> {
-    let listener = tokio::net::TcpListener::bind(&cli.options.listen).await;
     match cli.command {
+        Some(Task::Bench(bench)) => chat_app::bench::run(cli.options, bench).await,
         Some(Task::Seed) => App::start(cli.options).await.map(drop),
         None => {
+            let listener = tokio::net::TcpListener::bind(&cli.options.listen).await;
             let listener = listener.map_err(|error| format!("{}: {error}", cli.options.listen))?;
             let app = App::start(cli.options).await?;
             web::serve(app, listener, ended()).await

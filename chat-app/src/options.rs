@@ -21,6 +21,8 @@ pub struct Cli {
 pub enum Task {
     /// Fills the database and ends.
     Seed,
+    /// Measures what caching does, with progress, tables, CSV and SVG.
+    Bench(crate::bench::Bench),
 }
 
 /// How the application runs.

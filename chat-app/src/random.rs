@@ -46,6 +46,12 @@ impl Zipf {
         Self { sums: sums.collect() }
     }
 
+    /// How many things there are.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks whether there is nothing to pick from")]
+    pub fn len(&self) -> usize {
+        self.sums.len()
+    }
+
     /// The index of one of them, 0 for the most popular.
     pub fn pick(&self, random: &mut Random) -> usize {
         let at = random.unit() * self.sums.last().copied().unwrap_or(0.0);

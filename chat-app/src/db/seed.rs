@@ -8,10 +8,11 @@ use std::io::{IsTerminal, Write};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{Db, places};
+use crate::bench::followees;
 use crate::error::AppError;
 use crate::ids;
-use crate::model::{EMOJIS, RoomId};
-use crate::random::Random;
+use crate::model::EMOJIS;
+use crate::random::{Random, Zipf};
 
 /// Rooms that there are.
 pub const ROOMS: usize = 300;
@@ -62,13 +63,58 @@ impl Db {
             self.seed_posts(&mut random, now_ms).await?;
         }
         let mut progress = Progress::new("seeding messages", messages - have);
-        let zipf = crate::random::Zipf::new(ROOMS, 1.0);
+        let zipf = Zipf::new(ROOMS, 1.0);
         let mut done = have;
         while done < messages {
             let count = BATCH.min(messages - done);
             self.seed_messages(&mut random, &zipf, done, count, messages, now_ms).await?;
             done += count;
             progress.set(done - have);
+        }
+        Ok(())
+    }
+
+    /// Adds users from an id on who follow each other by Zipf's law, each with a post; once.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn seed_followers(&self, first: i64, users: usize, follows: usize) -> Result<(), AppError> {
+        let last = first + users as i64 - 1;
+        let row = sqlx::query("SELECT COUNT(*) FROM users WHERE id = $1").bind(last).fetch_one(self.pool()).await?;
+        if row.try_get::<i64, _>(0)? > 0 {
+            return Ok(());
+        }
+        let (zipf, mut random) = (Zipf::new(users, 1.0), Random::new(7));
+        let mut progress = Progress::new("seeding followers", users);
+        let all: Vec<usize> = (0..users).collect();
+        for chunk in all.chunks(100) {
+            let followees: Vec<(i64, i64)> = chunk
+                .iter()
+                .flat_map(|user| followees(&mut random, &zipf, follows).into_iter().map(move |other| (*user, other)))
+                .filter(|(user, other)| user != other)
+                .map(|(user, other)| (first + user as i64, first + other as i64))
+                .collect();
+            let mut transaction = self.pool().begin().await?;
+            let statement = format!("INSERT INTO follows (follower, followee) VALUES {}", places(followees.len(), 2));
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            for (follower, followee) in followees {
+                query = query.bind(follower).bind(followee);
+            }
+            query.execute(&mut *transaction).await?;
+            let statement = format!("INSERT INTO posts (id, author, body) VALUES {}", places(chunk.len(), 3));
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            for user in chunk {
+                query = query.bind(first + *user as i64).bind(first + *user as i64).bind(sentence(&mut random));
+            }
+            query.execute(&mut *transaction).await?;
+            let statement = format!("INSERT INTO users (id, name, created_ms) VALUES {}", places(chunk.len(), 3));
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            for user in chunk {
+                query = query.bind(first + *user as i64).bind(format!("Bench {first} {user}")).bind(0_i64);
+            }
+            query.execute(&mut *transaction).await?;
+            transaction.commit().await?;
+            progress.set(chunk.last().map_or(users, |last| last + 1));
         }
         Ok(())
     }
@@ -97,7 +143,7 @@ impl Db {
     async fn seed_messages(
         &self,
         random: &mut Random,
-        zipf: &crate::random::Zipf,
+        zipf: &Zipf,
         done: usize,
         count: usize,
         total: usize,
@@ -191,11 +237,6 @@ fn sentence(random: &mut Random) -> String {
     let mut text: Vec<&str> = (0..count).map(|_| words[random.below(words.len())]).collect();
     text.dedup();
     text.join(" ")
-}
-
-/// Whether such a room is among those that are made here.
-pub fn is_seeded(room: &RoomId) -> bool {
-    (0..ROOMS).any(|number| room_name(number) == room.as_str())
 }
 
 /// A line that tells how far something has come: redrawn on a terminal, said now and then elsewhere.
