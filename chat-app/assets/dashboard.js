@@ -20,10 +20,10 @@
     }));
   }
 
-  function draw(id, series, digits) {
+  function draw(id, series, digits, fixedTop) {
     const svg = byId(id);
     const all = series.flat().filter((value) => value !== null);
-    const top = Math.max(1e-9, ...all) * 1.1;
+    const top = fixedTop || Math.max(1e-9, ...all) * 1.1;
     const lines = series.map((values, index) => {
       let path = "";
       let pen = "M";
@@ -41,7 +41,7 @@
       return line;
     });
     svg.replaceChildren(...lines);
-    byId(id + "-now").textContent = series.map((values) => number(values.at(-1), digits)).join(" / ");
+    byId(id + "-now").textContent = series.map((values) => number(values.findLast((value) => value !== null), digits)).join(" / ");
   }
 
   function show(stats) {
@@ -73,12 +73,12 @@
     ]));
     const points = stats.points;
     const of = (pick) => points.map(pick);
-    draw("chart-hits", [of((point) => point.hit_rate)], 1);
+    draw("chart-hits", [of((point) => point.hit_rate)], 1, 105);
     draw("chart-queries", [of((point) => point.reads), of((point) => point.queries)], 0);
     for (const layer of ["l1", "l2", "database"]) {
       draw("chart-" + layer, [0, 1, 2].map((index) => of((point) => point[layer][index] || null)), 3);
     }
-    draw("chart-memory", [of((point) => point.memory / 1048576)], 1);
+    draw("chart-memory", [of((point) => point.memory / 1048576)], 2);
   }
 
   async function tick() {

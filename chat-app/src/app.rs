@@ -75,6 +75,8 @@ pub struct App {
     pub history: History,
     /// When it was started.
     pub started: Instant,
+    /// What it does in the background.
+    tasks: Mutex<Vec<tokio::task::AbortHandle>>,
     /// Servers in this process, which end with it.
     _embedded: Vec<larder::Server>,
 }
@@ -158,6 +160,7 @@ impl App {
             rates,
             history: History::default(),
             started: Instant::now(),
+            tasks: Mutex::default(),
             _embedded: embedded,
         });
         app.start_tasks(signals);
@@ -174,13 +177,21 @@ impl App {
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
         };
-        tokio::spawn(poller.run(Duration::from_millis(self.options.poll_ms)));
-        tokio::spawn(live::catch_up(self.layers.clone(), self.feeds.clone()));
         let every = Duration::from_millis(self.options.trending_ms.max(1_000));
-        tokio::spawn(self.feeds.clone().compute_trending(every));
-        tokio::spawn(hear(signals, self.layers.clone(), self.hub.clone(), self.node));
-        tokio::spawn(overview::watch(Arc::downgrade(self)));
-        tokio::spawn(keep_time(self.clock.clone(), self.state.clone()));
+        let tasks = [
+            tokio::spawn(poller.run(Duration::from_millis(self.options.poll_ms))),
+            tokio::spawn(live::catch_up(self.layers.clone(), self.feeds.clone())),
+            tokio::spawn(self.feeds.clone().compute_trending(every)),
+            tokio::spawn(hear(signals, self.layers.clone(), self.hub.clone(), self.node)),
+            tokio::spawn(overview::watch(Arc::downgrade(self))),
+            tokio::spawn(keep_time(self.clock.clone(), self.state.clone())),
+        ];
+        self.tasks.lock().extend(tasks.iter().map(tokio::task::JoinHandle::abort_handle));
+    }
+
+    /// Ends what it does in the background; for several servers one after the other in one process.
+    pub fn stop(&self) {
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
     }
 
     async fn warm(&self) -> Result<(), String> {

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::options::Options;
 use crate::random;
+use crate::store::Store;
 use crate::web;
 
 /// Servers that share a cache and a database.
@@ -88,7 +89,12 @@ impl Fleet {
     /// Ends the servers and removes their keys.
     pub async fn end(self) -> Result<(), String> {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        for store in self.apps.iter().flat_map(|app| app.stores()) {
+        let stores: Vec<Store> = self.apps.iter().flat_map(|app| app.stores()).cloned().collect();
+        self.apps.iter().for_each(|app| app.stop());
+        drop(self.apps);
+        // What was under way when they were stopped.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for store in stores {
             store.unlink_pattern("*").await.map_err(|error| error.to_string())?;
         }
         Ok(())

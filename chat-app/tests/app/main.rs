@@ -1,5 +1,7 @@
 //! Black-box tests of the application: processes of it that share a cache and a database, used as browsers would.
 
+mod bench;
+mod browser;
 mod caching;
 mod chat;
 mod down;
