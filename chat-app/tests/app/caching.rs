@@ -377,5 +377,5 @@ async fn a_full_cache_harms_nothing_in_the_state_server() {
     assert!(held.release().await.unwrap());
     let Decision::Allowed(quota) = app.limiter.check(1).await.unwrap() else { panic!("the fourth of five") };
     assert_eq!(quota.remaining, 1, "what was counted is still counted");
-    assert_eq!(app.read(&general()).await.unwrap().1.body.is_some(), true);
+    assert!(app.read(&general()).await.unwrap().1.body.is_some());
 }

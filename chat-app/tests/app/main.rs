@@ -1,5 +1,7 @@
 //! Black-box tests of the application: processes of it that share a cache and a database, used as browsers would.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure is a panic here")]
+
 mod bench;
 mod browser;
 mod caching;
