@@ -1,30 +1,60 @@
-//! Says whether a cache server answers: `chat-app [ADDRESS]`, 127.0.0.1:6379 by default.
+//! The program: reads its options, starts one server of the application, and serves until it is told to end.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::ExitCode;
-use std::time::Duration;
+
+use chat_app::options::{Cli, Task};
+use chat_app::{App, web};
+use clap::Parser;
 
 fn main() -> ExitCode {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:6379".to_owned());
-    match ping(&address) {
-        Ok(answer) => {
-            println!("{address} answers {answer}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{address}: {error}");
-            ExitCode::FAILURE
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,chat_app=info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string()),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), String> {
+    match cli.command {
+        Some(Task::Bench(bench)) => chat_app::bench::run(cli.options, bench).await,
+        Some(Task::Seed) => App::start(cli.options).await.map(drop),
+        None => {
+            let listener = tokio::net::TcpListener::bind(&cli.options.listen).await;
+            let listener = listener.map_err(|error| format!("{}: {error}", cli.options.listen))?;
+            let app = App::start(cli.options).await?;
+            web::serve(app, listener, ended()).await
         }
     }
 }
 
-/// Sends PING and gives the first line of the answer.
-fn ping(address: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(b"PING\r\n")?;
-    let mut answer = [0; 128];
-    let count = stream.read(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer[..count]).trim_end().to_owned())
+/// Waits for SIGTERM or SIGINT.
+async fn ended() {
+    let interrupt = async {
+        // Without a handler for it the signal ends the process anyway.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    #[cfg(unix)]
+    {
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+            return interrupt.await;
+        };
+        tokio::select! {
+            () = interrupt => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    interrupt.await;
+}
+
+fn fail(error: &str) -> ExitCode {
+    eprintln!("chat-app: {error}");
+    ExitCode::FAILURE
 }

@@ -1,0 +1,96 @@
+// Fills the dashboard once a second, and draws its charts.
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const colors = ["var(--good)", "var(--accent)", "var(--bad)"];
+  const number = (value, digits = 0) =>
+    value === null || value === undefined ? "–" : Number(value).toLocaleString(undefined, { maximumFractionDigits: digits });
+  const megabytes = (bytes) => number(bytes / 1048576, 1) + " MB";
+
+  function rows(id, list) {
+    byId(id).replaceChildren(...list.map((cells) => {
+      const row = document.createElement("tr");
+      cells.forEach((text, index) => {
+        const cell = document.createElement(index === 0 ? "th" : "td");
+        if (index === 0) cell.scope = "row";
+        cell.textContent = text;
+        row.append(cell);
+      });
+      return row;
+    }));
+  }
+
+  function draw(id, series, digits, fixedTop) {
+    const svg = byId(id);
+    const all = series.flat().filter((value) => value !== null);
+    const top = fixedTop || Math.max(1e-9, ...all) * 1.1;
+    const lines = series.map((values, index) => {
+      let path = "";
+      let pen = "M";
+      values.forEach((value, at) => {
+        if (value === null) { pen = "M"; return; }
+        path += `${pen}${(at * 600 / Math.max(1, values.length - 1)).toFixed(1)} ${(140 - value * 140 / top).toFixed(1)}`;
+        pen = "L";
+      });
+      const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      line.setAttribute("d", path || "M0 140");
+      line.setAttribute("fill", "none");
+      line.setAttribute("stroke", colors[index]);
+      line.setAttribute("stroke-width", "2");
+      line.setAttribute("vector-effect", "non-scaling-stroke");
+      return line;
+    });
+    svg.replaceChildren(...lines);
+    byId(id + "-now").textContent = series.map((values) => number(values.findLast((value) => value !== null), digits)).join(" / ");
+  }
+
+  function show(stats) {
+    const rate = stats.hit_rate === null ? "–" : number(stats.hit_rate, 1) + " %";
+    byId("hit-rate").textContent = rate;
+    byId("verdict").textContent = `Hit rate ${rate}: ${stats.verdict}.`;
+    byId("verdict").dataset.verdict = stats.verdict;
+    byId("reads").textContent = number(stats.l1_hits + stats.l2_hits + stats.misses);
+    byId("saved").textContent = number(stats.queries_saved);
+    byId("time-saved").textContent = number(stats.time_saved_s, 1) + " s";
+    byId("cost-saved").textContent = number(stats.cost_saved, 4);
+    byId("queries").textContent = number(stats.queries);
+    byId("refused").textContent = number(stats.refused);
+    byId("errors").textContent = `${number(stats.errors.answers)} answers, ${number(stats.errors.caches)} cache requests`;
+    byId("servers").textContent = number(stats.servers);
+    byId("alerts").replaceChildren(...stats.alerts.map((alert) => {
+      const text = document.createElement("p");
+      const what = document.createElement("strong");
+      what.textContent = alert.what;
+      text.append(what, ". " + alert.advice);
+      return text;
+    }));
+    const layers = stats.percentiles_ms;
+    rows("percentiles", [["L1", layers.l1], ["L2", layers.l2], ["Database", layers.database]]
+      .map(([name, times]) => [name, ...times.map((ms) => number(ms, 3))]));
+    rows("caches", stats.caches.map((cache) => [
+      cache.name, cache.up ? "up" : "unreachable", megabytes(cache.memory),
+      cache.limit ? megabytes(cache.limit) : "none", number(cache.keys), number(cache.evicted),
+    ]));
+    const points = stats.points;
+    const of = (pick) => points.map(pick);
+    draw("chart-hits", [of((point) => point.hit_rate)], 1, 105);
+    draw("chart-queries", [of((point) => point.reads), of((point) => point.queries)], 0);
+    for (const layer of ["l1", "l2", "database"]) {
+      draw("chart-" + layer, [0, 1, 2].map((index) => of((point) => point[layer][index] || null)), 3);
+    }
+    draw("chart-memory", [of((point) => point.memory / 1048576)], 2);
+  }
+
+  async function tick() {
+    try {
+      const answer = await fetch("/api/stats");
+      if (answer.status === 401) { location.href = "/"; return; }
+      const stats = await answer.json();
+      if (stats.caches) show(stats);
+    } catch {
+      byId("verdict").textContent = "The server cannot be reached.";
+    }
+    setTimeout(tick, 1000);
+  }
+  tick();
+})();

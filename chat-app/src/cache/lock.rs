@@ -1,0 +1,58 @@
+//! A lock that all servers see, with which one of them refills a value for all.
+//!
+//! `SET lock:<name> <token> NX PX <life>`: who gets OK holds it. The life frees it when its holder dies. The token is why
+//! a holder that was slower than the lock's life does not free the lock of the next one: it removes the key only while it
+//! holds its own token (WATCH, GET, MULTI, DEL). A plain DEL, as one often sees it, would free anybody's.
+//!
+//! This guards work, not correctness: two holders at once cost a query and break nothing.
+
+use std::time::Duration;
+
+use rustis::resp::cmd;
+
+use crate::random;
+use crate::store::{Store, Unreachable};
+
+/// A lock that is held. It ends by itself; [`Held::release`] ends it sooner.
+pub struct Held {
+    store: Store,
+    key: String,
+    token: String,
+}
+
+/// Takes a lock; `None` while somebody else holds it.
+///
+/// # Errors
+/// Why the server that keeps locks does not answer.
+pub async fn acquire(store: &Store, name: &str, life: Duration) -> Result<Option<Held>, Unreachable> {
+    let (key, token) = (store.key(&format!("lock:{name}")), random::token());
+    let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
+    let set = cmd("SET").key(&key).arg(&token).arg("NX").arg("PX").arg(life_ms);
+    let answer: Option<String> = store.call(set).await?;
+    Ok(answer.map(|_| Held { store: store.clone(), key, token }))
+}
+
+impl Held {
+    /// Frees it, if it is still ours; whether it was.
+    ///
+    /// # Errors
+    /// Why the server does not answer; the lock ends by itself then.
+    pub async fn release(self) -> Result<bool, Unreachable> {
+        self.store.remove_if_equal(&self.key, &self.token).await
+    }
+
+    /// Makes it live on from now; whether it was still ours. Meant for work that goes on and on.
+    ///
+    /// # Errors
+    /// Why the server does not answer.
+    pub async fn renew(&self, life: Duration) -> Result<bool, Unreachable> {
+        let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
+        let found: Option<String> = self.store.call(cmd("GET").key(&self.key)).await?;
+        if found.as_deref() != Some(self.token.as_str()) {
+            return Ok(false);
+        }
+        // Between the two somebody else may have taken it, who then holds it a little longer: see the module's page.
+        let renewed: i64 = self.store.call(cmd("PEXPIRE").key(&self.key).arg(life_ms)).await?;
+        Ok(renewed == 1)
+    }
+}

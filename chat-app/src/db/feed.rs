@@ -1,0 +1,177 @@
+//! Posts, who follows whom, and likes.
+
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{Db, places};
+use crate::error::AppError;
+use crate::feed::Post;
+
+impl Db {
+    /// Writes a post.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn insert_post(&self, id: i64, author: i64, body: &str, promoted: bool) -> Result<(), AppError> {
+        sqlx::query("INSERT INTO posts (id, author, body, promoted) VALUES ($1, $2, $3, $4)")
+            .bind(id)
+            .bind(author)
+            .bind(body)
+            .bind(i64::from(promoted))
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Removes a post of this author; whether there was one.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn delete_post(&self, id: i64, author: i64) -> Result<bool, AppError> {
+        let done = sqlx::query("DELETE FROM posts WHERE id = $1 AND author = $2")
+            .bind(id)
+            .bind(author)
+            .execute(self.pool())
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Begins or ends following; whether that changed anything.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn follow(&self, follower: i64, followee: i64, begins: bool) -> Result<bool, AppError> {
+        let statement = if begins {
+            "INSERT INTO follows (follower, followee) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        } else {
+            "DELETE FROM follows WHERE follower = $1 AND followee = $2"
+        };
+        let done = sqlx::query(statement).bind(follower).bind(followee).execute(self.pool()).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// At most `limit` of those who follow a user.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn followers(&self, user: i64, limit: i64) -> Result<Vec<i64>, AppError> {
+        let rows = sqlx::query("SELECT follower FROM follows WHERE followee = $1 LIMIT $2")
+            .bind(user)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Those whom a user follows together with more than `limit` others.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn followees_above(&self, user: i64, limit: i64) -> Result<Vec<i64>, AppError> {
+        let rows = sqlx::query(
+            "SELECT f.followee FROM follows f WHERE f.follower = $1 AND \
+             (SELECT COUNT(*) FROM (SELECT 1 FROM follows g WHERE g.followee = f.followee LIMIT $2) AS few) = $2",
+        )
+        .bind(user)
+        .bind(limit + 1)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// The newest posts, before an id, of those whom a user follows and of the user; newest first.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn feed_ids(&self, user: i64, before: i64, limit: i64) -> Result<Vec<i64>, AppError> {
+        let rows = sqlx::query(
+            "SELECT id FROM posts WHERE id < $1 AND author IN \
+             (SELECT followee FROM follows WHERE follower = $2 UNION SELECT CAST($3 AS BIGINT)) \
+             ORDER BY id DESC LIMIT $4",
+        )
+        .bind(before)
+        .bind(user)
+        .bind(user)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// The newest posts of one author, newest first.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn author_ids(&self, author: i64, limit: i64) -> Result<Vec<i64>, AppError> {
+        let rows = sqlx::query("SELECT id FROM posts WHERE author = $1 ORDER BY id DESC LIMIT $2")
+            .bind(author)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// The posts of these ids that exist.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn posts(&self, ids: &[i64]) -> Result<Vec<Post>, AppError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let statement = format!(
+            "SELECT p.id, p.author, u.name, p.body FROM posts p JOIN users u ON u.id = p.author WHERE p.id IN {}",
+            places(1, ids.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for id in ids {
+            query = query.bind(*id);
+        }
+        let rows = query.fetch_all(self.pool()).await?;
+        let post = |row: &AnyRow| {
+            Ok(Post { id: row.try_get(0)?, author: row.try_get(1)?, name: row.try_get(2)?, body: row.try_get(3)? })
+        };
+        rows.iter().map(post).collect()
+    }
+
+    /// Likes a post.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn like(&self, post: i64, user: i64) -> Result<(), AppError> {
+        sqlx::query("INSERT INTO likes (post, member) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(post)
+            .bind(user)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// The posts since `from` with most likes.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn trending_ids(&self, from: i64, limit: i64) -> Result<Vec<i64>, AppError> {
+        let rows = sqlx::query(
+            "SELECT l.post FROM likes l JOIN posts p ON p.id = l.post WHERE l.post >= $1 \
+             GROUP BY l.post ORDER BY COUNT(*) DESC, l.post DESC LIMIT $2",
+        )
+        .bind(from)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// The newest promoted posts.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn promoted_ids(&self, limit: i64) -> Result<Vec<i64>, AppError> {
+        let rows = sqlx::query("SELECT id FROM posts WHERE promoted = 1 ORDER BY id DESC LIMIT $1")
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+}

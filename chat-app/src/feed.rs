@@ -1,0 +1,511 @@
+//! Feeds: the newest posts of those whom one follows, with what is trending and what is promoted mixed in.
+//!
+//! **Fan-out on write.** A post is put at the head of each follower's list (`LPUSH feed:<user>`, `LTRIM` to a hundred), so a
+//! reader finds the feed ready. That is many small writes, in one go. An author with more than `--fanout-limit` followers
+//! would need too many: such posts stand in the author's own list (`posts-of:<author>`) and are merged when somebody
+//! reads, **fan-out on read**.
+//!
+//! **Top-up.** A list that is shorter than a page (new, evicted, expired) is filled from the database with posts that are
+//! *older* than its last one, at its *tail*; pushing them at the head, as one often sees it, would put old posts before
+//! new ones. The element 0 says that there are no older ones, so that short feeds are hits, too.
+//!
+//! Lists hold ids only. Posts are values of their own (`post:<id>`), so one that is deleted vanishes from every feed: its
+//! value is replaced by a mark, and since values are stored with NX, a reader that was held up cannot bring it back.
+//!
+//! A feed lives for 45 s after it was read last. Pushes that did not reach the cache leave gaps, so those feeds are removed
+//! as soon as the cache can be reached again.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use rustis::resp::{Command, Value, cmd};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::flight::Flights;
+use crate::cache::layers::{Layer, Layers};
+use crate::cache::{lock, ttl};
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::error::AppError;
+use crate::ids;
+use crate::keys::{Group, Kind};
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::store::shards::Shards;
+
+/// Posts on a page.
+pub const PAGE: usize = 50;
+/// Posts that a list keeps.
+const KEPT: i64 = 100;
+/// Says that there are no older posts.
+const END: i64 = 0;
+/// Stands in the place of a post that was deleted.
+const DELETED: &str = "deleted";
+const POST_LIFE_S: u64 = 3_600;
+/// After so many posts of a feed comes one that is mixed in.
+const MIX_EVERY: usize = 10;
+/// Posts that are trending, and that are promoted.
+const MIXED: i64 = 10;
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
+
+/// A post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Post {
+    /// Its id.
+    #[serde(with = "ids::text")]
+    pub id: i64,
+    /// Who wrote it.
+    #[serde(with = "ids::text")]
+    pub author: i64,
+    /// The author's name.
+    pub name: String,
+    /// What it says.
+    pub body: String,
+}
+
+/// A post in a feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The post.
+    #[serde(flatten)]
+    pub post: Post,
+    /// Why it is there: `followed`, `trending` or `promoted`.
+    pub why: String,
+}
+
+/// What is mixed into all feeds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Mix {
+    trending: Vec<i64>,
+    promoted: Vec<i64>,
+}
+
+/// The feeds of all users.
+pub struct Feeds {
+    /// The truth.
+    pub db: Db,
+    /// Where lists and posts are.
+    pub shards: Shards,
+    /// Whose versions tell that somebody follows others now.
+    pub layers: Arc<Layers>,
+    /// Where one server is elected.
+    pub state: Store,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The most followers that a post is pushed to.
+    pub fanout_limit: i64,
+    /// Feeds that are being built.
+    pub building: Flights<i64, Result<Vec<i64>, AppError>>,
+    /// Keys to be removed once the cache can be reached: shard and key.
+    pub broken: Mutex<HashSet<(String, String)>>,
+}
+
+impl Feeds {
+    /// A user's feed and where it came from.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn read(self: &Arc<Self>, user: i64) -> Result<(Vec<Item>, Layer), AppError> {
+        let start = Instant::now();
+        let mut asks_database = false;
+        let found = self.cached_ids(user).await;
+        let (ids, mix) = match found {
+            Some(found) => found,
+            None => {
+                asks_database = true;
+                let feeds = self.clone();
+                let build = move || async move { feeds.build(user).await }.boxed();
+                let built = self.building.join(&user, build).await.0;
+                let ids = built.unwrap_or_else(|| Err(AppError::Unavailable("building the feed failed".into())))?;
+                (ids, self.mix().await.unwrap_or_default())
+            }
+        };
+        let mixed: Vec<i64> = mix.trending.iter().chain(&mix.promoted).copied().collect();
+        let wanted: BTreeSet<i64> = ids.iter().take(PAGE + 10).chain(&mixed).copied().collect();
+        let (posts, complete) = self.posts(&wanted.into_iter().collect::<Vec<_>>()).await?;
+        asks_database |= !complete;
+        let items = mix_in(&ids, &mix, &posts);
+        let layer = if asks_database { Layer::Database } else { Layer::L2 };
+        match layer {
+            Layer::Database => {
+                self.metrics.misses.add(1);
+                self.metrics.database_time.record(start.elapsed());
+            }
+            _ => {
+                self.metrics.l2_hits.add(1);
+                self.metrics.l2_time.record(start.elapsed());
+            }
+        }
+        Ok((items, layer))
+    }
+
+    /// Writes a post and puts it into the feeds of those who follow.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn publish(&self, post: &Post, promoted: bool) -> Result<(), AppError> {
+        self.db.insert_post(post.id, post.author, &post.body, promoted).await?;
+        self.metrics.database_writes.add(1);
+        self.store_posts(std::slice::from_ref(post)).await;
+        let mut followers = self.db.followers(post.author, self.fanout_limit + 1).await?;
+        let is_big = i64::try_from(followers.len()).unwrap_or(i64::MAX) > self.fanout_limit;
+        if is_big {
+            followers.clear();
+        }
+        followers.push(post.author);
+        let mut keys: Vec<(String, String)> =
+            followers.iter().map(|follower| (user_shard(*follower), format!("feed:{follower}"))).collect();
+        if is_big {
+            keys.push((user_shard(post.author), format!("posts-of:{}", post.author)));
+        }
+        self.push(keys, post.id).await;
+        Ok(())
+    }
+
+    /// Takes back one's own post.
+    ///
+    /// # Errors
+    /// A post that does not exist or is somebody else's, a database that does not answer.
+    pub async fn delete(&self, id: i64, author: i64) -> Result<(), AppError> {
+        if !self.db.delete_post(id, author).await? {
+            return Err(AppError::NotFound("there is no such post of yours".into()));
+        }
+        self.metrics.database_writes.add(1);
+        let (shard, key) = (post_shard(id), format!("post:{id}"));
+        let store = self.shards.of_key(&shard);
+        let set = cmd("SET").key(store.key(&key)).arg(DELETED).arg("EX").arg(POST_LIFE_S);
+        if store.call::<Value>(set).await.is_err() {
+            self.broken.lock().insert((shard, key));
+        }
+        Ok(())
+    }
+
+    /// Begins or ends following.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn follow(&self, follower: i64, followee: i64, begins: bool) -> Result<(), AppError> {
+        self.db.follow(follower, followee, begins).await?;
+        self.metrics.database_writes.add(1);
+        // First the versions, then the list: whoever builds one meanwhile sees that its version is gone.
+        self.layers.invalidate(&Group::User(follower), None).await;
+        self.layers.invalidate(&Group::User(followee), None).await;
+        for key in [format!("feed:{follower}"), format!("bigs:{follower}")] {
+            self.remove(user_shard(follower), key).await;
+        }
+        Ok(())
+    }
+
+    /// Likes a post; it counts when the trending ones are computed next.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn like(&self, post: i64, user: i64) -> Result<(), AppError> {
+        if self.db.posts(&[post]).await?.is_empty() {
+            return Err(AppError::NotFound("there is no such post".into()));
+        }
+        self.db.like(post, user).await
+    }
+
+    /// Pushes an id to the head of lists, all in one go; lists that were not reached are removed later.
+    async fn push(&self, keys: Vec<(String, String)>, id: i64) {
+        let mut by_store: HashMap<String, Vec<(String, String)>> = HashMap::new();
+        for (shard, key) in keys {
+            by_store.entry(self.shards.of_key(&shard).url().to_owned()).or_default().push((shard, key));
+        }
+        for keys in by_store.into_values() {
+            let Some(store) = keys.first().map(|(shard, _)| self.shards.of_key(shard)) else { continue };
+            for chunk in keys.chunks(500) {
+                let commands = chunk.iter().flat_map(|(_, key)| -> [Command; 2] {
+                    let key = store.key(key);
+                    [cmd("LPUSH").key(&key).arg(id).into(), cmd("LTRIM").key(&key).arg(0).arg(KEPT - 1).into()]
+                });
+                match store.pipeline(commands.collect()).await {
+                    Ok(answers) => {
+                        let failed = chunk.iter().zip(answers.chunks(2));
+                        let failed = failed.filter(|(_, answer)| matches!(answer.first(), Some(Value::Error(_))));
+                        self.broken.lock().extend(failed.map(|(key, _)| key.clone()));
+                    }
+                    Err(_) => self.broken.lock().extend(chunk.iter().cloned()),
+                }
+            }
+        }
+    }
+
+    async fn remove(&self, shard: String, key: String) {
+        let store = self.shards.of_key(&shard);
+        if store.call::<i64>(cmd("UNLINK").key(store.key(&key))).await.is_err() {
+            self.broken.lock().insert((shard, key));
+        }
+    }
+
+    /// Removes what could not be reached, as soon as it can.
+    pub async fn catch_up(&self) {
+        let broken: Vec<(String, String)> = self.broken.lock().iter().take(1_000).cloned().collect();
+        for (shard, key) in broken {
+            let store = self.shards.of_key(&shard);
+            if !store.is_open() || store.call::<i64>(cmd("UNLINK").key(store.key(&key))).await.is_err() {
+                return;
+            }
+            self.broken.lock().remove(&(shard, key));
+        }
+    }
+
+    /// The ids of a feed and what is mixed in; `None` when the database must be asked.
+    async fn cached_ids(&self, user: i64) -> Option<(Vec<i64>, Mix)> {
+        if self.broken.lock().contains(&(user_shard(user), format!("feed:{user}"))) {
+            return None;
+        }
+        let store = self.shards.of_key(&user_shard(user));
+        let (feed, bigs) = (store.key(&format!("feed:{user}")), store.key(&format!("bigs:{user}")));
+        let life_s = ttl::of_kind(Kind::Feed).as_secs();
+        let commands: Vec<Command> = vec![
+            cmd("LRANGE").key(&feed).arg(0).arg(KEPT - 1).into(),
+            cmd("GET").key(&bigs).into(),
+            cmd("EXPIRE").key(&feed).arg(life_s).into(),
+        ];
+        let (answers, mix) = tokio::join!(store.pipeline(commands), self.mix());
+        let answers = answers.ok()?;
+        let listed = numbers(answers.first()?)?;
+        let bigs: Vec<i64> = serde_json::from_str(&text(answers.get(1)?)?).ok()?;
+        if listed.len() < PAGE && !listed.contains(&END) {
+            return None;
+        }
+        let mut ids: BTreeSet<i64> = listed.into_iter().filter(|id| *id != END).collect();
+        for author in join_all(bigs.iter().map(|author| self.posts_of(*author))).await {
+            ids.extend(author?);
+        }
+        Some((ids.into_iter().rev().take(KEPT as usize).collect(), mix.unwrap_or_default()))
+    }
+
+    /// The list of an author who is followed by many; `None` when it is not there.
+    async fn posts_of(&self, author: i64) -> Option<Vec<i64>> {
+        let store = self.shards.of_key(&user_shard(author));
+        let list = store.key(&format!("posts-of:{author}"));
+        let commands: Vec<Command> = vec![cmd("LRANGE").key(&list).arg(0).arg(KEPT - 1).into()];
+        let ids = numbers(store.pipeline(commands).await.ok()?.first()?)?;
+        // Without the mark or a full list it may have begun with a push to nothing.
+        let is_whole = ids.contains(&END) || ids.len() >= KEPT as usize;
+        is_whole.then(|| ids.into_iter().filter(|id| *id != END).collect())
+    }
+
+    /// Reads a feed from the database, and fills its lists.
+    async fn build(&self, user: i64) -> Result<Vec<i64>, AppError> {
+        self.metrics.database_reads.add(1);
+        let group = Group::User(user);
+        let version = self.layers.version(&group).await;
+        let store = self.shards.of_key(&user_shard(user));
+        let feed = store.key(&format!("feed:{user}"));
+        let listed = match store.pipeline(vec![cmd("LRANGE").key(&feed).arg(0).arg(KEPT - 1).into()]).await {
+            Ok(answers) => answers.first().and_then(numbers).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let bigs = self.db.followees_above(user, self.fanout_limit).await?;
+        let ids = self.db.feed_ids(user, i64::MAX, KEPT).await?;
+        if version.is_none() {
+            return Ok(ids);
+        }
+        self.fill_bigs(store, user, &bigs).await;
+        // Older ones go to the tail; what is at the head came with a push and stays there.
+        let oldest = listed.iter().filter(|id| **id != END).min().copied().unwrap_or(i64::MAX);
+        let mut commands: Vec<Command> = Vec::new();
+        if listed.is_empty() {
+            // Of another type, perhaps, in which case pushing would fail for good.
+            commands.push(cmd("UNLINK").key(&feed).into());
+        }
+        let older = ids.iter().filter(|id| **id < oldest);
+        commands.extend(older.map(|id| Command::from(cmd("RPUSH").key(&feed).arg(*id))));
+        if ids.len() < KEPT as usize {
+            commands.push(cmd("RPUSH").key(&feed).arg(END).into());
+        }
+        commands.push(cmd("LTRIM").key(&feed).arg(0).arg(KEPT - 1).into());
+        commands.push(cmd("EXPIRE").key(&feed).arg(ttl::of_kind(Kind::Feed).as_secs()).into());
+        let is_filled = store.pipeline(commands).await.is_ok();
+        if !is_filled || self.layers.version(&group).await != version {
+            self.remove(user_shard(user), format!("feed:{user}")).await;
+        }
+        Ok(ids)
+    }
+
+    /// Notes whose posts are merged when this user reads, and fills the lists of those that have none.
+    async fn fill_bigs(&self, store: &Store, user: i64, bigs: &[i64]) {
+        let life_s = ttl::of_kind(Kind::Feed).as_secs();
+        let text = serde_json::to_string(bigs).unwrap_or_default();
+        // What cannot be stored is a miss later.
+        let set = cmd("SET").key(store.key(&format!("bigs:{user}"))).arg(text).arg("EX").arg(life_s * 4);
+        let _ = store.call::<Value>(set).await;
+        for author in bigs {
+            if self.posts_of(*author).await.is_some() {
+                continue;
+            }
+            let Ok(ids) = self.db.author_ids(*author, KEPT).await else { continue };
+            let store = self.shards.of_key(&user_shard(*author));
+            let list = store.key(&format!("posts-of:{author}"));
+            let mut commands: Vec<Command> = vec![cmd("UNLINK").key(&list).into()];
+            commands.extend(ids.iter().map(|id| Command::from(cmd("RPUSH").key(&list).arg(*id))));
+            commands.push(cmd("RPUSH").key(&list).arg(END).into());
+            commands.push(cmd("EXPIRE").key(&list).arg(life_s * 4).into());
+            let _ = store.pipeline(commands).await;
+        }
+    }
+
+    /// Posts by their ids; those that were deleted are missing. Also tells whether the cache had them all.
+    async fn posts(&self, ids: &[i64]) -> Result<(HashMap<i64, Post>, bool), AppError> {
+        let mut posts = HashMap::new();
+        let mut missing = Vec::new();
+        let mut by_store: HashMap<&str, (&Store, Vec<i64>)> = HashMap::new();
+        for id in ids {
+            let store = self.shards.of_key(&post_shard(*id));
+            by_store.entry(store.url()).or_insert_with(|| (store, Vec::new())).1.push(*id);
+        }
+        for (store, ids) in by_store.into_values() {
+            let get = |id: &i64| Command::from(cmd("GET").key(store.key(&format!("post:{id}"))));
+            let answers = store.pipeline(ids.iter().map(get).collect()).await.unwrap_or_default();
+            for (index, id) in ids.into_iter().enumerate() {
+                if self.broken.lock().contains(&(post_shard(id), format!("post:{id}"))) {
+                    missing.push(id);
+                    continue;
+                }
+                match answers.get(index).and_then(text) {
+                    Some(found) if found == DELETED => {}
+                    Some(found) => match serde_json::from_str(&found) {
+                        Ok(post) => drop(posts.insert(id, post)),
+                        Err(_) => missing.push(id),
+                    },
+                    None => missing.push(id),
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok((posts, true));
+        }
+        self.metrics.database_reads.add(1);
+        let loaded = self.db.posts(&missing).await?;
+        self.store_posts(&loaded).await;
+        posts.extend(loaded.into_iter().map(|post| (post.id, post)));
+        Ok((posts, false))
+    }
+
+    async fn store_posts(&self, posts: &[Post]) {
+        let set = async |post: &Post| {
+            let store = self.shards.of_key(&post_shard(post.id));
+            let text = serde_json::to_string(post).unwrap_or_default();
+            let set = cmd("SET").key(store.key(&format!("post:{}", post.id))).arg(text);
+            // NX: it must not cover the mark of a post that was deleted meanwhile.
+            let _ = store.call::<Value>(set.arg("NX").arg("EX").arg(POST_LIFE_S)).await;
+        };
+        join_all(posts.iter().map(set)).await;
+    }
+
+    async fn mix(&self) -> Option<Mix> {
+        let store = self.shards.of_key("trending");
+        let answers = store.pipeline(vec![cmd("GET").key(store.key("trending:posts")).into()]).await.ok()?;
+        serde_json::from_str(&text(answers.first()?)?).ok()
+    }
+
+    /// Computes what is trending, again and again, on one server at a time.
+    pub async fn compute_trending(self: Arc<Self>, every: Duration) {
+        self.state.wait_connected(Duration::from_secs(60)).await;
+        loop {
+            // The lock is not released: while it lives, what was computed is new enough.
+            if let Ok(Some(_elected)) = lock::acquire(&self.state, "trending", every).await
+                && let Err(error) = self.compute_once(every).await
+            {
+                tracing::warn!(%error, "trending posts");
+            }
+            tokio::time::sleep(every.min(Duration::from_secs(5))).await;
+        }
+    }
+
+    async fn compute_once(&self, every: Duration) -> Result<(), AppError> {
+        let from = ids::first_id_at(self.clock.now_ms() - 7 * DAY_MS);
+        let trending = self.db.trending_ids(from, MIXED).await?;
+        let mix = Mix { trending, promoted: self.db.promoted_ids(MIXED).await? };
+        let store = self.shards.of_key("trending");
+        let text = serde_json::to_string(&mix).unwrap_or_default();
+        let set = cmd("SET").key(store.key("trending:posts")).arg(text).arg("PX").arg(every.as_millis() as u64 * 2);
+        store.call::<Value>(set).await.map(drop).map_err(|error| AppError::Unavailable(error.to_string()))
+    }
+}
+
+/// A page: newest first, no post twice, and after every ten one that is trending or promoted.
+fn mix_in(ids: &[i64], mix: &Mix, posts: &HashMap<i64, Post>) -> Vec<Item> {
+    let mut seen = HashSet::new();
+    let followed: Vec<&Post> =
+        ids.iter().filter(|id| seen.insert(**id)).filter_map(|id| posts.get(id)).take(PAGE).collect();
+    let extra = |ids: &[i64], why: &'static str| -> Vec<Item> {
+        let posts = ids.iter().filter(|id| !seen.contains(*id)).filter_map(|id| posts.get(id));
+        posts.map(|post| Item { post: post.clone(), why: why.into() }).collect()
+    };
+    let (trending, promoted) = (extra(&mix.trending, "trending"), extra(&mix.promoted, "promoted"));
+    let promoted = promoted.into_iter().filter(|one| !trending.iter().any(|other| other.post.id == one.post.id));
+    // By turns, trending first.
+    let (mut trending, mut promoted) = (trending.clone().into_iter(), promoted.collect::<Vec<_>>().into_iter());
+    let mut items = Vec::new();
+    for (index, post) in followed.into_iter().enumerate() {
+        items.push(Item { post: post.clone(), why: "followed".into() });
+        if (index + 1) % MIX_EVERY == 0 {
+            let is_even = (index + 1) / MIX_EVERY % 2 == 1;
+            let next = if is_even {
+                trending.next().or_else(|| promoted.next())
+            } else {
+                promoted.next().or_else(|| trending.next())
+            };
+            items.extend(next);
+        }
+    }
+    items
+}
+
+fn user_shard(user: i64) -> String {
+    Group::User(user).shard_key()
+}
+
+fn post_shard(id: i64) -> String {
+    format!("post:{id}")
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        Value::SimpleString(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// The numbers of a list; `None` for what is no list.
+fn numbers(value: &Value) -> Option<Vec<i64>> {
+    match value {
+        Value::Array(values) => Some(values.iter().filter_map(|value| text(value)?.parse().ok()).collect()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(id: i64) -> Post {
+        Post { id, author: 1, name: "Ann".into(), body: format!("post {id}") }
+    }
+
+    #[test]
+    fn a_page_has_no_post_twice_and_some_that_are_mixed_in() {
+        let ids: Vec<i64> = (1..=30).rev().chain([5, 6]).collect();
+        let mix = Mix { trending: vec![29, 101], promoted: vec![102, 101] };
+        let posts = (1..=30).chain(100..110).filter(|id| *id != 7).map(|id| (id, post(id))).collect();
+        let items = mix_in(&ids, &mix, &posts);
+        let followed: Vec<i64> = items.iter().filter(|item| item.why == "followed").map(|item| item.post.id).collect();
+        assert_eq!(followed, (1..=30).rev().filter(|id| *id != 7).collect::<Vec<_>>(), "7 was deleted");
+        assert_eq!((items[10].post.id, items[10].why.as_str()), (101, "trending"), "29 is in the feed already");
+        assert_eq!((items[21].post.id, items[21].why.as_str()), (102, "promoted"));
+        let unique: HashSet<i64> = items.iter().map(|item| item.post.id).collect();
+        assert_eq!(unique.len(), items.len());
+    }
+}

@@ -1,0 +1,253 @@
+//! Write-behind, also called write-back: a message is acknowledged once it is in a queue, and gets into the database later,
+//! with others. Writes get as fast as the queue, and a database that is slow or away for a while is not noticed.
+//!
+//! The price: what is in the queue and not yet in the database is lost with the queue. The queue outlives every crash of
+//! the application, but when its server keeps nothing on disk, it does not outlive that server. So this is for messages
+//! that one could bear to lose, or for a state server with persistence.
+//!
+//! - Its author, and everybody else, sees a message at once: a page is what the cache or the database has, and over it
+//!   what is queued. The queue is read *first*: what leaves it meanwhile is in the database by then.
+//! - Each message arrives exactly once. The application gives the id, inserting is idempotent, and an element leaves the
+//!   queue only after it was inserted: a crash in between repeats the insert. When an answer of the queue is lost, the
+//!   message is written straight to the database, under the same id.
+//! - One server empties the queues (a lock elects it), room by room and in order. Should two do so for a moment, nothing
+//!   happens that must not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rustis::resp::{Command, RefBulkString, Value, cmd};
+
+use super::Strategy;
+use super::cache_aside::CacheAside;
+use crate::cache::layers::{Layers, Served};
+use crate::cache::lock;
+use crate::db::Db;
+use crate::error::AppError;
+use crate::keys::{Group, Query};
+use crate::model::{Message, Page, RoomId, RoomPage};
+use crate::store::{Store, Unreachable};
+
+/// The set of rooms that have ever had a queue.
+const ROOMS: &str = "queue:rooms";
+/// Messages that go into the database at once.
+const BATCH: usize = 200;
+/// How long a server that died keeps the others from emptying the queues.
+const TERM: Duration = Duration::from_secs(2);
+/// How long messages are gathered.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// See the page of this module.
+pub struct WriteBehind {
+    aside: CacheAside,
+    queue: Arc<Queue>,
+}
+
+/// The queues, one per room, in the state server.
+pub struct Queue {
+    state: Store,
+    db: Db,
+    layers: Arc<Layers>,
+}
+
+impl WriteBehind {
+    /// Queues in `state`; begins to empty them.
+    pub fn new(aside: CacheAside, state: Store) -> Self {
+        let queue = Arc::new(Queue { state, db: aside.db.clone(), layers: aside.layers.clone() });
+        tokio::spawn(empty_forever(Arc::downgrade(&queue)));
+        Self { aside, queue }
+    }
+
+    async fn read_over(&self, query: &Query) -> Result<Served, AppError> {
+        let (room, limit) = match query {
+            Query::Messages { room, limit, before: None } | Query::RoomPage { room, limit, before: None } => {
+                (room, *limit)
+            }
+            _ => return self.aside.look_or_load(query).await,
+        };
+        let queued = self.queue.newest(room, limit).await;
+        let mut served = self.aside.look_or_load(query).await?;
+        if let (Some(body), false) = (&served.body, queued.is_empty()) {
+            let lain = match query {
+                Query::RoomPage { .. } => lay_over::<RoomPage>(body, queued, limit),
+                _ => lay_over::<Page>(body, queued, limit),
+            };
+            served.body = Some(lain.map_err(|error| AppError::Unavailable(error.to_string()))?.into());
+        }
+        Ok(served)
+    }
+}
+
+/// What holds messages.
+trait HasMessages: serde::Serialize + serde::de::DeserializeOwned {
+    fn messages(&mut self) -> &mut Vec<Message>;
+}
+
+impl HasMessages for Page {
+    fn messages(&mut self) -> &mut Vec<Message> {
+        &mut self.messages
+    }
+}
+
+impl HasMessages for RoomPage {
+    fn messages(&mut self) -> &mut Vec<Message> {
+        &mut self.messages
+    }
+}
+
+/// A page with what is queued; of what is in both, the page's own counts, since only that can have been edited.
+fn lay_over<P: HasMessages>(body: &[u8], queued: Vec<Message>, limit: i64) -> Result<Vec<u8>, serde_json::Error> {
+    let mut page: P = serde_json::from_slice(body)?;
+    let mut all: BTreeMap<i64, Message> = queued.into_iter().map(|message| (message.id, message)).collect();
+    all.extend(page.messages().drain(..).map(|message| (message.id, message)));
+    let surplus = all.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
+    *page.messages() = all.into_values().skip(surplus).collect();
+    serde_json::to_vec(&page)
+}
+
+impl Strategy for WriteBehind {
+    fn name(&self) -> &'static str {
+        "write-behind"
+    }
+
+    fn read<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Served, AppError>> {
+        Box::pin(self.read_over(query))
+    }
+
+    fn post<'a>(&'a self, message: &'a Message, event: &'a str) -> BoxFuture<'a, Result<(), AppError>> {
+        Box::pin(async move {
+            match self.queue.push(message).await {
+                Ok(()) => {
+                    self.aside.layers.announce(&Group::Room(message.room.clone()), event).await;
+                    Ok(())
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "written straight to the database");
+                    self.aside.post(message, event).await
+                }
+            }
+        })
+    }
+
+    fn changed<'a>(&'a self, group: &'a Group, event: Option<&'a str>) -> BoxFuture<'a, ()> {
+        Box::pin(self.aside.layers.invalidate(group, event))
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.queue.empty_all().await {
+                tracing::debug!(error, "the queues stay as they are");
+            }
+        })
+    }
+}
+
+impl Queue {
+    fn key(&self, room: &RoomId) -> String {
+        self.state.key(&format!("queue:{room}"))
+    }
+
+    async fn push(&self, message: &Message) -> Result<(), Unreachable> {
+        let text = serde_json::to_string(message).map_err(|error| Unreachable::Refused(error.to_string()))?;
+        let commands = vec![
+            cmd("SADD").key(self.state.key(ROOMS)).arg(message.room.as_str()).into(),
+            cmd("RPUSH").key(self.key(&message.room)).arg(RefBulkString::new(text.as_bytes())).into(),
+        ];
+        let answers = self.state.pipeline(commands).await?;
+        match answers.as_slice() {
+            [Value::Integer(_), Value::Integer(_)] => Ok(()),
+            _ => Err(Unreachable::Refused(format!("{answers:?}"))),
+        }
+    }
+
+    /// The newest messages of a room that are queued; none when the queue cannot be reached.
+    async fn newest(&self, room: &RoomId, limit: i64) -> Vec<Message> {
+        let range = cmd("LRANGE").key(self.key(room)).arg(-limit).arg(-1);
+        let texts: Vec<String> = self.state.call(range).await.unwrap_or_default();
+        texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect()
+    }
+
+    /// Moves what is queued for a room into the database; how many messages.
+    async fn empty(&self, room: &RoomId) -> Result<usize, String> {
+        let mut moved = 0;
+        loop {
+            let range = cmd("LRANGE").key(self.key(room)).arg(0).arg(BATCH - 1);
+            let texts: Vec<String> = self.state.call(range).await.map_err(|error| error.to_string())?;
+            if texts.is_empty() {
+                return Ok(moved);
+            }
+            let messages: Vec<Message> = texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+            self.db.insert_messages(&messages).await.map_err(|error| error.to_string())?;
+            self.layers.metrics.database_writes.add(1);
+            // Stale before they leave the queue: whoever does not find them there any more must find them below.
+            self.layers.invalidate(&Group::Room(room.clone()), None).await;
+            let remove = |text: &String| -> Command {
+                cmd("LREM").key(self.key(room)).arg(1).arg(RefBulkString::new(text.as_bytes())).into()
+            };
+            let removed = self.state.pipeline(texts.iter().map(remove).collect()).await;
+            removed.map_err(|error| error.to_string())?;
+            moved += messages.len();
+        }
+    }
+
+    async fn empty_all(&self) -> Result<(), String> {
+        let rooms: Vec<String> =
+            self.state.call(cmd("SMEMBERS").key(self.state.key(ROOMS))).await.map_err(|error| error.to_string())?;
+        let rooms: Vec<RoomId> = rooms.iter().filter_map(|room| RoomId::new(room).ok()).collect();
+        if rooms.is_empty() {
+            return Ok(());
+        }
+        let length = |room: &RoomId| -> Command { cmd("LLEN").key(self.key(room)).into() };
+        let lengths = self.state.pipeline(rooms.iter().map(length).collect()).await;
+        for (room, length) in rooms.iter().zip(lengths.map_err(|error| error.to_string())?) {
+            if length != Value::Integer(0) {
+                self.empty(room).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Empties the queues whenever this server is elected.
+async fn empty_forever(queue: std::sync::Weak<Queue>) {
+    let mut term: Option<lock::Held> = None;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let Some(queue) = queue.upgrade() else { return };
+        let is_elected = match &term {
+            Some(held) => held.renew(TERM).await.unwrap_or(false),
+            None => false,
+        };
+        if !is_elected {
+            term = lock::acquire(&queue.state, "queue", TERM).await.unwrap_or_default();
+        }
+        if term.is_some()
+            && let Err(error) = queue.empty_all().await
+        {
+            tracing::debug!(error, "the queues wait");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: i64, body: &str) -> Message {
+        let room = RoomId::new("general").unwrap();
+        let (name, body) = ("Ann".into(), body.into());
+        Message { id, room, author: 1, name, body, edited_ms: 0, deleted: false, changed: id }
+    }
+
+    #[test]
+    fn queued_messages_lie_over_the_page() {
+        let page = Page { messages: vec![message(1, "one"), message(3, "three, edited")] };
+        let queued = vec![message(2, "two"), message(3, "three"), message(4, "four")];
+        let body = lay_over::<Page>(&serde_json::to_vec(&page).unwrap(), queued, 3).unwrap();
+        let page: Page = serde_json::from_slice(&body).unwrap();
+        let texts: Vec<&str> = page.messages.iter().map(|message| message.body.as_str()).collect();
+        assert_eq!(texts, ["two", "three, edited", "four"]);
+    }
+}

@@ -1,0 +1,213 @@
+//! The pages, rendered here; they work without a script, except that messages of others then come with the next load.
+//! maud escapes whatever is put into them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{DOCTYPE, Markup, html};
+
+use super::api::{self, Name, NewRoom, PageParameters, Part, Text};
+use super::auth::{User, set_cookie};
+use super::reply::{Form, X_CACHE};
+use crate::app::App;
+use crate::cache::layers::Served;
+use crate::error::AppError;
+use crate::ids;
+use crate::keys::Query;
+use crate::model::{BODY_CHARS, EMOJIS, Message, NAME_CHARS, PAGE_DEFAULT, Reactions, Room, RoomId, RoomPage};
+use crate::session::Session;
+
+type Answer = Result<Response, AppError>;
+
+/// Sends those who are signed in to the rooms, and asks the others for their name.
+pub async fn start(user: Result<User, AppError>) -> Response {
+    match user {
+        Ok(_) => Redirect::to("/rooms").into_response(),
+        Err(_) => layout("Sign in", None, &sign_in_form(None)).into_response(),
+    }
+}
+
+/// Signs in.
+pub async fn sign_in(State(app): State<Arc<App>>, Form(name): Form<Name>) -> Answer {
+    let (_, cookie) = app.sign_in(&name.name).await?;
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/rooms")).into_response())
+}
+
+/// Signs out.
+pub async fn sign_out(State(app): State<Arc<App>>, user: User) -> Answer {
+    app.sessions.end(&user.0).await?;
+    Ok(([(header::SET_COOKIE, set_cookie("", 0)?)], Redirect::to("/")).into_response())
+}
+
+/// The list of rooms.
+pub async fn rooms(State(app): State<Arc<App>>, user: User) -> Answer {
+    let (rooms, served): (Vec<Room>, Served) = app.read_as(&Query::Rooms).await?;
+    let body = html! {
+        h1 { "Rooms" }
+        ul.rooms {
+            @for room in &rooms {
+                li { a href={ "/rooms/" (room.id) } { strong { (room.id) } " " span { (room.title) } } }
+            }
+        }
+        form.stack method="post" action="/rooms" {
+            h2 { "A new room" }
+            label { "Name " small { "a-z, 0-9 and -" } input name="name" required pattern="[a-z0-9\\-]{1,64}" maxlength="64"; }
+            label { "What is it about? " input name="title" required maxlength=(NAME_CHARS); }
+            button { "Make it" }
+        }
+    };
+    Ok(with_layer(layout("Rooms", Some(&user.0), &body), &served))
+}
+
+/// Makes a room.
+pub async fn create_room(State(app): State<Arc<App>>, _: User, Form(new): Form<NewRoom>) -> Answer {
+    let room = app.create_room(&new.name, &new.title).await?;
+    Ok(Redirect::to(&format!("/rooms/{room}")).into_response())
+}
+
+/// A room: a page of its messages, and who was active.
+pub async fn room(State(app): State<Arc<App>>, user: User, room: Part, query: PageParameters) -> Answer {
+    let (room, limit, before) = api::page(room, query)?;
+    let query = Query::RoomPage { room: room.clone(), limit, before };
+    let (page, served): (RoomPage, Served) = app.read_as(&query).await?;
+    let body = room_body(&room, &page, limit, before, &user.0);
+    Ok(with_layer(layout(room.as_str(), Some(&user.0), &body), &served))
+}
+
+/// Says something without a script.
+pub async fn post_message(State(app): State<Arc<App>>, user: User, room: Part, Form(text): Form<Text>) -> Answer {
+    let room = RoomId::new(&api::part(room)?)?;
+    app.post(&user.0, &room, &text.body).await?;
+    Ok(Redirect::to(&format!("/rooms/{room}")).into_response())
+}
+
+/// An error as a page, with the status and the headers of `response`.
+pub fn error(error: &AppError, response: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
+    let body = match error {
+        AppError::SignedOut => sign_in_form(Some("Sign in first.")),
+        _ => html! {
+            h1 { "That did not work" }
+            p role="alert" { (error) "." }
+            p { a href="/rooms" { "To the rooms" } }
+        },
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::CONTENT_TYPE);
+    let mut page = layout("Error", None, &body).into_response();
+    *page.status_mut() = parts.status;
+    let kept: HeaderMap = parts.headers;
+    page.headers_mut().extend(kept);
+    page
+}
+
+fn room_body(room: &RoomId, page: &RoomPage, limit: i64, before: Option<i64>, who: &Session) -> Markup {
+    let oldest = page.messages.first().map(|message| message.id);
+    let is_full = i64::try_from(page.messages.len()).unwrap_or(0) == limit;
+    let latest = page.messages.iter().map(|message| message.changed).max().unwrap_or(0);
+    html! {
+        div.room {
+            section.talk aria-labelledby="room-name" {
+                h1 #room-name { (room) }
+                nav.history aria-label="History" {
+                    @if let (Some(oldest), true) = (oldest, is_full) {
+                        a rel="prev" href={ "/rooms/" (room) "?limit=" (limit) "&before=" (oldest) } { "Older messages" }
+                    }
+                    @if before.is_some() { a rel="next" href={ "/rooms/" (room) } { "Newest messages" } }
+                }
+                ol.messages #messages aria-live="polite" aria-label="Messages" data-room=(room) data-user=(who.user)
+                    data-after=(latest) data-live=(before.is_none()) {
+                    @for message in &page.messages { (message_item(message, &page.reactions, who)) }
+                }
+                p #state role="status" {}
+                form.say #say method="post" action={ "/rooms/" (room) "/messages" } {
+                    label for="body" { "Your message" }
+                    textarea #body name="body" rows="2" required maxlength=(BODY_CHARS) {}
+                    button { "Send" }
+                }
+            }
+            aside aria-labelledby="active" {
+                h2 #active { "Active this week" }
+                ol.members {
+                    @for member in &page.members { li { (member.name) " " small { (member.count) } } }
+                }
+            }
+        }
+        script src="/assets/room.js" defer {}
+    }
+}
+
+fn message_item(message: &Message, reactions: &[Reactions], who: &Session) -> Markup {
+    let reactions: Vec<&Reactions> = reactions.iter().filter(|one| one.message == message.id).collect();
+    html! {
+        li.message data-id=(message.id) data-changed=(message.changed) {
+            strong.name { (message.name) } " "
+            time data-ms=(ids::time_of(message.id)) { (time_text(ids::time_of(message.id))) }
+            @if message.edited_ms > 0 { small.edited { " edited" } }
+            @if message.deleted { p.text.gone { "This message was deleted." } } @else { p.text { (message.body) } }
+            @if !reactions.is_empty() {
+                p.reactions { @for one in reactions { span { (one.emoji) " " (one.count) " " } } }
+            }
+            @if !message.deleted {
+                div.actions hidden {
+                    @for emoji in EMOJIS { button type="button" data-emoji=(emoji) aria-label={ "React with " (emoji) } { (emoji) } }
+                    @if message.author == who.user {
+                        button type="button" data-edit { "Edit" }
+                        button type="button" data-delete { "Delete" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sign_in_form(note: Option<&str>) -> Markup {
+    html! {
+        h1 { "Welcome" }
+        @if let Some(note) = note { p role="alert" { (note) } }
+        form.stack method="post" action="/sign-in" {
+            label { "Your name" input name="name" required maxlength=(NAME_CHARS) autocomplete="username" autofocus; }
+            button { "Sign in" }
+        }
+        p { "A chat that shows what a cache does. Any name will do; there are " (PAGE_DEFAULT) " messages on a page." }
+    }
+}
+
+/// What is around every page.
+pub fn layout(title: &str, who: Option<&Session>, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · chat-app" }
+                link rel="stylesheet" href="/assets/style.css";
+            }
+            body {
+                a.skip href="#main" { "Skip to content" }
+                header {
+                    nav aria-label="Main" { a href="/rooms" { "Rooms" } a href="/feed" { "Feed" } a href="/dashboard" { "Dashboard" } }
+                    @if let Some(who) = who {
+                        form method="post" action="/sign-out" { span.me { (who.name) } " " button { "Sign out" } }
+                    }
+                }
+                main #main { (body) }
+            }
+        }
+    }
+}
+
+/// A page and where what it shows came from.
+pub fn with_layer(page: Markup, served: &Served) -> Response {
+    ([(X_CACHE, served.layer.name())], page).into_response()
+}
+
+/// Hours and minutes in UTC; the script shows the reader's own time.
+pub fn time_text(ms: i64) -> String {
+    let minutes = ms.div_euclid(60_000);
+    format!("{:02}:{:02} UTC", minutes.div_euclid(60).rem_euclid(24), minutes.rem_euclid(60))
+}

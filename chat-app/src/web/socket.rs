@@ -1,0 +1,189 @@
+//! Live messages over WebSocket. A reader says which change it saw last and gets what came after it, then what comes.
+//!
+//! Nothing is lost in between: the reader is put on the list before the database is asked, and what it gets twice it knows
+//! by its id. A reader that is too slow is told to catch up instead of being waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Query as UrlQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::api::{self, Part};
+use super::auth::User;
+use super::comes_from_here;
+use crate::app::App;
+use crate::error::AppError;
+use crate::keys::Query;
+use crate::model::{PAGE_LIMIT, RoomId};
+use crate::session::Session;
+
+/// The longest frame that is read, so that one that is too long gets an answer; what is taken is much shorter.
+const LONGEST_FRAME: usize = 2 << 20;
+/// How far back a reader that comes back is told again: ids of different servers do not arrive in their order.
+const OVERLAP_MS: i64 = 10_000;
+/// How often sessions are looked at again, and silent connections are asked.
+const CHECK: Duration = Duration::from_secs(15);
+
+/// Where a reader left off.
+#[derive(Debug, Default, Deserialize)]
+pub struct Resume {
+    after: Option<String>,
+}
+
+/// What a reader sends.
+#[derive(Debug, Deserialize)]
+struct Say {
+    body: String,
+}
+
+/// Begins a connection.
+///
+/// # Errors
+/// Another site's page, nobody signed in, a room that does not exist.
+pub async fn upgrade(
+    State(app): State<Arc<App>>,
+    user: User,
+    headers: HeaderMap,
+    room: Part,
+    resume: Result<UrlQuery<Resume>, axum::extract::rejection::QueryRejection>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, AppError> {
+    if !comes_from_here(&headers, true) {
+        return Err(AppError::Forbidden("the request comes from another site".into()));
+    }
+    let room = RoomId::new(&api::part(room)?)?;
+    app.read(&Query::Room { room: room.clone() }).await?;
+    let UrlQuery(resume) = resume.map_err(|error| AppError::Invalid(error.body_text()))?;
+    let after = match resume.after.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(text.parse().map_err(|_| AppError::invalid("after is the id of a change"))?),
+    };
+    let cookie = headers.get(axum::http::header::COOKIE).cloned();
+    let reader = Reader { app, session: user.0, room, cookie };
+    let upgrade = upgrade.max_message_size(LONGEST_FRAME).max_frame_size(LONGEST_FRAME);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        // How a connection ends is nobody's concern.
+        let _ = reader.run(socket, after).await;
+    }))
+}
+
+struct Reader {
+    app: Arc<App>,
+    session: Session,
+    room: RoomId,
+    cookie: Option<axum::http::HeaderValue>,
+}
+
+impl Reader {
+    async fn run(self, mut socket: WebSocket, after: Option<i64>) -> Result<(), axum::Error> {
+        let mut live = self.app.hub.listen(&self.room);
+        if let Some(after) = after {
+            self.catch_up(&mut socket, after).await?;
+        }
+        let mut check = tokio::time::interval(CHECK);
+        check.tick().await;
+        loop {
+            tokio::select! {
+                event = live.recv() => self.forward(&mut socket, event).await?,
+                frame = socket.recv() => match frame {
+                    None => return Ok(()),
+                    Some(frame) => self.take(&mut socket, frame?).await?,
+                },
+                _ = check.tick() => {
+                    if !self.is_signed_in().await {
+                        let frame = CloseFrame { code: close_code::POLICY, reason: "signed out".into() };
+                        return socket.send(Frame::Close(Some(frame))).await;
+                    }
+                    socket.send(Frame::Ping(Vec::new().into())).await?;
+                }
+            }
+        }
+    }
+
+    async fn forward(
+        &self,
+        socket: &mut WebSocket,
+        event: Result<Arc<str>, broadcast::error::RecvError>,
+    ) -> Result<(), axum::Error> {
+        match event {
+            Ok(message) => {
+                let text = format!("{{\"type\":\"message\",\"message\":{message}}}");
+                socket.send(Frame::Text(text.into())).await
+            }
+            Err(RecvError::Lagged(_)) => send(socket, &json!({ "type": "behind" })).await,
+            Err(RecvError::Closed) => Err(axum::Error::new(AppError::Unavailable("the server ends".into()))),
+        }
+    }
+
+    /// Takes what the reader says.
+    async fn take(&self, socket: &mut WebSocket, frame: Frame) -> Result<(), axum::Error> {
+        let text = match frame {
+            Frame::Text(text) => text,
+            Frame::Binary(_) => return send_error(socket, &AppError::invalid("send text, not bytes")).await,
+            Frame::Close(_) | Frame::Ping(_) | Frame::Pong(_) => return Ok(()),
+        };
+        if text.len() > super::MOST_BYTES {
+            let error = AppError::TooLarge(format!("more than {} bytes", super::MOST_BYTES));
+            return send_error(socket, &error).await;
+        }
+        let said = match serde_json::from_str::<Say>(text.as_str()) {
+            Ok(said) => said,
+            Err(error) => return send_error(socket, &AppError::Invalid(format!("the message: {error}"))).await,
+        };
+        if !self.is_signed_in().await {
+            return send_error(socket, &AppError::SignedOut).await;
+        }
+        match self.app.post(&self.session, &self.room, &said.body).await {
+            // It comes back with what everybody hears.
+            Ok(_) => Ok(()),
+            Err(error) => send_error(socket, &error).await,
+        }
+    }
+
+    /// Sends what changed since the reader was here last.
+    async fn catch_up(&self, socket: &mut WebSocket, after: i64) -> Result<(), axum::Error> {
+        let from = after.saturating_sub(OVERLAP_MS << 22);
+        let changes = self.app.db.changes_in_room(&self.room, from, PAGE_LIMIT).await;
+        let changes = changes.unwrap_or_default();
+        let is_all = i64::try_from(changes.len()).unwrap_or(i64::MAX) < PAGE_LIMIT;
+        if !is_all && changes.first().is_some_and(|first| first.changed > after) {
+            // More than a page: the reader loads the page anew.
+            return send(socket, &json!({ "type": "behind" })).await;
+        }
+        for message in changes {
+            send(socket, &json!({ "type": "message", "message": message })).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_signed_in(&self) -> bool {
+        let text = self.cookie.as_ref().and_then(|cookie| cookie.to_str().ok()).unwrap_or_default();
+        let pair = text
+            .split(';')
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(name, _)| *name == crate::session::COOKIE);
+        match pair {
+            Some((_, value)) => !matches!(self.app.sessions.check(value).await, Err(AppError::SignedOut)),
+            None => false,
+        }
+    }
+}
+
+async fn send_error(socket: &mut WebSocket, error: &AppError) -> Result<(), axum::Error> {
+    let retry_after_s = match error {
+        AppError::Limited(refusal) => Some(refusal.retry_after_s()),
+        _ => None,
+    };
+    send(socket, &json!({ "type": "error", "error": error.to_string(), "retry_after": retry_after_s })).await
+}
+
+async fn send(socket: &mut WebSocket, value: &serde_json::Value) -> Result<(), axum::Error> {
+    socket.send(Frame::Text(value.to_string().into())).await
+}

@@ -1,0 +1,115 @@
+//! What one server sees after another wrote.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use axum::http::Method;
+use chat_app::client::Client;
+use serde_json::json;
+
+use crate::fleet::{Fleet, PEERS, Socket, within};
+
+const PAGE: &str = "/api/rooms/general/messages";
+
+/// The texts on the newest page.
+async fn texts(client: &Client) -> Vec<String> {
+    let page = client.get(PAGE).await.unwrap().json();
+    page["messages"].as_array().unwrap().iter().map(|m| m["body"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_server_writes_the_others_show() {
+    for l1 in ["pubsub", "tracking", "off"] {
+        for peer in PEERS {
+            let Some(fleet) = Fleet::start(peer, &["--l1", l1, "--poll-ms", "60000"]).await else { continue };
+            let ann = fleet.everywhere("Ann").await;
+            let mut sockets = Vec::new();
+            for client in &ann {
+                texts(client).await;
+                texts(client).await;
+                sockets.push(Socket::open(client, "/ws/general").await);
+            }
+            let posted = ann[0].post(PAGE, &json!({ "body": "first" })).await.unwrap().json();
+            for (client, socket) in ann.iter().zip(&mut sockets) {
+                socket.hears("first").await;
+                let shows = async || texts(client).await.last().is_some_and(|text| text == "first");
+                within(Duration::from_millis(100), "the page shows it", shows).await;
+            }
+            let url = format!("/api/messages/{}", posted["id"].as_str().unwrap());
+            let edited =
+                ann[1].send(Method::PUT, &url, &[], json!({ "body": "second" }).to_string().into()).await.unwrap();
+            assert_eq!(edited.status.as_u16(), 200, "{}", edited.text());
+            for (client, socket) in ann.iter().zip(&mut sockets) {
+                socket.hears("second").await;
+                let shows = async || texts(client).await.last().is_some_and(|text| text == "second");
+                within(Duration::from_millis(100), "the page shows the edit", shows).await;
+            }
+            let deleted = ann[2].send(Method::DELETE, &url, &[], "".into()).await.unwrap();
+            assert_eq!(deleted.json()["deleted"], true);
+            for client in &ann {
+                let shows = async || !texts(client).await.contains(&"second".to_owned());
+                within(Duration::from_millis(100), "the page shows that it is gone", shows).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_authors_change_their_messages() {
+    let Some(fleet) = Fleet::start(PEERS[0], &[]).await else { return };
+    let (ann, bob) = (fleet.apps[0].user("Ann").await, fleet.apps[1].user("Bob").await);
+    let posted = ann.post(PAGE, &json!({ "body": "mine" })).await.unwrap().json();
+    let url = format!("/api/messages/{}", posted["id"].as_str().unwrap());
+    let edit = bob.send(Method::PUT, &url, &[], json!({ "body": "ours" }).to_string().into()).await.unwrap();
+    assert_eq!(edit.status.as_u16(), 403);
+    assert_eq!(bob.send(Method::DELETE, &url, &[], "".into()).await.unwrap().status.as_u16(), 403);
+    assert_eq!(texts(&bob).await.last().unwrap(), "mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_comes_back_misses_nothing() {
+    let Some(fleet) = Fleet::start(PEERS[0], &["--limit", "1000"]).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    let mut socket = Socket::open(&ann[0], "/ws/general").await;
+    ann[1].post(PAGE, &json!({ "body": "before" })).await.unwrap();
+    let last = socket.hears("before").await["changed"].as_str().unwrap().to_owned();
+    drop(socket);
+    for number in 0..20 {
+        ann[number % 3].post(PAGE, &json!({ "body": format!("meanwhile {number}") })).await.unwrap();
+    }
+    let mut socket = Socket::open(&ann[2], &format!("/ws/general?after={last}")).await;
+    // Two that were said within a millisecond on different servers may stand in either order.
+    let mut missing: HashSet<String> = (0..20).map(|number| format!("meanwhile {number}")).collect();
+    while !missing.is_empty() {
+        missing.remove(socket.next().await.unwrap()["message"]["body"].as_str().unwrap());
+    }
+    ann[0].post(PAGE, &json!({ "body": "and live again" })).await.unwrap();
+    socket.hears("and live again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_rooms_are_remembered_until_they_are_made() {
+    let Some(fleet) = Fleet::start(PEERS[0], &["--l1", "off"]).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    let unknown = "/api/rooms/not-there/messages";
+    for client in &ann {
+        assert_eq!(client.get(unknown).await.unwrap().status.as_u16(), 404);
+    }
+    assert_eq!(fleet.metric("chat_database_reads_total").await, 1.0, "one look into the database for all");
+    let made = ann[0].post("/api/rooms", &json!({ "name": "not-there", "title": "Now it is" })).await.unwrap();
+    assert_eq!(made.status.as_u16(), 201, "{}", made.text());
+    for client in &ann {
+        let page = client.get(unknown).await.unwrap();
+        assert_eq!((page.status.as_u16(), page.json()["messages"].as_array().map(Vec::len)), (200, Some(0)));
+    }
+    let reads = fleet.metric("chat_database_reads_total").await;
+    for client in &ann {
+        assert_eq!(client.get(unknown).await.unwrap().header("x-cache"), "l2", "an empty page is a hit");
+    }
+    assert_eq!(fleet.metric("chat_database_reads_total").await, reads);
+    let posted = ann[1].post(unknown, &json!({ "body": "the first" })).await.unwrap();
+    assert_eq!(posted.status.as_u16(), 201, "{}", posted.text());
+    for client in &ann {
+        assert_eq!(client.get(unknown).await.unwrap().json()["messages"][0]["body"], "the first");
+    }
+}

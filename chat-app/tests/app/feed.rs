@@ -1,0 +1,177 @@
+//! Feeds over three servers.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use chat_app::client::Client;
+use serde_json::{Value, json};
+
+use crate::fleet::{AppProcess, Fleet, PEERS, eventually, within};
+
+struct Person {
+    client: Client,
+    id: String,
+}
+
+async fn person(app: &AppProcess, name: &str) -> Person {
+    let client = Client::new(&app.host());
+    let answer = client.post("/api/sign-in", &json!({ "name": name })).await.unwrap();
+    Person { id: answer.json()["user"].as_str().unwrap().to_owned(), client }
+}
+
+impl Person {
+    async fn follows(&self, other: &Person, begins: bool) {
+        let method = if begins { Method::PUT } else { Method::DELETE };
+        let answer = self.client.send(method, &format!("/api/follows/{}", other.id), &[], "".into()).await.unwrap();
+        assert_eq!(answer.status.as_u16(), 204, "{}", answer.text());
+    }
+
+    async fn posts(&self, body: &str) -> String {
+        // Within a millisecond the order of posts on different servers is nobody's.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let answer = self.client.post("/api/posts", &json!({ "body": body })).await.unwrap();
+        assert_eq!(answer.status.as_u16(), 201, "{}", answer.text());
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn feed(&self) -> Vec<Value> {
+        let answer = self.client.get("/api/feed").await.unwrap();
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
+        answer.json()["posts"].as_array().unwrap().clone()
+    }
+
+    async fn followed(&self) -> Vec<String> {
+        let items = self.feed().await;
+        let followed = items.iter().filter(|item| item["why"] == "followed");
+        followed.map(|item| item["body"].as_str().unwrap().to_owned()).collect()
+    }
+
+    async fn layer(&self) -> String {
+        self.client.get("/api/feed").await.unwrap().header("x-cache").to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_is_newest_first_and_follows_every_change() {
+    for peer in PEERS {
+        let Some(fleet) = Fleet::start(peer, &["--limit", "1000"]).await else { continue };
+        let (ann, bob, cleo) = (
+            person(&fleet.apps[0], "Ann A").await,
+            person(&fleet.apps[1], "Bob B").await,
+            person(&fleet.apps[2], "Cleo C").await,
+        );
+        assert_eq!(ann.followed().await, [""; 0]);
+        assert_eq!(ann.layer().await, "l2", "an empty feed is a hit");
+        bob.posts("before anybody followed").await;
+        ann.follows(&bob, true).await;
+        ann.follows(&cleo, true).await;
+        assert_eq!(ann.followed().await, ["before anybody followed"]);
+        bob.posts("one").await;
+        let two = cleo.posts("two").await;
+        bob.posts("three").await;
+        let all = ["three", "two", "one", "before anybody followed"];
+        within(Duration::from_secs(1), "all are seen", async || ann.followed().await == all).await;
+        assert_eq!(ann.layer().await, "l2");
+        let deleted = cleo.client.send(Method::DELETE, &format!("/api/posts/{two}"), &[], "".into()).await.unwrap();
+        assert_eq!(deleted.status.as_u16(), 204);
+        assert_eq!(ann.followed().await, ["three", "one", "before anybody followed"], "what was deleted vanishes");
+        ann.follows(&bob, false).await;
+        assert_eq!(ann.followed().await, [""; 0], "unfollowed");
+        assert!(
+            bob.client
+                .send(Method::DELETE, &format!("/api/posts/{two}"), &[], "".into())
+                .await
+                .unwrap()
+                .status
+                .as_u16()
+                == 404
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_list_is_topped_up_at_its_tail() {
+    for peer in PEERS {
+        let Some(fleet) = Fleet::start(peer, &["--limit", "1000"]).await else { continue };
+        let (ann, bob) = (person(&fleet.apps[0], "Ann A").await, person(&fleet.apps[1], "Bob B").await);
+        ann.follows(&bob, true).await;
+        let mut want: Vec<String> = Vec::new();
+        for number in 0..8 {
+            bob.posts(&format!("post {number}")).await;
+            want.insert(0, format!("post {number}"));
+        }
+        assert_eq!(ann.followed().await, want);
+        // Evicted, then begun anew by a push.
+        let mut raw = fleet.cache.client();
+        raw.call(&["UNLINK", &format!("feed:{}", ann.id)]);
+        bob.posts("the newest").await;
+        want.insert(0, "the newest".into());
+        assert_eq!(ann.followed().await, want);
+        assert_eq!(ann.followed().await, want, "and once more, from the list");
+        assert_eq!(ann.layer().await, "l2");
+        // Of another type.
+        raw.call(&["SET", &format!("feed:{}", ann.id), "garbage"]);
+        assert_eq!(ann.followed().await, want);
+        bob.posts("after garbage").await;
+        want.insert(0, "after garbage".into());
+        eventually("it is a feed again", async || ann.followed().await == want && ann.layer().await == "l2").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_of_authors_with_many_followers_are_merged_when_read() {
+    for peer in PEERS {
+        let Some(fleet) = Fleet::start(peer, &["--limit", "1000", "--fanout-limit", "2"]).await else { continue };
+        let (star, small) = (person(&fleet.apps[0], "Star S").await, person(&fleet.apps[1], "Small S").await);
+        let mut readers = Vec::new();
+        for number in 0..3 {
+            let reader = person(&fleet.apps[number], &format!("Reader {number}")).await;
+            reader.follows(&star, true).await;
+            readers.push(reader);
+        }
+        readers[0].follows(&small, true).await;
+        star.posts("first of the star").await;
+        small.posts("of somebody small").await;
+        star.posts("second of the star").await;
+        assert_eq!(readers[0].followed().await, ["second of the star", "of somebody small", "first of the star"]);
+        assert_eq!(readers[1].followed().await, ["second of the star", "first of the star"]);
+        star.posts("third").await;
+        for reader in &readers {
+            within(Duration::from_secs(1), "the third is seen", async || reader.followed().await[0] == "third").await;
+            eventually("from the cache", async || reader.layer().await == "l2").await;
+        }
+        let lists = fleet.cache.client().call(&["LLEN", &format!("posts-of:{}", star.id)]);
+        assert_eq!(String::from_utf8(lists).unwrap(), ":4\r\n", "three posts and the mark of the end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trending_and_promoted_posts_are_mixed_in() {
+    let options = ["--limit", "1000", "--trending-ms", "1000"];
+    let Some(fleet) = Fleet::start(PEERS[0], &options).await else { return };
+    let (ann, bob, cleo) = (
+        person(&fleet.apps[0], "Ann A").await,
+        person(&fleet.apps[1], "Bob B").await,
+        person(&fleet.apps[2], "Cleo C").await,
+    );
+    ann.follows(&bob, true).await;
+    for number in 0..25 {
+        bob.posts(&format!("post {number}")).await;
+    }
+    let liked = cleo.posts("liked by all").await;
+    cleo.client.post("/api/posts", &json!({ "body": "an advertisement", "promoted": true })).await.unwrap();
+    for who in [&ann, &bob, &cleo] {
+        let answer = who.client.post(&format!("/api/posts/{liked}/likes"), &json!({})).await.unwrap();
+        assert_eq!(answer.status.as_u16(), 204);
+    }
+    eventually("both are mixed in", async || {
+        let items = ann.feed().await;
+        let why = |body: &str| {
+            items.iter().find(|item| item["body"] == body).map(|item| item["why"].as_str().unwrap().to_owned())
+        };
+        why("liked by all").as_deref() == Some("trending") && why("an advertisement").as_deref() == Some("promoted")
+    })
+    .await;
+    let page = ann.client.get("/feed").await.unwrap().text();
+    assert!(page.contains("liked by all") && page.contains("post 24"));
+}

@@ -1,0 +1,160 @@
+//! The strategies, over three servers that share what they cache.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_app::client::Client;
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::fleet::{AppProcess, Directory, Fleet, PEERS, eventually, shared_options, within};
+
+const PAGE: &str = "/api/rooms/general/messages";
+
+async fn last(client: &Client) -> String {
+    let page = client.get(PAGE).await.unwrap().json();
+    page["messages"].as_array().unwrap().last().unwrap()["body"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_each_strategy_all_servers_agree() {
+    for strategy in ["cache-aside", "read-through", "write-through", "write-behind", "none"] {
+        for peer in PEERS {
+            let options = ["--strategy", strategy, "--limit", "1000", "--l1", "tracking"];
+            let Some(fleet) = Fleet::start(peer, &options).await else { continue };
+            let ann = fleet.everywhere("Ann").await;
+            for number in 0..6 {
+                for client in &ann {
+                    last(client).await;
+                }
+                let body = format!("{strategy} {number}");
+                let posted = ann[number % 3].post(PAGE, &json!({ "body": body })).await.unwrap();
+                assert_eq!(posted.status.as_u16(), 201, "{}", posted.text());
+                assert_eq!(last(&ann[number % 3]).await, body, "its author sees it at once");
+                for client in &ann {
+                    within(Duration::from_millis(500), &body, async || last(client).await == body).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn write_through_has_the_new_page_ready() {
+    let options = ["--strategy", "write-through", "--l1", "off"];
+    let Some(fleet) = Fleet::start(PEERS[0], &options).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    ann[0].post(PAGE, &json!({ "body": "ready" })).await.unwrap();
+    let page = ann[1].get(PAGE).await.unwrap();
+    assert_eq!(page.header("x-cache"), "l2");
+    assert!(page.text().contains("ready"));
+    assert_eq!(ann[2].get("/api/rooms/general/page").await.unwrap().header("x-cache"), "l2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caches_in_each_process_alone_disagree() {
+    let Some(fleet) = Fleet::start(PEERS[0], &["--strategy", "local", "--poll-ms", "60000"]).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    for client in &ann {
+        last(client).await;
+    }
+    ann[0].post(PAGE, &json!({ "body": "only here" })).await.unwrap();
+    assert_eq!(last(&ann[0]).await, "only here");
+    for client in &ann[1..] {
+        assert_ne!(last(client).await, "only here", "another server shows the past");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warming_reads_popular_rooms_before_anybody_asks() {
+    let directory = Directory::new();
+    let app = AppProcess::start(&directory, &["--seed", "2000", "--warm", "20", "--l1", "off"]).await;
+    let ann = app.user("Ann").await;
+    for path in [PAGE, "/api/rooms/tech/page", "/api/rooms"] {
+        assert_eq!(ann.get(path).await.unwrap().header("x-cache"), "l2", "{path}");
+    }
+    assert!(app.log().contains("warming rooms"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queued_messages_can_be_edited_at_once() {
+    let Some(fleet) = Fleet::start(PEERS[0], &["--strategy", "write-behind"]).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    let posted = ann[0].post(PAGE, &json!({ "body": "queued" })).await.unwrap().json();
+    let url = format!("/api/messages/{}", posted["id"].as_str().unwrap());
+    let edit = json!({ "body": "edited" }).to_string();
+    let edited = ann[1].send(axum::http::Method::PUT, &url, &[], edit.into()).await.unwrap();
+    assert_eq!(edited.status.as_u16(), 200, "{}", edited.text());
+    eventually("the edit stays", async || last(&ann[2]).await == "edited").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_queue_write_behind_writes_straight_to_the_database() {
+    let Some(mut fleet) = Fleet::start(PEERS[0], &["--strategy", "write-behind"]).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    fleet.stop_state();
+    let posted = ann[0].post(PAGE, &json!({ "body": "no queue" })).await.unwrap();
+    assert_eq!(posted.status.as_u16(), 201, "{}", posted.text());
+    for client in &ann {
+        assert_eq!(last(client).await, "no queue");
+    }
+}
+
+/// Posts until its server is gone; notes what was acknowledged.
+async fn post_until_gone(client: Client, label: String, acknowledged: Arc<Mutex<Vec<String>>>) {
+    for number in 0.. {
+        let body = format!("{label} {number}");
+        match client.post("/api/rooms/tech/messages", &json!({ "body": body })).await {
+            Ok(answer) if answer.status.as_u16() == 201 => acknowledged.lock().push(body),
+            Ok(answer) => panic!("{}", answer.text()),
+            Err(_) => return,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_fifty_kills_each_acknowledged_message_is_there_once() {
+    for peer in PEERS {
+        let (Some(cache), Some(state)) = (peer.start(&[]), peer.start(&[])) else { continue };
+        let directory = Directory::new();
+        let shared = shared_options(&cache, &state, &directory);
+        let mut options: Vec<&str> = shared.iter().map(String::as_str).collect();
+        options.extend(["--strategy", "write-behind", "--limit", "1000000"]);
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        for round in 0..50 {
+            let mut app = AppProcess::start(&directory, &options).await;
+            let client = app.user("Ann").await;
+            let tasks: Vec<_> = (0..3)
+                .map(|task| {
+                    let client = Client::with_cookie(client.host(), &client.cookie());
+                    let label = format!("{round}.{task}");
+                    tokio::spawn(post_until_gone(client, label, acknowledged.clone()))
+                })
+                .collect();
+            tokio::time::sleep(Duration::from_millis(20 + (round * 7) % 60)).await;
+            app.kill();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        }
+        let acknowledged: Vec<String> = std::mem::take(&mut *acknowledged.lock());
+        assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+        let app = AppProcess::start(&directory, &options).await;
+        let db = chat_app::db::Db::open(&format!("sqlite://{}/chat.db", directory.0.display()), 1).await.unwrap();
+        let room = chat_app::model::RoomId::new("tech").unwrap();
+        let stored = async || -> Vec<String> {
+            let messages = db.messages(&room, 1_000_000, None).await.unwrap();
+            messages.into_iter().map(|message| message.body).collect()
+        };
+        eventually("all messages are in the database", async || {
+            let stored: HashSet<String> = stored().await.into_iter().collect();
+            acknowledged.iter().all(|body| stored.contains(body))
+        })
+        .await;
+        let stored = stored().await;
+        let ours: Vec<&String> = stored.iter().filter(|body| acknowledged.contains(body)).collect();
+        assert_eq!(ours.iter().collect::<HashSet<_>>().len(), ours.len(), "none is there twice");
+        drop(app);
+    }
+}
