@@ -13,9 +13,7 @@ use larder_protocol::{Args, Batch, Reply};
 use larder_storage::clock::Clock;
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::rng::Rng;
-use larder_storage::table::Table;
 use larder_storage::types::{Env, Limits};
-use larder_storage::value::Object;
 use parking_lot::Mutex;
 
 use crate::acl::Acl;
@@ -40,16 +38,13 @@ use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::tracking::Tracking;
 use crate::trim::Trim;
-use crate::upkeep::{Budget, Upkeep};
+use crate::upkeep::Upkeep;
 use crate::wait::{Step, Waiting};
 
 mod ahead;
+mod garbage;
 
-/// Values and tables that nobody can reach any more, freed in slices.
-pub(crate) enum Garbage {
-    Object(Box<Object>),
-    Table(Box<Table>),
-}
+pub(crate) use garbage::Garbage;
 
 /// What [`Engine::run`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,6 +336,7 @@ impl Engine {
         let mut now = now_us / 1000;
         let timing = Timing::start(self.settings(), now_us);
         self.prepare(plan, batch, buffer, from, session.db);
+        self.relieve_first(session, now, reply);
         let mut progress = Progress::Done;
         let mut hashes_from = 0;
         let mut plain = admit::is_plain(session);
@@ -719,57 +715,6 @@ impl Engine {
             reply.rewind(mark);
             self.fail(&stats, &error, reply);
         }
-    }
-
-    /// Takes the large ones out of values that nobody can reach any more, to free them in slices.
-    pub(crate) fn reclaim(&self, objects: &mut Vec<Box<Object>>) {
-        /// Elements that are dropped at once.
-        const AT_ONCE: usize = 64;
-        for object in objects.extract_if(.., |object| object.weight() > AT_ONCE) {
-            self.reclaim_later(Garbage::Object(object));
-        }
-    }
-
-    /// Puts garbage in line.
-    pub(crate) fn reclaim_later(&self, garbage: Garbage) {
-        self.garbage_count.fetch_add(1, Relaxed);
-        self.garbage.lock().push_back(garbage);
-    }
-
-    /// Garbage that waits, and what has been freed so far.
-    pub(crate) fn garbage_counts(&self) -> (u64, u64) {
-        (self.garbage_count.load(Relaxed), self.freed_count.load(Relaxed))
-    }
-
-    pub(crate) fn reset_freed_count(&self) {
-        self.freed_count.store(0, Relaxed);
-    }
-
-    /// Frees garbage as far as `budget` goes; whether some is left.
-    pub(crate) fn free_garbage(&self, budget: &Budget) -> bool {
-        /// Blocks freed between two looks at the clock.
-        const BLOCKS: usize = 8;
-        if self.garbage_count.load(Relaxed) == 0 {
-            return false;
-        }
-        while let Some(mut garbage) = { self.garbage.lock().pop_front() } {
-            loop {
-                let done = match &mut garbage {
-                    Garbage::Object(object) => object.free_step(BLOCKS),
-                    Garbage::Table(table) => table.free_step(BLOCKS),
-                };
-                if done {
-                    self.garbage_count.fetch_sub(1, Relaxed);
-                    self.freed_count.fetch_add(1, Relaxed);
-                    break;
-                }
-                if budget.is_spent() {
-                    self.garbage.lock().push_front(garbage);
-                    return true;
-                }
-            }
-        }
-        false
     }
 
     /// Checks every invariant of the data; panics with what is wrong. For tests.

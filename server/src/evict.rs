@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use larder_protocol::Reply;
 use larder_storage::evict::samples::Sample;
 use larder_storage::evict::{Choice, Chooser, Rebase, Rule, SAMPLE, Selection, WHOLE_SIZE};
 use larder_storage::keyspace::ShardSet;
@@ -226,6 +227,22 @@ impl Evictor {
     /// A step of the pass that keeps old histories old though ticks wrap; whether the pass goes on.
     pub(crate) fn rebase_step(&self, engine: &Engine) -> bool {
         self.rebase.lock().step(engine.keyspace(), REBASED)
+    }
+}
+
+impl Engine {
+    /// Evicts a little before commands run, whatever they are, while the data is above its limit, as Redis does. What that
+    /// tells the client comes before their replies.
+    #[inline]
+    pub(crate) fn relieve_first(&self, session: &Session, now: u64, reply: &mut Reply) {
+        let limit = self.settings().maxmemory.get();
+        if limit == 0 || self.keyspace().used_memory() as u64 <= limit || self.pause.is_on(now) {
+            return;
+        }
+        self.evictor().relieve(self, &session.stats);
+        if session.client.has_messages() && !session.keeps_messages {
+            session.client.take_messages(|message| reply.raw(&message));
+        }
     }
 }
 
