@@ -63,13 +63,16 @@ impl Evictor {
             match chooser.next(engine.keyspace()) {
                 Choice::Victim(victim) => {
                     let set = ShardSet::one(victim.shard);
-                    let mut locked = Locked::new(engine, set, engine.clock().now_ms(), stats);
+                    let now = engine.clock().now_ms();
+                    let Some(mut locked) = Locked::try_new(engine, set, now, stats) else { return Room::More };
                     locked.select(victim.database);
                     let stands = locked.shards().only().and_then(|guarded| victim.stands(&guarded.shard));
                     if let Some(hash) = stands {
                         locked.evict(hash, victim.pos);
                     }
                 }
+                // What a script holds may be evicted once it has ended.
+                Choice::Later if !engine.keyspace().claimed().is_empty() => return Room::More,
                 Choice::Later => {}
                 Choice::Nothing => return Room::None,
             }

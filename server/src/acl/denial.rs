@@ -40,6 +40,18 @@ pub(crate) fn check(engine: &Engine, session: &Session, row: u16, args: Args<'_>
     })
 }
 
+/// Checks a call of a script against the rules of the script's user.
+pub(crate) fn check_in_script(engine: &Engine, session: &mut Session, row: u16, args: Args<'_>) -> Result<(), Error> {
+    session.login.follow();
+    if session.login.is_free() {
+        return Ok(());
+    }
+    session.login.rules().check(row, args).map_err(|denied| {
+        note(engine, session, row, args, denied, session.executes);
+        error::no_permission_in_script(session.login.user().name(), &TABLE.row(row).lower_name(), denied)
+    })
+}
+
 /// Checks a queued call as EXEC is about to run it: the rules may have changed since it was queued.
 pub(crate) fn check_queued(engine: &Engine, session: &mut Session, row: u16, args: Args<'_>) -> Result<(), Error> {
     session.login.follow();

@@ -453,7 +453,8 @@ fn find_keys(call: Args<'_>) -> Result<Vec<(&[u8], u16)>, Error> {
             keys.push((key, settle(row, flags, call)));
         }
     });
-    if found.is_none() || keys.is_empty() {
+    let may_have_none = row.has(NO_MANDATORY_KEYS) && call.get(2) == Some(b"0");
+    if !may_have_none && (found.is_none() || keys.is_empty()) {
         return Err(COMMAND_ARGUMENTS);
     }
     Ok(keys)

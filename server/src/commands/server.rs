@@ -110,6 +110,7 @@ fn shutdown(engine: &Engine, session: &mut Session, args: Args<'_>, _: &mut Repl
         return Err(SHUTDOWN_FAILED);
     }
     tracing::info!("User requested shutdown...");
+    engine.scripts.control.stop();
     engine.shutdown.ask();
     session.closing = true;
     Ok(())

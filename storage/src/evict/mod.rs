@@ -171,7 +171,10 @@ impl Chooser {
         let shards = keyspace.shards();
         let first = sample.rng.index(shards);
         for shard in (first..shards).chain(0..first) {
-            if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
+            let mut locked = keyspace.try_lock(ShardSet::one(shard));
+            // A script's keys may be evicted once it has ended.
+            any |= locked.is_none();
+            if let Some(guarded) = locked.as_mut().and_then(|locked| locked.only()) {
                 any |= sample.look_into(&mut guarded.shard, shard);
             }
             if sample.seen >= wanted || sample.segments >= SEGMENTS {
