@@ -16,7 +16,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use larder_protocol::{Args, OwnedArgs, Proto, Reply};
@@ -105,19 +105,23 @@ pub(crate) struct Waiter {
     is_registered: bool,
     /// The session that went with a script to another thread, once it is back.
     returned: Mutex<Option<Box<Session>>>,
+    /// Whether it is its own script that it waits for.
+    sent_script: bool,
+    /// Whether that has begun: then there is no time limit.
+    runs_script: AtomicBool,
 }
 
 impl Waiter {
-    /// A client that waits for a script, at most until a time; what it is answered then.
+    /// A client that waits for a script, its own or one that is in its way, at most until a time.
     pub(crate) fn for_script(
         session: &Session,
+        sent_script: bool,
         row: u16,
         args: OwnedArgs,
         proto: Proto,
         until: Option<u64>,
-        on_timeout: fn(&mut Reply),
     ) -> Arc<Self> {
-        let park = Park { on_timeout, keys: 0, ..Park::until(until, Kind::String) };
+        let park = Park { keys: 0, ..Park::until(until, Kind::String) };
         Arc::new(Self {
             client: session.client.clone(),
             row,
@@ -132,6 +136,8 @@ impl Waiter {
             outcome: Mutex::default(),
             is_registered: false,
             returned: Mutex::default(),
+            sent_script,
+            runs_script: AtomicBool::new(false),
         })
     }
 
@@ -173,7 +179,12 @@ impl Waiter {
 
     /// When it gives up, in milliseconds since 1970.
     pub(crate) fn until(&self) -> Option<u64> {
-        self.park.until
+        self.park.until.filter(|_| !self.runs_script.load(Relaxed))
+    }
+
+    /// Its script begins.
+    pub(crate) fn begins_to_run(&self) {
+        self.runs_script.store(true, Relaxed);
     }
 
     /// Ends the waiting, unless it has ended.
@@ -272,6 +283,9 @@ impl Engine {
     /// Looks whether a session's waiting has ended, and writes the reply if so.
     pub(crate) fn finish_wait(&self, session: &mut Session, reply: &mut Reply) -> Waited {
         let Some(waiter) = session.waiting.clone() else { return Waited::Over };
+        if waiter.sent_script && !waiter.is_over() {
+            return self.look_after_script(session, &waiter, reply);
+        }
         let mut outcome = waiter.outcome.lock();
         if outcome.is_none() && waiter.until().is_some_and(|until| until <= self.clock().now_ms()) {
             *outcome = Some(Outcome::TimedOut);
@@ -291,6 +305,10 @@ impl Engine {
         let mark = reply.mark();
         match how {
             Outcome::Served(mut served) => reply.append(&mut served),
+            Outcome::TimedOut if !waiter.is_registered => {
+                let error = self.busy_error(session, waiter.row);
+                self.fail(&session.stats, &error, reply);
+            }
             Outcome::TimedOut => {
                 self.count_end(&session.stats, &waiter, Duration::ZERO, false);
                 (waiter.park.on_timeout)(reply);
@@ -306,9 +324,31 @@ impl Engine {
         Waited::Over
     }
 
+    /// Looks after a script that has not ended: one that has not begun in time is not run while another is in its way.
+    fn look_after_script(&self, session: &mut Session, waiter: &Arc<Waiter>, reply: &mut Reply) -> Waited {
+        if waiter.until().is_none_or(|until| until > self.clock().now_ms()) {
+            return Waited::Still;
+        }
+        let Some((own, is_busy)) = self.take_back_script(waiter) else { return Waited::Still };
+        *session = *own;
+        if !is_busy {
+            return Waited::Again;
+        }
+        let (mark, error) = (reply.mark(), self.busy_error(session, waiter.row));
+        self.fail(&session.stats, &error, reply);
+        self.finish(session, reply, mark);
+        Waited::Over
+    }
+
     /// Ends a session's waiting without an answer: the client is gone.
     pub(crate) fn abandon_wait(&self, session: &mut Session) {
         if let Some(waiter) = session.waiting.clone() {
+            if waiter.sent_script
+                && let Some((own, _)) = self.take_back_script(&waiter)
+            {
+                *session = *own;
+                return;
+            }
             let before = waiter.outcome.lock().replace(Outcome::Over);
             if let Some(returned) = waiter.returned.lock().take() {
                 *session = *returned;
@@ -464,6 +504,8 @@ impl<'a> Locked<'a> {
             outcome,
             is_registered,
             returned,
+            sent_script: false,
+            runs_script: AtomicBool::new(false),
         });
         for (key, hash) in &waiter.keys {
             self.shards().of(*hash).extra.waiters.add(db, key, &waiter);

@@ -186,6 +186,24 @@ fn scripts_of_many_clients_are_atomic() {
     assert_eq!(sum, 6 * 150);
 }
 
+#[test]
+fn examples_of_the_manual_are_true() {
+    let page = include_str!("../../docs/scripts.md");
+    let mut examples = 0;
+    for block in page.split("```").skip(1).step_by(2) {
+        let server = Server::builder().build().unwrap();
+        let mut connection = server.connect();
+        let mut calls = block.trim().split("\n> ").map(|call| call.trim_start_matches("> "));
+        calls.by_ref().for_each(|call| {
+            let (command, expected) = call.split_once('\n').unwrap();
+            let reply = connection.execute(larder_tests::corpus::split_words(command));
+            assert_eq!(reply.to_string(), expected.trim_end(), "{command}");
+            examples += 1;
+        });
+    }
+    assert!(examples > 10, "{examples}");
+}
+
 fn text(digits: &[u8]) -> i64 {
     String::from_utf8_lossy(digits).parse().unwrap()
 }

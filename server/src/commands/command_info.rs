@@ -453,8 +453,10 @@ fn find_keys(call: Args<'_>) -> Result<Vec<(&[u8], u16)>, Error> {
             keys.push((key, settle(row, flags, call)));
         }
     });
-    let may_have_none = row.has(NO_MANDATORY_KEYS) && call.get(2) == Some(b"0");
-    if !may_have_none && (found.is_none() || keys.is_empty()) {
+    if found.is_none() && row.has(NO_MANDATORY_KEYS) {
+        return Ok(Vec::new());
+    }
+    if found.is_none() || keys.is_empty() {
         return Err(COMMAND_ARGUMENTS);
     }
     Ok(keys)

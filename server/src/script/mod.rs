@@ -36,8 +36,9 @@ pub(crate) use thread::Machine;
 use crate::client::Client;
 use crate::commands::command::{ALLOW_BUSY, Command, Run};
 use crate::commands::table::TABLE;
+use crate::commands::transactions::unwatch_all;
 use crate::engine::Engine;
-use crate::error::{self, Outcome};
+use crate::error::{self, Error, Outcome};
 use crate::locked::Locked;
 use crate::session::{Session, Watched};
 use crate::wait::Waiter;
@@ -102,15 +103,44 @@ impl Scripts {
 impl Engine {
     /// Whether the script that runs has been running for longer than clients wait for it.
     fn is_busy(&self) -> bool {
-        let threshold = Duration::from_millis(self.settings().busy_reply_threshold.get());
+        let threshold = self.busy_threshold();
         self.scripts.control.running_for().is_some_and(|time| time >= threshold)
+    }
+
+    /// How long a script runs before clients are told so; for ever where the option says 0.
+    fn busy_threshold(&self) -> Duration {
+        match self.settings().busy_reply_threshold.get() {
+            0 => Duration::MAX,
+            milliseconds => Duration::from_millis(milliseconds),
+        }
+    }
+
+    /// The answer to a call that a script is in the way of; a transaction ends with it.
+    pub(crate) fn busy_error(&self, session: &mut Session, row: u16) -> Error {
+        if TABLE.row(row).name != "EXEC" {
+            return error::BUSY_SCRIPT;
+        }
+        session.multi = None;
+        unwatch_all(self, session);
+        error::exec_refused(&error::BUSY_SCRIPT)
+    }
+
+    /// Takes back a session whose script has not begun in time: then a script that runs for long is in its way, or many
+    /// are. Nothing if it has begun.
+    pub(crate) fn take_back_script(&self, waiter: &Arc<Waiter>) -> Option<(Box<Session>, bool)> {
+        let session = self.scripts.thread.cancel(waiter)?;
+        Some((session, self.is_busy()))
     }
 
     /// Sends a session to where scripts run, with a call that runs there. Its connection has a stand-in until it is back.
     pub(crate) fn run_as_script(&self, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
         let row = TABLE.find(args)?;
-        let (args, may_wait) = (args.to_owned(), session.may_wait);
-        let waiter = Waiter::for_script(session, row, args.clone(), reply.proto(), None, |_| ());
+        if self.is_busy() {
+            return Err(self.busy_error(session, row));
+        }
+        let (args, may_wait, threshold) = (args.to_owned(), session.may_wait, self.busy_threshold());
+        let until = self.clock().now_ms().saturating_add(u64::try_from(threshold.as_millis()).unwrap_or(u64::MAX));
+        let waiter = Waiter::for_script(session, true, row, args.clone(), reply.proto(), Some(until));
         let stand_in = session.stand_in(self);
         let own = std::mem::replace(session, stand_in);
         if let Err(own) = self.scripts.thread.send(Box::new(own), row, args, reply.proto(), waiter.clone()) {
@@ -132,6 +162,12 @@ impl Engine {
                 session.waiting = Some(waiter);
                 return Ok(());
             }
+            if self.is_busy()
+                && let Some((own, _)) = self.take_back_script(&waiter)
+            {
+                *session = *own;
+                return Err(self.busy_error(session, row));
+            }
         }
     }
 
@@ -144,21 +180,19 @@ impl Engine {
         if !session.may_wait {
             let Run::Session(function) = command.run else { return Err(error::BUSY_SCRIPT) };
             if may_fail && self.is_busy() {
-                return Err(error::BUSY_SCRIPT);
+                return Err(self.busy_error(session, row));
             }
             self.scripts.sleep(LOOK_AGAIN);
             return function(self, session, args, reply);
         }
         if may_fail && self.is_busy() {
-            return Err(error::BUSY_SCRIPT);
+            return Err(self.busy_error(session, row));
         }
         let running = self.scripts.control.running_for().unwrap_or_default();
-        let threshold = Duration::from_millis(self.settings().busy_reply_threshold.get());
-        let rest = threshold.saturating_sub(running).as_millis() as u64 + 1;
+        let rest = self.busy_threshold().saturating_sub(running).as_millis();
+        let rest = u64::try_from(rest).unwrap_or(u64::MAX).saturating_add(1);
         let until = may_fail.then(|| self.clock().now_ms().saturating_add(rest));
-        let waiter = Waiter::for_script(session, row, args.to_owned(), reply.proto(), until, |reply| {
-            reply.error(error::BUSY_SCRIPT.text());
-        });
+        let waiter = Waiter::for_script(session, false, row, args.to_owned(), reply.proto(), until);
         self.scripts.parked.lock().waiters.push(waiter.clone());
         if self.keyspace().claimed().is_empty() {
             // It has ended just now.

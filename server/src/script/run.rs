@@ -48,6 +48,11 @@ pub(crate) fn call_digest(
     read_only: bool,
     reply: &mut Reply,
 ) -> Outcome {
+    /// Digits of a digest.
+    const DIGITS: usize = 40;
+    if args.at(1).len() != DIGITS {
+        return Err(error::NO_SCRIPT);
+    }
     let keys = count_keys(args)?;
     let digest = String::from_utf8_lossy(args.at(1)).to_ascii_lowercase();
     let script = engine.scripts.cache.lock().get(&digest).ok_or(error::NO_SCRIPT)?;

@@ -1,13 +1,13 @@
 //! The thread that runs scripts, one after the other, and what it gets and gives back.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use larder_protocol::{OwnedArgs, Proto, Reply};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::interpreter::Interpreter;
 use crate::commands::command::Run;
@@ -43,15 +43,31 @@ pub(crate) struct Machine {
     pub(super) short_of_memory: Cell<bool>,
 }
 
+/// Calls that are to run, in order of arrival.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// Notified when there is something to do.
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    has_thread: bool,
+    /// The engine is gone.
+    is_over: bool,
+}
+
 /// The way to the thread.
 pub(super) struct Handle {
     engine: Weak<Engine>,
-    sender: Mutex<Option<Sender<Job>>>,
+    queue: Arc<Queue>,
 }
 
 impl Handle {
     pub(super) fn new(engine: Weak<Engine>) -> Self {
-        Self { engine, sender: Mutex::default() }
+        Self { engine, queue: Arc::default() }
     }
 
     /// Sends a call there. The session is given back if there is no thread to be had.
@@ -64,29 +80,50 @@ impl Handle {
         waiter: Arc<Waiter>,
     ) -> Result<(), Box<Session>> {
         let Some(engine) = self.engine.upgrade() else { return Err(session) };
-        let mut sender = self.sender.lock();
-        if sender.is_none() {
-            let (sending, receiving) = channel();
+        let mut state = self.queue.state.lock();
+        if !state.has_thread {
             let thread = std::thread::Builder::new().name("larder-scripts".into()).stack_size(STACK_BYTES);
-            let stats = engine.stats().worker();
-            if let Err(problem) = thread.spawn(move || work(&receiving, &stats)) {
+            let (queue, stats) = (self.queue.clone(), engine.stats().worker());
+            if let Err(problem) = thread.spawn(move || work(&queue, &stats)) {
                 tracing::warn!(%problem, "no thread for scripts");
                 return Err(session);
             }
-            *sender = Some(sending);
+            state.has_thread = true;
         }
-        let job = Job { engine, session, row, args, proto, waiter };
-        match &*sender {
-            Some(sender) => sender.send(job).map_err(|refused| refused.0.session),
-            None => Err(job.session),
-        }
+        state.jobs.push_back(Job { engine, session, row, args, proto, waiter });
+        self.queue.filled.notify_one();
+        Ok(())
+    }
+
+    /// Takes a call out that has not begun, and gives its session back.
+    pub(super) fn cancel(&self, waiter: &Arc<Waiter>) -> Option<Box<Session>> {
+        let mut state = self.queue.state.lock();
+        let place = state.jobs.iter().position(|job| Arc::ptr_eq(&job.waiter, waiter))?;
+        state.jobs.remove(place).map(|job| job.session)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.state.lock().is_over = true;
+        self.queue.filled.notify_one();
     }
 }
 
 /// Runs calls until the engine is gone.
-fn work(jobs: &Receiver<Job>, stats: &Arc<WorkerStats>) {
+fn work(queue: &Queue, stats: &Arc<WorkerStats>) {
     let machine = Machine { interpreter: RefCell::new(None), short_of_memory: Cell::new(false) };
-    while let Ok(job) = jobs.recv() {
+    loop {
+        let mut state = queue.state.lock();
+        let job = loop {
+            match state.jobs.pop_front() {
+                Some(job) => break job,
+                None if state.is_over => return,
+                None => queue.filled.wait(&mut state),
+            }
+        };
+        job.waiter.begins_to_run();
+        drop(state);
         let engine = job.engine.clone();
         job.run(&machine, stats);
         if engine.release_parked() {
@@ -112,6 +149,7 @@ impl Job {
         }
         session.runs_script = false;
         session.is_script = false;
+        session.executes = false;
         session.stats = own_stats;
         if let Err(mut session) = waiter.script_ended(session, reply) {
             session.leave(&engine);
