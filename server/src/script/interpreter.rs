@@ -22,9 +22,10 @@ const MEMORY_BYTES: usize = 64 << 20;
 /// The least of it, where a source has so many concatenations that one step might make many times as much.
 const LEAST_MEMORY_BYTES: usize = 8 << 20;
 /// What one step may make, in bytes.
-const STEP_BYTES: usize = 1 << 30;
-/// Instructions between two looks at the wish to end.
-const LOOK_EVERY: u32 = 1000;
+const STEP_BYTES: usize = 1 << 29;
+/// Instructions between two looks at the limits and at the wish to end: so few that a string which doubles each time does
+/// not grow far beyond its limit in between.
+const LOOK_EVERY: u32 = 4;
 /// Instructions that run at most without such a look: in coroutines, and in one search for a pattern, there is none.
 const MOST_UNSEEN: u64 = 100_000_000;
 
