@@ -4,17 +4,19 @@ use omnilua::{Error, Lua, Table, Value};
 
 use super::{Fail, Problem, argument, function, number};
 
+/// A function of one number, or of two.
+type Unary = (&'static str, fn(u32) -> u32);
+type Binary = (&'static str, fn(u32, u32) -> u32);
+
 /// All functions, in a table.
 pub(super) fn table(lua: &Lua, fail: &Fail) -> Result<Table, Error> {
     let table = lua.create_table()?;
-    let unary: [(&'static str, fn(u32) -> u32); 3] =
-        [("tobit", |bits| bits), ("bnot", |bits| !bits), ("bswap", u32::swap_bytes)];
+    let unary: [Unary; 3] = [("tobit", |bits| bits), ("bnot", |bits| !bits), ("bswap", u32::swap_bytes)];
     for (name, operation) in unary {
         let run = move |_: &Lua, values: &[Value]| Ok(vec![shown(operation(bits(values, 0, name)?))]);
         table.raw_set(name, function(lua, fail, run)?)?;
     }
-    let folds: [(&'static str, fn(u32, u32) -> u32); 3] =
-        [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
+    let folds: [Binary; 3] = [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, operation) in folds {
         let run = move |_: &Lua, values: &[Value]| {
             let mut result = bits(values, 0, name)?;
@@ -25,7 +27,7 @@ pub(super) fn table(lua: &Lua, fail: &Fail) -> Result<Table, Error> {
         };
         table.raw_set(name, function(lua, fail, run)?)?;
     }
-    let shifts: [(&'static str, fn(u32, u32) -> u32); 5] = [
+    let shifts: [Binary; 5] = [
         ("lshift", |bits, by| bits << by),
         ("rshift", |bits, by| bits >> by),
         ("arshift", |bits, by| (bits as i32 >> by) as u32),

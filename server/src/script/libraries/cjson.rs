@@ -31,6 +31,9 @@ enum Invalid {
 }
 
 type Shared = Rc<RefCell<Settings>>;
+/// A setting: its function's name, the most that it may be, and where it is.
+type IntegerSetting = (&'static str, i64, fn(&mut Settings) -> &mut i64);
+type FlagSetting = (&'static str, fn(&mut Settings) -> &mut bool);
 
 /// Nesting beyond this is refused whatever the settings say: the stack has an end.
 const MOST_DEPTH: i64 = 10_000;
@@ -68,7 +71,7 @@ fn null() -> Value {
 
 /// Functions that change a setting, if they get an argument, and give it.
 fn add_settings(lua: &Lua, fail: &Fail, table: &Table, settings: &Shared) -> Result<(), Error> {
-    let integers: [(&'static str, i64, fn(&mut Settings) -> &mut i64); 3] = [
+    let integers: [IntegerSetting; 3] = [
         ("encode_max_depth", i64::from(i32::MAX), |settings| &mut settings.encode_depth),
         ("decode_max_depth", i64::from(i32::MAX), |settings| &mut settings.decode_depth),
         ("encode_number_precision", 16, |settings| &mut settings.precision),
@@ -82,7 +85,7 @@ fn add_settings(lua: &Lua, fail: &Fail, table: &Table, settings: &Shared) -> Res
         };
         table.raw_set(name, function(lua, fail, run)?)?;
     }
-    let flags: [(&'static str, fn(&mut Settings) -> &mut bool); 2] = [
+    let flags: [FlagSetting; 2] = [
         ("encode_keep_buffer", |settings| &mut settings.keep_buffer),
         ("decode_invalid_numbers", |settings| &mut settings.decode_invalid),
     ];
