@@ -119,6 +119,7 @@ fn a_script_that_has_written_goes_on_until_the_server_ends() {
     assert!(client.call(&["SCRIPT", "KILL"]).starts_with(b"-UNKILLABLE "));
     assert!(client.call(&["FLUSHALL"]).starts_with(b"-BUSY "));
     client.check("SET other-key 1", "+OK\r\n");
+    assert!(client.call(&["SHUTDOWN"]).starts_with(b"-BUSY "));
     let _ = client.send(&["SHUTDOWN", "NOSAVE"]);
     assert!(server.wait(Duration::from_secs(10)).success());
 }

@@ -9,7 +9,8 @@ use super::command::*;
 use super::parse::is;
 use crate::engine::Engine;
 use crate::error::{
-    Error, NO_SHUTDOWN, NO_SUCH_KEY, NOT_IN_RESP2, Outcome, PROTOCOL_TYPE, SHUTDOWN_FAILED, SYNTAX, subcommand_or_arity,
+    BUSY_SCRIPT, Error, NO_SHUTDOWN, NO_SUCH_KEY, NOT_IN_RESP2, Outcome, PROTOCOL_TYPE, SHUTDOWN_FAILED, SYNTAX,
+    subcommand_or_arity,
 };
 use crate::info;
 use crate::locked::Locked;
@@ -105,6 +106,9 @@ impl ShutdownOptions {
 fn shutdown(engine: &Engine, session: &mut Session, args: Args<'_>, _: &mut Reply) -> Outcome {
     // The server ends at once when it is asked to, so there is never an end to call off.
     let options = ShutdownOptions::parse(args.from(1))?.ok_or(NO_SHUTDOWN)?;
+    if !options.nosave && engine.is_busy() {
+        return Err(BUSY_SCRIPT);
+    }
     if options.save && !options.force {
         tracing::warn!("Asked to save before the end, which is not supported; the server goes on");
         return Err(SHUTDOWN_FAILED);

@@ -102,7 +102,7 @@ impl Scripts {
 
 impl Engine {
     /// Whether the script that runs has been running for longer than clients wait for it.
-    fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         let threshold = self.busy_threshold();
         self.scripts.control.running_for().is_some_and(|time| time >= threshold)
     }
