@@ -26,7 +26,8 @@ impl Engine {
             let args = observe::shown(command, args);
             // Nothing follows the reply to QUIT.
             let except = session.closing.then_some(session.client.id);
-            self.observers.monitors.show(self.clock().now_us(), session.db, &session.client, &args, except);
+            let now_us = self.clock().now_us();
+            self.observers.monitors.show(now_us, session.db, &session.client, session.is_script, &args, except);
         }
     }
 

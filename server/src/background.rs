@@ -86,7 +86,7 @@ pub(crate) fn sweep(
     let (now, started) = (engine.clock().now_ms(), Instant::now());
     let mut more = false;
     'shards: for shard in shards {
-        while engine.keyspace().next_due(shard) <= now {
+        while engine.keyspace().next_due(shard) <= now && !engine.keyspace().claimed().contains(ShardSet::one(shard)) {
             if budget.is_spent() {
                 stats.counters.sweep_cut_short.add(1);
                 more = true;
@@ -103,7 +103,8 @@ pub(crate) fn sweep(
 
 /// Removes a bounded number of expired keys and fields of one shard; whether more may be due.
 fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> bool {
-    let mut locked = Locked::new(engine, ShardSet::one(shard), now, stats);
+    // A script's shards are swept once it has ended.
+    let Some(mut locked) = Locked::try_new(engine, ShardSet::one(shard), now, stats) else { return false };
     let (mut segments, mut keys) = (SEGMENTS_PER_LOCK, KEYS_PER_LOCK);
     for db in 0..engine.keyspace().databases() {
         locked.select(db);
@@ -132,7 +133,7 @@ fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> 
 pub(crate) fn compact(engine: &Engine, shards: impl Iterator<Item = usize>, budget: &Budget) -> bool {
     let mut more = false;
     for shard in shards {
-        let mut locked = engine.keyspace().lock(ShardSet::one(shard));
+        let Some(mut locked) = engine.keyspace().try_lock(ShardSet::one(shard)) else { continue };
         more |= locked.only().is_some_and(|guarded| guarded.shard.compact_step(engine.env()));
         drop(locked);
         if budget.is_spent() {

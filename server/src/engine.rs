@@ -33,6 +33,7 @@ use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
 use crate::pubsub::Channels;
+use crate::script::Scripts;
 use crate::session::{ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
@@ -93,6 +94,7 @@ pub struct Engine {
     pub(crate) identity: Identity,
     rng: Mutex<Rng>,
     pub(crate) shutdown: crate::shutdown::Shutdown,
+    pub(crate) scripts: Scripts,
     /// The highest memory use seen.
     pub(crate) peak_memory: AtomicU64,
     pub(crate) rates: Rates,
@@ -133,8 +135,9 @@ impl Engine {
         let resident_at_start = crate::info::resident_bytes().unwrap_or_default();
         let ticks = Ticks::default();
         ticks.note(0, started_ms);
-        Arc::new(Self {
+        Arc::new_cyclic(|itself| Self {
             table: &TABLE,
+            scripts: Scripts::new(itself.clone()),
             rates: Rates::default(),
             loops: Loops::default(),
             observers: Observers::default(),
@@ -362,12 +365,12 @@ impl Engine {
             if step != Turn::Done {
                 break;
             }
+            if session.waiting.is_some() {
+                progress = Progress::Waits(from + at);
+                break;
+            }
             if !command.is_some_and(|command| matches!(command.run, Run::Keys(_))) {
                 if session.closing {
-                    break;
-                }
-                if session.waiting.is_some() {
-                    progress = Progress::Waits(from + at);
                     break;
                 }
                 plain = admit::is_plain(session);
@@ -475,6 +478,19 @@ impl Engine {
         self.evictor.make_room(self, session, bytes + queued)
     }
 
+    /// Whether there is no room for data, nor any to be made: what a script is told before it begins.
+    pub(crate) fn is_short_of_memory(&self, stats: &WorkerStats) -> bool {
+        let limit = self.settings().maxmemory.get();
+        while limit > 0 && self.keyspace.used_memory() as u64 > limit {
+            match self.evictor.step(self, stats, limit) {
+                Room::Enough => {}
+                Room::More => std::thread::yield_now(),
+                Room::None => return true,
+            }
+        }
+        false
+    }
+
     /// Runs an admitted command and counts it.
     #[inline]
     fn execute(
@@ -491,23 +507,22 @@ impl Engine {
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
         let outcome = match command.run {
-            Run::Keys(function) => {
-                let set = self.shards_of(call);
-                self.with_shards(session, stats, set, command, call, |locked| function(locked, call.args, reply))
-            }
-            Run::All(function) => {
-                let set = self.keyspace.all();
-                self.with_shards(session, stats, set, command, call, |locked| function(locked, call.args, reply))
-            }
-            Run::Wait(function) => {
-                let outcome = self.run_or_wait(session, stats, command, call, function, reply);
-                if session.waiting.is_some() {
-                    return Ok(());
+            Run::Keys(function) | Run::All(function) => {
+                let set = if matches!(command.run, Run::All(_)) { self.keyspace.all() } else { self.shards_of(call) };
+                match self.lock_for(session, stats, set, command, call) {
+                    Some(locked) => {
+                        self.with_shards(session, locked, command, call, |locked| function(locked, call.args, reply))
+                    }
+                    None => self.held_up(session, call.args, reply),
                 }
-                outcome
             }
+            Run::Wait(function) => self.run_or_wait(session, stats, command, call, function, reply),
+            Run::Script(_) => self.run_as_script(session, call.args, reply),
             Run::Session(function) => {
                 let outcome = function(self, session, call.args, reply);
+                if session.waiting.is_some() {
+                    return outcome;
+                }
                 if call.attention & MONITORED != 0 {
                     self.show(session, command, call.args);
                 }
@@ -515,6 +530,10 @@ impl Engine {
             }
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
+        if session.waiting.is_some() || matches!(command.run, Run::Script(_)) {
+            // It is counted when it ends.
+            return outcome;
+        }
         stats.counters.commands.add(1);
         counters.calls.add(1);
         match started {
@@ -559,7 +578,10 @@ impl Engine {
     ) -> Result<(), Error> {
         let mut waiter = None;
         let set = self.shards_of(call);
-        let outcome = self.with_shards(session, stats, set, command, call, |locked| {
+        let Some(locked) = self.lock_for(session, stats, set, command, call) else {
+            return self.held_up(session, call.args, reply);
+        };
+        let outcome = self.with_shards(session, locked, command, call, |locked| {
             match function(locked, call.args, reply)? {
                 Step::Done => {}
                 Step::Park(park) if !session.may_wait => (park.at_once)(reply),
@@ -588,21 +610,32 @@ impl Engine {
         }
     }
 
+    /// Locks shards for a command; `None` if a script holds one of them and goes on holding it.
     #[inline]
-    fn with_shards(
-        &self,
+    fn lock_for<'a>(
+        &'a self,
         session: &Session,
-        stats: &WorkerStats,
+        stats: &'a WorkerStats,
         set: ShardSet,
         command: &Command,
         call: &Call<'_>,
+    ) -> Option<Locked<'a>> {
+        let lock = || match self.waiting.count() > 0 && command.has(WRITE) {
+            true => Locked::for_writing(self, set, call.now, stats, std::iter::once((command, call.args))),
+            false => Locked::try_new(self, set, call.now, stats),
+        };
+        lock().or_else(|| if session.may_wait { None } else { self.wait_on_thread(command, lock) })
+    }
+
+    #[inline]
+    fn with_shards<'a>(
+        &'a self,
+        session: &Session,
+        mut locked: Locked<'a>,
+        command: &Command,
+        call: &Call<'a>,
         run: impl FnOnce(&mut Locked<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut locked = if self.waiting.count() > 0 && command.has(WRITE) {
-            Locked::for_writing(self, set, call.now, stats, std::iter::once((command, call.args)))
-        } else {
-            Locked::new(self, set, call.now, stats)
-        };
         locked.no_touch = session.no_touch;
         locked.client_id = session.client.id;
         locked.rules = session.login.restrictions();
@@ -694,6 +727,7 @@ impl Engine {
                 Step::Done => {}
                 Step::Park(park) => (park.at_once)(reply),
             }),
+            Run::Script(function) => function(self, session, locked, args, reply),
             Run::Session(function) => function(self, session, args, reply),
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };

@@ -125,6 +125,26 @@ texts! {
     LCS_OUT_OF_MEMORY = "ERR Insufficient memory, failed allocating transient memory for LCS";
     INVALID_CURSOR = "ERR invalid cursor";
     DB_OUT_OF_RANGE = "ERR DB index is out of range";
+    BUSY_SCRIPT = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    NOT_BUSY = "NOTBUSY No scripts in execution right now.";
+    UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
+    NO_SCRIPT_THREAD = "ERR the server has no thread for scripts";
+    SCRIPT_PANICKED = "ERR the script met a fault of the server and was ended";
+    SCRIPT_KILLED = "ERR Error running script: Script killed by user with SCRIPT KILL...";
+    SCRIPT_FLUSH_MODE = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
+    SCRIPT_TOO_MANY_KEYS = "ERR Number of keys can't be greater than number of args";
+    SCRIPT_NEGATIVE_KEYS = "ERR Number of keys can't be negative";
+    SCRIPT_HEADER_UNFINISHED = "ERR Invalid script shebang";
+    SCRIPT_WRITES_FOR_RO = "ERR Can not execute a script with write flag using *_ro command.";
+    SCRIPT_OUT_OF_MEMORY = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
+    SCRIPT_CALL_EMPTY = "ERR Please specify at least one argument for this redis lib call";
+    SCRIPT_CALL_TYPES = "ERR Lua redis lib command arguments must be strings or integers";
+    SCRIPT_CALL_UNKNOWN = "ERR Unknown Redis command called from script";
+    SCRIPT_CALL_ARITY = "ERR Wrong number of args calling Redis command from script";
+    SCRIPT_CALL_FORBIDDEN = "ERR This Redis command is not allowed from script";
+    SCRIPT_READ_ONLY = "ERR Write commands are not allowed from read-only scripts.";
+    SCRIPT_ACL_UNKNOWN = "ERR Invalid command passed to redis.acl_check_cmd()";
     OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'.";
     NO_AUTH = "NOAUTH Authentication required.";
     WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -495,6 +515,41 @@ pub(crate) fn no_permission(user: &[u8], command: &str, denied: Denied) -> Error
         Denied::Key(_) => Error::fixed("NOPERM No permissions to access a key"),
         Denied::Channel(_) => Error::fixed("NOPERM No permissions to access a channel"),
     }
+}
+
+/// The answer to a call of a script that the rules of its user forbid.
+pub(crate) fn no_permission_in_script(user: &[u8], command: &str, denied: Denied) -> Error {
+    let what: Cow<'static, [u8]> = match denied {
+        Denied::Command => permission_missing(user, denied, command.as_bytes()).into(),
+        Denied::Key(_) => b"No permissions to access a key".into(),
+        Denied::Channel(_) => b"No permissions to access a channel".into(),
+    };
+    quoting(&[b"ERR ACL failure in script: ", &what])
+}
+
+/// The answer to a script that does not compile.
+pub(crate) fn script_does_not_compile(text: &[u8]) -> Error {
+    quoting(&[b"ERR Error compiling script (new function): ", text])
+}
+
+/// The answer to a script that was ended.
+pub(crate) fn script_failed(text: &[u8], digest: &str) -> Error {
+    quoting(&[text, b" script: ", digest.as_bytes()])
+}
+
+/// The answers to what is wrong with the first line of a script.
+pub(crate) fn script_engine_unknown(name: &[u8]) -> Error {
+    quoting(&[b"ERR Unexpected engine in script shebang: ", name])
+}
+
+/// See [`script_engine_unknown`].
+pub(crate) fn script_option_unknown(option: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown lua shebang option: ", option])
+}
+
+/// See [`script_engine_unknown`].
+pub(crate) fn script_flag_unknown(name: &[u8]) -> Error {
+    quoting(&[b"ERR Unexpected flag in script shebang: ", name])
 }
 
 /// The answer to a queued call that the rules of the user have come to forbid.

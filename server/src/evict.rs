@@ -144,7 +144,7 @@ impl Evictor {
     }
 
     /// Evicts until `limit` bytes are used, or as much as a step may. Must not be called while shards are held.
-    fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
+    pub(crate) fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
         let started = observe::event_started(engine);
         let room = self.search(engine, stats, limit);
         observe::note_event(engine, "eviction-cycle", started);
@@ -171,7 +171,8 @@ impl Evictor {
             match chooser.next(engine.keyspace()) {
                 Choice::Victim(victim) => {
                     let set = ShardSet::one(victim.shard);
-                    let mut locked = Locked::new(engine, set, engine.clock().now_ms(), stats);
+                    let now = engine.clock().now_ms();
+                    let Some(mut locked) = Locked::try_new(engine, set, now, stats) else { return Room::More };
                     locked.select(victim.database);
                     let stands = locked.shards().only().and_then(|guarded| victim.stands(&guarded.shard));
                     if let Some(hash) = stands {
@@ -179,6 +180,8 @@ impl Evictor {
                         victims += 1;
                     }
                 }
+                // What a script holds may be evicted once it has ended.
+                Choice::Later if !engine.keyspace().claimed().is_empty() => return Room::More,
                 Choice::Later => {}
                 Choice::Nothing => return Room::None,
             }

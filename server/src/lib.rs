@@ -76,6 +76,7 @@ mod pause;
 mod pubsub;
 mod rdb;
 mod redis_commands;
+mod script;
 mod session;
 mod shutdown;
 mod slowlog;

@@ -26,6 +26,7 @@ use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
 use crate::error::{Error, Outcome, WRONG_TYPE};
 use crate::observe;
+use crate::script::Machine;
 use crate::stats::WorkerStats;
 use crate::tracking::{self, Change, Readers};
 use crate::wait::Waiters;
@@ -100,6 +101,8 @@ pub struct Locked<'a> {
     pub(crate) rules: Option<Arc<Rules>>,
     /// Whether expired keys stay and are not seen (CLIENT PAUSE). Not for commands that write.
     pub(crate) hides_expired: bool,
+    /// What runs scripts, where this is for a script or a transaction with some.
+    pub(crate) machine: Option<&'a Machine>,
     /// Changes of the running command.
     dirty: u64,
     rewritten: bool,
@@ -144,11 +147,22 @@ impl Text<'_> {
 }
 
 impl<'a> Locked<'a> {
+    /// Locks shards; `None` when a script holds one of them and goes on holding it.
     #[inline]
-    pub(crate) fn new(engine: &'a Engine, set: ShardSet, now: u64, stats: &'a WorkerStats) -> Self {
+    pub(crate) fn try_new(engine: &'a Engine, set: ShardSet, now: u64, stats: &'a WorkerStats) -> Option<Self> {
+        Some(Self::of(engine, engine.keyspace().try_lock(set)?, now, stats))
+    }
+
+    /// Locks shards for a script: see [`Keyspace::claim`](larder_storage::keyspace::Keyspace::claim).
+    pub(crate) fn claim(engine: &'a Engine, set: ShardSet, now: u64, stats: &'a WorkerStats) -> Self {
+        Self::of(engine, engine.keyspace().claim(set), now, stats)
+    }
+
+    #[inline]
+    fn of(engine: &'a Engine, shards: Shards<'a>, now: u64, stats: &'a WorkerStats) -> Self {
         Self {
             engine,
-            shards: engine.keyspace().lock(set),
+            shards,
             hashes: Hashes::default(),
             stats,
             db: 0,
@@ -158,6 +172,7 @@ impl<'a> Locked<'a> {
             no_touch: false,
             rules: None,
             hides_expired: false,
+            machine: None,
             dirty: 0,
             rewritten: false,
             after: None,
@@ -211,6 +226,14 @@ impl<'a> Locked<'a> {
         }
         if !ready.is_empty() {
             self.after().ready.append(&mut ready);
+        }
+    }
+
+    /// Locks, of a claim, what it takes to serve clients whose keys have become ready.
+    pub(crate) fn before_release(&mut self) {
+        if self.after.as_ref().is_some_and(|after| !after.ready.is_empty()) {
+            let all = self.engine.keyspace().all();
+            self.shards.extend(all);
         }
     }
 

@@ -33,10 +33,19 @@ impl Monitors {
         }
     }
 
-    /// Shows a command of `client` to all, or all but one.
+    /// Shows a command of `client`, or of a script of it, to all, or all but one.
     #[cold]
-    pub(crate) fn show(&self, now_us: u64, db: usize, client: &Client, args: &[&[u8]], except: Option<u64>) {
-        let line = Bytes::from(line(now_us, db, &client.addresses.shown_peer(), args));
+    pub(crate) fn show(
+        &self,
+        now_us: u64,
+        db: usize,
+        client: &Client,
+        by_script: bool,
+        args: &[&[u8]],
+        except: Option<u64>,
+    ) {
+        let peer = if by_script { "lua".into() } else { client.addresses.shown_peer() };
+        let line = Bytes::from(line(now_us, db, &peer, args));
         let monitors = self.0.read();
         let shown = monitors.iter().filter(|monitor| Some(monitor.id) != except);
         shown.for_each(|monitor| monitor.push(line.clone()));

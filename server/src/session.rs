@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::evict::RoomClaim;
 use crate::locked::KnownHash;
 use crate::pubsub::Target;
+use crate::script::Leaving;
 use crate::stats::WorkerStats;
 use crate::wait::Waiter;
 
@@ -116,6 +117,10 @@ pub struct Session {
     pub(crate) monitors: bool,
     /// While its next command waits until enough has been evicted.
     pub(crate) room_claim: Option<RoomClaim>,
+    /// Whether it is where scripts run, its connection waiting for it.
+    pub(crate) runs_script: bool,
+    /// Whether a script calls the command that runs.
+    pub(crate) is_script: bool,
 }
 
 /// What runs batches, one at a time, beside the session: a thread has one for all its connections.
@@ -178,7 +183,19 @@ impl Session {
             waiting: None,
             monitors: false,
             room_claim: None,
+            runs_script: false,
+            is_script: false,
         }
+    }
+
+    /// What its connection has while the session itself is where scripts run.
+    pub(crate) fn stand_in(&self, engine: &Engine) -> Self {
+        let mut stand_in = Self::new(engine, self.client.clone(), self.stats.clone());
+        stand_in.db = self.db;
+        stand_in.authenticated = self.authenticated;
+        stand_in.keeps_messages = self.keeps_messages;
+        stand_in.may_wait = self.may_wait;
+        stand_in
     }
 
     /// Whether commands run: a password was given, or none is asked for any more.
@@ -220,7 +237,9 @@ impl Session {
         engine.abandon_wait(self);
         engine.tracking().disable(&self.client);
         self.tracks = false;
-        crate::commands::transactions::unwatch_all(engine, self);
+        if !crate::commands::transactions::unwatch_all(engine, self) {
+            engine.scripts.leave_later(Leaving::Watcher(self.client.clone(), std::mem::take(&mut self.watched)));
+        }
         if std::mem::take(&mut self.monitors) {
             engine.stop_monitoring(&self.client);
         }

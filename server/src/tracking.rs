@@ -283,7 +283,7 @@ pub(crate) fn forget_surplus(engine: &Engine, stats: &WorkerStats, budget: &Budg
             if budget.is_spent() {
                 return true;
             }
-            let mut locked = Locked::new(engine, ShardSet::one(shard), 0, stats);
+            let Some(mut locked) = Locked::try_new(engine, ShardSet::one(shard), 0, stats) else { break };
             let Some(guarded) = locked.shards().only() else { break };
             for _ in 0..KEYS_PER_LOCK {
                 let victim = guarded.extra.readers.0.keys().next().cloned();

@@ -8,12 +8,15 @@
 //! To serve a client takes all shards of its command (BLMOVE pushes to another key). So a writer that holds a key for
 //! which somebody waits lets go, before anything has run, and locks those too: [`Locked::for_writing`].
 //!
+//! A client may wait for a script, too: for its own one to end, or for another's to let go of shards. Then it stands under
+//! no key.
+//!
 //! Who ends the waiting first is settled by the waiter's `outcome`, whose lock comes after the shards in the lock
 //! order: the writer that serves it, its client's task at the time limit, or CLIENT UNBLOCK.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use larder_protocol::{Args, OwnedArgs, Proto, Reply};
@@ -29,6 +32,7 @@ use crate::error::Error;
 use crate::key_map::KeyMap;
 use crate::locked::{Hashes, Locked};
 use crate::observe;
+use crate::script::Leaving;
 use crate::session::Session;
 use crate::stats::WorkerStats;
 
@@ -99,9 +103,78 @@ pub(crate) struct Waiter {
     /// The shards of all keys of its command.
     set: ShardSet,
     outcome: Mutex<Option<Outcome>>,
+    /// Whether it stands under its keys, or did so.
+    is_registered: bool,
+    /// The session that went with a script to another thread, once it is back.
+    returned: Mutex<Option<Box<Session>>>,
+    /// Whether it is its own script that it waits for.
+    sent_script: bool,
+    /// Whether that has begun: then there is no time limit.
+    runs_script: AtomicBool,
 }
 
 impl Waiter {
+    /// A client that waits for a script, its own or one that is in its way, at most until a time.
+    pub(crate) fn for_script(
+        session: &Session,
+        sent_script: bool,
+        row: u16,
+        args: OwnedArgs,
+        proto: Proto,
+        until: Option<u64>,
+    ) -> Arc<Self> {
+        let park = Park { keys: 0, ..Park::until(until, Kind::String) };
+        Arc::new(Self {
+            client: session.client.clone(),
+            row,
+            args,
+            called: None,
+            db: session.db,
+            proto,
+            no_touch: session.no_touch,
+            park,
+            keys: Vec::new(),
+            targets: Vec::new(),
+            set: ShardSet::NONE,
+            outcome: Mutex::default(),
+            is_registered: false,
+            returned: Mutex::default(),
+            sent_script,
+            runs_script: AtomicBool::new(false),
+        })
+    }
+
+    /// Its script has ended: the session is given back, with the reply. Gives the session to the caller if the client is
+    /// gone.
+    pub(crate) fn script_ended(&self, session: Box<Session>, reply: Reply) -> Result<(), Box<Session>> {
+        *self.returned.lock() = Some(session);
+        if !self.end(Outcome::Served(reply)) {
+            return self.returned.lock().take().map_or(Ok(()), Err);
+        }
+        self.client.wake.wake();
+        Ok(())
+    }
+
+    /// The session and the reply, if its script has ended.
+    pub(crate) fn take_script(&self) -> Option<(Box<Session>, Reply)> {
+        let mut outcome = self.outcome.lock();
+        let reply = match outcome.take()? {
+            Outcome::Served(reply) => reply,
+            other => {
+                *outcome = Some(other);
+                return None;
+            }
+        };
+        *outcome = Some(Outcome::Over);
+        Some((self.returned.lock().take()?, reply))
+    }
+
+    /// The script that was in the way has ended.
+    pub(crate) fn script_is_out_of_the_way(&self) {
+        self.end(Outcome::Retry);
+        self.client.wake.wake();
+    }
+
     /// Whether its waiting has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.outcome.lock().is_some()
@@ -109,7 +182,12 @@ impl Waiter {
 
     /// When it gives up, in milliseconds since 1970.
     pub(crate) fn until(&self) -> Option<u64> {
-        self.park.until
+        self.park.until.filter(|_| !self.runs_script.load(Relaxed))
+    }
+
+    /// Its script begins.
+    pub(crate) fn begins_to_run(&self) {
+        self.runs_script.store(true, Relaxed);
     }
 
     /// Ends the waiting, unless it has ended.
@@ -209,6 +287,9 @@ impl Engine {
     /// Looks whether a session's waiting has ended, and writes the reply if so.
     pub(crate) fn finish_wait(&self, session: &mut Session, reply: &mut Reply) -> Waited {
         let Some(waiter) = session.waiting.clone() else { return Waited::Over };
+        if waiter.sent_script && !waiter.is_over() {
+            return self.look_after_script(session, &waiter, reply);
+        }
         let mut outcome = waiter.outcome.lock();
         if outcome.is_none() && waiter.until().is_some_and(|until| until <= self.clock().now_ms()) {
             *outcome = Some(Outcome::TimedOut);
@@ -217,10 +298,21 @@ impl Engine {
             return Waited::Still;
         };
         drop(outcome);
-        self.forget_wait(session, &waiter, !matches!(how, Outcome::Served(_)));
+        if !self.forget_wait(session, &waiter, !matches!(how, Outcome::Served(_))) {
+            // A script holds the shards: the client's time is over once they are free.
+            *waiter.outcome.lock() = Some(how);
+            return Waited::Still;
+        }
+        if let Some(returned) = waiter.returned.lock().take() {
+            *session = *returned;
+        }
         let mark = reply.mark();
         match how {
             Outcome::Served(mut served) => reply.append(&mut served),
+            Outcome::TimedOut if !waiter.is_registered => {
+                let error = self.busy_error(session, waiter.row);
+                self.fail(&session.stats, &error, reply);
+            }
             Outcome::TimedOut => {
                 self.count_end(&session.stats, &waiter, Duration::ZERO, false);
                 (waiter.park.on_timeout)(reply);
@@ -236,11 +328,39 @@ impl Engine {
         Waited::Over
     }
 
+    /// Looks after a script that has not ended: one that has not begun in time is not run while another is in its way.
+    fn look_after_script(&self, session: &mut Session, waiter: &Arc<Waiter>, reply: &mut Reply) -> Waited {
+        if waiter.until().is_none_or(|until| until > self.clock().now_ms()) {
+            return Waited::Still;
+        }
+        let Some((own, is_busy)) = self.take_back_script(waiter) else { return Waited::Still };
+        *session = *own;
+        if !is_busy {
+            return Waited::Again;
+        }
+        let (mark, error) = (reply.mark(), self.busy_error(session, waiter.row));
+        self.fail(&session.stats, &error, reply);
+        self.finish(session, reply, mark);
+        Waited::Over
+    }
+
     /// Ends a session's waiting without an answer: the client is gone.
     pub(crate) fn abandon_wait(&self, session: &mut Session) {
         if let Some(waiter) = session.waiting.clone() {
+            if waiter.sent_script
+                && let Some((own, _)) = self.take_back_script(&waiter)
+            {
+                *session = *own;
+                return;
+            }
             let before = waiter.outcome.lock().replace(Outcome::Over);
-            self.forget_wait(session, &waiter, !matches!(before, Some(Outcome::Served(_))));
+            if let Some(returned) = waiter.returned.lock().take() {
+                *session = *returned;
+            }
+            if !self.forget_wait(session, &waiter, !matches!(before, Some(Outcome::Served(_)))) {
+                self.scripts.leave_later(Leaving::Waiter(waiter));
+                session.waiting = None;
+            }
         }
     }
 
@@ -257,34 +377,49 @@ impl Engine {
         self.note_time(&waiter.client, counters, TABLE.row(waiter.row), args, time, is_long);
     }
 
-    /// Whoever has served a client has taken it out from under the shards.
-    fn forget_wait(&self, session: &mut Session, waiter: &Arc<Waiter>, is_registered: bool) {
-        session.waiting = None;
-        *session.client.waiter.lock() = None;
-        if is_registered {
-            let mut locked = Locked::new(self, waiter.set, 0, &session.stats);
+    /// Takes a client that is gone out from under its shards.
+    pub(crate) fn unregister_waiter(&self, waiter: &Arc<Waiter>) {
+        let stats = self.stats().idle_worker();
+        loop {
+            if let Some(mut locked) = Locked::try_new(self, waiter.set, 0, &stats) {
+                return locked.unregister(waiter);
+            }
+        }
+    }
+
+    /// Takes a client out from under the shards, unless whoever has served it has done so; false if a script holds them.
+    fn forget_wait(&self, session: &mut Session, waiter: &Arc<Waiter>, is_registered: bool) -> bool {
+        if is_registered && waiter.is_registered {
+            let Some(mut locked) = Locked::try_new(self, waiter.set, 0, &session.stats) else {
+                self.scripts.tell_when_free(&session.client);
+                return false;
+            };
             locked.unregister(waiter);
         }
+        session.waiting = None;
+        *session.client.waiter.lock() = None;
+        true
     }
 }
 
 impl<'a> Locked<'a> {
-    /// Locks the shards of `set` for commands, and those that it may take to serve clients who wait for their keys.
+    /// Locks the shards of `set` for commands, and those that it may take to serve clients who wait for their keys. `None`
+    /// when a script holds one of them and goes on holding it.
     pub(crate) fn for_writing<'c>(
         engine: &'a Engine,
         mut set: ShardSet,
         now: u64,
         stats: &'a WorkerStats,
         commands: impl Iterator<Item = (&'c Command, Args<'c>)> + Clone,
-    ) -> Self {
+    ) -> Option<Self> {
         loop {
-            let locked = Self::new(engine, set, now, stats);
+            let locked = Self::try_new(engine, set, now, stats)?;
             if engine.waiting().count() == 0 {
-                return locked;
+                return Some(locked);
             }
             let needed = locked.needed(set, commands.clone());
             if needed == set {
-                return locked;
+                return Some(locked);
             }
             set = needed;
         }
@@ -360,9 +495,25 @@ impl<'a> Locked<'a> {
             None => (args.to_owned(), None),
         };
         let (client, db, no_touch) = (session.client.clone(), self.db, self.no_touch);
-        let outcome = Mutex::default();
-        let waiter =
-            Arc::new(Waiter { client, row, args, called, db, proto, no_touch, park, keys, targets, set, outcome });
+        let (outcome, returned, is_registered) = (Mutex::default(), Mutex::default(), true);
+        let waiter = Arc::new(Waiter {
+            client,
+            row,
+            args,
+            called,
+            db,
+            proto,
+            no_touch,
+            park,
+            keys,
+            targets,
+            set,
+            outcome,
+            is_registered,
+            returned,
+            sent_script: false,
+            runs_script: AtomicBool::new(false),
+        });
         for (key, hash) in &waiter.keys {
             self.shards().of(*hash).extra.waiters.add(db, key, &waiter);
         }
@@ -371,7 +522,7 @@ impl<'a> Locked<'a> {
         waiter
     }
 
-    fn unregister(&mut self, waiter: &Arc<Waiter>) {
+    pub(crate) fn unregister(&mut self, waiter: &Arc<Waiter>) {
         for (key, hash) in &waiter.keys {
             self.shards().of(*hash).extra.waiters.remove(waiter.db, key, waiter);
         }

@@ -4,12 +4,17 @@
 //! ascending order, each request's all at once, so that no two requests can wait for each other. After the
 //! shards come, in this order, the effects log, the channel table and the outboxes, all of the server.
 //!
+//! A script may hold shards for long, and may come to need further ones while it holds some. So it [claims](Keyspace::claim)
+//! them, one script at a time: only a claim grows, out of order, and nobody else waits for a claimed shard while it
+//! holds another, nor longer than a moment while it holds none. [`Keyspace::try_lock`] answers `None` instead.
+//!
 //! Each shard's mutex also guards an `X` of the server's: what must change together with the keys, such as watched
 //! keys and waiting clients.
 
 use std::ops::{BitOr, BitOrAssign};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -19,6 +24,9 @@ use crate::hasher::Hasher;
 use crate::region::Regions;
 use crate::rng::Rng;
 use crate::shard::Shard;
+
+/// How long a thread waits for a shard between two looks at who has claimed it: most scripts end within that.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// The most shards there can be: a set of them is a `u64`.
 pub const MAX_SHARDS: usize = 64;
@@ -137,6 +145,8 @@ pub struct Keyspace<X> {
     regions: Arc<Regions>,
     slice: Slice,
     totals: Totals,
+    /// The shards that a script has claimed.
+    claimed: AtomicU64,
     #[cfg(debug_assertions)]
     number: u64,
 }
@@ -164,6 +174,7 @@ impl<X> Keyspace<X> {
             regions: Regions::with_huge_pages(),
             slice: Slice::default(),
             totals: Totals { used: AtomicI64::new(fixed as i64), tick: AtomicU32::new(0) },
+            claimed: AtomicU64::new(0),
             #[cfg(debug_assertions)]
             number: {
                 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -246,17 +257,62 @@ impl<X> Keyspace<X> {
         self.lanes[shard].next_due.load(Ordering::Relaxed)
     }
 
-    /// Locks these shards, in ascending order, until the result is dropped. Nothing may lock while it lives.
+    /// Locks these shards, in ascending order, until the result is dropped. Nothing may lock while it lives. Waits for
+    /// as long as a script has claimed one of them.
     #[inline]
     pub fn lock(&self, set: ShardSet) -> Locked<'_, X> {
+        loop {
+            if let Some(locked) = self.try_lock(set) {
+                return locked;
+            }
+        }
+    }
+
+    /// As [`Keyspace::lock`]; `None` when a script has claimed one of the shards and does not let it go soon.
+    #[inline]
+    pub fn try_lock(&self, set: ShardSet) -> Option<Locked<'_, X>> {
+        let guards = match set.only() {
+            Some(shard) => Guards::One(self.wait_for(shard)?),
+            None => Guards::Many(set.iter().map(|shard| self.wait_for(shard)).collect::<Option<_>>()?),
+        };
         #[cfg(debug_assertions)]
         nesting::enter(self.number);
-        let lock = |shard: usize| self.lanes[shard].guarded.lock();
-        let guards = match set.only() {
-            Some(shard) => Guards::One(lock(shard)),
-            None => Guards::Many(set.iter().map(lock).collect()),
-        };
-        Locked { keyspace: self, set, guards }
+        Some(Locked { keyspace: self, set, guards, claims: false })
+    }
+
+    #[inline]
+    fn wait_for(&self, shard: usize) -> Option<MutexGuard<'_, Guarded<X>>> {
+        let lane = &self.lanes[shard].guarded;
+        lane.try_lock().or_else(|| self.wait_long(shard))
+    }
+
+    /// Waits for a shard that is held, unless that is claimed.
+    #[cold]
+    fn wait_long(&self, shard: usize) -> Option<MutexGuard<'_, Guarded<X>>> {
+        #[cfg(debug_assertions)]
+        nesting::check(self.number);
+        loop {
+            let guard = self.lanes[shard].guarded.try_lock_for(PATIENCE);
+            if guard.is_some() || self.claimed().has(shard) {
+                return guard;
+            }
+        }
+    }
+
+    /// The shards that a script has claimed.
+    #[inline]
+    pub fn claimed(&self) -> ShardSet {
+        ShardSet(self.claimed.load(Ordering::SeqCst))
+    }
+
+    /// Locks these shards for a script, which may [take further ones](Locked::extend). There must be one claim at a
+    /// time at most.
+    pub fn claim(&self, set: ShardSet) -> Locked<'_, X> {
+        #[cfg(debug_assertions)]
+        nesting::enter(self.number);
+        let mut locked = Locked { keyspace: self, set: ShardSet::NONE, guards: Guards::Many(Vec::new()), claims: true };
+        locked.extend(set);
+        locked
     }
 
     /// Makes what has changed in a shard visible to all.
@@ -280,10 +336,11 @@ impl<X> Keyspace<X> {
         prefetch_to_write(&raw const self.lanes[self.shard_of(hash)]);
     }
 
-    /// Locks one shard for a step of a batched look-up.
+    /// Locks one shard for a step of a batched look-up, unless somebody holds it: what is only asked for ahead is not
+    /// worth waiting for.
     #[inline]
-    pub fn peek<R>(&self, hash: u64, step: impl FnOnce(&Shard) -> R) -> R {
-        step(&self.lanes[self.shard_of(hash)].guarded.lock().shard)
+    pub fn peek<R>(&self, hash: u64, step: impl FnOnce(&Shard) -> R) -> Option<R> {
+        self.lanes[self.shard_of(hash)].guarded.try_lock().map(|guarded| step(&guarded.shard))
     }
 }
 
@@ -295,10 +352,12 @@ mod nesting {
     thread_local!(static HELD: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) });
 
     pub(super) fn enter(number: u64) {
-        HELD.with_borrow_mut(|held| {
-            assert!(!held.contains(&number), "a keyspace is locked while it is held");
-            held.push(number);
-        });
+        check(number);
+        HELD.with_borrow_mut(|held| held.push(number));
+    }
+
+    pub(super) fn check(number: u64) {
+        HELD.with_borrow(|held| assert!(!held.contains(&number), "a keyspace is locked while it is held"));
     }
 
     pub(super) fn leave(number: u64) {
@@ -311,6 +370,8 @@ pub struct Locked<'k, X> {
     keyspace: &'k Keyspace<X>,
     set: ShardSet,
     guards: Guards<'k, X>,
+    /// Whether these shards are a script's.
+    claims: bool,
 }
 
 /// Most commands have one key, hence one shard, and need no list.
@@ -349,6 +410,26 @@ impl<'k, X> Locked<'k, X> {
     #[inline]
     pub fn set(&self) -> ShardSet {
         self.set
+    }
+
+    /// Locks further shards, of a claim: whoever holds one of them lets it go before it waits for one of these.
+    pub fn extend(&mut self, set: ShardSet) {
+        debug_assert!(self.claims, "only a claim grows");
+        let more = ShardSet(set.0 & !self.set.0);
+        if more.is_empty() {
+            return;
+        }
+        self.keyspace.claimed.store((self.set | more).0, Ordering::SeqCst);
+        let mut all = match std::mem::replace(&mut self.guards, Guards::Many(Vec::new())) {
+            Guards::One(guard) => vec![guard],
+            Guards::Many(guards) => guards,
+        };
+        for shard in more.iter() {
+            let guard = self.keyspace.lanes[shard].guarded.lock();
+            all.insert(self.set.rank(shard), guard);
+            self.set |= ShardSet::one(shard);
+        }
+        self.guards = Guards::Many(all);
     }
 
     /// The shard (and what the server keeps beside it) that a hash falls into. It must be one of those held.
@@ -411,6 +492,11 @@ impl<X> Drop for Locked<'_, X> {
     #[inline]
     fn drop(&mut self) {
         self.publish();
+        if self.claims {
+            // First the guards, so that a shard that looks unclaimed is free.
+            self.guards = Guards::Many(Vec::new());
+            self.keyspace.claimed.store(0, Ordering::SeqCst);
+        }
         #[cfg(debug_assertions)]
         nesting::leave(self.keyspace.number);
     }

@@ -22,6 +22,8 @@ const TEMPLATES: &[&str] = &[
     "MSETNX <key> <value> <key> <value>",
     "MGET <key> <key> <key>",
     "APPEND <key> <value>",
+    "EVAL return(redis.call(ARGV[1],KEYS[1])) 1 <key> [GET|INCR|DEL|LLEN|STRLEN|TYPE]",
+    "EVAL redis.call('SET',KEYS[1],ARGV[1])return(redis.call('APPEND',KEYS[1],ARGV[1])) 1 <key> <value>",
     "STRLEN <key>",
     "SETRANGE <key> <offset> <value>",
     "[GETRANGE|SUBSTR] <key> <index> <index>",

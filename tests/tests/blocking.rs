@@ -15,6 +15,14 @@ const SCRIPTS: &[&str] = &[
      w> ZADD z 2 two 3 three
      b<
      w> ZRANGE z 0 -1",
+    // A script serves whoever waits when it has ended.
+    "a~ BLPOP q 0
+     b~ BLMOVE q r LEFT LEFT 0
+     w> EVAL \"redis.call('RPUSH','q','a','b','c') return redis.call('LRANGE','q',0,-1)\" 0
+     a<
+     b<
+     w> LRANGE q 0 -1
+     w> LRANGE r 0 -1",
     // One write serves several, in order of arrival.
     "a~ BZPOPMIN y z 0
      b~ BZPOPMIN z y 0

@@ -73,6 +73,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("RANDOMKEY", BY_CHANCE),
     ("REPLICAOF", REPLICA),
     ("SCAN", BY_CHANCE),
+    ("SCRIPT|HELP", OWN_TEXT),
     ("SHUTDOWN", NO_REPLY),
     ("SSCAN", NEW),
     ("SLAVEOF", REPLICA),

@@ -38,6 +38,11 @@ fn sorting() {
 }
 
 #[test]
+fn scripts() {
+    corpus::run(include_str!("corpus/scripting.txt"));
+}
+
+#[test]
 fn sets() {
     corpus::run(include_str!("corpus/set.txt"));
 }

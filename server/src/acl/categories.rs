@@ -1,8 +1,8 @@
 //! Categories of commands: what COMMAND INFO and ACL CAT show, and what rules such as `+@read` name.
 
 use crate::commands::command::{
-    ADMIN, ADMINISTRATION, BLOCKING, CONNECTION, Command, DANGEROUS, FAST, KEYSPACE, PUBSUB, READONLY, Run, SORTS,
-    WRITE,
+    ADMIN, ADMINISTRATION, BLOCKING, CONNECTION, Command, DANGEROUS, FAST, Group, KEYSPACE, PUBSUB, READONLY, Run,
+    SORTS, WRITE,
 };
 
 /// The categories in Redis's order.
@@ -40,7 +40,8 @@ pub(crate) fn has_category(row: &Command, category: &str) -> bool {
     let by_flags = match category {
         "keyspace" => row.has(KEYSPACE),
         "set" | "sortedset" | "list" if row.has(SORTS) => true,
-        "read" => row.has(READONLY),
+        // What a script does is not known, whatever it promises.
+        "read" => row.has(READONLY) && row.group != Group::Scripting,
         "write" => row.has(WRITE),
         "pubsub" => return row.has(PUBSUB),
         "admin" => row.has(ADMIN) || row.has(ADMINISTRATION),

@@ -35,8 +35,20 @@ pub(crate) fn check(engine: &Engine, session: &Session, row: u16, args: Args<'_>
     }
     session.login.rules().check(row, args).map_err(|denied| {
         session.client.facts.row.store(u32::from(row), Relaxed);
-        note(engine, session, row, args, denied, session.multi.is_some());
+        note(engine, session, row, args, denied, context(session.multi.is_some()));
         error::no_permission(session.login.user().name(), &TABLE.row(row).lower_name(), denied)
+    })
+}
+
+/// Checks a call of a script against the rules of the script's user.
+pub(crate) fn check_in_script(engine: &Engine, session: &mut Session, row: u16, args: Args<'_>) -> Result<(), Error> {
+    session.login.follow();
+    if session.login.is_free() {
+        return Ok(());
+    }
+    session.login.rules().check(row, args).map_err(|denied| {
+        note(engine, session, row, args, denied, "lua");
+        error::no_permission_in_script(session.login.user().name(), &TABLE.row(row).lower_name(), denied)
     })
 }
 
@@ -47,24 +59,29 @@ pub(crate) fn check_queued(engine: &Engine, session: &mut Session, row: u16, arg
         return Ok(());
     }
     session.login.rules().check(row, args).map_err(|denied| {
-        note(engine, session, row, args, denied, true);
+        note(engine, session, row, args, denied, context(true));
         error::no_permission_any_more(denied)
     })
 }
 
+/// Where a call was that is no script's, in Redis's words.
+fn context(in_multi: bool) -> &'static str {
+    if in_multi { "multi" } else { "toplevel" }
+}
+
 #[cold]
-fn note(engine: &Engine, session: &Session, row: u16, args: Args<'_>, denied: Denied, in_multi: bool) {
+fn note(engine: &Engine, session: &Session, row: u16, args: Args<'_>, denied: Denied, context: &'static str) {
     let user = session.login.user().name();
-    log(engine, session, denied.reason(), in_multi, denied.object(row, args), user);
+    log(engine, session, denied.reason(), context, denied.object(row, args), user);
 }
 
 /// Notes that AUTH or HELLO, as the client spelled it, named no user who could be let in.
 #[cold]
 pub(crate) fn note_auth(engine: &Engine, session: &Session, command: &[u8], user: &[u8]) {
-    log(engine, session, Reason::Auth, session.executes, command.to_vec(), user);
+    log(engine, session, Reason::Auth, context(session.executes), command.to_vec(), user);
 }
 
-fn log(engine: &Engine, session: &Session, reason: Reason, in_multi: bool, object: Vec<u8>, user: &[u8]) {
+fn log(engine: &Engine, session: &Session, reason: Reason, context: &'static str, object: Vec<u8>, user: &[u8]) {
     let counters = &session.stats.counters;
     match reason {
         Reason::Auth => counters.denied_auth.add(1),
@@ -76,17 +93,8 @@ fn log(engine: &Engine, session: &Session, reason: Reason, in_multi: bool, objec
     let mut client = String::new();
     describe(&session.client, now, 0, &mut client);
     client.truncate(client.trim_end_matches('\n').len());
-    let entry = Entry {
-        id: 0,
-        count: 0,
-        reason,
-        in_multi,
-        object,
-        user: user.to_vec(),
-        client,
-        created_ms: 0,
-        updated_ms: now,
-    };
+    let entry =
+        Entry { id: 0, count: 0, reason, context, object, user: user.to_vec(), client, created_ms: 0, updated_ms: now };
     engine.acl().log.lock().add(entry, engine.settings().acllog_max_len.as_usize());
 }
 

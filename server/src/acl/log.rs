@@ -28,8 +28,8 @@ pub(crate) struct Entry {
     pub(crate) id: u64,
     pub(crate) count: u64,
     pub(crate) reason: Reason,
-    /// Whether it happened in a transaction.
-    pub(crate) in_multi: bool,
+    /// Where it happened: in a transaction, in a script, or in neither, in Redis's words.
+    pub(crate) context: &'static str,
     /// The command, the key or the channel.
     pub(crate) object: Vec<u8>,
     pub(crate) user: Vec<u8>,
@@ -63,7 +63,7 @@ impl Log {
         entry.user.truncate(NAME_BYTES);
         let is_same = |known: &Entry| {
             known.reason == entry.reason
-                && known.in_multi == entry.in_multi
+                && known.context == entry.context
                 && known.updated_ms.abs_diff(entry.updated_ms) <= SAME_WITHIN_MS
                 && known.object == entry.object
                 && known.user == entry.user
@@ -100,7 +100,7 @@ mod tests {
             id: 0,
             count: 0,
             reason: Reason::Key,
-            in_multi: false,
+            context: "toplevel",
             object: object.into(),
             user: b"alice".to_vec(),
             client: format!("at {at_ms}"),

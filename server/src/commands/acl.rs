@@ -293,7 +293,7 @@ fn write_entry(entry: &Entry, now: u64, reply: &mut Reply) {
     reply.int(entry.count as i64);
     for (name, value) in [
         ("reason", entry.reason.name().as_bytes()),
-        ("context", if entry.in_multi { b"multi" } else { b"toplevel" }),
+        ("context", entry.context.as_bytes()),
         ("object", &entry.object),
         ("username", &entry.user),
     ] {

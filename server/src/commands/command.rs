@@ -20,6 +20,8 @@ pub enum Run {
     Wait(fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Result<Step, Error>),
     /// Every shard, locked.
     All(fn(&mut Locked<'_>, Args<'_>, &mut Reply) -> Outcome),
+    /// A script: what it touches shows while it runs, on the thread of scripts. The row's keys are locked.
+    Script(fn(&Engine, &mut Session, &mut Locked<'_>, Args<'_>, &mut Reply) -> Outcome),
     /// A container of subcommands, such as CONFIG; never runs itself.
     Container,
 }
@@ -264,6 +266,8 @@ pub const ALLOW_BUSY: u32 = 1 << 16;
 pub const NO_ASYNC_LOADING: u32 = 1 << 17;
 /// Allowed at a node of a cluster that a slot is being moved to.
 pub const ASKING: u32 = 1 << 18;
+/// It may be called with no key, though it takes some.
+pub const NO_MANDATORY_KEYS: u32 = 1 << 19;
 /// Dangerous: an ACL category.
 pub const DANGEROUS: u32 = 1 << 24;
 /// Also of the keyspace: an ACL category.
@@ -295,6 +299,7 @@ const FLAG_NAMES: &[(u32, &str)] = &[
     (NO_AUTH, "no_auth"),
     (NO_ASYNC_LOADING, "no_async_loading"),
     (NO_MULTI, "no_multi"),
+    (NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (MOVABLE_KEYS, "movablekeys"),
     (ALLOW_BUSY, "allow_busy"),
 ];
@@ -337,6 +342,8 @@ pub enum Group {
     Server,
     /// Clusters.
     Cluster,
+    /// Scripts.
+    Scripting,
 }
 
 impl Group {
@@ -358,6 +365,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
+            Self::Scripting => "scripting",
         }
     }
 
@@ -377,6 +385,7 @@ impl Group {
             Self::PubSub => Some("pubsub"),
             Self::Transactions => Some("transaction"),
             Self::Connection => Some("connection"),
+            Self::Scripting => Some("scripting"),
             Self::Server | Self::Cluster => None,
         }
     }
@@ -492,6 +501,15 @@ impl Command {
         run: fn(&Engine, &mut Session, Args<'_>, &mut Reply) -> Outcome,
     ) -> Self {
         Self::new(name, arity, Run::Session(run), 0)
+    }
+
+    /// A command that runs a script.
+    pub(crate) const fn script(
+        name: &'static str,
+        keys: &'static [KeySpec],
+        run: fn(&Engine, &mut Session, &mut Locked<'_>, Args<'_>, &mut Reply) -> Outcome,
+    ) -> Self {
+        Self { keys, group: Group::Scripting, ..Self::new(name, Arity::at_least(2), Run::Script(run), 0) }
     }
 
     /// A container of subcommands.

@@ -458,6 +458,9 @@ fn find_keys(call: Args<'_>) -> Result<Vec<(&[u8], u16)>, Error> {
             keys.push((key, settle(row, flags, call)));
         }
     });
+    if found.is_none() && row.has(NO_MANDATORY_KEYS) {
+        return Ok(Vec::new());
+    }
     if found.is_none() || keys.is_empty() {
         return Err(COMMAND_ARGUMENTS);
     }

@@ -24,11 +24,12 @@ mod list;
 mod memory;
 mod monitor;
 mod object;
-mod parse;
+pub(crate) mod parse;
 mod pubsub;
 mod removal;
 pub(crate) mod replication;
 mod scan;
+mod scripting;
 mod server;
 mod set;
 mod sort;
@@ -80,6 +81,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     memory::COMMANDS,
     replication::COMMANDS,
     cluster::COMMANDS,
+    scripting::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::error::{
     DISCARD_WITHOUT_MULTI, EXEC_ABORTED, EXEC_WITHOUT_MULTI, NESTED_MULTI, Outcome, WATCH_INSIDE_MULTI,
 };
 use crate::locked::Locked;
+use crate::script::Machine;
 use crate::session::{Queued, Session, Transaction, Watched};
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -72,11 +73,14 @@ fn multi(_: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
     Ok(())
 }
 
-fn discard(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
-    if session.multi.take().is_none() {
+fn discard(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    if session.multi.is_none() {
         return Err(DISCARD_WITHOUT_MULTI);
     }
-    unwatch_all(engine, session);
+    if !unwatch_all(engine, session) {
+        return engine.held_up(session, args, reply);
+    }
+    session.multi = None;
     reply.ok();
     Ok(())
 }
@@ -91,7 +95,9 @@ fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
             continue;
         }
         let hash = engine.keyspace().hash(key);
-        let mut shards = engine.keyspace().lock(engine.keyspace().set_of(hash));
+        let Some(mut shards) = engine.keyspace().try_lock(engine.keyspace().set_of(hash)) else {
+            return engine.held_up(session, args, reply);
+        };
         let guarded = shards.of(hash);
         let expired = presence(&guarded.shard, db, hash, key, now) == Presence::Expired;
         guarded.extra.watchers.add(db, key, &session.client, expired);
@@ -102,24 +108,29 @@ fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
     Ok(())
 }
 
-fn unwatch(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
-    unwatch_all(engine, session);
+fn unwatch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    if !unwatch_all(engine, session) {
+        return engine.held_up(session, args, reply);
+    }
     reply.ok();
     Ok(())
 }
 
-/// Forgets the watched keys. Locks their shards, so it must not be called while shards are held, unless nothing is
-/// watched any more (EXEC sees to that before it runs its queue).
-pub(crate) fn unwatch_all(engine: &Engine, session: &mut Session) {
-    for watched in session.watched.drain(..) {
-        session.names_bytes -= name_bytes(&watched.key);
-        let mut shards = engine.keyspace().lock(engine.keyspace().set_of(watched.hash));
+/// Forgets the watched keys; false if a script holds the shard of one that is left. Locks their shards, so it must not be
+/// called while shards are held, unless nothing is watched any more (EXEC sees to that before it runs its queue).
+pub(crate) fn unwatch_all(engine: &Engine, session: &mut Session) -> bool {
+    while let Some(watched) = session.watched.last() {
+        let Some(mut shards) = engine.keyspace().try_lock(engine.keyspace().set_of(watched.hash)) else { return false };
         shards.of(watched.hash).extra.watchers.remove(watched.db, &watched.key, &session.client);
+        session.names_bytes -= name_bytes(&watched.key);
+        session.watched.pop();
     }
     session.client.forget_watch();
+    true
 }
 
-fn exec(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+/// EXEC as it runs where its client does; a queue with scripts runs where scripts do.
+fn exec(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let Some(transaction) = session.multi.take() else {
         return Err(EXEC_WITHOUT_MULTI);
     };
@@ -127,10 +138,47 @@ fn exec(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) 
         unwatch_all(engine, session);
         return Err(EXEC_ABORTED);
     }
+    let has_scripts = transaction.queue.iter().any(|queued| matches!(TABLE.row(queued.row).run, Run::Script(_)));
+    if has_scripts {
+        session.multi = Some(transaction);
+        return engine.run_as_script(session, args, reply);
+    }
+    run_queue(engine, session, transaction, None, args, reply)
+}
+
+/// EXEC of a queue with scripts, where these run.
+pub(crate) fn exec_with_scripts(
+    engine: &Engine,
+    session: &mut Session,
+    machine: &Machine,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Outcome {
+    let transaction = session.multi.take().unwrap_or_default();
+    run_queue(engine, session, transaction, Some(machine), args, reply)
+}
+
+/// Runs a queue, unless a watched key has changed.
+fn run_queue(
+    engine: &Engine,
+    session: &mut Session,
+    transaction: Transaction,
+    machine: Option<&Machine>,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Outcome {
     let set = shards_of(engine, session, &transaction.queue);
     let (now, stats) = (engine.clock().now_ms(), session.stats.clone());
     let queue = transaction.queue.iter().map(|queued| (TABLE.row(queued.row), queued.args.as_args()));
-    let mut locked = Locked::for_writing(engine, set, now, &stats, queue);
+    let locked = match machine {
+        Some(_) => Some(Locked::claim(engine, set, now, &stats)),
+        None => Locked::for_writing(engine, set, now, &stats, queue),
+    };
+    let Some(mut locked) = locked else {
+        session.multi = Some(transaction);
+        return engine.held_up(session, args, reply);
+    };
+    locked.machine = machine;
     locked.no_touch = session.no_touch;
     locked.client_id = session.client.id;
     if !still_as_watched(session, &mut locked, now) {
@@ -149,6 +197,9 @@ fn exec(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) 
         }
     }
     session.executes = false;
+    if machine.is_some() {
+        locked.before_release();
+    }
     Ok(())
 }
 

@@ -249,6 +249,9 @@ options! {
             "50 99 99.9", Live;
         /// Accepted for compatibility: what RESTORE is given is checked through and through in any case.
         "sanitize-dump-payload" => sanitize_dump_payload: Selected<Sanitize> = choice(), "no", Live;
+        /// Milliseconds that clients wait for a script that holds their keys before they are answered BUSY. No script is
+        /// ended for it.
+        "busy-reply-threshold" | "lua-time-limit" => busy_reply_threshold: Number = integer(0, LONG_MAX), "5000", Live;
         /// Who may call DEBUG.
         "enable-debug-command" => enable_debug_command: Selected<Access> = choice(), "no", AtStart;
         /// Who may change protected options.

@@ -291,6 +291,7 @@ impl Server {
 
     /// Ends it and waits until it has.
     pub fn stop(mut self) {
+        self.engine.scripts.control.stop();
         self.engine.shutdown.ask();
         self.join();
     }
@@ -312,6 +313,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.engine.scripts.control.stop();
         self.engine.shutdown.ask();
         self.join();
     }

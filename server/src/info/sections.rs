@@ -152,24 +152,21 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
     report.fact("lazyfreed_objects", freed);
 }
 
-/// There are no scripts.
+/// Of scripts their sources are counted: what the interpreter holds is on another thread.
 fn scripts_memory(report: &mut Report<'_, '_>) {
+    let (scripts, bytes, _) = report.locked.engine().scripts.cache.lock().figures();
     for name in ["used_memory_lua", "used_memory_vm_eval"] {
         report.fact(name, 0);
     }
     report.fact("used_memory_lua_human", "0B");
-    for name in [
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-    ] {
+    report.fact("used_memory_scripts_eval", bytes);
+    report.fact("number_of_cached_scripts", scripts);
+    for name in ["number_of_functions", "number_of_libraries", "used_memory_vm_functions"] {
         report.fact(name, 0);
     }
     report.bytes("used_memory_vm_total", 0);
     report.fact("used_memory_functions", 0);
-    report.bytes("used_memory_scripts", 0);
+    report.bytes("used_memory_scripts", bytes as u64);
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {

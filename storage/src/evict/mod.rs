@@ -140,7 +140,7 @@ impl Chooser {
     /// keys shall be remembered that were not before, or the other way.
     pub fn select<X: Default>(&mut self, keyspace: &Keyspace<X>, selection: Option<Selection>) {
         if selection == self.selection {
-            return;
+            return self.follow(keyspace);
         }
         self.selection = selection;
         self.pool.clear();
@@ -161,12 +161,14 @@ impl Chooser {
         if welcome == self.welcome {
             return;
         }
-        self.welcome = welcome;
         for shard in 0..keyspace.shards() {
-            if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
+            // A script holds it: the next look tells it.
+            let Some(mut locked) = keyspace.try_lock(ShardSet::one(shard)) else { return };
+            if let Some(guarded) = locked.only() {
                 guarded.shard.remember(welcome);
             }
         }
+        self.welcome = welcome;
     }
 
     /// Whether the policy wants to hear of the use of keys.
@@ -233,7 +235,10 @@ impl Chooser {
         let shards = keyspace.shards();
         let first = sample.rng.index(shards);
         for shard in (first..shards).chain(0..first) {
-            if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
+            let mut locked = keyspace.try_lock(ShardSet::one(shard));
+            // A script's keys may be evicted once it has ended.
+            any |= locked.is_none();
+            if let Some(guarded) = locked.as_mut().and_then(|locked| locked.only()) {
                 any |= sample.look_into(&mut guarded.shard, shard);
             }
             if sample.seen >= wanted || sample.segments >= SEGMENTS {

@@ -38,7 +38,8 @@ impl Rebase {
         }
         let Some((shard, mut database, mut first)) = self.next else { return false };
         let mut left = segments;
-        let mut locked = keyspace.lock(ShardSet::one(shard));
+        // A script's shards are visited once it has ended.
+        let Some(mut locked) = keyspace.try_lock(ShardSet::one(shard)) else { return false };
         let Some(guarded) = locked.only() else { return false };
         while left > 0 && database < keyspace.databases() {
             let Some(table) = guarded.shard.table_quiet(database).filter(|table| (first as usize) < table.segments())

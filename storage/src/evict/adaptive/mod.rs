@@ -207,7 +207,9 @@ impl Adaptive {
     fn measure<X: Default>(&mut self, keyspace: &Keyspace<X>) {
         let (mut keys, mut bytes) = (0, 0);
         for shard in 0..keyspace.shards() {
-            if let Some(guarded) = keyspace.lock(ShardSet::one(shard)).only() {
+            // While a script holds a shard, things stay as they are.
+            let Some(mut locked) = keyspace.try_lock(ShardSet::one(shard)) else { return };
+            if let Some(guarded) = locked.only() {
                 let (more, size) = guarded.shard.population(self.volatile);
                 (keys, bytes) = (keys + more, bytes + size);
             }

@@ -1,0 +1,212 @@
+//! The Lua interpreter, behind this module so that it can be exchanged: a state with Redis's libraries, and its limits.
+//!
+//! The interpreter counts instructions. Every so many of them it looks whether the script shall end; one that shall
+//! is ended by its budget, which no `pcall` catches. Its memory is bounded too: what makes much in one step is checked
+//! before ([`PRELUDE`]). A state that has met one of its limits is thrown away.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(super) use omnilua::{Error, Value};
+use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason, Variadic};
+
+use super::control::Control;
+use super::{libraries, redis_table};
+
+/// What scripts find around them.
+const PRELUDE: &str = include_str!("prelude.lua");
+/// Memory that a script may use, in bytes.
+const MEMORY_BYTES: usize = 64 << 20;
+/// The least of it, where a source has so many concatenations that one step might make many times as much.
+const LEAST_MEMORY_BYTES: usize = 8 << 20;
+/// What one step may make, in bytes.
+const STEP_BYTES: usize = 1 << 29;
+/// Instructions between two looks at the limits and at the wish to end: so few that a string which doubles each time does
+/// not grow far beyond its limit in between.
+const LOOK_EVERY: u32 = 4;
+/// Instructions that run at most without such a look: in coroutines, and in one search for a pattern, there is none.
+const MOST_UNSEEN: u64 = 100_000_000;
+
+/// A script's source as it is kept.
+pub(super) struct Source {
+    pub(super) text: Vec<u8>,
+    /// Bytes of the line that names the engine and flags; what follows is Lua.
+    pub(super) header: usize,
+}
+
+/// How a script ended that did not end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// By the wish of somebody.
+    Killed,
+    /// It ran too long where nobody can end it.
+    Instructions,
+    /// It wanted too much memory.
+    Memory,
+}
+
+/// What came of a script.
+pub(super) enum Ended {
+    /// Its result.
+    Value(Value),
+    /// The error that it raised.
+    Raised(Value),
+    Stopped(Stopped),
+}
+
+/// A state; see the module's page.
+pub(super) struct Interpreter {
+    pub(super) lua: Lua,
+    sandbox: Sandbox,
+    prepare: Function,
+    run: Function,
+    /// Raises a value as an error.
+    raise: Function,
+    /// Scripts that are compiled, by the digest of their source.
+    compiled: HashMap<String, (Function, usize)>,
+}
+
+impl Interpreter {
+    pub(super) fn new(control: Arc<Control>) -> Result<Self, Error> {
+        let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
+        let watched = control.clone();
+        runtime.state_mut().hook = Some(Box::new(move |state, _| {
+            if watched.must_end() {
+                // The budget is spent: the next look at it ends the script.
+                state.sandbox_charge(u64::MAX);
+            } else {
+                state.sandbox_reset();
+            }
+        }));
+        let lua = runtime.into_lua();
+        let host = lua.create_table()?;
+        host.raw_set("redis", redis_table::constants(&lua)?)?;
+        let fail = libraries::Fail::default();
+        host.raw_set("libraries", libraries::all(&lua, &fail)?)?;
+        host.raw_set("find", libraries::find(&lua, &fail)?)?;
+        redis_table::functions(&lua, &host)?;
+        host.raw_set("native", lua.create_function(native)?)?;
+        let seed = Rc::new(Cell::new(0x1234_330e_u64));
+        libraries::random(&lua, &host, &seed)?;
+        let prelude = lua.load(PRELUDE).set_name("=redis").into_function()?;
+        let control: Table = prelude.call((host, MEMORY_BYTES as f64))?;
+        let (prepare, run, raise) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("raise")?);
+        // It is set once.
+        let _ = fail.set(control.raw_get("fail")?);
+        let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
+        Ok(Self { lua, sandbox, prepare, run, raise, compiled: HashMap::new() })
+    }
+
+    /// Compiles a script, unless that is done; the error is the compiler's text.
+    pub(super) fn compile(&mut self, digest: &str, source: &Source) -> Result<(), Vec<u8>> {
+        if self.compiled.contains_key(digest) {
+            return Ok(());
+        }
+        self.sandbox.reset();
+        let text = &source.text[source.header..];
+        if text.first() == Some(&27) {
+            return Err(b"compiled code is not loaded".to_vec());
+        }
+        let compile = || -> Result<Function, Error> {
+            let chunk = self.lua.load(text).set_name("@user_script").into_function()?;
+            self.prepare.call(chunk)
+        };
+        let function = compile().map_err(|error| message(&error))?;
+        let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
+        let memory = (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES);
+        self.compiled.insert(digest.to_owned(), (function, memory));
+        Ok(())
+    }
+
+    /// Forgets what was compiled.
+    pub(super) fn forget(&mut self, keep: impl Fn(&str) -> bool) {
+        self.compiled.retain(|digest, _| keep(digest));
+    }
+
+    pub(super) fn compiled_count(&self) -> usize {
+        self.compiled.len()
+    }
+
+    /// Runs a compiled script. `dispatch` gets what the server is asked for, with 0 for a call (else it is the first
+    /// value), and gives whether that is to be raised as an error, and the value. Whoever gets [`Ended::Stopped`] must not use the state again.
+    pub(super) fn run<'k>(
+        &mut self,
+        digest: &str,
+        keys: impl Iterator<Item = &'k [u8]>,
+        arguments: impl Iterator<Item = &'k [u8]>,
+        dispatch: impl FnMut(&Lua, Option<u8>, &[Value]) -> Result<(bool, Value), Error>,
+    ) -> Result<Ended, Error> {
+        let Some((function, memory)) = self.compiled.get(digest) else { return Ok(Ended::Value(Value::Nil)) };
+        self.lua.install_sandbox(limits(*memory))?;
+        self.sandbox.reset();
+        let (keys, arguments) = (self.array(keys)?, self.array(arguments)?);
+        let dispatch = RefCell::new(dispatch);
+        let result: Result<(bool, Value), Error> = self.lua.scope(|scope| {
+            let ask = |lua: &Lua, values: &[Value], what: Option<u8>| match dispatch.try_borrow_mut() {
+                Ok(mut dispatch) => (*dispatch)(lua, what, values),
+                Err(_) => Ok((false, Value::Nil)),
+            };
+            let call =
+                scope.create_function(&self.lua, |lua, values: Variadic<Value>| match ask(lua, &values, Some(0))? {
+                    (false, value) => Ok(value),
+                    (true, value) => Err(self.raised(value)),
+                })?;
+            let pcall = scope.create_function(&self.lua, |lua, values: Variadic<Value>| {
+                ask(lua, &values, Some(0)).map(|(_, value)| value)
+            })?;
+            let other = scope.create_function(&self.lua, |lua, values: Variadic<Value>| ask(lua, &values, None))?;
+            self.run.call(Variadic::from(vec![
+                Value::Function(function.clone()),
+                Value::Table(keys),
+                Value::Table(arguments),
+                Value::Function(call),
+                Value::Function(pcall),
+                Value::Function(other),
+            ]))
+        });
+        match (self.sandbox.tripped(), result) {
+            (Some(TripReason::Memory), _) => Ok(Ended::Stopped(Stopped::Memory)),
+            (Some(TripReason::Instructions), _) => Ok(Ended::Stopped(Stopped::Instructions)),
+            (None, Ok((true, value))) => Ok(Ended::Value(value)),
+            (None, Ok((false, value))) => Ok(Ended::Raised(value)),
+            (None, Err(error)) => Err(error),
+        }
+    }
+
+    /// An error with a value of Lua.
+    fn raised(&self, value: Value) -> Error {
+        match self.raise.call::<_, Value>(value) {
+            Err(error) => error,
+            Ok(_) => omnilua::LuaError::runtime(format_args!("an error was not raised")).into(),
+        }
+    }
+
+    fn array<'k>(&self, words: impl Iterator<Item = &'k [u8]>) -> Result<Table, Error> {
+        let table = self.lua.create_table()?;
+        for (at, word) in words.enumerate() {
+            table.raw_set((at + 1) as f64, word)?;
+        }
+        Ok(table)
+    }
+}
+
+/// A function of Lua as one of the host.
+fn native(lua: &Lua, function: Function) -> Result<Function, Error> {
+    lua.create_function(move |_, values: Variadic<Value>| function.call::<_, Variadic<Value>>(values))
+}
+
+fn limits(memory_bytes: usize) -> SandboxConfig {
+    SandboxConfig {
+        instruction_limit: Some(MOST_UNSEEN),
+        memory_limit_bytes: Some(memory_bytes),
+        check_interval: LOOK_EVERY,
+        remove_globals: Vec::new(),
+    }
+}
+
+/// The text of an error.
+pub(super) fn message(error: &Error) -> Vec<u8> {
+    error.message_lossy().into_bytes()
+}

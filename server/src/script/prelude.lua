@@ -1,0 +1,433 @@
+-- What scripts find around them, made once per interpreter, before any script runs.
+--
+-- Tables that scripts must not change are shown through stand-ins, empty tables that look everything up in the table
+-- behind them and refuse assignments. Functions that would see the difference know the stand-ins.
+--
+-- A function written here is shown as one of the host (`native`), so that it stays where errors are looked up when a script
+-- ends with calling it. An error that it raises with a position is one of the script's line.
+--
+-- Some functions of Lua make in one step more than the interpreter's limits see: these are bounded here.
+
+local host, most_bytes = ...
+local getinfo = debug.getinfo
+local rawget, rawset, next, type, error, select = rawget, rawset, next, type, error, select
+local getmetatable, setmetatable, setfenv, loadstring = getmetatable, setmetatable, setfenv, loadstring
+local pcall, xpcall, tostring, tonumber, concat = pcall, xpcall, tostring, tonumber, table.concat
+local gsub, format, find = string.gsub, string.format, string.find
+
+local READONLY = 'Attempt to modify a readonly table'
+local behind = {}
+local shown = {}
+
+-- The line of the script that runs, before a text; and the innermost function of the script.
+local function innermost(from)
+    for level = from, 250 do
+        local info = getinfo(level, 'Sl')
+        if not info then
+            return nil
+        end
+        if info.what ~= 'C' and info.source ~= '=redis' and info.currentline > 0 then
+            return info
+        end
+    end
+end
+
+local function reraise(problem)
+    if type(problem) == 'string' and find(problem, '^invalid capture index') then
+        problem = 'redis:0: invalid capture index'
+    end
+    if type(problem) == 'string' and find(problem, '^redis:%d+: ') then
+        local info = innermost(2)
+        local text = gsub(problem, '^redis:%d+: ', '', 1)
+        problem = info and info.short_src .. ':' .. info.currentline .. ': ' .. text or text
+    end
+    error(problem, 0)
+end
+
+local function finish(ended, ...)
+    if ended then
+        return ...
+    end
+    reraise((...))
+end
+
+local function native(f)
+    return host.native(function(...)
+        return finish(pcall(f, ...))
+    end)
+end
+
+local function refuse()
+    error(READONLY, 2)
+end
+
+local function protect(original)
+    local stand_in = setmetatable({}, { __index = original, __newindex = refuse })
+    behind[stand_in] = original
+    shown[#shown + 1] = stand_in
+    return stand_in
+end
+
+local names = {
+    'assert', 'collectgarbage', 'error', 'gcinfo', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal', 'rawget', 'rawset',
+    'select', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION', 'coroutine',
+}
+local globals = {}
+for _, name in ipairs(names) do
+    globals[name] = _G[name]
+end
+
+local environment = setmetatable({}, { __index = globals, __newindex = refuse })
+behind[environment] = globals
+shown[#shown + 1] = environment
+globals._G = environment
+local missing = {
+    __index = function(_, name)
+        error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+    end,
+}
+setmetatable(globals, missing)
+
+-- Functions that look at tables.
+
+function globals.next(t, key)
+    return next(behind[t] or t, key)
+end
+
+function globals.pairs(t)
+    t = behind[t] or t
+    if type(t) ~= 'table' then
+        error("bad argument #1 to 'pairs' (table expected, got " .. (t == nil and 'no value' or type(t)) .. ')')
+    end
+    return next, t, nil
+end
+
+function globals.rawget(t, key)
+    return rawget(behind[t] or t, key)
+end
+
+function globals.rawset(t, key, value)
+    if behind[t] then
+        error(READONLY, 0)
+    end
+    return rawset(t, key, value)
+end
+
+function globals.getmetatable(t)
+    if behind[t] then
+        return t == environment and protect(missing) or nil
+    end
+    return getmetatable(t)
+end
+
+function globals.setmetatable(t, meta)
+    if behind[t] then
+        error(READONLY, 0)
+    end
+    return setmetatable(t, meta)
+end
+
+-- As in Redis, of an error with a text that is what is given.
+local function finish_pcall(ended, ...)
+    if ended then
+        return true, ...
+    end
+    local problem = ...
+    if type(problem) == 'table' and type(rawget(problem, 'err')) == 'string' then
+        problem = problem.err
+    end
+    return false, problem
+end
+
+function globals.pcall(...)
+    return finish_pcall(pcall(...))
+end
+
+function globals.collectgarbage(what, ...)
+    if what == nil or what == 'collect' or what == 'count' or what == 'step' then
+        return collectgarbage(what, ...)
+    end
+    return 0
+end
+
+-- Functions that load code.
+
+local CONCATENATIONS = 16
+
+local function load_text(text, name)
+    if text:byte(1) == 27 then
+        return nil, 'compiled code is not loaded'
+    end
+    local _, count = gsub(text, '%.%.', '')
+    if count > CONCATENATIONS then
+        return nil, 'too many concatenations in loaded code'
+    end
+    local made, message = loadstring(text, name or text)
+    if made then
+        setfenv(made, environment)
+    end
+    return made, message
+end
+
+function globals.loadstring(text, name)
+    if type(text) ~= 'string' and type(text) ~= 'number' then
+        local got = text == nil and 'no value' or type(text)
+        error("bad argument #1 to 'loadstring' (string expected, got " .. got .. ')')
+    end
+    return load_text(tostring(text), name)
+end
+
+function globals.load(reader, name)
+    if type(reader) ~= 'function' then
+        local got = reader == nil and 'no value' or type(reader)
+        error("bad argument #1 to 'load' (function expected, got " .. got .. ')')
+    end
+    local parts, bytes = {}, 0
+    while true do
+        local part = reader()
+        if part == nil or part == '' then
+            break
+        end
+        if type(part) ~= 'string' then
+            return nil, 'reader function must return a string'
+        end
+        bytes = bytes + #part
+        if bytes > most_bytes then
+            error('not enough memory', 0)
+        end
+        parts[#parts + 1] = part
+    end
+    return load_text(concat(parts), name or '=(load)')
+end
+
+-- Functions that make much in one step.
+
+local function check_bytes(bytes)
+    if bytes > most_bytes then
+        error('not enough memory', 0)
+    end
+end
+
+local function counting(replacement)
+    local made, is_table = 0, type(replacement) == 'table'
+    return function(...)
+        local value
+        if is_table then
+            value = replacement[(...)]
+        else
+            value = replacement(...)
+        end
+        if type(value) == 'string' then
+            made = made + #value
+            check_bytes(made)
+        end
+        return value
+    end
+end
+
+function string.gsub(text, pattern, replacement, most)
+    local kind = type(replacement)
+    if kind == 'function' or kind == 'table' then
+        replacement = counting(replacement)
+    elseif kind == 'string' and type(text) == 'string' and (#text + 1) * #replacement > most_bytes then
+        -- Each reference to a capture inserts no more than the whole text, over all matches together.
+        local matches = 0
+        gsub(text, pattern, function()
+            matches = matches + 1
+        end, most)
+        local _, references = gsub(replacement, '%%', '')
+        check_bytes(#text * (references + 1) + matches * #replacement)
+    end
+    return gsub(text, pattern, replacement, most)
+end
+
+function string.format(...)
+    local count = select('#', ...)
+    if count > 8 then
+        local bytes = 0
+        for at = 1, count do
+            local argument = select(at, ...)
+            if type(argument) == 'string' then
+                bytes = bytes + #argument
+            end
+            check_bytes(bytes)
+        end
+    end
+    return format(...)
+end
+
+function table.concat(t, separator, first, last)
+    if type(t) == 'table' then
+        local bytes = type(separator) == 'string' and #separator or 0
+        local each = bytes
+        for at = tonumber(first) or 1, tonumber(last) or #t do
+            local value = rawget(t, at)
+            if value == nil then
+                break
+            end
+            bytes = bytes + each + (type(value) == 'string' and #value or 0)
+            check_bytes(bytes)
+        end
+    end
+    return concat(t, separator, first, last)
+end
+
+table.foreach, table.foreachi = function(t, visit)
+    for key, value in globals.pairs(t) do
+        local result = visit(key, value)
+        if result ~= nil then
+            return result
+        end
+    end
+end, function(t, visit)
+    for at = 1, #t do
+        local result = visit(at, t[at])
+        if result ~= nil then
+            return result
+        end
+    end
+end
+
+local MOST_DRAWN = 2147483647
+local floor = math.floor
+
+local function integer(value, at, name)
+    local number = tonumber(value)
+    if not number then
+        local got = value == nil and 'no value' or type(value)
+        error('bad argument #' .. at .. " to '" .. name .. "' (number expected, got " .. got .. ')')
+    end
+    return number < 0 and math.ceil(number) or floor(number)
+end
+
+function math.random(...)
+    local drawn = host.draw() % MOST_DRAWN / MOST_DRAWN
+    local count = select('#', ...)
+    if count == 0 then
+        return drawn
+    end
+    if count > 2 then
+        error('wrong number of arguments')
+    end
+    local first, last = ...
+    first = integer(first, 1, 'random')
+    if count == 1 then
+        first, last = 1, first
+    else
+        last = integer(last, 2, 'random')
+    end
+    if first > last then
+        error('bad argument #' .. count .. " to 'random' (interval is empty)")
+    end
+    return floor(drawn * (last - first + 1)) + first
+end
+
+function math.randomseed(seed)
+    host.seed(integer(seed, 1, 'randomseed'))
+end
+
+for _, name in ipairs({
+    'next', 'pairs', 'rawget', 'rawset', 'getmetatable', 'setmetatable', 'collectgarbage', 'loadstring', 'load',
+}) do
+    globals[name] = native(globals[name])
+end
+string.find = host.find
+string.gsub, string.format, table.concat = native(string.gsub), native(string.format), native(table.concat)
+table.foreach, table.foreachi = native(table.foreach), native(table.foreachi)
+math.random, math.randomseed = native(math.random), native(math.randomseed)
+
+for _, name in ipairs({ 'string', 'table', 'math' }) do
+    globals[name] = protect(_G[name])
+end
+for name, library in pairs(host.libraries) do
+    globals[name] = protect(library)
+end
+getmetatable('').__metatable = protect({ __index = globals.string })
+
+-- What the server offers.
+
+local redis, dispatch = host.redis
+
+-- Functions of the host answer a text where they fail, which is an error here.
+for _, name in ipairs({ 'sha1hex', 'log', 'set_repl' }) do
+    local function_of_host = host[name]
+    redis[name] = native(function(...)
+        local problem, value = function_of_host(...)
+        if problem then
+            error({ err = 'ERR ' .. problem })
+        end
+        return value
+    end)
+end
+
+-- These need to know the call that runs.
+redis.setresp = native(function(...)
+    if select('#', ...) ~= 1 then
+        error({ err = 'ERR redis.setresp() requires one argument.' })
+    end
+    local version = tonumber((...)) or 0
+    version = version < 0 and math.ceil(version) or math.floor(version)
+    if version ~= 2 and version ~= 3 then
+        error({ err = 'ERR RESP version must be 2 or 3.' })
+    end
+    dispatch(1, version)
+end)
+
+redis.acl_check_cmd = native(function(...)
+    local failed, value = dispatch(2, ...)
+    if failed then
+        error(value)
+    end
+    return value
+end)
+
+globals.redis = protect(redis)
+
+-- Where an error was raised is where the innermost function of the script stood.
+local function handler(problem)
+    local info = innermost(2)
+    if info and (problem == 'table index is nil' or problem == 'table index is NaN') then
+        problem = info.short_src .. ':' .. info.currentline .. ': ' .. problem
+    end
+    if type(problem) ~= 'table' then
+        problem = { err = 'ERR ' .. tostring(problem) }
+    end
+    if info then
+        problem.source, problem.line = info.source, info.currentline
+    end
+    return problem
+end
+globals.__redis__err__handler = handler
+
+local control = {}
+
+function control.prepare(chunk)
+    return setfenv(chunk, environment)
+end
+
+control.raise = error
+
+-- Raises a text of the host's at the script's line.
+function control.fail(text)
+    local info = innermost(2)
+    error(info and info.short_src .. ':' .. info.currentline .. ': ' .. text or text, 0)
+end
+
+function control.run(chunk, keys, arguments, call, pcall, to_dispatch)
+    globals.KEYS, globals.ARGV = keys, arguments
+    redis.call, redis.pcall, dispatch = call, pcall, to_dispatch
+    local ended, value = xpcall(chunk, handler)
+    globals.KEYS, globals.ARGV = nil, nil
+    redis.call, redis.pcall, dispatch = nil, nil, nil
+    for at = 1, #shown do
+        local stand_in = shown[at]
+        if next(stand_in) ~= nil then
+            for key in next, stand_in do
+                rawset(stand_in, key, nil)
+            end
+        end
+    end
+    return ended, value
+end
+
+return control

@@ -1,0 +1,236 @@
+//! EVAL and its like: finds or compiles the script, runs it, and writes what comes of it.
+
+use std::sync::Arc;
+
+use larder_protocol::{Args, Proto, Reply};
+use omnilua::Value;
+
+use super::cache::{Flags, Script};
+use super::call::{Calls, Permissions};
+use super::convert;
+use super::interpreter::{Ended, Interpreter, Source, Stopped, message};
+use super::redis_table::digest;
+use super::thread::Machine;
+use crate::commands::parse;
+use crate::engine::Engine;
+use crate::error::{self, Error, Outcome};
+use crate::locked::{Hashes, Locked};
+use crate::session::Session;
+
+/// So many compiled scripts may be kept that are not in the cache any more.
+const FORGOTTEN: usize = 64;
+
+/// EVAL.
+pub(crate) fn call_source(
+    engine: &Engine,
+    session: &mut Session,
+    locked: &mut Locked<'_>,
+    args: Args<'_>,
+    read_only: bool,
+    reply: &mut Reply,
+) -> Outcome {
+    let keys = count_keys(args)?;
+    let digest = digest(args.at(1));
+    let known = engine.scripts.cache.lock().get(&digest);
+    let script = match known {
+        Some(script) => script,
+        None => compile(engine, locked, &digest, args.at(1), true)?,
+    };
+    run(engine, session, locked, &Run { digest: &digest, script: &script, args, keys, read_only }, reply)
+}
+
+/// EVALSHA.
+pub(crate) fn call_digest(
+    engine: &Engine,
+    session: &mut Session,
+    locked: &mut Locked<'_>,
+    args: Args<'_>,
+    read_only: bool,
+    reply: &mut Reply,
+) -> Outcome {
+    /// Digits of a digest.
+    const DIGITS: usize = 40;
+    if args.at(1).len() != DIGITS {
+        return Err(error::NO_SCRIPT);
+    }
+    let keys = count_keys(args)?;
+    let digest = String::from_utf8_lossy(args.at(1)).to_ascii_lowercase();
+    let script = engine.scripts.cache.lock().get(&digest).ok_or(error::NO_SCRIPT)?;
+    run(engine, session, locked, &Run { digest: &digest, script: &script, args, keys, read_only }, reply)
+}
+
+/// SCRIPT LOAD: gives the digest.
+pub(crate) fn load(engine: &Engine, locked: &mut Locked<'_>, text: &[u8]) -> Result<String, Error> {
+    let digest = digest(text);
+    let known = engine.scripts.cache.lock().get(&digest);
+    match known {
+        Some(script) => engine.scripts.cache.lock().add(&digest, script, false),
+        None => {
+            compile(engine, locked, &digest, text, false)?;
+        }
+    }
+    Ok(digest)
+}
+
+/// How many of the arguments after the count are keys.
+fn count_keys(args: Args<'_>) -> Result<usize, Error> {
+    let count = parse::integer(args.at(2))?;
+    if count > args.len() as i64 - 3 {
+        return Err(error::SCRIPT_TOO_MANY_KEYS);
+    }
+    usize::try_from(count).map_err(|_| error::SCRIPT_NEGATIVE_KEYS)
+}
+
+/// Does something with the interpreter, made first where there is none.
+fn with_interpreter<R>(
+    engine: &Engine,
+    locked: &Locked<'_>,
+    work: impl FnOnce(&mut Interpreter) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let Some(machine) = locked.machine else { return Err(error::NO_SCRIPT_THREAD) };
+    let mut kept = machine.interpreter.try_borrow_mut().map_err(|_| error::SCRIPT_PANICKED)?;
+    if kept.is_none() {
+        let made = Interpreter::new(engine.scripts.control.clone());
+        *kept = Some(made.map_err(|error| Error::made([b"ERR ", message(&error).as_slice()].concat()))?);
+    }
+    match &mut *kept {
+        Some(interpreter) => work(interpreter),
+        None => Err(error::NO_SCRIPT_THREAD),
+    }
+}
+
+/// Compiles a script and puts it into the cache.
+fn compile(
+    engine: &Engine,
+    locked: &Locked<'_>,
+    digest: &str,
+    text: &[u8],
+    by_eval: bool,
+) -> Result<Arc<Script>, Error> {
+    let (flags, header) = read_header(text)?;
+    let script = Arc::new(Script { source: Source { text: text.to_vec(), header }, flags });
+    compile_source(engine, locked, digest, &script)?;
+    engine.scripts.cache.lock().add(digest, script.clone(), by_eval);
+    Ok(script)
+}
+
+fn compile_source(engine: &Engine, locked: &Locked<'_>, digest: &str, script: &Script) -> Result<(), Error> {
+    with_interpreter(engine, locked, |interpreter| {
+        let (cached, ..) = engine.scripts.cache.lock().figures();
+        if interpreter.compiled_count() > cached + FORGOTTEN {
+            let cache = engine.scripts.cache.lock();
+            interpreter.forget(|digest| cache.has(digest));
+        }
+        interpreter.compile(digest, &script.source).map_err(|text| error::script_does_not_compile(&text))
+    })
+}
+
+/// Reads the first line of a script, if it begins with `#!`: its flags and its length.
+fn read_header(text: &[u8]) -> Result<(Flags, usize), Error> {
+    if !text.starts_with(b"#!") {
+        return Ok((Flags::default(), 0));
+    }
+    let header = text.iter().position(|byte| *byte == b'\n').ok_or(error::SCRIPT_HEADER_UNFINISHED)?;
+    let mut words = text[..header].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let engine = words.next().unwrap_or_default();
+    if engine != b"#!lua" {
+        return Err(error::script_engine_unknown(engine));
+    }
+    let mut flags = Flags { declared: true, ..Flags::default() };
+    for word in words {
+        let Some(names) = word.strip_prefix(b"flags=") else { return Err(error::script_option_unknown(word)) };
+        for name in names.split(|byte| *byte == b',').filter(|_| !names.is_empty()) {
+            match name {
+                b"no-writes" => flags.no_writes = true,
+                b"allow-oom" => flags.allow_oom = true,
+                b"allow-stale" | b"no-cluster" | b"allow-cross-slot-keys" => {}
+                _ => return Err(error::script_flag_unknown(name)),
+            }
+        }
+    }
+    Ok((flags, header))
+}
+
+/// A call of a script.
+struct Run<'r> {
+    digest: &'r str,
+    script: &'r Script,
+    args: Args<'r>,
+    keys: usize,
+    read_only: bool,
+}
+
+fn run(engine: &Engine, session: &mut Session, locked: &mut Locked<'_>, run: &Run<'_>, reply: &mut Reply) -> Outcome {
+    let Some(machine) = locked.machine else { return Err(error::NO_SCRIPT_THREAD) };
+    let permissions = permissions(machine, run)?;
+    compile_source(engine, locked, run.digest, run.script)?;
+    let (db, control) = (session.db, engine.scripts.control.clone());
+    control.begin();
+    let words = run.args.from(3);
+    let (keys, arguments) = (words.until(run.keys), words.from(run.keys));
+    let mut calls = Calls { engine, session, locked, control: &control, permissions, proto: Proto::Resp2 };
+    let mut kept = machine.interpreter.try_borrow_mut().map_err(|_| error::SCRIPT_PANICKED)?;
+    let Some(interpreter) = &mut *kept else { return Err(error::NO_SCRIPT_THREAD) };
+    let ended = interpreter
+        .run(run.digest, keys.iter(), arguments.iter(), |lua, what, values| calls.dispatch(lua, what, values));
+    let resp3 = calls.proto == Proto::Resp3;
+    let killed = control.must_end();
+    control.end();
+    session.db = db;
+    // What the calls have changed is recorded: nothing is left for the script itself.
+    locked.begin(db, Hashes::default());
+    let stopped = match ended {
+        Ok(Ended::Value(value)) => {
+            convert::write(&value, resp3, reply);
+            return Ok(());
+        }
+        Ok(Ended::Raised(value)) => return Err(raised(&value, run.digest)),
+        Ok(Ended::Stopped(_)) if killed => Stopped::Killed,
+        Ok(Ended::Stopped(stopped)) => stopped,
+        Err(problem) => {
+            *kept = None;
+            return Err(error::script_failed(&message(&problem), run.digest));
+        }
+    };
+    *kept = None;
+    Err(match stopped {
+        Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), run.digest),
+        Stopped::Instructions => error::script_failed(b"ERR too many steps in a coroutine or a pattern", run.digest),
+        Stopped::Memory => error::script_failed(b"ERR not enough memory", run.digest),
+    })
+}
+
+/// What the script may do, or why it may not run.
+fn permissions(machine: &Machine, run: &Run<'_>) -> Result<Permissions, Error> {
+    let flags = run.script.flags;
+    if flags.declared && !flags.no_writes && run.read_only {
+        return Err(error::SCRIPT_WRITES_FOR_RO);
+    }
+    let is_short = machine.short_of_memory.get();
+    if is_short && flags.declared && !flags.allow_oom && !flags.no_writes {
+        return Err(error::SCRIPT_OUT_OF_MEMORY);
+    }
+    let read_only = run.read_only || flags.no_writes;
+    Ok(Permissions { read_only, short_of_memory: is_short && !flags.allow_oom })
+}
+
+/// The answer to an error that a script has raised.
+fn raised(value: &Value, digest: &str) -> Error {
+    let Value::Table(table) = value else {
+        return Error::made(format!("ERR Error running script {digest}, execution failure"));
+    };
+    let text_at = |name| convert::text_at(table, name).ok().flatten();
+    let mut text = text_at("err").unwrap_or_else(|| b"ERR unknown error".to_vec());
+    let line: Option<Value> = table.raw_get("line").ok();
+    let line = match line {
+        Some(Value::Number(line)) => Some(line as i64),
+        Some(Value::Integer(line)) => Some(line),
+        _ => None,
+    };
+    if let (Some(source), Some(line)) = (text_at("source"), line) {
+        text.extend_from_slice(format!(" script: {digest}, on ").as_bytes());
+        text.extend_from_slice(&source);
+        text.extend_from_slice(format!(":{line}.").as_bytes());
+    }
+    Error::made(text)
+}

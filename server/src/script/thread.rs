@@ -1,0 +1,190 @@
+//! The thread that runs scripts, one after the other, and what it gets and gives back.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use larder_protocol::{OwnedArgs, Proto, Reply};
+use parking_lot::{Condvar, Mutex};
+
+use super::interpreter::Interpreter;
+use crate::commands::command::Run;
+use crate::commands::table::TABLE;
+use crate::engine::Engine;
+use crate::error;
+use crate::locked::{Hashes, Locked};
+use crate::observe;
+use crate::session::Session;
+use crate::stats::WorkerStats;
+use crate::wait::Waiter;
+
+/// The interpreter takes up to 40 kilobytes for each of 200 nested calls, and replies are nested up to thousands deep.
+const STACK_BYTES: usize = 64 << 20;
+/// How long the next script waits so that those may run whom the last one has held up.
+const LET_OTHERS: Duration = Duration::from_micros(300);
+
+/// A call that is to run here.
+struct Job {
+    engine: Arc<Engine>,
+    session: Box<Session>,
+    row: u16,
+    args: OwnedArgs,
+    proto: Proto,
+    waiter: Arc<Waiter>,
+}
+
+/// What the thread has for all its scripts.
+pub(crate) struct Machine {
+    /// Made for the first script, and anew after one that met a limit.
+    pub(super) interpreter: RefCell<Option<Interpreter>>,
+    /// Whether there was no room, nor any to be made, before the call that runs.
+    pub(super) short_of_memory: Cell<bool>,
+}
+
+/// Calls that are to run, in order of arrival.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// Notified when there is something to do.
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    has_thread: bool,
+    /// The engine is gone.
+    is_over: bool,
+}
+
+/// The way to the thread.
+pub(super) struct Handle {
+    engine: Weak<Engine>,
+    queue: Arc<Queue>,
+}
+
+impl Handle {
+    pub(super) fn new(engine: Weak<Engine>) -> Self {
+        Self { engine, queue: Arc::default() }
+    }
+
+    /// Sends a call there. The session is given back if there is no thread to be had.
+    pub(super) fn send(
+        &self,
+        session: Box<Session>,
+        row: u16,
+        args: OwnedArgs,
+        proto: Proto,
+        waiter: Arc<Waiter>,
+    ) -> Result<(), Box<Session>> {
+        let Some(engine) = self.engine.upgrade() else { return Err(session) };
+        let mut state = self.queue.state.lock();
+        if !state.has_thread {
+            let thread = std::thread::Builder::new().name("larder-scripts".into()).stack_size(STACK_BYTES);
+            let (queue, stats) = (self.queue.clone(), engine.stats().worker());
+            if let Err(problem) = thread.spawn(move || work(&queue, &stats)) {
+                tracing::warn!(%problem, "no thread for scripts");
+                return Err(session);
+            }
+            state.has_thread = true;
+        }
+        state.jobs.push_back(Job { engine, session, row, args, proto, waiter });
+        self.queue.filled.notify_one();
+        Ok(())
+    }
+
+    /// Takes a call out that has not begun, and gives its session back.
+    pub(super) fn cancel(&self, waiter: &Arc<Waiter>) -> Option<Box<Session>> {
+        let mut state = self.queue.state.lock();
+        let place = state.jobs.iter().position(|job| Arc::ptr_eq(&job.waiter, waiter))?;
+        state.jobs.remove(place).map(|job| job.session)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.state.lock().is_over = true;
+        self.queue.filled.notify_one();
+    }
+}
+
+/// Runs calls until the engine is gone.
+fn work(queue: &Queue, stats: &Arc<WorkerStats>) {
+    let machine = Machine { interpreter: RefCell::new(None), short_of_memory: Cell::new(false) };
+    loop {
+        let mut state = queue.state.lock();
+        let job = loop {
+            match state.jobs.pop_front() {
+                Some(job) => break job,
+                None if state.is_over => return,
+                None => queue.filled.wait(&mut state),
+            }
+        };
+        job.waiter.begins_to_run();
+        drop(state);
+        let engine = job.engine.clone();
+        job.run(&machine, stats);
+        if engine.release_parked() {
+            std::thread::sleep(LET_OTHERS);
+        }
+    }
+}
+
+impl Job {
+    fn run(self, machine: &Machine, stats: &Arc<WorkerStats>) {
+        let Self { engine, mut session, row, args, proto, waiter } = self;
+        let mut reply = Reply::with_proto(proto);
+        let own_stats = std::mem::replace(&mut session.stats, stats.clone());
+        session.runs_script = true;
+        let work = AssertUnwindSafe(|| run_call(&engine, &mut session, machine, row, &args, &mut reply));
+        if catch_unwind(work).is_err() {
+            // The interpreter is at fault, or a command: no state of theirs is used again.
+            tracing::error!("a script ended in a panic");
+            machine.interpreter.replace(None);
+            engine.scripts.control.end();
+            reply.clear();
+            engine.fail(stats, &error::SCRIPT_PANICKED, &mut reply);
+        }
+        session.runs_script = false;
+        session.is_script = false;
+        session.executes = false;
+        session.stats = own_stats;
+        if let Err(mut session) = waiter.script_ended(session, reply) {
+            session.leave(&engine);
+        }
+    }
+}
+
+/// Runs one call, and counts it.
+fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, row: u16, args: &OwnedArgs, reply: &mut Reply) {
+    let (command, stats, started) = (TABLE.row(row), session.stats.clone(), Instant::now());
+    let args = args.as_args();
+    machine.short_of_memory.set(engine.is_short_of_memory(&stats));
+    let outcome = match command.run {
+        Run::Script(function) => {
+            let set = engine.shards_of_call(command, args);
+            let mut locked = Locked::claim(engine, set, engine.clock().now_ms(), &stats);
+            locked.no_touch = session.no_touch;
+            locked.client_id = session.client.id;
+            locked.machine = Some(machine);
+            locked.begin(session.db, Hashes::default());
+            let outcome = function(engine, session, &mut locked, args, reply);
+            locked.before_release();
+            outcome
+        }
+        _ => crate::commands::transactions::exec_with_scripts(engine, session, machine, args, reply),
+    };
+    if let Err(error) = &outcome {
+        reply.clear();
+        engine.fail(&stats, error, reply);
+    }
+    let (counters, time) = (stats.row(row), started.elapsed());
+    stats.counters.commands.add(1);
+    counters.calls.add(1);
+    if outcome.is_err() {
+        counters.failed.add(1);
+    }
+    engine.note_time(&session.client, counters, command, args, time, time >= observe::limit(engine.settings()));
+}

@@ -1,0 +1,309 @@
+//! Scripts that are not well meant, and what others see of a script while it runs.
+
+use larder::{Server, Value};
+use larder_tests::{RawClient, ServerProcess, TestServer, growth, soon};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Scripts that would run for ever, or nearly so.
+const ENDLESS: &[&str] = &[
+    "while true do end",
+    "while true do pcall(function() while true do end end) end",
+    "while true do redis.call('GET', KEYS[1]) end",
+    "while true do pcall(redis.call, 'GET') end",
+    "local c = coroutine.wrap(function() while true do end end) c()",
+    "while true do local c = coroutine.wrap(function() error('x') end) pcall(c) end",
+    "local function f() return f() end return f()",
+    "repeat local ok = xpcall(function() error('x') end, function(e) return e end) until false",
+    "local t = setmetatable({}, {__index = function(t, k) return k end}) while t[1] do end",
+    "local t = {} for i = 1, 100000 do t[i] = i % 7 end while true do table.sort(t) end",
+    "while true do string.rep('x', 1000):gsub('x', 'y') end",
+    "while true do loadstring('return 1')() end",
+    "goto_ = nil",
+];
+
+/// Scripts that want more than they get: of memory, depth or steps.
+const GREEDY: &[&str] = &[
+    "return string.rep('x', 2^31)",
+    "return string.rep('x', 10^9)",
+    "local s = 'x' while true do s = s .. s end",
+    "local t = {} while true do t[#t + 1] = {} end",
+    "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end",
+    "local a = string.rep('x', 10^7) local t = {} for i = 1, 10^4 do t[i] = a end return table.concat(t)",
+    "local a = string.rep('x', 10^6) return (a:gsub('x', a))",
+    "local a = string.rep('x', 10^6) return (a:gsub('x', function() return a end))",
+    "local a = string.rep('x', 10^6) return (a:gsub('x', {x = a}))",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 7000 do t[i] = a end \
+     return string.format(string.rep('%s', 7000), unpack(t))",
+    "local a = string.rep('x', 3 * 10^7) return a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 10^4 do t[i] = a end return cjson.encode(t)",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 10^4 do t[i] = a end return cmsgpack.pack(t)",
+    "local function f() return 1 + f() end return f()",
+    "local function f(...) return f(1, ...) end return f()",
+    "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k + 1] end return t[1]",
+    "return string.rep('a', 30000):find(string.rep('a-', 1000) .. 'b')",
+    "return string.rep('a', 100000):match(string.rep('a?', 100000) .. string.rep('a', 100000))",
+    "return string.rep('(', 10^6)",
+    "return loadstring('return ' .. string.rep('(', 10^5))",
+    "return loadstring(string.rep('do ', 10^5))",
+    "local s = string.rep('[', 10^6) return cjson.decode(s)",
+    "return cmsgpack.unpack(string.rep(string.char(0x91), 10^6))",
+    "return unpack({}, 1, 10^8)",
+    "local t = {} for i = 1, 5000 do t = {t} end return t",
+    "local t = {} t[1] = t return t",
+    "return string.rep('a', 2 * 10^6):find(string.rep('a', 10^6) .. 'b', 1, true)",
+    "local c c = coroutine.wrap(function() return c() end) return c()",
+    "local function nest(n) return coroutine.wrap(function() return nest(n + 1) end)() end return nest(1)",
+];
+
+fn run(server: &ServerProcess, script: &'static str) -> JoinHandle<String> {
+    let mut client = server.client();
+    client.set_timeout(Duration::from_secs(60));
+    thread::spawn(move || String::from_utf8_lossy(&client.call(&["EVAL", script, "1", "key"])).into_owned())
+}
+
+/// Whether a script runs.
+fn runs(client: &mut RawClient) -> bool {
+    client.call(&["GET", "key"]).starts_with(b"-BUSY")
+}
+
+#[test]
+fn every_endless_script_can_be_killed_while_others_are_served() {
+    let server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "50"]);
+    let mut client = server.client();
+    for script in ENDLESS {
+        let running = run(&server, script);
+        if *script == "goto_ = nil" {
+            assert!(running.join().unwrap().contains("readonly table"));
+            continue;
+        }
+        soon("the script runs", || runs(&mut client));
+        let began = Instant::now();
+        client.check("PING", "+PONG\r\n");
+        client.check("SET other-key 1", "+OK\r\n");
+        assert!(began.elapsed() < Duration::from_millis(500), "{script}: {:?}", began.elapsed());
+        client.check("SCRIPT KILL", "+OK\r\n");
+        let reply = running.join().unwrap();
+        assert!(reply.starts_with("-ERR Error running script: Script killed"), "{script}: {reply}");
+        client.check("SCRIPT KILL", "-NOTBUSY No scripts in execution right now.\r\n");
+        client.check("GET key", "$-1\r\n");
+    }
+}
+
+#[test]
+fn greedy_scripts_end_within_limits() {
+    let mut server = TestServer::with(&["--threads", "1"]);
+    let mut client = server.client();
+    let before = server.resident_bytes();
+    for script in GREEDY {
+        let (running, began) = (run(&server, script), Instant::now());
+        client.check("PING", "+PONG\r\n");
+        let reply = running.join().unwrap();
+        let is_nested = reply.starts_with("*1\r\n*1\r\n") && reply.contains("-ERR reached lua stack limit");
+        let is_result = reply.starts_with("$-1") || reply.starts_with("$1000000\r\n");
+        assert!(reply.starts_with("-ERR ") || is_nested || is_result, "{script}: {:.200}", reply);
+        assert!(began.elapsed() < Duration::from_secs(30), "{script}: {:?}", began.elapsed());
+    }
+    assert!(server.is_alive());
+    assert!(growth(&server, before) < 1 << 30);
+    client.check("EVAL \"return 1\" 0", ":1\r\n");
+}
+
+#[test]
+fn a_script_that_has_written_goes_on_until_the_server_ends() {
+    let mut server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "50"]);
+    let mut client = server.client();
+    let _running = run(&server, "redis.call('SET', KEYS[1], 1) while true do end");
+    soon("the script runs", || runs(&mut client));
+    assert!(client.call(&["SCRIPT", "KILL"]).starts_with(b"-UNKILLABLE "));
+    assert!(client.call(&["FLUSHALL"]).starts_with(b"-BUSY "));
+    client.check("SET other-key 1", "+OK\r\n");
+    assert!(client.call(&["SHUTDOWN"]).starts_with(b"-BUSY "));
+    let _ = client.send(&["SHUTDOWN", "NOSAVE"]);
+    assert!(server.wait(Duration::from_secs(10)).success());
+}
+
+#[test]
+fn calls_that_are_held_up_run_when_the_script_has_ended() {
+    let server = TestServer::with(&["--threads", "1"]);
+    let script = "redis.call('SET', KEYS[1], 0) for i = 1, 3e6 do end return redis.call('INCR', KEYS[1])";
+    let running = run(&server, script);
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = server.client();
+            client.set_timeout(Duration::from_secs(60));
+            thread::spawn(move || {
+                for _ in 0..50 {
+                    client.send(&["INCR", "key"]).unwrap();
+                    client.send(&["WATCH", "key"]).unwrap();
+                    client.send(&["MULTI"]).unwrap();
+                    client.send(&["GET", "key"]).unwrap();
+                    client.send(&["DISCARD"]).unwrap();
+                    for _ in 0..5 {
+                        client.reply().unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    assert!(running.join().unwrap().starts_with(':'));
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let mut client = server.client();
+    let left: i64 = client.ask("GET key").text.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    assert!((1..=401).contains(&left), "{left}");
+}
+
+#[test]
+fn scripts_of_many_clients_are_atomic() {
+    let server = TestServer::start();
+    // Each script touches a key that it does not declare, too.
+    let script = "local a = tonumber(redis.call('GET', KEYS[1]) or 0) for i = 1, 20 do end \
+                  local b = tonumber(redis.call('GET', KEYS[1] .. ':copy') or 0) if a ~= b then return redis.error_reply('TORN') end \
+                  redis.call('SET', KEYS[1], a + 1) redis.call('SET', KEYS[1] .. ':copy', b + 1) return a + 1";
+    let clients: Vec<_> = (0..6)
+        .map(|number| {
+            let mut client = server.client();
+            client.set_timeout(Duration::from_secs(60));
+            thread::spawn(move || {
+                for round in 0..200 {
+                    let key = format!("k{}", (number + round) % 3);
+                    let copy = format!("{key}:copy");
+                    if round % 4 == 0 {
+                        let read = client.ask(&format!("MGET {copy} {key}")).items;
+                        assert_eq!(read[0].text, read[1].text);
+                    } else {
+                        let reply = client.call(&["EVAL", script, "1", &key]);
+                        assert!(reply.starts_with(b":"), "{}", String::from_utf8_lossy(&reply));
+                    }
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let mut client = server.client();
+    let sum: i64 = (0..3).map(|number| text(&client.ask(&format!("GET k{number}")).text)).sum();
+    assert_eq!(sum, 6 * 150);
+}
+
+#[test]
+fn examples_of_the_manual_are_true() {
+    let page = include_str!("../../docs/scripts.md");
+    let mut examples = 0;
+    for block in page.split("```").skip(1).step_by(2) {
+        let server = Server::builder().build().unwrap();
+        let mut connection = server.connect();
+        let mut calls = block.trim().split("\n> ").map(|call| call.trim_start_matches("> "));
+        calls.by_ref().for_each(|call| {
+            let (command, expected) = call.split_once('\n').unwrap();
+            let reply = connection.execute(larder_tests::corpus::split_words(command));
+            assert_eq!(reply.to_string(), expected.trim_end(), "{command}");
+            examples += 1;
+        });
+    }
+    assert!(examples > 10, "{examples}");
+}
+
+fn text(digits: &[u8]) -> i64 {
+    String::from_utf8_lossy(digits).parse().unwrap()
+}
+
+#[test]
+fn a_client_may_leave_while_its_script_runs() {
+    let server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "20"]);
+    let mut client = server.client();
+    let mut gone = server.client();
+    gone.send(&["WATCH", "key"]).unwrap();
+    gone.send(&["EVAL", "while true do end", "1", "key"]).unwrap();
+    soon("the script runs", || runs(&mut client));
+    drop(gone);
+    client.check("PING", "+PONG\r\n");
+    client.check("SCRIPT KILL", "+OK\r\n");
+    client.check("SET key 1", "+OK\r\n");
+    soon("the client is gone", || {
+        client.ask("INFO clients").text.windows(19).any(|part| part == b"connected_clients:1")
+    });
+}
+
+#[test]
+fn monitors_see_what_scripts_call() {
+    let server = TestServer::start();
+    let (mut monitor, mut client) = (server.client(), server.client());
+    monitor.check("MONITOR", "+OK\r\n");
+    client.check("EVAL \"return redis.call('SET', KEYS[1], 'v')\" 1 k", "+OK\r\n");
+    let line = String::from_utf8(monitor.reply().unwrap()).unwrap();
+    assert!(line.ends_with(" [0 lua] \"SET\" \"k\" \"v\"\r\n"), "{line}");
+}
+
+#[test]
+fn users_may_call_in_scripts_what_they_may_call() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.check("ACL SETUSER u on nopass ~k* +eval +get +echo", "+OK\r\n");
+    client.check("AUTH u x", "+OK\r\n");
+    client.check("EVAL \"return redis.call('GET', KEYS[1])\" 1 k", "$-1\r\n");
+    let denied = client.call(&["EVAL", "return redis.call('SET', KEYS[1], 1)", "1", "k"]);
+    assert!(
+        denied.starts_with(b"-ERR ACL failure in script: User u has no permissions to run the 'set' command script: ")
+    );
+    let denied = client.call(&["EVAL", "return redis.call('GET', 'other')", "0"]);
+    assert!(denied.starts_with(b"-ERR ACL failure in script: No permissions to access a key script: "));
+    client.check("EVAL \"return redis.acl_check_cmd('SET', 'k', 'v')\" 0", "$-1\r\n");
+    client.check("EVAL \"return redis.acl_check_cmd('GET', 'k')\" 0", ":1\r\n");
+}
+
+#[test]
+fn memory_that_is_short_is_told_to_scripts() {
+    let server = TestServer::with(&["--maxmemory", "1"]);
+    let mut client = server.client();
+    let refused = client.call(&["EVAL", "return redis.call('SET', 'k', 'v')", "0"]);
+    assert!(refused.starts_with(b"-OOM command not allowed when used memory > 'maxmemory'. script: "));
+    client.check("EVAL \"return redis.call('DEL', 'k')\" 0", ":0\r\n");
+    client.check("EVAL \"redis.call('DEL', 'k') return redis.call('SET', 'k', 'v')\" 0", "+OK\r\n");
+    client.check("EVAL \"#!lua flags=allow-oom\\nreturn redis.call('SET', 'k', 'v')\" 0", "+OK\r\n");
+    let refused = client.call(&["EVAL", "#!lua\nreturn 1", "0"]);
+    assert!(refused.starts_with(b"-OOM allow-oom flag is not set on the script, can not run it when used memory"));
+}
+
+#[test]
+fn a_program_runs_scripts_without_a_socket() {
+    let server = Arc::new(Server::builder().option("busy-reply-threshold", "30").build().unwrap());
+    let mut connection = server.connect();
+    let reply = connection.execute(["EVAL", "return redis.call('INCRBY', KEYS[1], ARGV[1])", "1", "n", "5"]);
+    assert_eq!(reply, Value::Integer(5));
+    assert_eq!(
+        connection.run(b"MULTI\r\nEVAL 'return 7' 0\r\nGET n\r\nEXEC\r\n"),
+        b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:7\r\n$1\r\n5\r\n"
+    );
+    let other = server.clone();
+    let running = thread::spawn(move || other.connect().execute(["EVAL", "while true do end", "1", "n"]));
+    soon("the script runs", || {
+        connection.execute(["GET", "n"]).as_error().is_some_and(|error| error.starts_with("BUSY"))
+    });
+    assert_eq!(connection.execute(["SET", "other-key", "v"]).as_str(), Some("OK"));
+    assert_eq!(connection.execute(["SCRIPT", "KILL"]).as_str(), Some("OK"));
+    assert!(running.join().unwrap().is_error());
+    assert_eq!(connection.execute(["GET", "n"]).as_str(), Some("5"));
+}
+
+#[test]
+fn effects_of_a_script_are_one_group() {
+    let groups = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = groups.clone();
+    let record = move |group: &larder::effects::Group| {
+        let words =
+            |args: larder_protocol::Args<'_>| args.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
+        log.lock()
+            .unwrap()
+            .push(group.effects().iter().map(|effect| words(effect.command.as_args())).collect::<Vec<_>>());
+    };
+    let server = Server::builder().record(record).build().unwrap();
+    let mut connection = server.connect();
+    connection.execute([
+        "EVAL",
+        "redis.call('SET', 'a', 1) redis.call('GET', 'a') return redis.call('INCR', 'b')",
+        "0",
+    ]);
+    connection.execute(["EVAL", "return 1", "0"]);
+    assert_eq!(*groups.lock().unwrap(), [["SET a 1", "INCR b"]]);
+}
