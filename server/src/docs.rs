@@ -21,6 +21,7 @@ const FAMILIES: &[(Group, &str)] = &[
     (Group::Stream, "Streams"),
     (Group::PubSub, "Publish and subscribe"),
     (Group::Transactions, "Transactions"),
+    (Group::Scripting, "Scripts and functions"),
     (Group::Connection, "The connection"),
     (Group::Server, "The server"),
     (Group::Cluster, "Clusters"),

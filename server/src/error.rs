@@ -131,7 +131,7 @@ texts! {
     NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
     NO_SCRIPT_THREAD = "ERR the server has no thread for scripts";
     SCRIPT_PANICKED = "ERR the script met a fault of the server and was ended";
-    SCRIPT_KILLED = "ERR Error running script: Script killed by user with SCRIPT KILL...";
+    SCRIPT_KILLED = "ERR Script killed by user with SCRIPT KILL...";
     SCRIPT_FLUSH_MODE = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
     SCRIPT_TOO_MANY_KEYS = "ERR Number of keys can't be greater than number of args";
     SCRIPT_NEGATIVE_KEYS = "ERR Number of keys can't be negative";

@@ -501,3 +501,60 @@ impl<X> Drop for Locked<'_, X> {
         nesting::leave(self.keyspace.number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::*;
+
+    fn keyspace() -> Keyspace<()> {
+        Keyspace::new(Options { shards: 8, databases: 1, seed: 1 })
+    }
+
+    fn set(shards: &[usize]) -> ShardSet {
+        shards.iter().fold(ShardSet::NONE, |set, shard| set | ShardSet::one(*shard))
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_claimed() {
+        let keyspace = keyspace();
+        let claim = keyspace.claim(set(&[2, 5]));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(keyspace.try_lock(set(&[5])).is_none());
+                assert!(keyspace.try_lock(set(&[0, 1, 2])).is_none());
+                // What was locked before the claimed one is free again.
+                assert!(keyspace.try_lock(set(&[0, 1, 3])).is_some());
+            });
+        });
+        drop(claim);
+        assert!(keyspace.claimed().is_empty());
+        assert!(keyspace.try_lock(keyspace.all()).is_some());
+    }
+
+    #[test]
+    fn a_claim_grows_in_any_order_among_others() {
+        let (keyspace, is_over) = (keyspace(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            for first in 0..3 {
+                let (keyspace, is_over) = (&keyspace, &is_over);
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        drop(keyspace.try_lock(set(&[first, 4, 7 - first])));
+                    }
+                });
+            }
+            for round in 0..300_usize {
+                let mut claim = keyspace.claim(set(&[7 - round % 3]));
+                for step in 0..8 {
+                    claim.extend(set(&[(round * 3 + step * 5) % 8]));
+                }
+                assert_eq!(claim.set(), keyspace.all());
+                assert!(claim.each().map(|(number, _)| number).eq(0..8));
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+}
