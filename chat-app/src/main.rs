@@ -29,6 +29,9 @@ async fn run(cli: Cli) -> Result<(), String> {
             let listener = tokio::net::TcpListener::bind(&cli.options.listen).await;
             let listener = listener.map_err(|error| format!("{}: {error}", cli.options.listen))?;
             let app = App::start(cli.options).await?;
+            if let Ok(address) = listener.local_addr() {
+                eprintln!("chat-app: http://{address}");
+            }
             web::serve(app, listener, ended()).await
         }
     }
