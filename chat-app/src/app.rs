@@ -16,7 +16,7 @@ use crate::cache::ttl::{ByKind, ByRate, Fixed, HalfTheGap, HotAndCold, Rates, Tt
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::db::source::{Database, Source};
-use crate::feed::Feeds;
+use crate::feed::{Feeds, Moments};
 use crate::ids::Ids;
 use crate::keys::Group;
 use crate::limit::fixed::FixedWindow;
@@ -139,6 +139,7 @@ impl App {
             metrics: metrics.clone(),
             fanout_limit: options.fanout_limit.max(0),
             building: Flights::new(),
+            moments: Moments::default(),
             broken: Mutex::default(),
         });
         let secret = options.secret.clone().map_or_else(|| random::secret_bytes::<32>().to_vec(), String::into_bytes);

@@ -12,6 +12,10 @@
 //! Lists hold ids only. Posts are values of their own (`post:<id>`), so one that is deleted vanishes from every feed: its
 //! value is replaced by a mark, and since values are stored with NX, a reader that was held up cannot bring it back.
 //!
+//! What all readers share is kept in the process for moments ([`Recent`]): the lists of authors with many followers for a
+//! quarter of a second, posts for one. That is what others' posts and deletions may be late by, and it spares the cache
+//! most of what a reader would ask it.
+//!
 //! A feed lives for 45 s after it was read last. Pushes that did not reach the cache leave gaps, so those feeds are removed
 //! as soon as the cache can be reached again.
 
@@ -84,6 +88,49 @@ struct Mix {
     promoted: Vec<i64>,
 }
 
+/// Values that are kept in this process for a moment.
+pub struct Recent<V: Clone> {
+    cache: quick_cache::sync::Cache<i64, (Instant, V)>,
+    life: Duration,
+}
+
+impl<V: Clone> Recent<V> {
+    /// At most so many values, each for `life`.
+    pub fn new(values: usize, life: Duration) -> Self {
+        Self { cache: quick_cache::sync::Cache::new(values), life }
+    }
+
+    fn get(&self, id: i64) -> Option<V> {
+        self.cache.get(&id).filter(|(since, _)| since.elapsed() < self.life).map(|(_, value)| value)
+    }
+
+    /// Keeps a value from the time when it was asked for.
+    fn put(&self, id: i64, asked: Instant, value: V) {
+        self.cache.insert(id, (asked, value));
+    }
+
+    fn forget(&self, id: i64) {
+        self.cache.remove(&id);
+    }
+}
+
+/// What is kept for moments: lists of authors with many followers, posts, and what is mixed in.
+pub struct Moments {
+    lists: Recent<Arc<Vec<i64>>>,
+    posts: Recent<Arc<Post>>,
+    mix: Recent<Mix>,
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self {
+            lists: Recent::new(10_000, Duration::from_millis(250)),
+            posts: Recent::new(20_000, Duration::from_secs(1)),
+            mix: Recent::new(1, Duration::from_secs(1)),
+        }
+    }
+}
+
 /// The feeds of all users.
 pub struct Feeds {
     /// The truth.
@@ -102,6 +149,8 @@ pub struct Feeds {
     pub fanout_limit: i64,
     /// Feeds that are being built.
     pub building: Flights<i64, Result<Vec<i64>, AppError>>,
+    /// What all readers share.
+    pub moments: Moments,
     /// Keys to be removed once the cache can be reached: shard and key.
     pub broken: Mutex<HashSet<(String, String)>>,
 }
@@ -165,6 +214,7 @@ impl Feeds {
             keys.push((user_shard(post.author), format!("posts-of:{}", post.author)));
         }
         self.push(keys, post.id).await;
+        self.moments.lists.forget(post.author);
         Ok(())
     }
 
@@ -177,6 +227,7 @@ impl Feeds {
             return Err(AppError::NotFound("there is no such post of yours".into()));
         }
         self.metrics.database_writes.add(1);
+        self.moments.posts.forget(id);
         let (shard, key) = (post_shard(id), format!("post:{id}"));
         let store = self.shards.of_key(&shard);
         let set = cmd("SET").key(store.key(&key)).arg(DELETED).arg("EX").arg(POST_LIFE_S);
@@ -279,20 +330,29 @@ impl Feeds {
         }
         let mut ids: BTreeSet<i64> = listed.into_iter().filter(|id| *id != END).collect();
         for author in join_all(bigs.iter().map(|author| self.posts_of(*author))).await {
-            ids.extend(author?);
+            ids.extend(author?.iter());
         }
         Some((ids.into_iter().rev().take(KEPT as usize).collect(), mix.unwrap_or_default()))
     }
 
     /// The list of an author who is followed by many; `None` when it is not there.
-    async fn posts_of(&self, author: i64) -> Option<Vec<i64>> {
+    async fn posts_of(&self, author: i64) -> Option<Arc<Vec<i64>>> {
+        if let Some(list) = self.moments.lists.get(author) {
+            return Some(list);
+        }
+        let asked = Instant::now();
         let store = self.shards.of_key(&user_shard(author));
         let list = store.key(&format!("posts-of:{author}"));
         let commands: Vec<Command> = vec![cmd("LRANGE").key(&list).arg(0).arg(KEPT - 1).into()];
         let ids = numbers(store.pipeline(commands).await.ok()?.first()?)?;
         // Without the mark or a full list it may have begun with a push to nothing.
         let is_whole = ids.contains(&END) || ids.len() >= KEPT as usize;
-        is_whole.then(|| ids.into_iter().filter(|id| *id != END).collect())
+        let list: Arc<Vec<i64>> = Arc::new(ids.into_iter().filter(|id| *id != END).collect());
+        if !is_whole {
+            return None;
+        }
+        self.moments.lists.put(author, asked, list.clone());
+        Some(list)
     }
 
     /// Reads a feed from the database, and fills its lists.
@@ -356,11 +416,15 @@ impl Feeds {
     }
 
     /// Posts by their ids; those that were deleted are missing. Also tells whether the cache had them all.
-    async fn posts(&self, ids: &[i64]) -> Result<(HashMap<i64, Post>, bool), AppError> {
-        let mut posts = HashMap::new();
+    async fn posts(&self, ids: &[i64]) -> Result<(HashMap<i64, Arc<Post>>, bool), AppError> {
+        let (mut posts, asked) = (HashMap::new(), Instant::now());
         let mut missing = Vec::new();
         let mut by_store: HashMap<&str, (&Store, Vec<i64>)> = HashMap::new();
         for id in ids {
+            if let Some(post) = self.moments.posts.get(*id) {
+                posts.insert(*id, post);
+                continue;
+            }
             let store = self.shards.of_key(&post_shard(*id));
             by_store.entry(store.url()).or_insert_with(|| (store, Vec::new())).1.push(*id);
         }
@@ -374,8 +438,11 @@ impl Feeds {
                 }
                 match answers.get(index).and_then(text) {
                     Some(found) if found == DELETED => {}
-                    Some(found) => match serde_json::from_str(&found) {
-                        Ok(post) => drop(posts.insert(id, post)),
+                    Some(found) => match serde_json::from_str::<Post>(&found).map(Arc::new) {
+                        Ok(post) => {
+                            self.moments.posts.put(id, asked, post.clone());
+                            posts.insert(id, post);
+                        }
                         Err(_) => missing.push(id),
                     },
                     None => missing.push(id),
@@ -388,7 +455,7 @@ impl Feeds {
         self.metrics.database_reads.add(1);
         let loaded = self.db.posts(&missing).await?;
         self.store_posts(&loaded).await;
-        posts.extend(loaded.into_iter().map(|post| (post.id, post)));
+        posts.extend(loaded.into_iter().map(|post| (post.id, Arc::new(post))));
         Ok((posts, false))
     }
 
@@ -404,9 +471,15 @@ impl Feeds {
     }
 
     async fn mix(&self) -> Option<Mix> {
+        if let Some(mix) = self.moments.mix.get(0) {
+            return Some(mix);
+        }
+        let asked = Instant::now();
         let store = self.shards.of_key("trending");
         let answers = store.pipeline(vec![cmd("GET").key(store.key("trending:posts")).into()]).await.ok()?;
-        serde_json::from_str(&text(answers.first()?)?).ok()
+        let mix: Mix = serde_json::from_str(&text(answers.first()?)?).ok()?;
+        self.moments.mix.put(0, asked, mix.clone());
+        Some(mix)
     }
 
     /// Computes what is trending, again and again, on one server at a time.
@@ -435,13 +508,13 @@ impl Feeds {
 }
 
 /// A page: newest first, no post twice, and after every ten one that is trending or promoted.
-fn mix_in(ids: &[i64], mix: &Mix, posts: &HashMap<i64, Post>) -> Vec<Item> {
+fn mix_in(ids: &[i64], mix: &Mix, posts: &HashMap<i64, Arc<Post>>) -> Vec<Item> {
     let mut seen = HashSet::new();
-    let followed: Vec<&Post> =
+    let followed: Vec<&Arc<Post>> =
         ids.iter().filter(|id| seen.insert(**id)).filter_map(|id| posts.get(id)).take(PAGE).collect();
     let extra = |ids: &[i64], why: &'static str| -> Vec<Item> {
         let posts = ids.iter().filter(|id| !seen.contains(*id)).filter_map(|id| posts.get(id));
-        posts.map(|post| Item { post: post.clone(), why: why.into() }).collect()
+        posts.map(|post| Item { post: post.as_ref().clone(), why: why.into() }).collect()
     };
     let (trending, promoted) = (extra(&mix.trending, "trending"), extra(&mix.promoted, "promoted"));
     let promoted = promoted.into_iter().filter(|one| !trending.iter().any(|other| other.post.id == one.post.id));
@@ -449,7 +522,7 @@ fn mix_in(ids: &[i64], mix: &Mix, posts: &HashMap<i64, Post>) -> Vec<Item> {
     let (mut trending, mut promoted) = (trending.clone().into_iter(), promoted.collect::<Vec<_>>().into_iter());
     let mut items = Vec::new();
     for (index, post) in followed.into_iter().enumerate() {
-        items.push(Item { post: post.clone(), why: "followed".into() });
+        items.push(Item { post: post.as_ref().clone(), why: "followed".into() });
         if (index + 1) % MIX_EVERY == 0 {
             let is_even = (index + 1) / MIX_EVERY % 2 == 1;
             let next = if is_even {
@@ -499,7 +572,7 @@ mod tests {
     fn a_page_has_no_post_twice_and_some_that_are_mixed_in() {
         let ids: Vec<i64> = (1..=30).rev().chain([5, 6]).collect();
         let mix = Mix { trending: vec![29, 101], promoted: vec![102, 101] };
-        let posts = (1..=30).chain(100..110).filter(|id| *id != 7).map(|id| (id, post(id))).collect();
+        let posts = (1..=30).chain(100..110).filter(|id| *id != 7).map(|id| (id, Arc::new(post(id)))).collect();
         let items = mix_in(&ids, &mix, &posts);
         let followed: Vec<i64> = items.iter().filter(|item| item.why == "followed").map(|item| item.post.id).collect();
         assert_eq!(followed, (1..=30).rev().filter(|id| *id != 7).collect::<Vec<_>>(), "7 was deleted");

@@ -9,7 +9,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,chat_app=info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,rustis=off,chat_app=info"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -29,6 +29,9 @@ async fn run(cli: Cli) -> Result<(), String> {
             let listener = tokio::net::TcpListener::bind(&cli.options.listen).await;
             let listener = listener.map_err(|error| format!("{}: {error}", cli.options.listen))?;
             let app = App::start(cli.options).await?;
+            if let Ok(address) = listener.local_addr() {
+                eprintln!("chat-app: http://{address}");
+            }
             web::serve(app, listener, ended()).await
         }
     }

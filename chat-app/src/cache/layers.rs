@@ -73,6 +73,8 @@ pub struct Ticket {
     epoch: Option<Epoch>,
     /// `None`: the cache cannot be filled.
     version: Option<u64>,
+    /// When the value was read that is to be renewed; 0 when there is none.
+    seen_ms: i64,
 }
 
 /// What a look into the cache found.
@@ -170,12 +172,15 @@ impl Layers {
         let epoch = self.l1_for(query).map(|l1| l1.epoch(&query.group()));
         match self.read_l2(query).await {
             L2::Value(entry) => match self.guard.judge(&entry, now_ms, random::chance()) {
-                Verdict::Refill => Look::Miss(Ticket { epoch, version: Some(entry.version) }),
+                Verdict::Refill => Look::Miss(Ticket { epoch, version: Some(entry.version), seen_ms: 0 }),
                 verdict => {
                     self.metrics.l2_hits.add(1);
                     self.metrics.l2_time.record(start.elapsed());
-                    let refresh =
-                        (verdict == Verdict::ServeAndRefresh).then_some(Ticket { epoch, version: Some(entry.version) });
+                    let refresh = (verdict == Verdict::ServeAndRefresh).then_some(Ticket {
+                        epoch,
+                        version: Some(entry.version),
+                        seen_ms: entry.cached_at_ms,
+                    });
                     match refresh {
                         Some(_) => self.metrics.stale_hits.add(1),
                         None => self.promote(query, &entry, epoch),
@@ -183,7 +188,7 @@ impl Layers {
                     Look::Hit { served: served(&entry, Layer::L2), refresh }
                 }
             },
-            L2::Nothing { version } => Look::Miss(Ticket { epoch, version }),
+            L2::Nothing { version } => Look::Miss(Ticket { epoch, version, seen_ms: 0 }),
         }
     }
 
@@ -231,7 +236,11 @@ impl Layers {
                     if matches!(held, Ok(None)) {
                         return Err(AppError::Unavailable("another server renews it".into()));
                     }
-                    let result = own.fill(&query, ticket, &*source).await;
+                    // Another server may just have done so, and freed the lock.
+                    let result = match own.read_l2(&query).await {
+                        L2::Value(entry) if entry.cached_at_ms > ticket.seen_ms => Ok(entry),
+                        _ => own.fill(&query, ticket, &*source).await,
+                    };
                     if let Ok(Some(held)) = held {
                         let _ = held.release().await;
                     }
@@ -476,8 +485,8 @@ impl Layers {
     pub async fn ticket(&self, query: &Query) -> Ticket {
         let epoch = self.l1_for(query).map(|l1| l1.epoch(&query.group()));
         match self.read_l2(query).await {
-            L2::Value(entry) => Ticket { epoch, version: Some(entry.version) },
-            L2::Nothing { version } => Ticket { epoch, version },
+            L2::Value(entry) => Ticket { epoch, version: Some(entry.version), seen_ms: 0 },
+            L2::Nothing { version } => Ticket { epoch, version, seen_ms: 0 },
         }
     }
 }

@@ -44,24 +44,28 @@ impl Breaker {
         }
     }
 
-    /// An answer came: it closes.
-    pub fn succeeded(&self) {
+    /// An answer came: it closes. Whether it was open.
+    pub fn succeeded(&self) -> bool {
         let mut state = self.state.lock();
+        let was_open = state.open_until.is_some();
         (state.failures, state.failing_since, state.open_until) = (0, None, None);
+        was_open
     }
 
-    /// No answer came.
-    pub fn failed(&self) {
-        self.failed_at(Instant::now());
+    /// No answer came. Whether this opened it.
+    pub fn failed(&self) -> bool {
+        self.failed_at(Instant::now())
     }
 
-    fn failed_at(&self, now: Instant) {
+    fn failed_at(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);
         state.failing_since.get_or_insert(now);
+        let was_closed = state.open_until.is_none();
         if state.failures >= self.most_failures {
             state.open_until = Some(now + self.open_for);
         }
+        was_closed && state.open_until.is_some()
     }
 
     /// Whether it lets everything through; asking does not count as the request that tries.

@@ -284,8 +284,13 @@ impl Store {
             Err(_) => Err(Unreachable::Timeout),
         };
         match &outcome {
-            Ok(_) | Err(Unreachable::Refused(_)) => shared.breaker.succeeded(),
-            Err(_) => shared.breaker.failed(),
+            Ok(_) | Err(Unreachable::Refused(_)) if shared.breaker.succeeded() => {
+                tracing::info!(store = shared.name, "reachable again");
+            }
+            Err(error) if !matches!(error, Unreachable::Refused(_)) && shared.breaker.failed() => {
+                tracing::warn!(store = shared.name, %error, "unreachable; going on without it");
+            }
+            _ => {}
         }
         match &outcome {
             Ok(_) => shared.metrics.latency.record(start.elapsed()),

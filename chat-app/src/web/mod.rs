@@ -42,7 +42,6 @@ pub async fn serve(
 ) -> Result<(), String> {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "listening");
-        eprintln!("chat-app: http://{address}");
     }
     let (begin, begun) = tokio::sync::oneshot::channel();
     let shutdown = async move {
