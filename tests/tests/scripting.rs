@@ -232,6 +232,8 @@ fn monitors_see_what_scripts_call() {
     monitor.check("MONITOR", "+OK\r\n");
     client.check("EVAL \"return redis.call('SET', KEYS[1], 'v')\" 1 k", "+OK\r\n");
     let line = String::from_utf8(monitor.reply().unwrap()).unwrap();
+    assert!(line.ends_with("] \"EVAL\" \"return redis.call('SET', KEYS[1], 'v')\" \"1\" \"k\"\r\n"), "{line}");
+    let line = String::from_utf8(monitor.reply().unwrap()).unwrap();
     assert!(line.ends_with(" [0 lua] \"SET\" \"k\" \"v\"\r\n"), "{line}");
 }
 
