@@ -39,6 +39,8 @@ const GREEDY: &[&str] = &[
     "local a = string.rep('x', 3 * 10^7) return a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a",
     "local a = string.rep('x', 10^6) local t = {} for i = 1, 10^4 do t[i] = a end return cjson.encode(t)",
     "local a = string.rep('x', 10^6) local t = {} for i = 1, 10^4 do t[i] = a end return cmsgpack.pack(t)",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 10^5 do t[i] = a end return t",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 7000 do t[i] = a end return redis.call('MGET', unpack(t))",
     "local function f() return 1 + f() end return f()",
     "local function f(...) return f(1, ...) end return f()",
     "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k + 1] end return t[1]",
