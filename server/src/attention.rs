@@ -31,6 +31,15 @@ impl Engine {
         }
     }
 
+    /// Shows the call of a script to those who monitor, before what the script calls; its row says that it is not shown as
+    /// others are.
+    pub(crate) fn show_script(&self, session: &Session, args: Args<'_>) {
+        if self.attention.load(Relaxed) & MONITORED != 0 {
+            let (args, now_us): (Vec<&[u8]>, _) = (args.iter().collect(), self.clock().now_us());
+            self.observers.monitors.show(now_us, session.db, &session.client, false, &args, None);
+        }
+    }
+
     /// Has a client see all commands from now on.
     pub(crate) fn monitor(&self, client: &Arc<Client>) {
         client.facts.monitors.store(true, Relaxed);

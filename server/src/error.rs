@@ -132,6 +132,7 @@ texts! {
     NO_SCRIPT_THREAD = "ERR the server has no thread for scripts";
     SCRIPT_PANICKED = "ERR the script met a fault of the server and was ended";
     SCRIPT_KILLED = "ERR Script killed by user with SCRIPT KILL...";
+    SCRIPT_RESULT_TOO_LARGE = "ERR the script's result is too large";
     SCRIPT_FLUSH_MODE = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
     SCRIPT_TOO_MANY_KEYS = "ERR Number of keys can't be greater than number of args";
     SCRIPT_NEGATIVE_KEYS = "ERR Number of keys can't be negative";

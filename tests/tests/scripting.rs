@@ -39,6 +39,8 @@ const GREEDY: &[&str] = &[
     "local a = string.rep('x', 3 * 10^7) return a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a .. a",
     "local a = string.rep('x', 10^6) local t = {} for i = 1, 10^4 do t[i] = a end return cjson.encode(t)",
     "local a = string.rep('x', 10^6) local t = {} for i = 1, 10^4 do t[i] = a end return cmsgpack.pack(t)",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 10^5 do t[i] = a end return t",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 7000 do t[i] = a end return redis.call('MGET', unpack(t))",
     "local function f() return 1 + f() end return f()",
     "local function f(...) return f(1, ...) end return f()",
     "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k + 1] end return t[1]",
@@ -231,6 +233,8 @@ fn monitors_see_what_scripts_call() {
     let (mut monitor, mut client) = (server.client(), server.client());
     monitor.check("MONITOR", "+OK\r\n");
     client.check("EVAL \"return redis.call('SET', KEYS[1], 'v')\" 1 k", "+OK\r\n");
+    let line = String::from_utf8(monitor.reply().unwrap()).unwrap();
+    assert!(line.ends_with("] \"EVAL\" \"return redis.call('SET', KEYS[1], 'v')\" \"1\" \"k\"\r\n"), "{line}");
     let line = String::from_utf8(monitor.reply().unwrap()).unwrap();
     assert!(line.ends_with(" [0 lua] \"SET\" \"k\" \"v\"\r\n"), "{line}");
 }

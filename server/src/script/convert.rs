@@ -4,9 +4,15 @@ use larder_protocol::{Reply, Value as Frame, format_double};
 use omnilua::{Error, Lua, Table, Value};
 
 use super::interpreter::message;
+use crate::error;
 
 /// Tables nested deeper than this are answered as an error: Lua's stack has no room for more in Redis.
 const MOST_DEPTH: usize = 3900;
+
+/// Bytes of a result, which may show one string many times.
+const MOST_RESULT_BYTES: usize = 256 << 20;
+/// Bytes of the arguments of one call.
+const MOST_ARGUMENT_BYTES: usize = 512 << 20;
 
 /// A reply of a command, for a script that has asked for RESP3's types or has not.
 pub(super) fn to_lua(lua: &Lua, frame: &Frame, resp3: bool) -> Result<Value, Error> {
@@ -69,9 +75,16 @@ pub(super) fn error(lua: &Lua, text: &[u8], counted: bool) -> Result<Value, Erro
     Ok(Value::Table(table))
 }
 
-/// The arguments of a call as a script gives them; `None` if one is neither a string nor a number.
+/// The arguments of a call as a script gives them; `None` if one is neither a string nor a number, or if they are too many
+/// bytes together.
 pub(super) fn arguments(values: &[Value]) -> Option<Vec<Vec<u8>>> {
-    values.iter().map(bytes).collect()
+    let mut left = MOST_ARGUMENT_BYTES;
+    let word = |value| {
+        let word = bytes(value)?;
+        left = left.checked_sub(word.len())?;
+        Some(word)
+    };
+    values.iter().map(word).collect()
 }
 
 /// A string, or a number as the server prints it.
@@ -101,10 +114,19 @@ pub(super) fn integer(number: f64) -> i64 {
 
 /// Writes a script's result. `resp3`: the script has asked for RESP3's types.
 pub(super) fn write(value: &Value, resp3: bool, reply: &mut Reply) {
-    write_nested(value, resp3, reply, 0);
+    let mut result = Reply::with_proto(reply.proto());
+    write_nested(value, resp3, &mut result, 0);
+    match result.len() > MOST_RESULT_BYTES {
+        true => reply.error(error::SCRIPT_RESULT_TOO_LARGE.text()),
+        false => reply.append(&mut result),
+    }
 }
 
 fn write_nested(value: &Value, resp3: bool, reply: &mut Reply, depth: usize) {
+    if reply.len() > MOST_RESULT_BYTES {
+        // The rest does not matter: all of it becomes an error.
+        return reply.null();
+    }
     if depth > MOST_DEPTH {
         return reply.error("ERR reached lua stack limit");
     }

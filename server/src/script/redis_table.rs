@@ -8,6 +8,8 @@ use crate::info::REDIS_VERSION;
 
 /// Levels of `redis.log`, with their names.
 const LEVELS: &[&str] = &["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"];
+/// Bytes of one message to the log.
+const MOST_LOGGED_BYTES: usize = 64 << 10;
 /// Where effects of a script go, in Redis's bits.
 const EVERYWHERE: u8 = 3;
 
@@ -107,8 +109,13 @@ fn log(values: &[Value]) -> Option<&'static str> {
         return Some("redis.log() requires two arguments or more.");
     }
     let Some(level) = number(level) else { return Some("First argument must be a number (log level).") };
-    let words: Vec<Vec<u8>> = words.iter().filter_map(bytes).collect();
-    let text = words.join(&b' ');
+    let mut text = Vec::new();
+    for word in words.iter().filter_map(bytes) {
+        if !text.is_empty() {
+            text.push(b' ');
+        }
+        text.extend_from_slice(&word[..word.len().min(MOST_LOGGED_BYTES.saturating_sub(text.len()))]);
+    }
     let text = String::from_utf8_lossy(&text);
     match level as i64 {
         0 => tracing::trace!("{text}"),

@@ -29,6 +29,7 @@ pub(crate) fn call_source(
     read_only: bool,
     reply: &mut Reply,
 ) -> Outcome {
+    engine.show_script(session, args);
     let keys = count_keys(args)?;
     let digest = digest(args.at(1));
     let known = engine.scripts.cache.lock().get(&digest);
@@ -50,6 +51,7 @@ pub(crate) fn call_digest(
 ) -> Outcome {
     /// Digits of a digest.
     const DIGITS: usize = 40;
+    engine.show_script(session, args);
     if args.at(1).len() != DIGITS {
         return Err(error::NO_SCRIPT);
     }
