@@ -1,6 +1,5 @@
 //! INFO: every field of redis-server is there, and what is measured follows what happens.
 
-use larder_tests::client::encode;
 use larder_tests::{Both, RawClient, TestServer, soon};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -66,23 +65,6 @@ fn time_above_the_limit_is_counted() {
     assert!(fact(&mut client, "total_eviction_exceeded_time") >= 20.0);
     client.check("CONFIG RESETSTAT", "+OK\r\n");
     assert_eq!(fact(&mut client, "total_eviction_exceeded_time"), 0.0);
-}
-
-#[test]
-fn a_long_eviction_is_an_event() {
-    let options = ["--maxmemory-policy", "allkeys-lru", "--maxmemory-eviction-tenacity", "100"];
-    let server = TestServer::with(&[&options[..], &["--latency-monitor-threshold", "1"]].concat());
-    let mut client = server.client();
-    let mut request = Vec::new();
-    (0..100_000).for_each(|number| encode(&["SET", &format!("key:{number}"), &"v".repeat(64)], &mut request));
-    client.raw(&request).unwrap();
-    (0..100_000).for_each(|_| drop(client.reply().unwrap()));
-    client.call(&["LATENCY", "RESET"]);
-    client.check("CONFIG SET maxmemory 1mb", "+OK\r\n");
-    soon("it is noted", || {
-        let events = client.ask("LATENCY LATEST").items;
-        events.iter().any(|event| event.items[0].text == b"eviction-cycle")
-    });
 }
 
 #[test]
