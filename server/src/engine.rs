@@ -480,9 +480,8 @@ impl Engine {
 
     /// Whether there is no room for data, nor any to be made: what a script is told before it begins.
     pub(crate) fn is_short_of_memory(&self, stats: &WorkerStats) -> bool {
-        let limit = self.settings().maxmemory.get();
-        while limit > 0 && self.keyspace.used_memory() as u64 > limit {
-            match self.evictor.step(self, stats, limit) {
+        while self.exceeds_memory() {
+            match self.evictor.step(self, stats, self.settings().maxmemory.get()) {
                 Room::Enough => {}
                 Room::More => std::thread::yield_now(),
                 Room::None => return true,
@@ -703,9 +702,7 @@ impl Engine {
                 session.reply_mode = ReplyMode::On;
             }
         }
-        if session.client.has_messages() && !session.keeps_messages {
-            session.client.take_messages(|message| reply.raw(&message));
-        }
+        session.tell_messages(reply);
     }
 
     /// Runs one command of a transaction, whose shards are locked.

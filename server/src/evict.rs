@@ -148,7 +148,7 @@ impl Evictor {
         let started = observe::event_started(engine);
         let room = self.search(engine, stats, limit);
         observe::note_event(engine, "eviction-cycle", started);
-        self.note_excess(engine, engine.keyspace().used_memory() as u64 > engine.settings().maxmemory.get());
+        self.note_excess(engine, engine.exceeds_memory());
         room
     }
 
@@ -196,9 +196,9 @@ impl Evictor {
 
     /// Makes room in the background when the limit was lowered; whether more is to be done.
     pub(crate) fn relieve(&self, engine: &Engine, stats: &WorkerStats) -> bool {
-        let limit = engine.settings().maxmemory.get();
-        let exceeds = limit > 0 && engine.keyspace().used_memory() as u64 > limit;
+        let exceeds = engine.exceeds_memory();
         self.note_excess(engine, exceeds);
+        let limit = engine.settings().maxmemory.get();
         exceeds && selection(engine).is_some() && self.step(engine, stats, limit) == Room::More
     }
 
@@ -234,17 +234,20 @@ impl Evictor {
 }
 
 impl Engine {
+    /// Whether the data is above `maxmemory`.
+    #[inline]
+    pub(crate) fn exceeds_memory(&self) -> bool {
+        let limit = self.settings().maxmemory.get();
+        limit > 0 && self.keyspace().used_memory() as u64 > limit
+    }
+
     /// Evicts a little before commands run, whatever they are, while the data is above its limit, as Redis does. What that
     /// tells the client comes before their replies.
     #[inline]
     pub(crate) fn relieve_first(&self, session: &Session, now: u64, reply: &mut Reply) {
-        let limit = self.settings().maxmemory.get();
-        if limit == 0 || self.keyspace().used_memory() as u64 <= limit || self.pause.is_on(now) {
-            return;
-        }
-        self.evictor().relieve(self, &session.stats);
-        if session.client.has_messages() && !session.keeps_messages {
-            session.client.take_messages(|message| reply.raw(&message));
+        if self.exceeds_memory() && !self.pause.is_on(now) {
+            self.evictor().relieve(self, &session.stats);
+            session.tell_messages(reply);
         }
     }
 }

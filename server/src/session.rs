@@ -198,6 +198,14 @@ impl Session {
         stand_in
     }
 
+    /// Writes what others have sent to the client behind the replies, unless it is kept for a call of its own.
+    #[inline]
+    pub(crate) fn tell_messages(&self, reply: &mut Reply) {
+        if self.client.has_messages() && !self.keeps_messages {
+            self.client.take_messages(|message| reply.raw(&message));
+        }
+    }
+
     /// Whether commands run: a password was given, or none is asked for any more.
     #[inline]
     pub(crate) fn may_speak(&self, engine: &Engine) -> bool {

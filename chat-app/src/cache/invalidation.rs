@@ -68,9 +68,8 @@ impl Invalidation for ByTtl {
         event: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), Unreachable>> {
         Box::pin(async move {
-            let store = shards.of(group);
             match event {
-                Some(event) => store.pipeline(vec![publish(store, LIVE, event)]).await.map(drop),
+                Some(event) => announce(shards.of(group), event).await,
                 None => Ok(()),
             }
         })

@@ -17,8 +17,10 @@ pub(crate) struct MemoryFigures {
     pub(crate) reserve: u64,
     /// Of the process, as the system sees it.
     pub(crate) resident: Option<u64>,
-    /// What the process took when it had no data yet, and the buffers of clients.
-    pub(crate) besides: u64,
+    /// Of the process, when it had no data yet.
+    pub(crate) startup: u64,
+    /// What clients take.
+    pub(crate) clients: u64,
     pub(crate) keys: u64,
     /// What finding the keys takes, for each database that has keys.
     pub(crate) indexes: Vec<(usize, u64)>,
@@ -43,9 +45,10 @@ impl MemoryFigures {
         }
         let indexes = indexes.into_iter().enumerate().filter(|(_, bytes)| *bytes > 0).collect();
         let reserve = engine.keyspace().regions().reserve_bytes() as u64;
-        let clients: usize = engine.clients().all().iter().map(|client| client.memory()).sum();
-        let besides = engine.identity.resident_at_start + clients as u64;
-        Self { used, peak, free, reserve, resident: process::resident_bytes(), besides, keys, indexes }
+        let (resident, startup) = (process::resident_bytes(), engine.identity.resident_at_start);
+        let mut clients = 0;
+        engine.clients().each(|client| clients += client.memory() as u64);
+        Self { used, peak, free, reserve, resident, startup, clients, keys, indexes }
     }
 
     /// What finding the keys takes.
@@ -78,7 +81,7 @@ impl MemoryFigures {
     /// What of the resident memory is there for something. Redis counts its program and the clients among the used memory, so
     /// that a small server is not taken for a fragmented one.
     pub(crate) fn accounted(&self) -> u64 {
-        self.used + self.besides
+        self.used + self.startup + self.clients
     }
 
     pub(crate) fn reserve_ratio(&self) -> f64 {

@@ -135,12 +135,11 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
         report.fact("mem_fragmentation_ratio", format_args!("{:.2}", ratio(resident, figures.accounted())));
         report.fact("mem_fragmentation_bytes", resident as i64 - figures.accounted() as i64);
     }
-    let clients: usize = engine.clients().all().iter().map(|client| client.memory()).sum();
     for name in ["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"] {
         report.fact(name, 0);
     }
     report.fact("mem_clients_slaves", 0);
-    report.fact("mem_clients_normal", clients);
+    report.fact("mem_clients_normal", figures.clients);
     for name in ["mem_cluster_links", "mem_aof_buffer"] {
         report.fact(name, 0);
     }
