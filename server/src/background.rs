@@ -70,6 +70,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
         more |= !stands_still && engine.evictor().relieve(engine, stats);
         more |= engine.evictor().rebase_step(engine);
         more |= engine.evictor().learn(engine);
+        engine.insight.work(engine, &Budget::within(SLICE));
         engine.rates.tick(engine);
         engine.client_memory.relieve(engine, stats);
     }
@@ -148,6 +149,7 @@ pub(crate) fn every_second(engine: &Engine) {
     engine.advance_tick();
     engine.keyspace().regions().purge();
     engine.trim.tick(engine);
+    engine.insight.look(engine);
     engine.peak_memory.fetch_max(engine.keyspace().used_memory() as u64, Relaxed);
     let timeout = engine.settings().timeout.get() * 1000;
     if timeout == 0 {

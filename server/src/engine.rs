@@ -29,6 +29,7 @@ use crate::effects::{Group, Recorder};
 use crate::error::{self, Error};
 use crate::evict::{Evictor, Room};
 use crate::info::{Loops, Rates};
+use crate::insight::Insight;
 use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
@@ -45,7 +46,7 @@ use crate::wait::{Step, Waiting};
 mod ahead;
 mod garbage;
 
-pub(crate) use garbage::Garbage;
+pub(crate) use garbage::{Flushed, Garbage};
 
 /// What [`Engine::run`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,7 @@ pub struct Engine {
     pub(crate) client_memory: ClientMemory,
     channels: Channels,
     evictor: Evictor,
+    pub(crate) insight: Insight,
     waiting: Waiting,
     tracking: Tracking,
     recorder: Option<Recorder>,
@@ -153,6 +155,7 @@ impl Engine {
             client_memory: ClientMemory::default(),
             channels: Channels::default(),
             evictor: Evictor::new(seed),
+            insight: Insight::default(),
             waiting: Waiting::default(),
             tracking: Tracking::default(),
             recorder,

@@ -171,6 +171,7 @@ texts! {
     EXPIRE_GT_AND_LT = "ERR GT and LT options at the same time are not compatible";
     NO_VALUES_ELSEWHERE = "ERR NOVALUES option can only be used in HSCAN";
     FREQUENCY_NOT_TRACKED = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    INSIGHT_IS_OFF = "ERR cache-insight is off";
     IDLE_TIME_NOT_TRACKED = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
     PROTO_NOT_INTEGER = "ERR Protocol version is not an integer or out of range";
     HELLO_NEEDS_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";

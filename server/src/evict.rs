@@ -6,7 +6,7 @@
 //! that the change has its effects, and the policy follows the option. One thread evicts at a time; the lock is taken
 //! before shards and never while one is held.
 //!
-//! What the policy shall learn of the use of keys waits in buffers of the threads; it is taken out here, by who evicts
+//! What the policy, and CACHE WHATIF, shall learn of the use of keys waits in buffers of the threads; it is taken out here, by who evicts
 //! and in the background.
 
 use std::sync::Arc;
@@ -85,17 +85,18 @@ struct Searching {
 }
 
 impl Searching {
-    /// Follows the options, and learns what there is to learn in one step; whether there may be more.
-    fn prepare(&mut self, engine: &Engine) -> bool {
+    /// Follows the options, and takes what there is to learn in one step, if somebody wants to; whether there may be more.
+    fn prepare(&mut self, engine: &Engine, listens: bool) -> bool {
         let settings = engine.settings();
         self.chooser.set_size_weight(settings.maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100);
         self.chooser.select(engine.keyspace(), selection(engine));
         self.chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
-        if !self.chooser.learns() {
+        if !self.chooser.learns() && !listens {
             return false;
         }
         engine.stats().take_samples(SAMPLES_PER_STEP, &mut self.samples);
         self.chooser.learn(engine.keyspace(), &self.samples);
+        engine.insight.offer(engine, &self.samples);
         let more = self.samples.len() >= SAMPLES_PER_STEP;
         self.samples.clear();
         more
@@ -155,7 +156,7 @@ impl Evictor {
     fn search(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
         let settings = engine.settings();
         let mut searching = self.searching.lock();
-        searching.prepare(engine);
+        searching.prepare(engine, false);
         let chooser = &mut searching.chooser;
         let (started, mut victims) = (Instant::now(), 0);
         for search in 1.. {
@@ -189,9 +190,9 @@ impl Evictor {
         Room::More
     }
 
-    /// Lets the policy learn from the use of keys; whether there may be more to learn.
+    /// Lets the policy, and who else wants to, learn from the use of keys; whether there may be more to learn.
     pub(crate) fn learn(&self, engine: &Engine) -> bool {
-        self.searching.lock().prepare(engine)
+        self.searching.lock().prepare(engine, engine.insight.listens())
     }
 
     /// Makes room in the background when the limit was lowered; whether more is to be done.
@@ -264,7 +265,8 @@ fn step_time(tenacity: u64) -> Option<Duration> {
     }
 }
 
-fn selection(engine: &Engine) -> Option<Selection> {
+/// The policy that the options name; `None` where nothing is evicted.
+pub(crate) fn selection(engine: &Engine) -> Option<Selection> {
     if engine.settings().maxmemory.get() == 0 {
         return None;
     }

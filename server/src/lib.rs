@@ -61,6 +61,7 @@ mod geohash;
 mod glob;
 mod hyperloglog;
 mod info;
+mod insight;
 mod key_map;
 mod latency;
 mod lcs;

@@ -25,12 +25,15 @@ use crate::config::KeyspaceEvents as Class;
 use crate::effects::{Group, Watchers};
 use crate::engine::Engine;
 use crate::error::{Error, Outcome, WRONG_TYPE};
+use crate::insight::prefixes::Happening;
+use crate::insight::{Cause, History};
 use crate::observe;
 use crate::script::Machine;
 use crate::stats::WorkerStats;
 use crate::tracking::{self, Change, Readers};
 use crate::wait::Waiters;
 
+mod departures;
 mod fields;
 mod samples;
 
@@ -40,6 +43,7 @@ pub struct Extra {
     pub(crate) watchers: Watchers,
     pub(crate) waiters: Waiters,
     pub(crate) readers: Readers,
+    pub(crate) history: History,
 }
 
 /// Locked shards of the server's keyspace.
@@ -338,10 +342,12 @@ impl<'a> Locked<'a> {
     pub(crate) fn expire(&mut self, hash: u64, pos: Pos) {
         let (db, started) = (self.db, observe::event_started(self.engine));
         let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
-        let key = table.entry(pos).key().to_vec();
+        let (key, tick) = (table.entry(pos).key().to_vec(), table.word(pos).tick());
         let object = table.remove(pos, hash);
         self.drop_later(object);
         self.sample_removal(hash);
+        self.departed(hash, tick, Cause::Expired);
+        self.count_removal(&key, Happening::Expiration);
         self.ready(&key);
         self.stats.expired();
         self.removed_by_server(hash, &key, Class::EXPIRED, "expired");
@@ -352,9 +358,11 @@ impl<'a> Locked<'a> {
     pub(crate) fn evict(&mut self, hash: u64, pos: Pos) {
         let (db, started) = (self.db, observe::event_started(self.engine));
         let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
-        let key = table.entry(pos).key().to_vec();
+        let (key, tick) = (table.entry(pos).key().to_vec(), table.word(pos).tick());
         let object = self.guarded(hash).shard.evict(db, hash, pos);
         self.drop_later(object);
+        self.departed(hash, tick, Cause::Evicted(self.engine.settings().maxmemory_policy.get()));
+        self.count_removal(&key, Happening::Eviction);
         self.ready(&key);
         self.stats.evicted();
         self.removed_by_server(hash, &key, Class::EVICTED, "evicted");
@@ -391,12 +399,16 @@ impl<'a> Locked<'a> {
                 return None;
             }
         }
-        self.sample_use(hash, key);
+        let stands_for = stats.prefixes.next_read();
+        self.sample_read(hash, key);
         let entry = self.shards.of(hash).shard.table_quiet(db).and_then(|table| table.access(hash, key, tick));
         if entry.is_some() {
             stats.hit();
         } else {
             missed(engine, stats, db, key);
+        }
+        if let Some(count) = stands_for {
+            departures::count_read(engine, stats, key, entry.is_some(), count);
         }
         entry
     }
@@ -422,7 +434,7 @@ impl<'a> Locked<'a> {
 
     #[inline]
     fn touched(&mut self, hash: u64, pos: Pos) -> Option<Entry<'_>> {
-        self.sample_use_at(hash, pos);
+        self.sample_store_at(hash, pos);
         let (db, tick, no_touch) = (self.db, self.tick, self.no_touch);
         let table = self.guarded(hash).shard.table_quiet(db)?;
         if !no_touch {
@@ -488,7 +500,7 @@ impl<'a> Locked<'a> {
             && !matches!(expiry, Expiry::Set(Some(_)))
             && table.overwrite(hash, key, bytes, if no_touch { None } else { Some(tick) })
         {
-            self.sample_use(hash, key);
+            self.sample_store(hash, key);
             return Ok(());
         }
         let found = self.find(hash, key);
@@ -502,7 +514,7 @@ impl<'a> Locked<'a> {
                 table.touch(pos, tick);
             }
             self.drop_later(old);
-            self.sample_use_at(hash, pos);
+            self.sample_store_at(hash, pos);
             return Ok(());
         }
         let at = match expiry {
@@ -510,7 +522,7 @@ impl<'a> Locked<'a> {
             Expiry::Keep => None,
         };
         let pos = shard.insert(db, NewEntry { hash, key, content, expiry: at, tick }, &self.engine.env())?;
-        self.sample_use_at(hash, pos);
+        self.sample_store_at(hash, pos);
         self.created(key);
         Ok(())
     }
@@ -594,11 +606,17 @@ impl<'a> Locked<'a> {
 
     /// Removes a key; whether it was there. Its effects are the caller's to name.
     pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
-        let Some((hash, pos)) = self.locate(key) else { return false };
-        let db = self.db;
-        let object = self.guarded(hash).shard.table_mut(db).and_then(|table| table.remove(pos, hash));
-        self.drop_later(object);
+        let hash = self.hash(key);
+        let found = self.find(hash, key);
+        // Another cache might have had it.
         self.sample_removal(hash);
+        let Some(pos) = found else { return false };
+        let db = self.db;
+        let Some(table) = self.guarded(hash).shard.table_mut(db) else { return false };
+        let tick = table.word(pos).tick();
+        let object = table.remove(pos, hash);
+        self.drop_later(object);
+        self.departed(hash, tick, Cause::Deleted);
         self.ready(key);
         true
     }
@@ -617,8 +635,11 @@ impl<'a> Locked<'a> {
             locked.set(to, content, Expiry::Set(expiry)).map(|()| replaced)
         })?;
         let Some((hash, pos)) = self.locate(from) else { return Ok(()) };
-        let object = self.guarded(hash).shard.table_mut(from_db).and_then(|table| table.remove(pos, hash));
+        let Some(table) = self.guarded(hash).shard.table_mut(from_db) else { return Ok(()) };
+        let tick = table.word(pos).tick();
+        let object = table.remove(pos, hash);
         self.sample_removal(hash);
+        self.departed(hash, tick, Cause::Deleted);
         self.ready(from);
         self.in_database(db, |locked| {
             if let Some(object) = object {
@@ -646,6 +667,7 @@ impl<'a> Locked<'a> {
         if let Some(table) = self.guarded(hash).shard.table_mut(db) {
             table.set_expiry(pos, at)?;
         }
+        self.sample_expiry(hash, pos);
         Ok(true)
     }
 

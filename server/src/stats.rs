@@ -1,7 +1,7 @@
 //! Counters. Each thread that runs commands has its own, written by it alone and summed by whoever reads, so that
 //! counting costs no shared cache line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use larder_storage::evict::samples::{Sample, Samples};
 use parking_lot::Mutex;
 
 use crate::commands::table::TABLE;
+use crate::insight::prefixes::{Counts, Prefixes};
 use crate::latency::{Histogram, Times};
 use crate::observe::MOST_PER_SAMPLE;
 
@@ -170,13 +171,18 @@ pub(crate) struct WorkerStats {
     pub(crate) counters: Counters,
     /// What the eviction policy shall hear of the use of keys.
     pub(crate) samples: Samples,
+    pub(crate) prefixes: Prefixes,
     rows: Box<[RowCounters]>,
 }
 
 impl WorkerStats {
     fn new() -> Self {
-        let samples = Samples::default();
-        Self { counters: Counters::default(), samples, rows: TABLE.rows().map(|_| RowCounters::default()).collect() }
+        Self {
+            counters: Counters::default(),
+            samples: Samples::default(),
+            prefixes: Prefixes::default(),
+            rows: TABLE.rows().map(|_| RowCounters::default()).collect(),
+        }
     }
 
     #[inline]
@@ -249,6 +255,13 @@ impl Stats {
         self.workers.lock().iter().for_each(|worker| worker.samples.take(most, into));
     }
 
+    /// Counts by the beginnings of keys.
+    pub(crate) fn prefixes(&self) -> HashMap<Box<[u8]>, Counts> {
+        let mut sums = HashMap::new();
+        self.workers.lock().iter().for_each(|worker| worker.prefixes.add_to(&mut sums));
+        sums
+    }
+
     /// Counts an error reply by its code.
     #[cold]
     pub(crate) fn error(&self, code: &str) {
@@ -311,6 +324,7 @@ impl Stats {
         self.errors.lock().clear();
         for worker in self.workers.lock().iter() {
             worker.counters.reset();
+            worker.prefixes.reset();
             worker.rows.iter().for_each(RowCounters::reset);
         }
     }

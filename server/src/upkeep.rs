@@ -109,6 +109,7 @@ impl Upkeep {
         more |= background::compact(engine, shards, &budget(4));
         more |= engine.evictor().rebase_step(engine);
         more |= engine.evictor().learn(engine);
+        engine.insight.work(engine, &budget(4));
         // Moving a manual clock does the rest: how much is evicted in one step is a question of time.
         if !is_manual {
             more |= !stands_still && engine.evictor().relieve(engine, stats);

@@ -50,7 +50,7 @@ impl Cache {
             while self.len() >= self.capacity && self.evict() {}
             self.insert(hash, key);
         }
-        self.tell(hash, Event::Used, (self.expiring)(key));
+        self.tell(hash, Event::Stored, (self.expiring)(key));
         hit
     }
 
@@ -62,7 +62,8 @@ impl Cache {
 
     fn tell(&mut self, hash: u64, event: Event, expires: bool) {
         if self.keyspace.slice().takes(hash) {
-            self.chooser.learn(&self.keyspace, &[Sample { hash, size: 33, event, expires }]);
+            let expiry = if expires { 1 << 40 } else { u64::MAX };
+            self.chooser.learn(&self.keyspace, &[Sample { hash, expiry, size: 33, event }]);
         }
     }
 
@@ -218,7 +219,7 @@ fn large_caches_are_learnt_from_a_small_slice() {
     (0..20_000u64).for_each(|key| {
         let hash = cache.keyspace.hash(&key.to_le_bytes());
         cache.insert(hash, key);
-        cache.tell(hash, Event::Used, false);
+        cache.tell(hash, Event::Stored, false);
     });
     let sampled = (0..20_000u64).filter(|key| cache.keyspace.slice().takes(cache.keyspace.hash(&key.to_le_bytes())));
     let sampled = sampled.count();

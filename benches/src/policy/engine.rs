@@ -1,7 +1,8 @@
 //! The server's own policies: a keyspace with its eviction that holds so many keys, or so many bytes of objects, whatever they take beyond
 //! that. (The server's own limit counts all of it.)
 
-use larder_storage::evict::samples::{Event, Sample};
+use larder_storage::evict::samples::{Event, Listener, Sample};
+use larder_storage::evict::whatif::{Answer, Census, Present, WhatIf};
 use larder_storage::evict::{Choice, Chooser, Rebase, Rule, Selection};
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::shard::NewEntry;
@@ -29,6 +30,8 @@ const FIRST_EXPIRY: u64 = 1 << 40;
 /// Every so many inserts old histories are brought up to date in so many segments, as the server does in the background.
 const REBASE_EVERY: u64 = 1024;
 const REBASED: u32 = 64;
+/// Every so many requests what the server does once a second for [`WhatIf`] is done.
+const MEASURE_EVERY: u64 = 1024;
 /// Where objects have sizes, a value is as long as the object without its key.
 const KEY_BYTES: usize = size_of::<u32>();
 
@@ -46,6 +49,10 @@ pub struct Engine {
     entry_bytes: u32,
     /// What values are cut from.
     value: Vec<u8>,
+    /// What is asked what other policies would do, and reads since it was told of them.
+    what_if: Option<Box<WhatIf>>,
+    hits: u64,
+    misses: u64,
 }
 
 impl Engine {
@@ -66,6 +73,60 @@ impl Engine {
             inserts: 0,
             entry_bytes: 0,
             value: vec![b'v'; longest],
+            what_if: None,
+            hits: 0,
+            misses: 0,
+        }
+    }
+
+    /// One that can [answer](Engine::answer) what other policies would do.
+    pub fn with_what_if(setup: &Setup<'_>, selection: Selection) -> Self {
+        let mut engine = Self::new(setup, selection);
+        engine.what_if = Some(Box::new(WhatIf::new(setup.seed, engine.present())));
+        engine.measure();
+        engine
+    }
+
+    /// What other policies would have done, where that can be asked.
+    pub fn answer(&mut self) -> Option<Answer> {
+        self.measure();
+        self.what_if.as_ref().map(|what_if| what_if.answer())
+    }
+
+    /// What the server would say it goes by. The limit is what would be used if all that may be resident were.
+    fn present(&self) -> Present {
+        let used = self.keyspace.used_memory() as u128;
+        let limit = used * u128::from(self.capacity) / u128::from(self.weight.max(1));
+        Present { selection: Some(self.selection), limit: limit as u64, size_weight: 0 }
+    }
+
+    /// Does what the server does once a second.
+    fn measure(&mut self) {
+        let present = self.present();
+        if let Some(what_if) = &mut self.what_if {
+            what_if.note_reads(self.hits, self.misses, 1.0);
+            let census = Census::of(&self.keyspace).unwrap_or_default();
+            what_if.measure(self.keyspace.slice(), census, present);
+            (self.hits, self.misses) = (0, 0);
+        }
+    }
+
+    /// Tells of a request who wants to hear of it.
+    fn tell(&mut self, hash: u64, key: u32, hit: bool) {
+        if !self.keyspace.slice().takes(hash) {
+            return;
+        }
+        let size = if self.value.is_empty() { self.entry_bytes } else { self.weights.of(key) as u32 };
+        let expiry = if self.selection.volatile { FIRST_EXPIRY } else { u64::MAX };
+        let sample = |event| Sample { hash, size, expiry, event };
+        let events = if hit { &[Event::Hit][..] } else { &[Event::Miss, Event::Stored] };
+        for event in events {
+            self.chooser.learn(&self.keyspace, &[sample(*event)]);
+            if let Some(what_if) = &mut self.what_if
+                && self.keyspace.slice().takes_for(Listener::WhatIf, hash)
+            {
+                what_if.feed(sample(*event), 0);
+            }
         }
     }
 
@@ -136,10 +197,10 @@ impl Model for Engine {
             while self.weight + self.weights.of(key) > self.capacity && self.evict() {}
             self.insert(hash, key);
         }
-        if self.keyspace.slice().takes(hash) {
-            let size = if self.value.is_empty() { self.entry_bytes } else { self.weights.of(key) as u32 };
-            let sample = Sample { hash, size, event: Event::Used, expires: self.selection.volatile };
-            self.chooser.learn(&self.keyspace, &[sample]);
+        self.tell(hash, key, hit);
+        (self.hits, self.misses) = (self.hits + u64::from(hit), self.misses + u64::from(!hit));
+        if self.what_if.is_some() && (self.hits + self.misses) >= MEASURE_EVERY {
+            self.measure();
         }
         hit
     }

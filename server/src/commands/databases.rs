@@ -11,11 +11,11 @@ use larder_storage::table::Table;
 use super::command::*;
 use super::parse::{integer_or, is};
 use crate::effects::Watch;
-use crate::engine::{Engine, Garbage};
+use crate::engine::{Engine, Flushed, Garbage};
 use crate::error::{
     DB_OUT_OF_RANGE, Error, FIRST_DB_INVALID, INT_OUT_OF_RANGE, NOT_AN_INTEGER, Outcome, SECOND_DB_INVALID, SYNTAX,
 };
-use crate::locked::Locked;
+use crate::locked::{Extra, Locked};
 
 pub(super) const COMMANDS: &[Command] = &[
     Command::all("DBSIZE", Arity::exactly(0), dbsize)
@@ -115,7 +115,7 @@ fn flush(
     }
     let (databases, engine, now) = (databases(locked), locked.engine(), locked.now);
     let mut keys = 0;
-    for (_, Guarded { shard, extra }) in locked.shards().each() {
+    for (number, Guarded { shard, extra }) in locked.shards().each() {
         // Only a key that is there changes by being deleted, and not if it had expired before it was watched.
         extra.watchers.each(|db, key, watch| {
             if databases.contains(&db)
@@ -125,9 +125,11 @@ fn flush(
                 watch.fail();
             }
         });
-        for table in databases.clone().filter_map(|db| shard.exchange(db, None)) {
-            keys += table.len();
-            engine.reclaim_later(Garbage::Table(table));
+        for db in databases.clone() {
+            if let Some(table) = shard.exchange(db, None) {
+                keys += table.len();
+                engine.reclaim_later(flushed(engine, table, (number, db), extra, now));
+            }
         }
     }
     databases.for_each(|db| locked.ready_database(db));
@@ -137,6 +139,18 @@ fn flush(
     locked.replay(&args.iter().collect::<Vec<_>>());
     reply.ok();
     Ok(())
+}
+
+/// What is left to do with a table that was emptied.
+fn flushed(engine: &Engine, table: Box<Table>, (shard, db): (usize, usize), extra: &mut Extra, now: u64) -> Garbage {
+    /// Keys that are noted at once, so that they are known where there are few.
+    const AT_ONCE: usize = 16;
+    if engine.insight_is_off() {
+        return Garbage::Table(table);
+    }
+    let mut flushed = Box::new(Flushed::new(table, shard, db, now));
+    flushed.note(engine.keyspace().shards(), extra, AT_ONCE);
+    Garbage::Flushed(flushed)
 }
 
 fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {

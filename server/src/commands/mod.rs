@@ -5,6 +5,7 @@ pub(crate) mod table;
 
 mod acl;
 mod bitmap;
+mod cache;
 pub(crate) mod client;
 mod cluster;
 pub(crate) mod command_info;
@@ -79,6 +80,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     monitor::COMMANDS,
     latency::COMMANDS,
     memory::COMMANDS,
+    cache::COMMANDS,
     replication::COMMANDS,
     cluster::COMMANDS,
     scripting::COMMANDS,

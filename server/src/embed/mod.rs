@@ -209,6 +209,8 @@ impl Engine {
     pub fn advance(&self, by: Duration) {
         // Accesses so far happened before the clock moved, not on its way.
         self.advance_tick();
+        while self.evictor().learn(self) {}
+        self.insight.work(self, &Budget::Endless);
         self.clock().advance(by);
         background::every_second(self);
         let (stats, shards) = (self.stats().idle_worker(), 0..self.keyspace().shards());

@@ -2,16 +2,67 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use larder_storage::keyspace::ShardSet;
 use larder_storage::table::Table;
 use larder_storage::value::Object;
 
 use super::Engine;
+use crate::insight::{Cause, History};
+use crate::locked::Extra;
 use crate::upkeep::Budget;
 
 /// Values and tables that nobody can reach any more, freed in slices.
 pub(crate) enum Garbage {
     Object(Box<Object>),
     Table(Box<Table>),
+    Flushed(Box<Flushed>),
+}
+
+/// A table that was emptied, whose keys are noted for CACHE WHY before they are forgotten.
+pub(crate) struct Flushed {
+    table: Option<Box<Table>>,
+    shard: usize,
+    db: usize,
+    at_ms: u64,
+    /// The next segment to look into, and how many more keys are noted.
+    segment: u32,
+    left: usize,
+}
+
+impl Flushed {
+    pub(crate) fn new(table: Box<Table>, shard: usize, db: usize, at_ms: u64) -> Self {
+        Self { table: Some(table), shard, db, at_ms, segment: 0, left: usize::MAX }
+    }
+
+    /// Notes the keys of a segment, at most so many, in the history that `extra` has; whether that was all.
+    pub(crate) fn note(&mut self, shards: usize, extra: &mut Extra, most: usize) -> bool {
+        let Some(table) = &self.table else { return true };
+        self.left = self.left.min(History::capacity(shards));
+        if self.left == 0 || self.segment as usize >= table.segments() {
+            return true;
+        }
+        for (pos, word) in table.words(self.segment).take(most.min(self.left)) {
+            let hash = table.hash_at(pos);
+            extra.history.note(shards, hash, self.db, word.tick(), self.at_ms, Cause::Flushed);
+            self.left -= 1;
+        }
+        self.segment += 1;
+        false
+    }
+
+    /// Notes the keys of one more segment; the table once all are. No shard may be held.
+    fn step(&mut self, engine: &Engine) -> Option<Box<Table>> {
+        let keyspace = engine.keyspace();
+        // Whoever has claimed the shard keeps it for long: then nothing is noted.
+        let is_over = match keyspace.try_lock(ShardSet::one(self.shard)) {
+            Some(mut locked) => match locked.only() {
+                Some(guarded) => self.note(keyspace.shards(), &mut guarded.extra, usize::MAX),
+                None => true,
+            },
+            None => true,
+        };
+        if is_over { self.table.take() } else { None }
+    }
 }
 
 impl Engine {
@@ -51,6 +102,12 @@ impl Engine {
                 let done = match &mut garbage {
                     Garbage::Object(object) => object.free_step(BLOCKS),
                     Garbage::Table(table) => table.free_step(BLOCKS),
+                    Garbage::Flushed(flushed) => {
+                        if let Some(table) = flushed.step(self) {
+                            garbage = Garbage::Table(table);
+                        }
+                        false
+                    }
                 };
                 if done {
                     self.garbage_count.fetch_sub(1, Relaxed);

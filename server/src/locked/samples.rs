@@ -1,28 +1,43 @@
-//! What the eviction policy hears of the use of keys: see [`larder_storage::evict::samples`].
+//! What eviction hears of the use of keys: see [`larder_storage::evict::samples`].
 
-use larder_storage::evict::samples::{Event, Sample, identity};
+use larder_storage::evict::samples::{Event, Listener, Sample, identity};
 use larder_storage::index::Pos;
 
 use super::Locked;
 
 impl Locked<'_> {
-    /// Notes that a key is used, if it is there and the policy wants to hear of it. An access that leaves no trace is
-    /// no use.
+    /// Notes that a key is read, if somebody wants to hear of it. An access that leaves no trace is no use.
     #[inline]
-    pub(super) fn sample_use(&mut self, hash: u64, key: &[u8]) {
+    pub(super) fn sample_read(&mut self, hash: u64, key: &[u8]) {
+        if self.is_sampled(hash) && !self.no_touch {
+            self.note_read(hash, key);
+        }
+    }
+
+    /// Notes that a key is stored where it was.
+    #[inline]
+    pub(super) fn sample_store(&mut self, hash: u64, key: &[u8]) {
         if self.is_sampled(hash) && !self.no_touch {
             let db = self.db;
             if let Some(pos) = self.shards.of(hash).shard.table(db).and_then(|table| table.find(hash, key)) {
-                self.note_use(hash, pos);
+                self.note_at(hash, pos, Event::Stored);
             }
         }
     }
 
-    /// As [`Locked::sample_use`], for a key whose place is known.
+    /// As [`Locked::sample_store`], for a key whose place is known.
     #[inline]
-    pub(super) fn sample_use_at(&mut self, hash: u64, pos: Pos) {
+    pub(super) fn sample_store_at(&mut self, hash: u64, pos: Pos) {
         if self.is_sampled(hash) && !self.no_touch {
-            self.note_use(hash, pos);
+            self.note_at(hash, pos, Event::Stored);
+        }
+    }
+
+    /// Notes that a key's expiry was set or taken away.
+    #[inline]
+    pub(super) fn sample_expiry(&mut self, hash: u64, pos: Pos) {
+        if self.is_sampled(hash) {
+            self.note_at(hash, pos, Event::Expiry);
         }
     }
 
@@ -30,7 +45,7 @@ impl Locked<'_> {
     #[inline]
     pub(super) fn sample_removal(&mut self, hash: u64) {
         if self.is_sampled(hash) {
-            self.note_sample(hash, 0, false, Event::Removed);
+            self.note_absent(hash, Event::Removed);
         }
     }
 
@@ -40,17 +55,30 @@ impl Locked<'_> {
     }
 
     #[cold]
-    fn note_use(&mut self, hash: u64, pos: Pos) {
-        let db = self.db;
-        let Some(table) = self.shards.of(hash).shard.table(db) else { return };
-        let word = table.word(pos);
-        let (size, expires) = (table.weight_of(word), word.expires());
-        self.note_sample(hash, size, expires, Event::Used);
+    fn note_read(&mut self, hash: u64, key: &[u8]) {
+        let (db, known) = (self.db, identity(hash, self.db));
+        // Keys in heavy use tell what if no more the more often they are told of.
+        if !self.engine.keyspace().slice().takes_for(Listener::Policy, known) && self.stats.samples.repeats(known) {
+            return;
+        }
+        match self.shards.of(hash).shard.table(db).and_then(|table| table.find(hash, key)) {
+            Some(pos) => self.note_at(hash, pos, Event::Hit),
+            None => self.note_absent(hash, Event::Miss),
+        }
     }
 
     #[cold]
-    fn note_sample(&self, hash: u64, size: usize, expires: bool, event: Event) {
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        self.stats.samples.push(Sample { hash: identity(hash, self.db), size, event, expires });
+    fn note_at(&mut self, hash: u64, pos: Pos, event: Event) {
+        let db = self.db;
+        let Some(table) = self.shards.of(hash).shard.table(db) else { return };
+        let word = table.word(pos);
+        let size = u32::try_from(table.weight_of(word)).unwrap_or(u32::MAX);
+        let expiry = if word.expires() { table.entry(pos).expiry() } else { None }.unwrap_or(u64::MAX);
+        self.stats.samples.push(Sample { hash: identity(hash, db), expiry, size, event });
+    }
+
+    #[cold]
+    fn note_absent(&self, hash: u64, event: Event) {
+        self.stats.samples.push(Sample { hash: identity(hash, self.db), expiry: u64::MAX, size: 0, event });
     }
 }

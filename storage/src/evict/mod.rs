@@ -13,15 +13,18 @@
 //! miss per entry.
 
 mod adaptive;
+mod competition;
 pub mod ghost;
 mod lfu;
 mod lru;
+mod miniature;
 mod pool;
 mod random;
 mod rebase;
 pub mod samples;
 mod ttl;
 mod weights;
+pub mod whatif;
 
 pub use pool::Candidate;
 pub use rebase::{OLDEST, Rebase};
@@ -36,6 +39,7 @@ use crate::word::Word;
 use adaptive::Adaptive;
 use ghost::Welcome;
 use pool::Pool;
+use samples::Listener;
 use smallvec::SmallVec;
 
 /// Entries seen per sample, unless another number is set: about half a segment.
@@ -147,7 +151,7 @@ impl Chooser {
         self.adaptive = selection
             .filter(|selection| selection.rule == Rule::Adaptive)
             .map(|selection| Box::new(Adaptive::new(self.rng.next_u64(), selection.volatile, self.size_weight)));
-        keyspace.slice().set(if self.adaptive.is_some() { 1.0 } else { 0.0 });
+        keyspace.slice().set(Listener::Policy, if self.adaptive.is_some() { 1.0 } else { 0.0 });
         self.follow(keyspace);
     }
 

@@ -1,12 +1,11 @@
-//! What becomes of a slice of the keys, on its way from the threads that serve requests to the policy that learns
-//! from it.
+//! What becomes of a slice of the keys, on its way from the threads that serve requests to who learns from it.
 //!
 //! A key is in the slice or not by its hash alone ("spatially hashed sampling": Waldspurger, Park, Garthwaite and
 //! Ahmad, "Efficient MRC Construction with SHARDS", FAST 2015), so that all uses of a key are seen or none. Each thread
 //! notes them in a buffer of its own; whoever evicts, or works in the background, takes them out.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
@@ -15,34 +14,69 @@ const MOST: usize = 4096;
 /// An odd number whose bits look random: a product's upper half depends on all bits of the hash.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Bits of a hash that neither choose keys nor tell them apart here: they choose the shard, and say little else.
+pub(super) const UNUSED_BITS: u32 = 20;
+
 /// What a key is known by: its hash, told apart from that of its like in another database.
 #[inline]
 pub fn identity(hash: u64, database: usize) -> u64 {
     hash.wrapping_add((database as u64) << 32)
 }
 
-/// Which keys are in the slice; all of a keyspace's threads read it.
+/// Who wants to hear of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The adaptive policy.
+    Policy,
+    /// The answer to what other policies would do: see [`whatif`](super::whatif).
+    WhatIf,
+}
+
+/// Which keys are in the slice; all of a keyspace's threads read it. Each listener has a slice of its own, and the smaller
+/// one is a part of the larger one.
 #[derive(Debug, Default)]
-pub struct Slice(AtomicU32);
+pub struct Slice {
+    largest: AtomicU32,
+    own: [AtomicU32; 2],
+}
 
 impl Slice {
-    /// Whether a key of this [`identity`] is in the slice.
+    /// Whether a key of this [`identity`] is in any listener's slice.
     #[inline]
     pub fn takes(&self, hash: u64) -> bool {
-        ((hash.wrapping_mul(MIX) >> 32) as u32) < self.0.load(Relaxed)
+        mixed(hash) < self.largest.load(Relaxed)
     }
 
-    /// Takes this part of all keys from now on. A smaller slice is a part of a larger one.
-    pub(super) fn set(&self, part: f64) {
-        self.0.store((part * f64::from(u32::MAX)) as u32, Relaxed);
+    /// Whether a key of this [`identity`] is in a listener's slice.
+    #[inline]
+    pub fn takes_for(&self, listener: Listener, hash: u64) -> bool {
+        mixed(hash) < self.own[listener as usize].load(Relaxed)
     }
+
+    /// Takes this part of all keys for a listener from now on. A smaller slice is a part of a larger one.
+    pub(super) fn set(&self, listener: Listener, part: f64) {
+        self.own[listener as usize].store((part * f64::from(u32::MAX)) as u32, Relaxed);
+        let largest = self.own.iter().map(|own| own.load(Relaxed)).max();
+        self.largest.store(largest.unwrap_or_default(), Relaxed);
+    }
+}
+
+#[inline]
+fn mixed(hash: u64) -> u32 {
+    ((hash >> UNUSED_BITS).wrapping_mul(MIX) >> 32) as u32
 }
 
 /// What became of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It was used or stored.
-    Used,
+    /// It was read, and was there.
+    Hit,
+    /// It was read, and was not there.
+    Miss,
+    /// It was stored or changed.
+    Stored,
+    /// Its expiry was set or taken away.
+    Expiry,
     /// It was deleted or has expired.
     Removed,
 }
@@ -52,32 +86,57 @@ pub enum Event {
 pub struct Sample {
     /// The key's [`identity`].
     pub hash: u64,
-    /// Bytes of the key with its value.
+    /// When it expires, in milliseconds since 1970; `u64::MAX` for never.
+    pub expiry: u64,
+    /// Bytes of the key with its value; 0 where it is not there.
     pub size: u32,
     /// What happened.
     pub event: Event,
-    /// Whether the key has an expiry.
-    pub expires: bool,
 }
 
+/// Keys that are known to have been noted of late.
+const RECENT: usize = 64;
+/// Of the reads of a key that was noted of late one in so many is noted: a power of two.
+const REPEATS: u64 = 8;
+
 /// The events that one thread has noted, in their order.
-#[derive(Debug, Default)]
-pub struct Samples(Mutex<VecDeque<Sample>>);
+#[derive(Debug)]
+pub struct Samples {
+    queue: Mutex<VecDeque<Sample>>,
+    /// Keys noted of late, with the number of reads since in the lowest bits. Written by the one thread.
+    recent: [AtomicU64; RECENT],
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self { queue: Mutex::default(), recent: [const { AtomicU64::new(0) }; RECENT] }
+    }
+}
 
 impl Samples {
     /// Notes an event.
     pub fn push(&self, sample: Sample) {
-        let mut samples = self.0.lock();
-        if samples.len() < MOST {
-            samples.push_back(sample);
+        let mut queue = self.queue.lock();
+        if queue.len() < MOST {
+            queue.push_back(sample);
         }
+    }
+
+    /// Whether a read of a key need not be noted because others of the same key were just now.
+    #[inline]
+    pub fn repeats(&self, hash: u64) -> bool {
+        let place = &self.recent[(hash >> UNUSED_BITS) as usize % RECENT];
+        let (known, hash) = (place.load(Relaxed), hash & !(REPEATS - 1));
+        let reads = if known & !(REPEATS - 1) == hash { (known + 1) % REPEATS } else { 0 };
+        place.store(hash | reads, Relaxed);
+        reads != 0
     }
 
     /// Takes the oldest events out, at most so many.
     pub fn take(&self, most: usize, into: &mut Vec<Sample>) {
-        let mut samples = self.0.lock();
-        let count = samples.len().min(most);
-        into.extend(samples.drain(..count));
+        let mut queue = self.queue.lock();
+        let count = queue.len().min(most);
+        into.extend(queue.drain(..count));
     }
 }
 
@@ -91,14 +150,17 @@ mod tests {
         let slice = Slice::default();
         let mut rng = Rng::seeded(1);
         let hashes: Vec<u64> = (0..100_000).map(|_| rng.next_u64()).collect();
+        let policys = |slice: &Slice| hashes.iter().filter(|hash| slice.takes_for(Listener::Policy, **hash)).count();
         let taken = |slice: &Slice| hashes.iter().filter(|hash| slice.takes(**hash)).count();
         assert_eq!(taken(&slice), 0);
-        slice.set(1.0 / 64.0);
+        slice.set(Listener::Policy, 1.0 / 64.0);
         assert!((1400..1720).contains(&taken(&slice)), "{}", taken(&slice));
         let before: Vec<u64> = hashes.iter().copied().filter(|hash| slice.takes(*hash)).collect();
-        slice.set(0.5);
+        slice.set(Listener::WhatIf, 0.5);
         assert!(before.iter().all(|hash| slice.takes(*hash)));
-        slice.set(1.0);
+        assert_eq!(policys(&slice), before.len());
+        assert!((49_000..51_000).contains(&taken(&slice)), "{}", taken(&slice));
+        slice.set(Listener::Policy, 1.0);
         assert_eq!(taken(&slice), hashes.len());
     }
 
@@ -106,11 +168,19 @@ mod tests {
     fn a_full_buffer_takes_no_more_and_keeps_the_order() {
         let (samples, mut taken) = (Samples::default(), Vec::new());
         for hash in 0..2 * MOST as u64 {
-            samples.push(Sample { hash, size: 1, event: Event::Used, expires: false });
+            samples.push(Sample { hash, expiry: u64::MAX, size: 1, event: Event::Stored });
         }
         samples.take(100, &mut taken);
         samples.take(usize::MAX, &mut taken);
         assert_eq!(taken.len(), MOST);
         assert!(taken.iter().enumerate().all(|(at, sample)| sample.hash == at as u64));
+    }
+
+    #[test]
+    fn reads_of_one_key_after_another_are_thinned() {
+        let samples = Samples::default();
+        let hash = |key: u64| key << UNUSED_BITS | key * 7919 % 512;
+        assert_eq!((0..80).filter(|_| !samples.repeats(hash(1))).count(), 10);
+        assert!((0..RECENT as u64).all(|key| !samples.repeats(hash(1000 + key))), "others are noted");
     }
 }

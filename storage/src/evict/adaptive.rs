@@ -1,7 +1,7 @@
 //! Adaptive: age is weighed against frequency as in [`lfu`](super::lfu), by the one of several tables of weights that
 //! suits the requests of late.
 //!
-//! For each table there is a [`Miniature`]: a small cache without values, fed with a slice of the keys, which says how
+//! For each table there is a [miniature](super::miniature): a small cache without values, fed with a slice of the keys, which says how
 //! often it would have had what was asked for. After each turnover of the slice the tables are compared, and the best
 //! is used from then on. No entry is touched by that: all tables rank by the same histories.
 //!
@@ -11,12 +11,10 @@
 //! A key that is deleted, or expires, leaves the miniatures and is not remembered. With `volatile` they see only keys
 //! that have an expiry.
 
-mod miniature;
-
-use miniature::Miniature;
-
+use super::competition::Competition;
 use super::ghost::Welcome;
-use super::samples::{Event, Sample};
+use super::miniature::{Model, Rules};
+use super::samples::{Event, Listener, Sample};
 use super::weights::{WHOLE_SIZE, Weights};
 use super::{Policy, Seen};
 use crate::index::Pos;
@@ -24,8 +22,8 @@ use crate::keyspace::{Keyspace, ShardSet};
 use crate::rng::Rng;
 use crate::table::Table;
 
-/// The tables to choose from.
-static TABLES: [Weights; 7] = [
+/// The tables to choose from; the first one to begin with.
+pub(super) static TABLES: [Weights; 7] = [
     // Most traffic of web sites, of databases and of keys with values.
     Weights::new(3, 4, Welcome { lucky: 0, credit: true }),
     // Only the last use counts.
@@ -41,13 +39,7 @@ static TABLES: [Weights; 7] = [
     // Loops larger than the cache, again: what is there stays, and what comes makes way for what comes next.
     Weights::new(8, 4, Welcome { lucky: 0, credit: true }).newest_first(),
 ];
-/// The table to begin with.
-const FIRST: usize = 0;
 
-/// Another table must have more hits than the one in use by this factor.
-const BETTER: f64 = 1.005;
-/// What is left of the hits counted so far after each turnover.
-const DECAY: f64 = 0.85;
 /// The slice stays as it is while it holds between these parts of what it should.
 const HOLDS: std::ops::RangeInclusive<f64> = 0.75..=1.5;
 
@@ -64,6 +56,12 @@ pub(super) struct Weighed {
     weights: &'static Weights,
     /// In 256ths.
     size_weight: u32,
+}
+
+impl Weighed {
+    pub(super) fn new(weights: &'static Weights, size_weight: u32) -> Self {
+        Self { weights, size_weight }
+    }
 }
 
 impl Policy for Weighed {
@@ -83,19 +81,20 @@ impl Policy for Weighed {
     }
 }
 
-/// A table in competition.
-#[derive(Debug)]
-struct Contender {
-    miniature: Miniature,
-    /// Hits, older ones counting less.
-    hits: f64,
+/// The table in which only the last use counts.
+pub(super) fn by_age() -> &'static Weights {
+    &TABLES[1]
+}
+
+/// The tables as models.
+pub(super) fn models(size_weight: u32) -> impl Iterator<Item = (Model, Welcome)> {
+    TABLES.iter().map(move |table| (Model::Weighed(Weighed::new(table, size_weight)), table.welcome))
 }
 
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct Adaptive {
-    contenders: Vec<Contender>,
-    current: usize,
+    competition: Competition,
     /// In 256ths; see [`Weighed`].
     size_weight: u32,
     volatile: bool,
@@ -103,23 +102,19 @@ pub(super) struct Adaptive {
     part: f64,
     /// Bytes that the slice's part of the cache takes, once the cache is full.
     limit: Option<u64>,
-    /// Uses of keys in the slice since tables were compared, and after how many they are again.
-    uses: usize,
+    /// After how many uses of keys in the slice tables are compared.
     turnover: usize,
     rng: Rng,
 }
 
 impl Adaptive {
     pub(super) fn new(seed: u64, volatile: bool, size_weight: u32) -> Self {
-        let contender = |table: &Weights| Contender { miniature: Miniature::new(table.welcome), hits: 0.0 };
         Self {
-            contenders: TABLES.iter().map(contender).collect(),
-            current: FIRST,
+            competition: Competition::new(models(size_weight)),
             size_weight,
             volatile,
             part: 1.0,
             limit: None,
-            uses: 0,
             turnover: held_in_slice(0),
             rng: Rng::seeded(seed),
         }
@@ -128,22 +123,23 @@ impl Adaptive {
     /// The policy as it is now.
     #[inline]
     pub(super) fn policy(&self) -> Weighed {
-        Weighed { weights: &TABLES[self.current], size_weight: self.size_weight }
+        Weighed { weights: &TABLES[self.competition.best()], size_weight: self.size_weight }
     }
 
     /// How keys begin as it is now.
     pub(super) fn welcome(&self) -> Welcome {
-        TABLES[self.current].welcome
+        TABLES[self.competition.best()].welcome
     }
 
     /// What a power of two of size weighs, in 256ths of one of age.
     pub(super) fn set_size_weight(&mut self, weight: u32) {
         self.size_weight = weight.min(WHOLE_SIZE);
+        self.competition.set_models(models(self.size_weight).map(|(model, _)| model));
     }
 
     /// Bytes that the miniatures take.
     pub(super) fn memory(&self) -> usize {
-        self.contenders.iter().map(|contender| contender.miniature.memory()).sum()
+        self.competition.memory()
     }
 
     /// Whether the cache has not evicted yet.
@@ -154,16 +150,13 @@ impl Adaptive {
 
     /// Learns from samples; whether another table is used now. No shard may be held.
     pub(super) fn learn<X: Default>(&mut self, keyspace: &Keyspace<X>, samples: &[Sample]) -> bool {
-        let before = self.current;
+        let before = self.competition.best();
         for sample in samples {
-            self.feed(*sample);
-            if self.uses >= self.turnover {
-                self.uses = 0;
-                self.compare();
-                self.measure(keyspace);
+            if keyspace.slice().takes_for(Listener::Policy, sample.hash) {
+                self.feed(keyspace, *sample);
             }
         }
-        self.current != before
+        self.competition.best() != before
     }
 
     /// Follows the size of the cache, which is full if it has evicted. No shard may be held.
@@ -172,35 +165,21 @@ impl Adaptive {
         self.measure(keyspace);
     }
 
-    fn feed(&mut self, sample: Sample) {
-        if sample.event == Event::Removed {
-            self.contenders.iter_mut().for_each(|contender| contender.miniature.remove(sample.hash));
-            return;
-        }
-        if self.volatile && !sample.expires {
-            return;
-        }
-        self.uses += 1;
+    fn feed<X: Default>(&mut self, keyspace: &Keyspace<X>, sample: Sample) {
         let limit = self.limit.unwrap_or(u64::MAX);
-        for (contender, weights) in self.contenders.iter_mut().zip(&TABLES) {
-            let policy = Weighed { weights, size_weight: self.size_weight };
-            if contender.miniature.use_key(sample, limit, &policy, &mut self.rng) {
-                contender.hits += 1.0;
+        let rules = Rules::timeless(limit);
+        match sample.event {
+            Event::Removed => self.competition.each(&rules, |miniature, _| miniature.remove(sample.hash)),
+            Event::Hit | Event::Stored if !self.volatile || sample.expiry != u64::MAX => {
+                let rng = &mut self.rng;
+                self.competition
+                    .compete(&rules, self.turnover, |miniature, rules| miniature.use_key(sample, rules, rng));
+                if self.competition.is_fresh() {
+                    self.measure(keyspace);
+                }
             }
+            _ => {}
         }
-    }
-
-    /// Goes over to the best table.
-    fn compare(&mut self) {
-        let mut best = self.current;
-        for (number, contender) in self.contenders.iter().enumerate() {
-            let lead = if best == self.current { BETTER } else { 1.0 };
-            if contender.hits > self.contenders[best].hits * lead {
-                best = number;
-            }
-        }
-        self.current = best;
-        self.contenders.iter_mut().for_each(|contender| contender.hits *= DECAY);
     }
 
     /// Fits the slice and the miniatures' limit to the cache.
@@ -218,10 +197,10 @@ impl Adaptive {
         let wanted = (self.turnover as f64 / keys.max(1) as f64).min(1.0);
         if !HOLDS.contains(&(self.part / wanted)) {
             self.part = wanted;
-            keyspace.slice().set(wanted);
-            for contender in &mut self.contenders {
-                contender.miniature.retain(|hash| keyspace.slice().takes(hash));
-            }
+            keyspace.slice().set(Listener::Policy, wanted);
+            let rules = Rules::timeless(u64::MAX);
+            let stays = |hash| keyspace.slice().takes_for(Listener::Policy, hash);
+            self.competition.each(&rules, |miniature, _| miniature.retain(stays));
         }
         if self.limit.is_some() {
             self.limit = Some((bytes as f64 * self.part) as u64);

@@ -1,0 +1,231 @@
+//! What the cache tells about itself: what other policies and sizes would do (CACHE WHATIF), how it serves the keys of each prefix
+//! (CACHE STATS), why a key is not there (CACHE WHY). All of it is off when `cache-insight` is.
+//!
+//! Threads that serve requests only note samples; what takes time is done in the background here, and takes at most a hundredth of one
+//! core: where that is not enough, fewer keys are looked at.
+
+mod history;
+pub(crate) mod prefixes;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use larder_storage::evict::WHOLE_SIZE;
+use larder_storage::evict::samples::{Listener, Sample};
+use larder_storage::evict::whatif::{Answer, Census, Present, WhatIf};
+use parking_lot::Mutex;
+
+pub(crate) use history::{Cause, Departure, History};
+
+use crate::engine::Engine;
+use crate::evict;
+use crate::upkeep::Budget;
+
+/// Samples that wait at most.
+const WAITING: usize = 8192;
+/// The part of the time that may be spent, as a divisor, and the one below which more keys may be looked at.
+const SHARE: u32 = 100;
+const LITTLE: u32 = 500;
+/// However little time has passed, it counts as this much.
+const AT_LEAST: Duration = Duration::from_millis(100);
+/// Seconds of little work after which they are.
+const CALM: u32 = 30;
+/// How long nothing is done where even the fewest keys take too long.
+const REST: Duration = Duration::from_secs(60);
+/// What was counted is worth half after so many seconds.
+const HALF_LIFE: f64 = 150.0;
+/// Of the random choices of the simulated policies.
+const SEED: u64 = 1;
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct Insight {
+    state: Mutex<State>,
+    /// Held for a moment only, as others are: nothing is locked while one of them is.
+    waiting: Mutex<Waiting>,
+    listens: AtomicBool,
+    /// When it was switched on, in milliseconds since 1970; 0 if it always was.
+    since_ms: AtomicU64,
+}
+
+/// Samples that nobody has looked at yet.
+#[derive(Default)]
+struct Waiting {
+    samples: VecDeque<Sample>,
+    /// Whether some were dropped.
+    dropped: bool,
+}
+
+#[derive(Default)]
+struct State {
+    what_if: Option<Box<WhatIf>>,
+    /// Hits and misses of the server when they were told last, and when that was, in milliseconds since 1970.
+    told: (u64, u64),
+    told_ms: u64,
+    pace: Pace,
+}
+
+/// How much time is spent.
+#[derive(Default)]
+struct Pace {
+    since: Option<Instant>,
+    spent: Duration,
+    /// Seconds in which little was spent.
+    calm: u32,
+    rests_until: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether the time since the last look is used up.
+    fn is_spent(&self, just_now: Duration) -> bool {
+        self.since.is_some_and(|since| (self.spent + just_now) * SHARE > since.elapsed().max(AT_LEAST))
+    }
+}
+
+impl Insight {
+    /// Whether samples are wanted.
+    pub(crate) fn listens(&self) -> bool {
+        self.listens.load(Relaxed)
+    }
+
+    /// Takes samples that are on their way to the eviction policy.
+    pub(crate) fn offer(&self, engine: &Engine, samples: &[Sample]) {
+        if !self.listens() {
+            return;
+        }
+        let (slice, mut waiting) = (engine.keyspace().slice(), self.waiting.lock());
+        for sample in samples.iter().filter(|sample| slice.takes_for(Listener::WhatIf, sample.hash)) {
+            if waiting.samples.len() < WAITING {
+                waiting.samples.push_back(*sample);
+            } else {
+                waiting.dropped = true;
+            }
+        }
+    }
+
+    /// Learns from samples as far as `budget` goes. No shard may be held.
+    pub(crate) fn work(&self, engine: &Engine, budget: &Budget) {
+        if self.listens() == engine.insight_is_off() {
+            self.look(engine);
+        }
+        if !self.listens() {
+            return;
+        }
+        let mut state = self.state.lock();
+        let State { what_if: Some(what_if), pace, .. } = &mut *state else { return };
+        let (now, started) = (engine.clock().now_ms(), Instant::now());
+        while let Some(sample) = { self.waiting.lock().samples.pop_front() } {
+            what_if.feed(sample, now);
+            if budget.is_spent() || !engine.clock().is_manual() && pace.is_spent(started.elapsed()) {
+                break;
+            }
+        }
+        pace.spent += started.elapsed();
+    }
+
+    /// Follows options and the size of the cache. To be called once a second; no shard may be held.
+    pub(crate) fn look(&self, engine: &Engine) {
+        let census = Census::of(engine.keyspace());
+        let mut state = self.state.lock();
+        let mut waiting = self.waiting.lock();
+        let rests = state.pace.rests_until.is_some_and(|until| Instant::now() < until);
+        if engine.insight_is_off() || rests {
+            state.what_if = None;
+            waiting.samples = VecDeque::new();
+            WhatIf::ignore(engine.keyspace().slice());
+        } else if let Some(census) = census {
+            state.follow(engine, census, &mut waiting);
+        }
+        if engine.insight_is_off() {
+            self.since_ms.store(engine.clock().now_ms(), Relaxed);
+        }
+        // While it rests it is not begun again.
+        self.listens.store(!engine.insight_is_off(), Relaxed);
+    }
+
+    /// The answer of CACHE WHATIF; `None` if it is off or rests.
+    pub(crate) fn answer(&self, engine: &Engine) -> Option<Answer> {
+        let mut state = self.state.lock();
+        state.tell_reads(engine);
+        Some(state.what_if.as_ref()?.answer())
+    }
+
+    /// Since when departures are known, in milliseconds since 1970.
+    pub(crate) fn since_ms(&self, engine: &Engine) -> u64 {
+        self.since_ms.load(Relaxed).max(engine.identity.started_ms)
+    }
+}
+
+impl State {
+    fn follow(&mut self, engine: &Engine, census: Census, waiting: &mut Waiting) {
+        let present = present(engine);
+        if self.what_if.is_none() {
+            let totals = engine.stats().totals();
+            (self.told, self.told_ms) = ((totals.hits, totals.misses), engine.clock().now_ms());
+            self.pace = Pace::default();
+            self.what_if = Some(Box::new(WhatIf::new(SEED, present)));
+        }
+        self.tell_reads(engine);
+        let Some(what_if) = &mut self.what_if else { return };
+        if !engine.clock().is_manual() {
+            self.pace.judge(what_if, waiting);
+        }
+        what_if.measure(engine.keyspace().slice(), census, present);
+    }
+
+    /// Tells of the reads since they were told last.
+    fn tell_reads(&mut self, engine: &Engine) {
+        let Some(what_if) = &mut self.what_if else { return };
+        let (totals, now) = (engine.stats().totals(), engine.clock().now_ms());
+        // CONFIG RESETSTAT sets them back.
+        let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        let (hits, misses) = (since(totals.hits, self.told.0), since(totals.misses, self.told.1));
+        let seconds = now.saturating_sub(self.told_ms) as f64 / 1000.0;
+        what_if.note_reads(hits, misses, 0.5f64.powf(seconds / HALF_LIFE));
+        (self.told, self.told_ms) = ((totals.hits, totals.misses), now);
+    }
+}
+
+impl Pace {
+    /// Looks how much was spent since the last time.
+    fn judge(&mut self, what_if: &mut WhatIf, waiting: &mut Waiting) {
+        let now = Instant::now();
+        let elapsed = self.since.map_or(Duration::MAX / LITTLE, |since| now.saturating_duration_since(since));
+        let spent = std::mem::take(&mut self.spent);
+        self.since = Some(now);
+        if std::mem::take(&mut waiting.dropped) || waiting.samples.len() > WAITING / 2 {
+            self.calm = 0;
+            waiting.samples.clear();
+            if what_if.slow_down() {
+                self.rests_until = Some(now + REST);
+            }
+        } else if spent * LITTLE < elapsed {
+            self.calm += 1;
+            if self.calm >= CALM {
+                self.calm = 0;
+                what_if.speed_up();
+            }
+        } else {
+            self.calm = 0;
+        }
+    }
+}
+
+/// What the cache goes by.
+fn present(engine: &Engine) -> Present {
+    let settings = engine.settings();
+    Present {
+        selection: evict::selection(engine),
+        limit: settings.maxmemory.get(),
+        size_weight: settings.maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100,
+    }
+}
+
+impl Engine {
+    /// Whether `cache-insight` is off.
+    #[inline]
+    pub(crate) fn insight_is_off(&self) -> bool {
+        !self.settings().cache_insight.get()
+    }
+}

@@ -1,0 +1,230 @@
+//! Reads, evictions and expirations by the beginnings of keys, for CACHE STATS.
+//!
+//! Each thread counts for itself, and looks at one read in about [`STRIDE`] once it has seen some, of evictions and expirations at one in
+//! [`REMOVALS`]: what it looks at stands for all since the last. Prefixes are unbounded, so a thread keeps those with the most
+//! events, of which there are at least [`KEPT`]; see Metwally, Agrawal and El Abbadi, "Efficient Computation of Frequent and
+//! Top-k Elements in Data Streams" (ICDT 2005), from whom the count with which a newcomer begins is.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use larder_storage::rng::Rng;
+use parking_lot::Mutex;
+
+use crate::stats::Counter;
+
+/// Prefixes that a thread keeps at least.
+pub(crate) const KEPT: usize = 1000;
+/// Of reads one in so many is looked at, on average, and one in so many of keys that go.
+const STRIDE: u64 = 32;
+const REMOVALS: u64 = 8;
+/// Before that so many are all looked at.
+const EXACT: u64 = 4096;
+/// A longer prefix is none.
+const LONGEST: usize = 128;
+
+/// What happens to keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Happening {
+    Hit,
+    Miss,
+    Eviction,
+    Expiration,
+}
+
+/// Counts of one prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    by_happening: [u64; 4],
+    /// What may have happened before it was kept.
+    before: u64,
+}
+
+impl Counts {
+    /// How often something happened.
+    pub(crate) fn of(&self, happening: Happening) -> u64 {
+        self.by_happening[happening as usize]
+    }
+
+    /// The most that may have happened.
+    fn weight(&self) -> u64 {
+        self.by_happening.iter().sum::<u64>() + self.before
+    }
+}
+
+/// Counts by prefix.
+#[derive(Debug, Default)]
+struct Table {
+    counts: HashMap<Box<[u8]>, Counts>,
+    /// The greatest weight that was dropped.
+    dropped: u64,
+}
+
+impl Table {
+    fn add(&mut self, prefix: &[u8], happening: Happening, count: u64) {
+        if let Some(known) = self.counts.get_mut(prefix) {
+            known.by_happening[happening as usize] += count;
+            return;
+        }
+        if self.counts.len() >= 2 * KEPT {
+            self.prune();
+        }
+        let mut counts = Counts { before: self.dropped, ..Counts::default() };
+        counts.by_happening[happening as usize] = count;
+        self.counts.insert(prefix.into(), counts);
+    }
+
+    /// Drops the lighter half.
+    fn prune(&mut self) {
+        let mut weights: Vec<u64> = self.counts.values().map(Counts::weight).collect();
+        let (_, least, _) = weights.select_nth_unstable(KEPT);
+        let least = *least;
+        let mut room = KEPT;
+        self.counts.retain(|_, counts| {
+            let stays = counts.weight() > least && room > 0;
+            room -= usize::from(stays);
+            stays
+        });
+        self.dropped = least;
+    }
+}
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct Prefixes {
+    table: Mutex<Table>,
+    /// Reads until the next one that is looked at, and for how many that stands; the same of keys that go.
+    reads: Stride,
+    removals: Stride,
+}
+
+/// Which events are looked at.
+#[derive(Default)]
+struct Stride {
+    left: Counter,
+    length: Counter,
+    seen: Counter,
+}
+
+impl Stride {
+    /// Whether this one is looked at: then, for how many it stands.
+    #[inline]
+    fn next(&self, mean: u64) -> Option<u64> {
+        let left = self.left.get();
+        if left > 1 {
+            self.left.set(left - 1);
+            return None;
+        }
+        Some(self.begin(mean))
+    }
+
+    #[cold]
+    fn begin(&self, mean: u64) -> u64 {
+        let stands_for = self.length.get().max(1);
+        self.seen.add(1);
+        let seen = self.seen.get();
+        let length = if seen < EXACT { 1 } else { 1 + Rng::seeded(seen).below(2 * mean - 1) };
+        self.left.set(length);
+        self.length.set(length);
+        stands_for
+    }
+}
+
+impl Prefixes {
+    /// Whether the next read is looked at, and for how many it stands.
+    #[inline]
+    pub(crate) fn next_read(&self) -> Option<u64> {
+        self.reads.next(STRIDE)
+    }
+
+    /// The same for keys that are evicted or expire.
+    #[inline]
+    pub(crate) fn next_removal(&self) -> Option<u64> {
+        self.removals.next(REMOVALS)
+    }
+
+    /// Counts.
+    #[cold]
+    pub(crate) fn note(&self, prefix: &[u8], happening: Happening, count: u64) {
+        self.table.lock().add(prefix, happening, count);
+    }
+
+    /// Adds all counts to those of other threads.
+    pub(crate) fn add_to(&self, sums: &mut HashMap<Box<[u8]>, Counts>) {
+        for (prefix, counts) in &self.table.lock().counts {
+            match sums.entry(prefix.clone()) {
+                Entry::Occupied(mut known) => {
+                    let sum = known.get_mut();
+                    sum.by_happening.iter_mut().zip(counts.by_happening).for_each(|(sum, count)| *sum += count);
+                }
+                Entry::Vacant(free) => {
+                    free.insert(*counts);
+                }
+            }
+        }
+    }
+
+    /// CONFIG RESETSTAT.
+    pub(crate) fn reset(&self) {
+        *self.table.lock() = Table::default();
+    }
+}
+
+/// The beginning of a key, up to the first of these bytes; nothing if there is none near.
+pub(crate) fn prefix_of<'k>(key: &'k [u8], separator: &[u8]) -> &'k [u8] {
+    let near = &key[..key.len().min(LONGEST + separator.len())];
+    let at = match separator {
+        [] => None,
+        [byte] => near.iter().position(|other| other == byte),
+        _ => near.windows(separator.len()).position(|window| window == separator),
+    };
+    at.map_or(&[], |at| &key[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_end_at_the_separator() {
+        let prefix = |key: &'static str, separator: &str| prefix_of(key.as_bytes(), separator.as_bytes());
+        assert_eq!(prefix("user:1:name", ":"), b"user");
+        assert_eq!(prefix("user", ":"), b"");
+        assert_eq!(prefix(":x", ":"), b"");
+        assert_eq!(prefix("a::b", "::"), b"a");
+        assert_eq!(prefix("a:b", "::"), b"");
+        assert_eq!(prefix("a:b", ""), b"");
+        let long = format!("{}:{}", "x".repeat(LONGEST), "y".repeat(1000));
+        assert_eq!(prefix_of(long.as_bytes(), b":").len(), LONGEST);
+        assert_eq!(prefix_of(format!("x{long}").as_bytes(), b":"), b"");
+    }
+
+    #[test]
+    fn the_busiest_stay_among_any_number_of_others() {
+        let (mut table, mut rng) = (Table::default(), Rng::seeded(1));
+        for round in 0..200_000u64 {
+            let busy = rng.below(100).to_string();
+            table.add(busy.as_bytes(), Happening::Hit, 1);
+            table.add(format!("once-{round}").as_bytes(), Happening::Miss, 1);
+        }
+        assert!(table.counts.len() <= 2 * KEPT);
+        for number in 0..100 {
+            let hits = table.counts[number.to_string().as_bytes()].of(Happening::Hit);
+            assert!((1700..2300).contains(&hits), "{number}: {hits}");
+        }
+    }
+
+    #[test]
+    fn what_is_looked_at_stands_for_all() {
+        let prefixes = Prefixes::default();
+        let (mut looked_at, mut sum) = (0, 0);
+        for read in 0..1_000_000u64 {
+            if let Some(count) = prefixes.next_read() {
+                (looked_at, sum) = (looked_at + 1, sum + count);
+            }
+            assert!(read >= EXACT || looked_at == read + 1);
+        }
+        assert!((970_000..=1_000_000).contains(&sum), "{sum}");
+        assert!((33_000..38_000).contains(&looked_at), "{looked_at}");
+    }
+}

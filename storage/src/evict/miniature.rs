@@ -1,0 +1,585 @@
+//! A cache without values: what a policy would keep of the keys in a slice, in a cache as much smaller as the slice
+//! is, and how often that would have been asked for.
+//!
+//! Waldspurger, Saemundsson, Ahmad and Park, "Cache Modeling and Optimization using Miniature Simulations" (ATC 2017).
+//!
+//! Keys are known by their hashes, in a table with linear probing whose order has nothing to do with ages, so that a
+//! run of its slots is a random sample. Victims are chosen as in the large cache: see [`Best`] and [`Pool`].
+//!
+//! Invariants: a slot is reached from its hash's home without passing a free one; at most three quarters of the slots
+//! are taken; `bytes` is the sum of the sizes, `expiring` counts the keys with an expiry.
+
+use super::adaptive::Weighed;
+use super::ghost::{Ghost, Welcome};
+use super::pool::Pool;
+use super::samples::{Event, Sample, UNUSED_BITS};
+use super::{Best, Policy, SAMPLE, Seen};
+use crate::index::Pos;
+use crate::rng::Rng;
+use crate::slab::Ref;
+use crate::word::Word;
+
+const FEWEST_SLOTS: usize = 64;
+const TICKS_PER_TURNOVER: usize = 256;
+/// Times of expiry are seconds modulo this, and never 0, which stands for none.
+const SECONDS: u64 = 1 << UNUSED_BITS;
+
+/// Which keys a miniature lets go first.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Model {
+    /// By age and frequency.
+    Weighed(Weighed),
+    /// Any.
+    Random,
+    /// Those that expire soonest.
+    Ttl,
+}
+
+impl Policy for Model {
+    #[inline]
+    fn rank(&self, seen: Seen, tick: u32) -> u64 {
+        match self {
+            Self::Weighed(weighed) => weighed.rank(seen, tick),
+            Self::Random | Self::Ttl => seen.note,
+        }
+    }
+}
+
+/// What a miniature goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) model: Model,
+    /// Whether keys without an expiry stay.
+    pub(super) volatile: bool,
+    /// Bytes that hold all.
+    pub(super) limit: u64,
+    /// In milliseconds since 1970; `None` where keys that expire are removed from outside.
+    pub(super) now: Option<u64>,
+}
+
+impl Rules {
+    /// Those of miniatures that each have a model of their own, and hold what has so many bytes.
+    pub(super) fn timeless(limit: u64) -> Self {
+        Self { model: Model::Random, volatile: false, limit, now: None }
+    }
+}
+
+/// A key: its hash, with the second of its expiry in place of the bits that [say little](UNUSED_BITS), and its history, with its size in
+/// place of the reference. A word without a size is a free slot.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: u64,
+    word: Word,
+}
+
+impl Slot {
+    fn free() -> Self {
+        Self { key: 0, word: Word::new(Ref::from_bits(0), 0, 0, 0) }
+    }
+
+    fn new(sample: Sample, tick: u32, frequency: u8) -> Self {
+        let mut slot = Self { key: sample.hash, word: Word::new(Ref::from_bits(0), 0, tick, frequency) };
+        slot.resize(sample);
+        slot
+    }
+
+    fn size(&self) -> u32 {
+        self.word.cell().bits()
+    }
+
+    fn is_free(&self) -> bool {
+        self.size() == 0
+    }
+
+    fn is(&self, hash: u64) -> bool {
+        (self.key ^ hash) >> UNUSED_BITS == 0
+    }
+
+    /// The hash, but for the bits that say little.
+    fn hash(&self) -> u64 {
+        self.key & !(SECONDS - 1)
+    }
+
+    /// Takes size and expiry from a sample of the key as it is.
+    fn resize(&mut self, sample: Sample) {
+        self.word = self.word.with_cell(Ref::from_bits(sample.size.max(1)));
+        self.expire_at(sample.expiry);
+    }
+
+    fn expire_at(&mut self, expiry: u64) {
+        let second = expiry.div_ceil(1000);
+        // What expires in more than half of the range's time does so never, as far as this can tell.
+        let mark = if expiry == u64::MAX { 0 } else { (second % SECONDS).max(1) };
+        self.key = self.hash() | mark;
+        self.word = self.word.with_expires(expiry != u64::MAX);
+    }
+
+    /// Seconds until it expires, modulo the range; those of the range's second half are past.
+    fn seconds_left(&self, now: u64) -> u64 {
+        (self.key % SECONDS).wrapping_sub(now / 1000) % SECONDS
+    }
+
+    fn has_expired(&self, now: Option<u64>) -> bool {
+        now.is_some_and(|now| self.word.expires() && self.seconds_left(now) > SECONDS / 2)
+    }
+
+    /// Whether it is about to be stored by who did not find it in the large cache: that is no use of it.
+    fn awaits_store(&self) -> bool {
+        self.word.owns()
+    }
+
+    fn set_awaits_store(&mut self, awaits: bool) {
+        self.word = self.word.with_owns(awaits);
+    }
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Miniature {
+    slots: Vec<Slot>,
+    len: usize,
+    bytes: u64,
+    expiring: usize,
+    ghost: Ghost,
+    pool: Pool,
+    tick: u32,
+    /// Keys stored since the tick moved.
+    inserts: usize,
+    /// Whether it was ever full.
+    was_full: bool,
+}
+
+impl Miniature {
+    pub(super) fn new(welcome: Welcome) -> Self {
+        Self {
+            slots: vec![Slot::free(); FEWEST_SLOTS],
+            len: 0,
+            bytes: 0,
+            expiring: 0,
+            ghost: Ghost::new(welcome),
+            pool: Pool::default(),
+            tick: 0,
+            inserts: 0,
+            was_full: false,
+        }
+    }
+
+    /// Keys held.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether a key ever had to go for want of room.
+    pub(super) fn was_full(&self) -> bool {
+        self.was_full
+    }
+
+    /// Bytes of what they would take.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Uses a key, which is stored if it is not there; whether it was. Others go until the limit holds all.
+    pub(super) fn use_key(&mut self, sample: Sample, rules: &Rules, rng: &mut Rng) -> bool {
+        match self.find(sample.hash) {
+            Some(at) => {
+                self.touch(at);
+                self.resize(at, sample);
+                true
+            }
+            None => {
+                self.store(sample, rules, rng);
+                false
+            }
+        }
+    }
+
+    /// Does what a cache of this size and policy would have done where the large one had this event; of a read, whether the
+    /// key would have been there. A read that would have missed is followed by a store, as is one that did miss: so
+    /// the store of a key that would not have been missed is none.
+    pub(super) fn replay(&mut self, sample: Sample, rules: &Rules, rng: &mut Rng) -> bool {
+        let found = self.find_live(sample.hash, rules.now);
+        match (sample.event, found) {
+            (Event::Hit, Some(at)) => {
+                self.touch(at);
+                self.resize(at, sample);
+            }
+            (Event::Miss, Some(at)) => {
+                self.touch(at);
+                self.slots[at].set_awaits_store(true);
+            }
+            (Event::Stored, Some(at)) => {
+                if !self.slots[at].awaits_store() {
+                    self.touch(at);
+                }
+                self.resize(at, sample);
+                self.slots[at].set_awaits_store(false);
+            }
+            (Event::Hit | Event::Stored, None) => self.store(sample, rules, rng),
+            (Event::Expiry, Some(at)) => self.change(at, |slot| slot.expire_at(sample.expiry)),
+            (Event::Removed, Some(at)) => {
+                self.take(at);
+            }
+            (Event::Miss | Event::Expiry | Event::Removed, None) => {}
+        }
+        found.is_some()
+    }
+
+    fn touch(&mut self, at: usize) {
+        self.slots[at].word = self.slots[at].word.touched(self.tick);
+    }
+
+    fn resize(&mut self, at: usize, sample: Sample) {
+        self.change(at, |slot| slot.resize(sample));
+    }
+
+    fn change(&mut self, at: usize, change: impl FnOnce(&mut Slot)) {
+        let slot = &mut self.slots[at];
+        let before = *slot;
+        change(slot);
+        self.bytes = self.bytes + u64::from(slot.size()) - u64::from(before.size());
+        self.expiring = self.expiring + usize::from(slot.word.expires()) - usize::from(before.word.expires());
+    }
+
+    /// Stores a key that is not there, unless there is no room to be made.
+    fn store(&mut self, sample: Sample, rules: &Rules, rng: &mut Rng) {
+        let frequency = self.ghost.admit(sample.hash, rng);
+        let slot = Slot::new(sample, self.tick, frequency);
+        while self.bytes + u64::from(slot.size()) > rules.limit && self.len > 0 {
+            self.was_full = true;
+            if !self.evict(rules, rng) {
+                return;
+            }
+        }
+        if 4 * (self.len + 1) > 3 * self.slots.len() {
+            self.grow();
+        }
+        self.put(slot);
+        self.len += 1;
+        self.bytes += u64::from(slot.size());
+        self.expiring += usize::from(slot.word.expires());
+        self.inserts += 1;
+        if self.inserts * TICKS_PER_TURNOVER >= self.len {
+            self.inserts = 0;
+            self.tick = self.tick.wrapping_add(1);
+        }
+    }
+
+    /// Forgets a key that is gone.
+    pub(super) fn remove(&mut self, hash: u64) {
+        if let Some(at) = self.find(hash) {
+            self.take(at);
+        }
+    }
+
+    /// Forgets the keys that `stays` is false for.
+    pub(super) fn retain(&mut self, stays: impl Fn(u64) -> bool) {
+        let leaving: Vec<u64> =
+            self.slots.iter().filter(|slot| !slot.is_free() && !stays(slot.hash())).map(Slot::hash).collect();
+        leaving.into_iter().for_each(|hash| self.remove(hash));
+    }
+
+    /// Looks for a victim, which goes if it is still as it was seen; whether there is something to look for.
+    fn evict(&mut self, rules: &Rules, rng: &mut Rng) -> bool {
+        if rules.volatile && self.expiring == 0 {
+            return false;
+        }
+        let mut best = Best::default();
+        let mask = self.slots.len() - 1;
+        let first = rng.index(self.slots.len());
+        let mut seen = 0;
+        for at in (first..first + self.slots.len()).map(|at| at & mask) {
+            let slot = self.slots[at];
+            if slot.is_free() || rules.volatile && !slot.word.expires() {
+                continue;
+            }
+            if slot.has_expired(rules.now) {
+                self.take(at);
+                return true;
+            }
+            let note = match rules.model {
+                Model::Weighed(_) => slot.size().into(),
+                Model::Random => rng.next_u64(),
+                Model::Ttl if slot.word.expires() => SECONDS - slot.seconds_left(rules.now.unwrap_or_default()),
+                Model::Ttl => 0,
+            };
+            let look = Seen { word: slot.word, note };
+            let place = Pos { segment: at as u32, slot: 0 };
+            best.offer((0, 0), place, look, rules.model.rank(look, self.tick));
+            seen += 1;
+            if seen >= SAMPLE {
+                break;
+            }
+        }
+        self.pool.at_tick(&rules.model, self.tick);
+        best.into_iter().for_each(|candidate| self.pool.offer(candidate));
+        let Some(victim) = self.pool.pop() else { return true };
+        let at = victim.pos.segment as usize;
+        if self.slots.get(at).is_some_and(|slot| !slot.is_free() && slot.word == victim.seen.word) {
+            let slot = self.take(at);
+            self.ghost.put(slot.hash(), slot.word.frequency(), self.len + 1);
+        }
+        true
+    }
+
+    /// Where a key stands that has not expired; one that has goes.
+    fn find_live(&mut self, hash: u64, now: Option<u64>) -> Option<usize> {
+        let at = self.find(hash)?;
+        if self.slots[at].has_expired(now) {
+            self.take(at);
+            return None;
+        }
+        Some(at)
+    }
+
+    fn find(&self, hash: u64) -> Option<usize> {
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(hash);
+        loop {
+            match self.slots[at] {
+                slot if slot.is_free() => return None,
+                slot if slot.is(hash) => return Some(at),
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn home(&self, hash: u64) -> usize {
+        (hash >> 24) as usize & (self.slots.len() - 1)
+    }
+
+    fn put(&mut self, slot: Slot) {
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(slot.key);
+        while !self.slots[at].is_free() {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = slot;
+    }
+
+    /// Takes a key out; those that stand behind it for want of a nearer slot move up.
+    fn take(&mut self, at: usize) -> Slot {
+        let taken = std::mem::replace(&mut self.slots[at], Slot::free());
+        let mask = self.slots.len() - 1;
+        let (mut hole, mut next) = (at, (at + 1) & mask);
+        while !self.slots[next].is_free() {
+            let home = self.home(self.slots[next].key);
+            // It may move to the hole if that is not before its home.
+            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
+                self.slots.swap(hole, next);
+                hole = next;
+            }
+            next = (next + 1) & mask;
+        }
+        self.len -= 1;
+        self.bytes -= u64::from(taken.size());
+        self.expiring -= usize::from(taken.word.expires());
+        taken
+    }
+
+    fn grow(&mut self) {
+        let doubled = vec![Slot::free(); 2 * self.slots.len()];
+        let slots = std::mem::replace(&mut self.slots, doubled);
+        slots.into_iter().filter(|slot| !slot.is_free()).for_each(|slot| self.put(slot));
+        self.pool.clear();
+    }
+
+    /// Bytes that this takes.
+    pub(super) fn memory(&self) -> usize {
+        self.slots.len() * size_of::<Slot>() + self.ghost.memory()
+    }
+
+    /// Checks every invariant; panics with what is wrong. For tests.
+    #[cfg(test)]
+    pub(super) fn validate(&self) {
+        let taken: Vec<&Slot> = self.slots.iter().filter(|slot| !slot.is_free()).collect();
+        assert_eq!(taken.len(), self.len);
+        assert!(4 * self.len <= 3 * self.slots.len());
+        assert_eq!(taken.iter().map(|slot| u64::from(slot.size())).sum::<u64>(), self.bytes);
+        assert_eq!(taken.iter().filter(|slot| slot.word.expires()).count(), self.expiring);
+        for slot in taken {
+            let found = self.find(slot.key).map(|at| self.slots[at].word);
+            assert_eq!(found, Some(slot.word), "a key is found, once");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::evict::adaptive::TABLES;
+
+    fn sample(hash: u64, size: u32) -> Sample {
+        Sample { hash, size, event: Event::Stored, expiry: u64::MAX }
+    }
+
+    fn rules(table: usize, size_weight: u32, limit: u64) -> Rules {
+        Rules { model: Model::Weighed(Weighed::new(&TABLES[table], size_weight)), ..Rules::timeless(limit) }
+    }
+
+    fn hash(number: u64) -> u64 {
+        Rng::seeded(number).next_u64()
+    }
+
+    #[test]
+    fn random_use_keeps_the_invariants() {
+        for (seed, table) in (0..TABLES.len()).enumerate() {
+            let mut rng = Rng::seeded(seed as u64);
+            let mut miniature = Miniature::new(TABLES[table].welcome);
+            // What may be there: used since it was removed last.
+            let mut used = BTreeMap::new();
+            for step in 0..20_000 {
+                let number = rng.below(2000).min(rng.below(2000));
+                let (hash, size) = (hash(number), 10 + rng.below(200) as u32);
+                let limit = if step < 3000 { u64::MAX } else { 30_000 };
+                if rng.below(8) == 0 {
+                    miniature.remove(hash);
+                    used.remove(&(hash >> UNUSED_BITS << UNUSED_BITS));
+                    assert_eq!(miniature.find(hash), None);
+                } else {
+                    let hit = miniature.use_key(sample(hash, size), &rules(table, step % 3, limit), &mut rng);
+                    let before = used.insert(hash >> UNUSED_BITS << UNUSED_BITS, size);
+                    assert!(!hit || before.is_some(), "only what was used is there");
+                    assert!(hit || miniature.bytes() <= limit, "a new key finds room");
+                    assert_eq!(miniature.find(hash).map(|at| miniature.slots[at].size()), Some(size));
+                }
+                if step == 10_000 {
+                    miniature.retain(|hash| hash >> 40 & 1 == 0);
+                    used.retain(|hash, _| hash >> 40 & 1 == 0);
+                }
+                if step % 50 == 0 {
+                    miniature.validate();
+                    let there = miniature.slots.iter().filter(|slot| !slot.is_free());
+                    assert!(there.into_iter().all(|slot| used.contains_key(&slot.hash())));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_collides_is_told_apart() {
+        let (mut miniature, mut rng) = (Miniature::new(Welcome::default()), Rng::seeded(1));
+        for number in (0..40).map(|number| number << UNUSED_BITS) {
+            assert!(!miniature.use_key(sample(number, 1), &rules(1, 0, u64::MAX), &mut rng));
+        }
+        for number in (0..40).step_by(3) {
+            miniature.remove(number << UNUSED_BITS);
+            miniature.validate();
+        }
+        for number in 0..40 {
+            assert_eq!(miniature.find(number << UNUSED_BITS).is_some(), number % 3 != 0, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_removed_keys_are_not_remembered() {
+        let (mut miniature, mut rng) = (Miniature::new(TABLES[1].welcome), Rng::seeded(1));
+        for number in 0..3000 {
+            miniature.use_key(sample(hash(number), 1), &rules(1, 0, 300), &mut rng);
+        }
+        assert_eq!(miniature.len(), 300);
+        let kept = (2700..3000).filter(|number| miniature.find(hash(*number)).is_some()).count();
+        assert!(kept > 285, "{kept}");
+        let remembered = miniature.ghost.memory();
+        (0..3000).for_each(|number| miniature.remove(hash(number)));
+        assert_eq!((miniature.len(), miniature.bytes(), miniature.ghost.memory()), (0, 0, remembered));
+        // Had they been remembered, the last ones would begin with a use.
+        miniature.use_key(sample(hash(2999), 1), &rules(1, 0, 300), &mut rng);
+        let at = miniature.find(hash(2999)).unwrap();
+        assert_eq!(miniature.slots[at].word.frequency(), 0);
+    }
+
+    /// Rules of LRU at a time, in milliseconds.
+    fn at(now: u64, limit: u64, volatile: bool) -> Rules {
+        Rules { now: Some(now), volatile, ..rules(1, 0, limit) }
+    }
+
+    fn event(key: u64, event: Event, expiry: u64) -> Sample {
+        Sample { hash: hash(key), size: 1, event, expiry }
+    }
+
+    const NEVER: u64 = u64::MAX;
+    const NOW: u64 = 1_700_000_000_000;
+
+    #[test]
+    fn a_miss_is_followed_by_its_store_and_a_hit_of_the_large_cache_stores() {
+        let (mut small, mut rng) = (Miniature::new(TABLES[1].welcome), Rng::seeded(1));
+        let rules = at(NOW, 10, false);
+        let mut replay = |key, what| small.replay(event(key, what, NEVER), &rules, &mut rng);
+        assert!(!replay(1, Event::Miss));
+        assert!(!replay(1, Event::Miss), "who reads does not store");
+        assert!(!replay(1, Event::Stored));
+        assert!(replay(1, Event::Hit));
+        assert!(!replay(2, Event::Hit), "a larger cache had it, this one did not");
+        assert!(replay(2, Event::Hit), "and then it has, as the client would have stored it");
+        assert!(!replay(3, Event::Removed));
+        assert!(replay(2, Event::Removed));
+        assert!(!replay(2, Event::Miss));
+    }
+
+    #[test]
+    fn the_store_after_a_miss_is_no_use_of_a_key_that_this_one_has() {
+        let (mut large, mut rng) = (Miniature::new(TABLES[1].welcome), Rng::seeded(1));
+        let rules = at(NOW, 10, false);
+        large.replay(event(1, Event::Stored, NEVER), &rules, &mut rng);
+        let frequency = |large: &Miniature| large.slots[large.find(hash(1)).unwrap()].word.frequency();
+        assert!(large.replay(event(1, Event::Miss, NEVER), &rules, &mut rng));
+        assert_eq!(frequency(&large), 1);
+        large.replay(event(1, Event::Stored, NEVER), &rules, &mut rng);
+        assert_eq!(frequency(&large), 1);
+        large.replay(event(1, Event::Stored, NEVER), &rules, &mut rng);
+        assert_eq!(frequency(&large), 2, "one that comes by itself is");
+    }
+
+    #[test]
+    fn keys_expire_by_themselves() {
+        let (mut small, mut rng) = (Miniature::new(TABLES[1].welcome), Rng::seeded(1));
+        for (key, expiry) in [(1, NOW + 1500), (2, NEVER), (3, NOW + 10_000)] {
+            small.replay(event(key, Event::Stored, expiry), &at(NOW, 10, false), &mut rng);
+        }
+        assert_eq!((small.len(), small.expiring), (3, 2));
+        let mut is_there = |small: &mut Miniature, key, now| {
+            small.replay(event(key, Event::Miss, NEVER), &at(now, 10, false), &mut rng)
+        };
+        assert!(is_there(&mut small, 1, NOW + 1000));
+        assert!(!is_there(&mut small, 1, NOW + 3000));
+        assert!(is_there(&mut small, 2, NOW + 1_000_000_000) && is_there(&mut small, 3, NOW + 9000));
+        small.replay(event(3, Event::Expiry, NEVER), &at(NOW + 9000, 10, false), &mut Rng::seeded(1));
+        assert_eq!(small.expiring, 0);
+        assert!(is_there(&mut small, 3, NOW + 11_000));
+        small.validate();
+    }
+
+    #[test]
+    fn keys_without_an_expiry_fill_a_volatile_one() {
+        let (mut small, mut rng) = (Miniature::new(TABLES[1].welcome), Rng::seeded(1));
+        let rules = at(NOW, 20, true);
+        for key in 0..10 {
+            small.replay(event(key, Event::Stored, NEVER), &rules, &mut rng);
+        }
+        for key in 10..100 {
+            small.replay(event(key, Event::Stored, NOW + 100_000), &rules, &mut rng);
+        }
+        assert_eq!((small.len(), small.expiring), (20, 10));
+        for key in 100..200 {
+            small.replay(event(key, Event::Stored, NEVER), &rules, &mut rng);
+        }
+        assert_eq!((small.len(), small.expiring), (20, 0), "those that may not go come, until there is no room");
+        assert!((0..10).all(|key| small.find(hash(key)).is_some()));
+        small.validate();
+    }
+
+    #[test]
+    fn what_expires_soonest_goes_first() {
+        let (mut small, mut rng) = (Miniature::new(Welcome::default()), Rng::seeded(1));
+        let rules = Rules { model: Model::Ttl, ..at(NOW, 100, true) };
+        for key in 0..1000 {
+            small.replay(event(key, Event::Stored, NOW + 100_000 + key * 7919 % 1000 * 1000), &rules, &mut rng);
+        }
+        let late = (0..1000).filter(|key| small.find(hash(*key)).is_some() && key * 7919 % 1000 >= 880).count();
+        assert!(late > 80, "{late} of 100");
+    }
+}
