@@ -143,13 +143,12 @@ fn flush(
 
 /// What is left to do with a table that was emptied.
 fn flushed(engine: &Engine, table: Box<Table>, (shard, db): (usize, usize), extra: &mut Extra, now: u64) -> Garbage {
-    /// Keys that are noted at once, so that they are known where there are few.
-    const AT_ONCE: usize = 16;
     if engine.insight_is_off() {
         return Garbage::Table(table);
     }
     let mut flushed = Box::new(Flushed::new(table, shard, db, now));
-    flushed.note(engine.keyspace().shards(), extra, AT_ONCE);
+    // Where there are few keys they are known at once.
+    flushed.note(engine.keyspace().shards(), extra);
     Garbage::Flushed(flushed)
 }
 

@@ -34,14 +34,14 @@ impl Flushed {
         Self { table: Some(table), shard, db, at_ms, segment: 0, left: usize::MAX }
     }
 
-    /// Notes the keys of a segment, at most so many, in the history that `extra` has; whether that was all.
-    pub(crate) fn note(&mut self, shards: usize, extra: &mut Extra, most: usize) -> bool {
+    /// Notes the keys of a segment in the history that `extra` has; whether that was all.
+    pub(crate) fn note(&mut self, shards: usize, extra: &mut Extra) -> bool {
         let Some(table) = &self.table else { return true };
         self.left = self.left.min(History::capacity(shards));
         if self.left == 0 || self.segment as usize >= table.segments() {
             return true;
         }
-        for (pos, word) in table.words(self.segment).take(most.min(self.left)) {
+        for (pos, word) in table.words(self.segment).take(self.left) {
             let hash = table.hash_at(pos);
             extra.history.note(shards, hash, self.db, word.tick(), self.at_ms, Cause::Flushed);
             self.left -= 1;
@@ -56,7 +56,7 @@ impl Flushed {
         // Whoever has claimed the shard keeps it for long: then nothing is noted.
         let is_over = match keyspace.try_lock(ShardSet::one(self.shard)) {
             Some(mut locked) => match locked.only() {
-                Some(guarded) => self.note(keyspace.shards(), &mut guarded.extra, usize::MAX),
+                Some(guarded) => self.note(keyspace.shards(), &mut guarded.extra),
                 None => true,
             },
             None => true,

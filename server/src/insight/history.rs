@@ -94,7 +94,7 @@ mod tests {
         history.note(SHARDS, 1, 0, 9, 150, Cause::Flushed);
         assert_eq!(history.find(1, 0).map(|it| (it.at_ms, it.tick, it.cause)), Some((200, 8, Cause::Expired)));
         assert_eq!(history.find(1, 1), None, "in another database it is another key");
-        for key in 2..capacity - 1 {
+        for key in 2..capacity - 2 {
             history.note(SHARDS, key, 0, 0, 300, Cause::Deleted);
         }
         assert_eq!(history.since_ms(), None, "all is remembered");

@@ -86,9 +86,15 @@ pub(super) fn by_age() -> &'static Weights {
     &TABLES[1]
 }
 
+/// A table as a model.
+pub(super) fn model(number: usize, size_weight: u32) -> (Model, Welcome) {
+    let table = &TABLES[number];
+    (Model::Weighed(Weighed::new(table, size_weight)), table.welcome)
+}
+
 /// The tables as models.
 pub(super) fn models(size_weight: u32) -> impl Iterator<Item = (Model, Welcome)> {
-    TABLES.iter().map(move |table| (Model::Weighed(Weighed::new(table, size_weight)), table.welcome))
+    (0..TABLES.len()).map(move |number| model(number, size_weight))
 }
 
 /// See the module's page.

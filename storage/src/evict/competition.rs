@@ -40,9 +40,10 @@ impl Competition {
         self.best
     }
 
-    /// The miniature of the one that leads.
-    pub(super) fn leader(&self) -> Option<&Miniature> {
-        self.contenders.get(self.best).map(|contender| &contender.miniature)
+    /// How the one that leads works.
+    pub(super) fn leader(&self) -> (Model, Welcome) {
+        let leader = &self.contenders[self.best];
+        (leader.model, leader.miniature.welcome())
     }
 
     /// Exchanges the models, one for one; what the miniatures hold stays.
@@ -57,24 +58,21 @@ impl Competition {
         }
     }
 
-    /// Lets each use a key; whether the one that leads had it. After `turnover` uses they are compared.
+    /// Lets each use a key; `act` tells whether it had it. After `turnover` uses they are compared.
     pub(super) fn compete(
         &mut self,
         rules: &Rules,
         turnover: usize,
         mut act: impl FnMut(&mut Miniature, &Rules) -> bool,
-    ) -> bool {
-        let mut had_it = false;
-        for (number, contender) in self.contenders.iter_mut().enumerate() {
+    ) {
+        for contender in &mut self.contenders {
             let hit = act(&mut contender.miniature, &Rules { model: contender.model, ..*rules });
             contender.hits += f64::from(hit);
-            had_it |= hit && number == self.best;
         }
         self.uses += 1;
         if self.uses >= turnover {
             self.compare();
         }
-        had_it
     }
 
     /// Whether they were compared and not used since.

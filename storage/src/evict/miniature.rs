@@ -164,6 +164,16 @@ impl Miniature {
         }
     }
 
+    /// How keys begin.
+    pub(super) fn welcome(&self) -> Welcome {
+        self.ghost.welcome
+    }
+
+    /// Lets keys begin so from now on.
+    pub(super) fn set_welcome(&mut self, welcome: Welcome) {
+        self.ghost.welcome = welcome;
+    }
+
     /// Keys held.
     pub(super) fn len(&self) -> usize {
         self.len

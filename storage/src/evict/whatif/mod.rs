@@ -15,7 +15,7 @@ use super::adaptive;
 use super::competition::Competition;
 use super::ghost::Welcome;
 use super::lfu;
-use super::miniature::{Model, Rules};
+use super::miniature::{Miniature, Model, Rules};
 use super::samples::{Event, Listener, Sample, Slice};
 use super::{Rule, Selection};
 use crate::keyspace::{Keyspace, ShardSet};
@@ -135,9 +135,58 @@ pub struct Answer {
 /// One policy at one size.
 #[derive(Debug)]
 struct Point {
-    /// Of one, or of the adaptive policy's tables.
-    competition: Competition,
+    miniature: Miniature,
+    /// What the miniature does; the adaptive policy's changes.
+    model: Model,
+    /// The adaptive policy's tables.
+    tables: Option<Competition>,
     misses: Misses,
+}
+
+impl Point {
+    fn new(selection: Selection, size_weight: u32) -> Self {
+        let weighed = |weights| Model::Weighed(adaptive::Weighed::new(weights, 0));
+        let (model, welcome) = match selection.rule {
+            Rule::Lru => (weighed(adaptive::by_age()), Welcome::default()),
+            Rule::Lfu => (weighed(&lfu::WEIGHTS), lfu::WEIGHTS.welcome),
+            Rule::Adaptive => adaptive::model(0, size_weight),
+            Rule::Random => (Model::Random, Welcome::default()),
+            Rule::Ttl => (Model::Ttl, Welcome::default()),
+        };
+        let tables = (selection.rule == Rule::Adaptive).then(|| Competition::new(adaptive::models(size_weight)));
+        Self { miniature: Miniature::new(welcome), model, tables, misses: Misses::default() }
+    }
+
+    /// Does what the cache would have done; of a read, whether it would have had the key.
+    fn replay(&mut self, sample: Sample, rules: &Rules, turnover: f64, rng: &mut Rng) -> bool {
+        if let Some(tables) = &mut self.tables {
+            if matches!(sample.event, Event::Hit | Event::Miss) {
+                let turnover = turnover.max(FEWEST) as usize;
+                tables.compete(rules, turnover, |miniature, rules| miniature.replay(sample, rules, rng));
+                if tables.is_fresh() {
+                    let (model, welcome) = tables.leader();
+                    self.model = model;
+                    self.miniature.set_welcome(welcome);
+                }
+            } else {
+                tables.each(rules, |miniature, rules| {
+                    miniature.replay(sample, rules, rng);
+                });
+            }
+        }
+        self.miniature.replay(sample, &Rules { model: self.model, ..*rules }, rng)
+    }
+
+    fn retain(&mut self, stays: impl Fn(u64) -> bool + Copy) {
+        self.miniature.retain(stays);
+        if let Some(tables) = &mut self.tables {
+            tables.each(&Rules::timeless(u64::MAX), |miniature, _| miniature.retain(stays));
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.miniature.memory() + self.tables.as_ref().map_or(0, Competition::memory)
+    }
 }
 
 /// One policy at all sizes.
@@ -153,21 +202,7 @@ struct Column {
 
 impl Column {
     fn new(selection: Selection, size_weight: u32, is_complete: bool) -> Self {
-        let point =
-            |_| Point { competition: Competition::new(models(selection, size_weight)), misses: Misses::default() };
-        Self { selection, points: SIZES.map(point), reads: 0.0, is_complete }
-    }
-}
-
-/// How a policy's miniatures work.
-fn models(selection: Selection, size_weight: u32) -> Vec<(Model, Welcome)> {
-    let weighed = |weights| Model::Weighed(adaptive::Weighed::new(weights, 0));
-    match selection.rule {
-        Rule::Lru => vec![(weighed(adaptive::by_age()), Welcome::default())],
-        Rule::Lfu => vec![(weighed(&lfu::WEIGHTS), lfu::WEIGHTS.welcome)],
-        Rule::Adaptive => adaptive::models(size_weight).collect(),
-        Rule::Random => vec![(Model::Random, Welcome::default())],
-        Rule::Ttl => vec![(Model::Ttl, Welcome::default())],
+        Self { selection, points: SIZES.map(|_| Point::new(selection, size_weight)), reads: 0.0, is_complete }
     }
 }
 
@@ -178,8 +213,9 @@ pub struct WhatIf {
     /// What would be missed if nothing were evicted.
     everything: Point,
     present: Present,
-    /// Whether there were no keys when it began.
+    /// Whether there were no keys when it began, and whether it has heard of any since.
     began_empty: bool,
+    has_seen: bool,
     /// The part of all keys that is in the slice, and the most that it may be.
     part: f64,
     ceiling: f64,
@@ -197,13 +233,13 @@ pub struct WhatIf {
 impl WhatIf {
     /// One that looks at all keys; it begins with [`WhatIf::measure`].
     pub fn new(seed: u64, present: Present) -> Self {
-        let everything =
-            Point { competition: Competition::new([(Model::Random, Welcome::default())]), misses: Misses::default() };
+        let everything = Point::new(Selection { rule: Rule::Random, volatile: false }, 0);
         Self {
             columns: Vec::new(),
             everything,
             present,
             began_empty: true,
+            has_seen: false,
             part: 0.0,
             ceiling: 1.0,
             held: 0.0,
@@ -224,7 +260,7 @@ impl WhatIf {
     /// Bytes that the miniatures take.
     pub fn memory(&self) -> usize {
         let points = self.columns.iter().flat_map(|column| &column.points);
-        points.chain([&self.everything]).map(|point| point.competition.memory()).sum()
+        points.chain([&self.everything]).map(Point::memory).sum()
     }
 
     /// Follows the size of the cache and what it goes by. To be called once a second.
@@ -264,9 +300,7 @@ impl WhatIf {
         slice.set(Listener::WhatIf, wanted);
         let stays = |hash| slice.takes_for(Listener::WhatIf, hash);
         let points = self.columns.iter_mut().flat_map(|column| &mut column.points);
-        for point in points.chain([&mut self.everything]) {
-            point.competition.each(&Rules::timeless(u64::MAX), |miniature, _| miniature.retain(stays));
-        }
+        points.chain([&mut self.everything]).for_each(|point| point.retain(stays));
     }
 
     /// Begins with the policies that make a difference, and ends with others.
@@ -283,7 +317,7 @@ impl WhatIf {
             let at = self.columns.iter().position(|column| column.selection == selection);
             match at {
                 None if needed || self.present.selection == Some(selection) => {
-                    let is_complete = self.began_empty && self.everything.competition.is_fresh();
+                    let is_complete = self.began_empty && !self.has_seen;
                     self.columns.push(Column::new(selection, self.present.size_weight, is_complete));
                 }
                 Some(at) if !needed && expiring == 0 => {
@@ -309,20 +343,14 @@ impl WhatIf {
 
     /// Learns from what became of a key, at `now` in milliseconds since 1970.
     pub fn feed(&mut self, sample: Sample, now: u64) {
+        self.has_seen = true;
         let group = (sample.hash >> 32) as usize % GROUPS;
         let is_read = matches!(sample.event, Event::Hit | Event::Miss);
         let weight = self.part.recip();
         let rng = &mut self.rng;
         let mut replay = |point: &mut Point, rules: &Rules, turnover: f64| {
-            if is_read {
-                let turnover = turnover.max(FEWEST) as usize;
-                if !point.competition.compete(rules, turnover, |mini, rules| mini.replay(sample, rules, rng)) {
-                    point.misses.add(group, weight);
-                }
-            } else {
-                point.competition.each(rules, |miniature, rules| {
-                    miniature.replay(sample, rules, rng);
-                });
+            if !point.replay(sample, rules, turnover, rng) && is_read {
+                point.misses.add(group, weight);
             }
         };
         let rules = Rules { now: Some(now), ..Rules::timeless(u64::MAX) };
@@ -371,12 +399,11 @@ impl WhatIf {
         /// Reads in the slice below which nothing is said.
         const FEWEST_READS: f64 = 100.0;
         let point = &column.points[size];
-        let leader = point.competition.leader()?;
         let knows_all = self.part >= 1.0 && column.is_complete;
         let holds = self.held * SIZES[size];
-        let is_warm = column.is_complete || leader.was_full() || column.reads > WARM * holds;
+        let is_warm = column.is_complete || point.miniature.was_full() || column.reads > WARM * holds;
         let reads = self.hits + self.misses;
-        if reads * self.part < FEWEST_READS || !knows_all && ((leader.len() as f64) < FEWEST || !is_warm) {
+        if reads * self.part < FEWEST_READS || !knows_all && ((point.miniature.len() as f64) < FEWEST || !is_warm) {
             return None;
         }
         Some(estimate::estimate(self.misses / reads, &point.misses, &mirror.misses, reads, self.part.recip()))
