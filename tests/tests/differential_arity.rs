@@ -20,6 +20,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("ACL|LOG", NEW),
     ("BITCOUNT", NEW),
     ("BITPOS", NEW),
+    ("CACHE|HELP", OURS),
+    ("CACHE|STATS", OURS),
+    ("CACHE|WHATIF", OURS),
+    ("CACHE|WHY", OURS),
     ("CLIENT|HELP", OWN_TEXT),
     ("CLIENT|ID", BY_CHANCE),
     ("CLIENT|INFO", BY_CHANCE),
@@ -97,6 +101,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
 
 const BY_CHANCE: &str = "the reply depends on more than the data";
 const NEW: &str = "7.0 has it not, or otherwise";
+const OURS: &str = "Redis has nothing like it";
 const NO_REPLY: &str = "it ends or silences the connection";
 const OTHER_COMMANDS: &str = "the peer has other commands";
 const OWN_TEXT: &str = "the text is larder's own";

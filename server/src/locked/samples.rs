@@ -17,7 +17,7 @@ impl Locked<'_> {
     /// Notes that a key is stored where it was.
     #[inline]
     pub(super) fn sample_store(&mut self, hash: u64, key: &[u8]) {
-        if self.is_sampled(hash) && !self.no_touch {
+        if self.is_sampled(hash) && !self.no_touch && !self.repeats(hash, Event::Stored) {
             let db = self.db;
             if let Some(pos) = self.shards.of(hash).shard.table(db).and_then(|table| table.find(hash, key)) {
                 self.note_at(hash, pos, Event::Stored);
@@ -28,7 +28,7 @@ impl Locked<'_> {
     /// As [`Locked::sample_store`], for a key whose place is known.
     #[inline]
     pub(super) fn sample_store_at(&mut self, hash: u64, pos: Pos) {
-        if self.is_sampled(hash) && !self.no_touch {
+        if self.is_sampled(hash) && !self.no_touch && !self.repeats(hash, Event::Stored) {
             self.note_at(hash, pos, Event::Stored);
         }
     }
@@ -45,8 +45,16 @@ impl Locked<'_> {
     #[inline]
     pub(super) fn sample_removal(&mut self, hash: u64) {
         if self.is_sampled(hash) {
+            self.repeats(hash, Event::Removed);
             self.note_absent(hash, Event::Removed);
         }
+    }
+
+    /// Whether an event says nothing new. The policy counts them all.
+    #[inline]
+    fn repeats(&self, hash: u64, event: Event) -> bool {
+        let known = identity(hash, self.db);
+        !self.engine.keyspace().slice().takes_for(Listener::Policy, known) && self.stats.samples.repeats(known, event)
     }
 
     #[inline]
@@ -56,9 +64,8 @@ impl Locked<'_> {
 
     #[cold]
     fn note_read(&mut self, hash: u64, key: &[u8]) {
-        let (db, known) = (self.db, identity(hash, self.db));
-        // Keys in heavy use tell what if no more the more often they are told of.
-        if !self.engine.keyspace().slice().takes_for(Listener::Policy, known) && self.stats.samples.repeats(known) {
+        let db = self.db;
+        if self.repeats(hash, Event::Hit) {
             return;
         }
         match self.shards.of(hash).shard.table(db).and_then(|table| table.find(hash, key)) {

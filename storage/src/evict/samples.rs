@@ -96,14 +96,14 @@ pub struct Sample {
 
 /// Keys that are known to have been noted of late.
 const RECENT: usize = 64;
-/// Of the reads of a key that was noted of late one in so many is noted: a power of two.
-const REPEATS: u64 = 8;
+/// Of the events of one kind of a key that was noted of late one in so many is noted: a power of two.
+const REPEATS: u64 = 1024;
 
 /// The events that one thread has noted, in their order.
 #[derive(Debug)]
 pub struct Samples {
     queue: Mutex<VecDeque<Sample>>,
-    /// Keys noted of late, with the number of reads since in the lowest bits. Written by the one thread.
+    /// Keys noted of late with what happened, and the number of times since in the lowest bits. Written by the one thread.
     recent: [AtomicU64; RECENT],
 }
 
@@ -122,14 +122,30 @@ impl Samples {
         }
     }
 
-    /// Whether a read of a key need not be noted because others of the same key were just now.
+    /// Whether an event of a key need not be noted because the same was just now: a key in heavy use says no more the
+    /// more often it is told of. A key that was removed begins anew.
     #[inline]
-    pub fn repeats(&self, hash: u64) -> bool {
-        let place = &self.recent[(hash >> UNUSED_BITS) as usize % RECENT];
-        let (known, hash) = (place.load(Relaxed), hash & !(REPEATS - 1));
-        let reads = if known & !(REPEATS - 1) == hash { (known + 1) % REPEATS } else { 0 };
-        place.store(hash | reads, Relaxed);
-        reads != 0
+    pub fn repeats(&self, hash: u64, event: Event) -> bool {
+        let place = |event: Event| {
+            let mark = (hash >> UNUSED_BITS).wrapping_mul(2) + u64::from(event == Event::Stored);
+            (&self.recent[mark as usize % RECENT], mark * REPEATS)
+        };
+        match event {
+            Event::Hit | Event::Stored => {
+                let (place, mark) = place(event);
+                let known = place.load(Relaxed);
+                let times = if known & !(REPEATS - 1) == mark { (known + 1) % REPEATS } else { 0 };
+                place.store(mark | times, Relaxed);
+                times != 0
+            }
+            Event::Removed => {
+                for event in [Event::Hit, Event::Stored] {
+                    place(event).0.store(0, Relaxed);
+                }
+                false
+            }
+            Event::Miss | Event::Expiry => false,
+        }
     }
 
     /// Takes the oldest events out, at most so many.
@@ -177,10 +193,15 @@ mod tests {
     }
 
     #[test]
-    fn reads_of_one_key_after_another_are_thinned() {
+    fn events_of_one_key_after_another_are_thinned() {
         let samples = Samples::default();
         let hash = |key: u64| key << UNUSED_BITS | key * 7919 % 512;
-        assert_eq!((0..80).filter(|_| !samples.repeats(hash(1))).count(), 10);
-        assert!((0..RECENT as u64).all(|key| !samples.repeats(hash(1000 + key))), "others are noted");
+        let noted = |key, event, times| (0..times).filter(|_| !samples.repeats(hash(key), event)).count() as u64;
+        assert_eq!(noted(1, Event::Hit, 10 * REPEATS), 10);
+        assert_eq!(noted(1, Event::Stored, REPEATS), 1, "a store after a read is noted");
+        assert_eq!(noted(1, Event::Miss, 100), 100);
+        assert_eq!(noted(1, Event::Removed, 1), 1);
+        assert_eq!(noted(1, Event::Stored, REPEATS), 1, "and one after it was removed");
+        assert!((1000..1000 + RECENT as u64).all(|key| noted(key, Event::Hit, 1) == 1), "others are noted");
     }
 }
