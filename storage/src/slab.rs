@@ -244,6 +244,17 @@ impl Slab {
         })
     }
 
+    /// Bytes of the largest cells in use, or of the largest that there may be where finding out would take long.
+    #[inline]
+    pub fn largest_cell(&self) -> usize {
+        const FEW: usize = 16;
+        if self.classes.len() > FEW {
+            return MAX_CELL;
+        }
+        let in_use = self.classes.iter().filter(|class| class.live > 0);
+        in_use.map(|class| usize::from(class.units) * UNIT).max().unwrap_or(0)
+    }
+
     /// Bytes of the live cells, each rounded to its class.
     #[inline]
     pub fn live_bytes(&self) -> usize {
@@ -267,6 +278,12 @@ impl Slab {
         self.pages.capacity() * size_of::<Page>()
             + self.places.capacity() * size_of::<Place>()
             + self.classes.capacity() * size_of::<Class>()
+    }
+
+    /// Bytes that are free between the small pages of all slabs, if they are many; see [`Regions::loose_bytes`].
+    #[inline]
+    pub fn loose_bytes(&self) -> usize {
+        self.regions.loose_bytes()
     }
 
     /// A page worth emptying: one of the emptiest of a class of whose places more than 5 % are free, if that saves

@@ -53,8 +53,14 @@ impl Weights {
     /// As [`Weights::rank`], plus `x` times the logarithm of the entry's bytes; `x` is in 256ths.
     #[inline]
     pub(super) fn rank_with_size(&self, word: Word, tick: u32, size: u32, x: u32) -> u64 {
-        self.rank(word, tick) + u64::from(log2(size.max(1))) * u64::from(x) / u64::from(WHOLE_SIZE)
+        self.rank(word, tick) + weight_of_size(size, x)
     }
+}
+
+/// What a size adds to a rank: `x` 256ths of its logarithm.
+#[inline]
+pub(super) fn weight_of_size(size: u32, x: u32) -> u64 {
+    u64::from(log2(size.max(1))) * u64::from(x) / u64::from(WHOLE_SIZE)
 }
 
 /// The logarithm to base 2 of a positive number, straight between powers of two, with [`FRACTION`] bits after the

@@ -11,7 +11,7 @@
 
 use super::Weighed;
 use crate::evict::ghost::{Ghost, Welcome};
-use crate::evict::pool::Pool;
+use crate::evict::pool::{Candidate, Pool};
 use crate::evict::samples::Sample;
 use crate::evict::{Best, Policy, SAMPLE, Seen};
 use crate::index::Pos;
@@ -129,8 +129,11 @@ impl Miniature {
                 continue;
             }
             let look = Seen { word: slot.word, note: slot.size().into() };
-            let place = Pos { segment: at as u32, slot: 0 };
-            best.offer((0, 0), place, look, policy.rank(look, self.tick));
+            let pos = Pos { segment: at as u32, slot: 0 };
+            let rank = policy.rank(look, self.tick);
+            if best.admits(rank) {
+                best.offer(Candidate { shard: 0, database: 0, pos, seen: look, rank, address: 0 });
+            }
             seen += 1;
             if seen >= SAMPLE {
                 break;
