@@ -226,6 +226,28 @@ mod tests {
     }
 
     #[test]
+    fn small_pages_of_collections_move_together() {
+        let server = crate::Server::builder().manual_clock(1_700_000_000_000).seed(1).build().unwrap();
+        let mut connection = server.connect();
+        let loose = || server.engine().keyspace().regions().loose_bytes();
+        for key in 0..2500 {
+            let value = "v".repeat(70 + key * 7919 % 900);
+            let mut words = vec!["HSET".to_owned(), format!("hash:{key}")];
+            (0..20).for_each(|field| words.extend([format!("field:{field}"), value.clone()]));
+            connection.execute(words);
+        }
+        let mut most = 0;
+        for key in (0..2500).filter(|key| key * 31 % 10 < 8) {
+            connection.execute(["DEL", &format!("hash:{key}")]);
+            most = most.max(loose());
+        }
+        assert!(most > 1 << 20, "{most} bytes are free between small pages");
+        server.advance(Duration::from_secs(2));
+        assert_eq!(loose(), 0, "of {most}");
+        server.engine().validate();
+    }
+
+    #[test]
     fn little_is_left_unused_after_many_turnovers_with_changing_sizes() {
         const LIMIT: usize = 12 << 20;
         /// What a write may add beside its value when it splits a segment and doubles a directory.

@@ -40,7 +40,7 @@ const UNIT_BITS: u32 = PAGE_UNITS.trailing_zeros();
 const MAX_PAGES: usize = (1 << (32 - UNIT_BITS)) - 1;
 
 /// Free places above one in this many are worth moving cells for.
-const SPARE_SHARE: usize = 20;
+const SPARE_SHARE: usize = 25;
 
 const BUCKETS: usize = 8;
 /// The bucket of a page that is full or vacant.

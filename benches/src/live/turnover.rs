@@ -72,7 +72,7 @@ pub enum Phase {
     Turnover,
     /// Nothing is asked of the server.
     Rest,
-    /// Most keys have been deleted.
+    /// Most keys are deleted, and then nothing is asked again.
     Shrunk,
 }
 
@@ -169,8 +169,8 @@ fn go_through(address: &Address, load: &Load, watch: &Watch, phase: &Mutex<Phase
     let rate = keys as f64 / watch.started.elapsed().as_secs_f64();
     enter(Phase::Rest);
     thread::sleep(load.rest);
-    delete_most(&mut client, load, keys)?;
     enter(Phase::Shrunk);
+    delete_most(&mut client, load, keys)?;
     thread::sleep(load.rest);
     Ok(rate)
 }

@@ -48,8 +48,8 @@ pub const SAMPLE: usize = 28;
 /// Of them, so many are offered to the pool.
 const OFFERED: usize = 2;
 /// In a table of so many keys a look takes so many samples. In a smaller one they would find the same entries.
-const ROOMY: usize = 1024;
-const BATCH: usize = 4;
+const ROOMY: usize = 2048;
+const BATCH: usize = 8;
 /// Segments that one look into a shard may visit, and those of a whole sample: where only few entries have an expiry
 /// there is no end of segments that hold hardly one.
 const SEGMENTS_PER_SHARD: usize = 16;
@@ -81,6 +81,14 @@ pub trait Policy {
     fn most_by_note(&self, table: &Table) -> u64 {
         let _ = table;
         u64::MAX
+    }
+
+    /// Entries younger than this many ticks, of those that own no memory, do not rank above `bar`: one comparison tells that most
+    /// of a sample need no further look.
+    #[inline]
+    fn youngest(&self, bar: u64, most: u64) -> u32 {
+        let _ = (bar, most);
+        0
     }
 
     /// A rank that the entry of this word does not pass, whatever its note, which is then not asked for if others rank higher;
@@ -139,8 +147,8 @@ pub struct Chooser {
     size_weight: u32,
     /// What the adaptive policy has learnt, while it is selected.
     adaptive: Option<Box<Adaptive>>,
-    /// How evicted keys begin when they return, if they are remembered.
-    welcome: Option<Welcome>,
+    /// How evicted keys begin when they return, if they are remembered, and whether all of them have an expiry.
+    welcome: (Option<Welcome>, bool),
     pool: Pool,
     /// Victims found ahead, the next one first.
     ready: VecDeque<Candidate>,
@@ -155,7 +163,7 @@ impl Chooser {
             sample: SAMPLE,
             size_weight: 0,
             adaptive: None,
-            welcome: None,
+            welcome: (None, false),
             pool: Pool::default(),
             ready: VecDeque::new(),
             rng: Rng::seeded(seed),
@@ -184,17 +192,18 @@ impl Chooser {
             (None, Some(Rule::Lfu)) => Some(lfu::WEIGHTS.welcome),
             _ => None,
         };
-        if welcome == self.welcome {
+        let volatile = self.selection.is_some_and(|selection| selection.volatile);
+        if (welcome, volatile) == self.welcome {
             return;
         }
         for shard in 0..keyspace.shards() {
             // A script holds it: the next look tells it.
             let Some(mut locked) = keyspace.try_lock(ShardSet::one(shard)) else { return };
             if let Some(guarded) = locked.only() {
-                guarded.shard.remember(welcome);
+                guarded.shard.remember(welcome, volatile);
             }
         }
-        self.welcome = welcome;
+        self.welcome = (welcome, volatile);
     }
 
     fn forget_candidates(&mut self) {
@@ -483,12 +492,16 @@ impl<P: Policy> Sample<'_, P> {
     fn look_at(&mut self, table: &Table, segment: u32, (shard, database): (usize, usize)) -> usize {
         let before = self.seen;
         let most = self.policy.most_by_note(table);
+        let youngest = |best: &Best| best.bar.map_or(0, |bar| self.policy.youngest(bar, most));
+        let mut too_young = youngest(&self.best);
         for (pos, word) in table.words(segment) {
             if self.volatile && !word.expires() {
                 continue;
             }
             self.seen += 1;
-            if !self.best.admits(self.policy.bound(word, self.tick, most)) {
+            if word.age(self.tick) < too_young && !word.owns()
+                || !self.best.admits(self.policy.bound(word, self.tick, most))
+            {
                 continue;
             }
             let seen = Seen { word, note: self.policy.note(table, pos, self.rng) };
@@ -496,6 +509,7 @@ impl<P: Policy> Sample<'_, P> {
             if self.best.admits(rank) {
                 let address = table.address(word).addr();
                 self.best.offer(Candidate { shard, database, pos, seen, rank, address });
+                too_young = youngest(&self.best);
             }
         }
         self.segments += 1;

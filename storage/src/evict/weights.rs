@@ -50,6 +50,13 @@ impl Weights {
         (ZERO + log2(word.age(tick) + 1) - weight).into()
     }
 
+    /// Whatever is younger than this many ticks ranks `bar` at most, however seldom it was used.
+    #[inline]
+    pub(super) fn youngest(&self, bar: u64) -> u32 {
+        let above = u32::try_from(bar).unwrap_or(u32::MAX).saturating_sub(ZERO);
+        if self.newest_first { 0 } else { exp2(above).saturating_sub(1) }
+    }
+
     /// As [`Weights::rank`], plus `x` times the logarithm of the entry's bytes; `x` is in 256ths.
     #[inline]
     pub(super) fn rank_with_size(&self, word: Word, tick: u32, size: u32, x: u32) -> u64 {
@@ -72,6 +79,17 @@ const fn log2(number: u32) -> u32 {
     (u32::BITS - 1 - zeros) << FRACTION | mantissa
 }
 
+/// The least number whose [`log2`] is this or more, or a smaller one.
+#[inline]
+const fn exp2(log: u32) -> u32 {
+    let (whole, part) = (log >> FRACTION, log & ((1 << FRACTION) - 1));
+    match whole {
+        0..=8 => (((1 << FRACTION) | part) << whole) >> FRACTION,
+        9..32 => ((1 << FRACTION) | part) << (whole - FRACTION),
+        _ => u32::MAX,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +107,21 @@ mod tests {
             let error = f64::from(number).log2() - f64::from(log2(number)) / f64::from(1 << FRACTION);
             assert!((0.0..0.1).contains(&error), "{number}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_too_young_ranks_no_higher() {
+        for log in 0..32 << FRACTION {
+            assert!(exp2(log) <= 1 || log2(exp2(log) - 1) < log, "{log}");
+        }
+        let weights = Weights::new(3, 4, NEVER);
+        for (age, frequency) in [(0, 0), (1, 0), (100, 0), (5000, 3), (1 << 20, 31)] {
+            let bar = rank(&weights, age, frequency);
+            let youngest = weights.youngest(bar);
+            assert!(youngest == 0 || (0..4).all(|more| rank(&weights, youngest - 1, more) <= bar));
+            assert!(frequency > 0 || age == 0 || youngest > age / 2, "{youngest} of {age}");
+        }
+        assert_eq!(weights.newest_first().youngest(u64::MAX), 0);
     }
 
     #[test]

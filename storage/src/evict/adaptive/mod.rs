@@ -80,6 +80,11 @@ impl Policy for Weighed {
         if self.size_weight == 0 { 0 } else { weight_of_size(table.most_weight() as u32, self.size_weight) }
     }
 
+    #[inline]
+    fn youngest(&self, bar: u64, most: u64) -> u32 {
+        self.weights.youngest(bar.saturating_sub(most))
+    }
+
     /// What owns memory may be of any size.
     #[inline]
     fn bound(&self, word: Word, tick: u32, most: u64) -> u64 {
