@@ -241,7 +241,7 @@ mod tests {
             connection.execute(["DEL", &format!("hash:{key}")]);
             most = most.max(loose());
         }
-        assert!(most > 1 << 20, "{most} bytes are free between small pages");
+        assert!(most > 1 << 19, "{most} bytes are free between small pages");
         server.advance(Duration::from_secs(2));
         assert_eq!(loose(), 0, "of {most}");
         server.engine().validate();
@@ -273,7 +273,11 @@ mod tests {
                 server.advance(Duration::from_secs(1));
                 let keyspace = server.engine().keyspace();
                 let (used, held) = (keyspace.used_memory(), keyspace.regions().used_bytes());
-                assert!(held * 100 < used * 110, "{policy}: {held} bytes are held for {used} after {turnover}");
+                // A tenth, and in each shard a part of a chunk of the index.
+                assert!(
+                    held * 100 < used * 110 + 4 * (16 << 10) * 100,
+                    "{policy}: {held} bytes are held for {used} after {turnover}"
+                );
             }
             server.engine().validate();
             connection.execute(["FLUSHALL"]);

@@ -286,7 +286,7 @@ impl Slab {
         self.regions.loose_bytes()
     }
 
-    /// A page worth emptying: one of the emptiest of a class of whose places more than 5 % are free, if that saves
+    /// A page worth emptying: one of the emptiest of a class of whose places more than 4 % are free, if that saves
     /// memory. Moving its live cells away with [`Slab::relocate`] frees it; `page_bytes` falls with each page that was
     /// emptied, so doing so again and again comes to an end. Cheap when there is nothing to do.
     #[inline]
