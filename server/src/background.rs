@@ -236,14 +236,13 @@ mod tests {
             (0..20).for_each(|field| words.extend([format!("field:{field}"), value.clone()]));
             connection.execute(words);
         }
-        let mut most = 0;
-        for key in (0..2500).filter(|key| key * 31 % 10 < 8) {
-            connection.execute(["DEL", &format!("hash:{key}")]);
-            most = most.max(loose());
-        }
-        assert!(most > 1 << 19, "{most} bytes are free between small pages");
-        server.advance(Duration::from_secs(2));
-        assert_eq!(loose(), 0, "of {most}");
+        let mut words = vec!["DEL".to_owned()];
+        let leave = (0..2500usize).filter(|key| (key * 2_654_435_761 >> 8) % 10 < 7);
+        words.extend(leave.map(|key| format!("hash:{key}")));
+        connection.execute(words);
+        server.advance(Duration::from_millis(1));
+        // Pages of the table alone would leave a sixth of the data unused.
+        assert_eq!(loose(), 0, "of {}", server.engine().keyspace().used_memory());
         server.engine().validate();
     }
 
@@ -273,11 +272,8 @@ mod tests {
                 server.advance(Duration::from_secs(1));
                 let keyspace = server.engine().keyspace();
                 let (used, held) = (keyspace.used_memory(), keyspace.regions().used_bytes());
-                // A tenth, and in each shard a part of a chunk of the index.
-                assert!(
-                    held * 100 < used * 110 + 4 * (16 << 10) * 100,
-                    "{policy}: {held} bytes are held for {used} after {turnover}"
-                );
+                // The index counts, too, and each shard has begun a chunk of it.
+                assert!(held * 100 < used * 112, "{policy}: {held} bytes are held for {used} after {turnover}");
             }
             server.engine().validate();
             connection.execute(["FLUSHALL"]);
