@@ -9,4 +9,5 @@ pub mod reference;
 pub mod replay;
 pub mod requests;
 pub mod size;
+pub mod timeline;
 pub mod trace;

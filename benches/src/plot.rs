@@ -22,7 +22,7 @@ const COLORS: &[&str] =
 /// Strokes, so that lines of one colour differ.
 const DASHES: &[&str] = &["", "7 3", "2 3"];
 
-const STYLE: &str = "\
+pub(crate) const STYLE: &str = "\
     svg{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;background:#fff}\
     text{fill:#222}.dim{fill:#5c5c5c}.grid{stroke:#e2e2e2}.axis{stroke:#777}.name{stroke:#aaa}\
     @media(prefers-color-scheme:dark){svg{background:#16181c}text{fill:#e6e6e6}.dim{fill:#a5a5a5}.grid{stroke:#31343b}.axis{stroke:#8a8a8a}.name{stroke:#666}}";
@@ -262,7 +262,7 @@ fn apart(ends: &[f64]) -> Vec<f64> {
 }
 
 /// Colour and dashes of a line.
-fn look(at: usize) -> (&'static str, String) {
+pub(crate) fn look(at: usize) -> (&'static str, String) {
     let dash = DASHES[at / COLORS.len() % DASHES.len()];
     let dash = if dash.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{dash}\"") };
     (COLORS[at % COLORS.len()], dash)
@@ -285,19 +285,19 @@ fn mark(svg: &mut String, at: usize, x: f64, y: f64) {
 }
 
 /// The distance of grid lines over a range: 1, 2 or 5 and zeros, so that there are five to ten.
-fn step(range: f64) -> f64 {
+pub(crate) fn step(range: f64) -> f64 {
     let power = 10f64.powf((range / 5.0).log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|digit| range / (digit * power) <= 10.0).unwrap_or(10.0);
     step * power
 }
 
 /// A number with no more places than it needs, two at most.
-fn shortest(number: f64) -> String {
+pub(crate) fn shortest(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -2,7 +2,7 @@
 //! slices of about 100 microseconds, and lets its connections run between them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use larder_storage::keyspace::ShardSet;
@@ -28,10 +28,11 @@ const KEYS_PER_LOCK: usize = 32;
 /// Runs for ever, as the task of thread `number` of `threads`.
 pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stats: Arc<WorkerStats>) {
     let mut last_second = engine.clock().now_ms() / 1000;
+    let compacted = AtomicUsize::new(0);
     loop {
         let mut busy = !engine.rests.load(Relaxed);
         while busy {
-            busy = slice(&engine, number, threads, &stats);
+            busy = slice(&engine, number, threads, &stats, &compacted);
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(pause(engine.settings().hz.get())).await;
@@ -58,7 +59,7 @@ fn sweep_slice(effort: u64) -> Duration {
 }
 
 /// One slice of work; whether more is at hand.
-fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) -> bool {
+fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats, compacted: &AtomicUsize) -> bool {
     let budget = Budget::within(sweep_slice(engine.settings().active_expire_effort.get()));
     let stands_still = engine.pause.is_on(engine.clock().now_ms());
     let mut more = engine.sweeps()
@@ -74,7 +75,8 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats) ->
         engine.rates.tick(engine);
         engine.client_memory.relieve(engine, stats);
     }
-    more | compact(engine, (number..engine.keyspace().shards()).step_by(threads), &Budget::within(SLICE))
+    let shards = (number..engine.keyspace().shards()).step_by(threads);
+    more | compact(engine, shards, compacted, &Budget::within(compact_slice(engine)))
 }
 
 /// Removes expired keys and fields of some shards as far as `budget` goes; whether more are due.
@@ -130,14 +132,31 @@ fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> 
     keys == 0 || segments == 0
 }
 
-/// Moves entries out of one sparse page of each shard, or elements of a collection; whether there was one.
-pub(crate) fn compact(engine: &Engine, shards: impl Iterator<Item = usize>, budget: &Budget) -> bool {
+/// How long compaction may hold connections up: longer when it falls behind, as it does where all values change their size.
+fn compact_slice(engine: &Engine) -> Duration {
+    /// A part of the data in so many may be unused between what is used.
+    const SHARE: usize = 16;
+    let (used, held) = (engine.keyspace().used_memory(), engine.keyspace().regions().used_bytes());
+    if held > used + used / SHARE { 3 * SLICE } else { SLICE }
+}
+
+/// Moves entries out of one sparse page of each shard, or elements of a collection; whether there was one. `next` keeps
+/// the shard to go on with, so that each has its turn however much is to do in others.
+pub(crate) fn compact(
+    engine: &Engine,
+    shards: impl Iterator<Item = usize> + Clone,
+    next: &AtomicUsize,
+    budget: &Budget,
+) -> bool {
     let mut more = false;
-    for shard in shards {
+    let first = next.load(Relaxed);
+    let (before, behind) = (shards.clone().filter(|shard| *shard < first), shards.filter(|shard| *shard >= first));
+    for shard in behind.chain(before) {
         let Some(mut locked) = engine.keyspace().try_lock(ShardSet::one(shard)) else { continue };
         more |= locked.only().is_some_and(|guarded| guarded.shard.compact_step(engine.env()));
         drop(locked);
         if budget.is_spent() {
+            next.store(shard + 1, Relaxed);
             return true;
         }
     }
@@ -209,6 +228,27 @@ mod tests {
     }
 
     #[test]
+    fn small_pages_of_collections_move_together() {
+        let server = crate::Server::builder().manual_clock(1_700_000_000_000).seed(1).build().unwrap();
+        let mut connection = server.connect();
+        let loose = || server.engine().keyspace().regions().loose_bytes();
+        for key in 0..2500 {
+            let value = "v".repeat(70 + key * 7919 % 900);
+            let mut words = vec!["HSET".to_owned(), format!("hash:{key}")];
+            (0..20).for_each(|field| words.extend([format!("field:{field}"), value.clone()]));
+            connection.execute(words);
+        }
+        let mut words = vec!["DEL".to_owned()];
+        let leave = (0..2500usize).filter(|key| (key * 2_654_435_761 >> 8) % 10 < 7);
+        words.extend(leave.map(|key| format!("hash:{key}")));
+        connection.execute(words);
+        server.advance(Duration::from_millis(1));
+        // Pages of the table alone would leave a sixth of the data unused.
+        assert_eq!(loose(), 0, "of {}", server.engine().keyspace().used_memory());
+        server.engine().validate();
+    }
+
+    #[test]
     fn little_is_left_unused_after_many_turnovers_with_changing_sizes() {
         const LIMIT: usize = 12 << 20;
         /// What a write may add beside its value when it splits a segment and doubles a directory.
@@ -234,7 +274,8 @@ mod tests {
                 server.advance(Duration::from_secs(1));
                 let keyspace = server.engine().keyspace();
                 let (used, held) = (keyspace.used_memory(), keyspace.regions().used_bytes());
-                assert!(held * 100 < used * 110, "{policy}: {held} bytes are held for {used} after {turnover}");
+                // The index counts, too, and each shard has begun a chunk of it.
+                assert!(held * 100 < used * 112, "{policy}: {held} bytes are held for {used} after {turnover}");
             }
             server.engine().validate();
             connection.execute(["FLUSHALL"]);

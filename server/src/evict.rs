@@ -34,6 +34,8 @@ const VICTIMS: usize = 64;
 const USUAL_SAMPLES: usize = 5;
 /// Samples of the use of keys that one step takes from each thread's buffer.
 const SAMPLES_PER_STEP: usize = 64;
+/// The policy learns in one of so many steps; most evict one key, and few keys are sampled.
+const LEARNS_EVERY: u32 = 4;
 /// Segments whose histories one step brings up to date.
 const REBASED: u32 = 64;
 
@@ -82,15 +84,20 @@ struct Searching {
     chooser: Chooser,
     /// Samples on their way to the chooser.
     samples: Vec<Sample>,
+    steps: u32,
 }
 
 impl Searching {
-    /// Follows the options, and takes what there is to learn in one step, if somebody wants to; whether there may be more.
-    fn prepare(&mut self, engine: &Engine, listens: bool) -> bool {
+    /// Follows the options.
+    fn follow(&mut self, engine: &Engine) {
         let settings = engine.settings();
         self.chooser.set_size_weight(settings.maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100);
         self.chooser.select(engine.keyspace(), selection(engine));
         self.chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
+    }
+
+    /// Takes what there is to learn in one step, if somebody wants to; whether there may be more.
+    fn learn(&mut self, engine: &Engine, listens: bool) -> bool {
         if !self.chooser.learns() && !listens {
             return false;
         }
@@ -105,7 +112,7 @@ impl Searching {
 
 impl Evictor {
     pub(crate) fn new(seed: u64) -> Self {
-        let searching = Searching { chooser: Chooser::new(seed), samples: Vec::new() };
+        let searching = Searching { chooser: Chooser::new(seed), samples: Vec::new(), steps: 0 };
         let (searching, rebase) = (Mutex::new(searching), Mutex::new(Rebase::new(0)));
         Self { searching, rebase, excess: Mutex::default(), awaited: Arc::default() }
     }
@@ -156,23 +163,28 @@ impl Evictor {
     fn search(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
         let settings = engine.settings();
         let mut searching = self.searching.lock();
-        searching.prepare(engine, false);
+        searching.follow(engine);
+        searching.steps = searching.steps.wrapping_add(1);
+        if searching.steps.is_multiple_of(LEARNS_EVERY) {
+            searching.learn(engine, false);
+        }
         let chooser = &mut searching.chooser;
-        let (started, mut victims) = (Instant::now(), 0);
+        // Most steps are over before they have to look at the time.
+        let (now, mut started, mut victims) = (engine.clock().now_ms(), None, 0);
         for search in 1.. {
             if engine.keyspace().used_memory() as u64 <= limit {
                 return Room::Enough;
             }
             let tenacity = settings.maxmemory_eviction_tenacity.get();
             if victims == VICTIMS
-                || search % SEARCHES == 0 && step_time(tenacity).is_some_and(|most| started.elapsed() > most)
+                || search % SEARCHES == 0
+                    && step_time(tenacity).is_some_and(|most| started.get_or_insert_with(Instant::now).elapsed() > most)
             {
                 return Room::More;
             }
             match chooser.next(engine.keyspace()) {
                 Choice::Victim(victim) => {
                     let set = ShardSet::one(victim.shard);
-                    let now = engine.clock().now_ms();
                     let Some(mut locked) = Locked::try_new(engine, set, now, stats) else { return Room::More };
                     locked.select(victim.database);
                     let stands = locked.shards().only().and_then(|guarded| victim.stands(&guarded.shard));
@@ -192,7 +204,9 @@ impl Evictor {
 
     /// Lets the policy, and who else wants to, learn from the use of keys; whether there may be more to learn.
     pub(crate) fn learn(&self, engine: &Engine) -> bool {
-        self.searching.lock().prepare(engine, engine.insight.listens())
+        let mut searching = self.searching.lock();
+        searching.follow(engine);
+        searching.learn(engine, engine.insight.listens())
     }
 
     /// Makes room in the background when the limit was lowered; whether more is to be done.

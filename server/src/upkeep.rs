@@ -5,7 +5,7 @@
 //! number of steps.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -62,6 +62,8 @@ pub(crate) struct Upkeep {
     looked_ms: AtomicU64,
     /// Batches since the last look, on a manual clock.
     batches: AtomicU32,
+    /// The shard with which compaction goes on.
+    pub(crate) compacted: AtomicUsize,
     /// The last second in which work was looked for. Held by the one thread that does a slice.
     second: Mutex<Option<u64>>,
 }
@@ -106,7 +108,7 @@ impl Upkeep {
         let stands_still = engine.pause.is_on(now_ms);
         let mut more = engine.sweeps() && !stands_still && background::sweep(engine, shards.clone(), stats, &budget(4));
         more |= tracking::forget_surplus(engine, stats, &budget(4));
-        more |= background::compact(engine, shards, &budget(4));
+        more |= background::compact(engine, shards, &self.compacted, &budget(4));
         more |= engine.evictor().rebase_step(engine);
         more |= engine.evictor().learn(engine);
         engine.insight.work(engine, &budget(4));

@@ -13,14 +13,18 @@
 //! the segment (or its overflow chain) that its hash addresses; a segment with a deadline stands in `deadlines`
 //! under just that deadline.
 
+mod chunk;
 mod deadlines;
 mod give_back;
 mod random;
 mod segment;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::cpu::prefetch;
+use crate::region::Regions;
+use chunk::Chunk;
 use deadlines::Deadlines;
 pub use segment::Candidates;
 use segment::{CHAINED, Segment, home_of, tag_of};
@@ -52,7 +56,7 @@ pub struct Pos {
 #[repr(C, align(64))]
 pub struct Index<S> {
     directory: Box<[u32]>,
-    chunks: Vec<Vec<Segment<S>>>,
+    chunks: Vec<Chunk<S>>,
     len: usize,
     depth: u8,
     deadlines: Deadlines,
@@ -61,6 +65,8 @@ pub struct Index<S> {
     at_depth: [u32; 65],
     /// Overflow segments of a segment that may not split any more (only under colliding hashes).
     overflow: BTreeMap<u32, Vec<u32>>,
+    /// Where chunks may take pages.
+    regions: Option<Arc<Regions>>,
 }
 
 impl<S: Slot> Default for Index<S> {
@@ -81,7 +87,19 @@ impl<S: Slot> Index<S> {
             at_depth: [0; 65],
             overflow: BTreeMap::new(),
             deadlines: Deadlines::default(),
+            regions: None,
         }
+    }
+
+    /// The same, whose segments take pages of `regions` where they fill them.
+    pub(crate) fn in_regions(regions: Arc<Regions>) -> Self {
+        Self { regions: Some(regions), ..Self::new() }
+    }
+
+    /// Becomes empty as it was at first.
+    fn clear(&mut self) {
+        let regions = self.regions.take();
+        *self = Self { regions, ..Self::new() };
     }
 
     /// Elements stored.
@@ -228,12 +246,12 @@ impl<S: Slot> Index<S> {
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             // The first chunk grows with its use, so that a small index stays small.
             let capacity = if self.chunks.is_empty() { 1 } else { CHUNK };
-            self.chunks.push(Vec::with_capacity(capacity));
+            self.chunks.push(Chunk::new(capacity, self.regions.as_ref()));
         }
         let number = self.chunks.len() - 1;
         let chunk = &mut self.chunks[number];
-        if chunk.len() == chunk.capacity() {
-            chunk.reserve_exact(chunk.len().min(CHUNK - chunk.len()));
+        if chunk.is_full() {
+            chunk.grow(self.regions.as_ref());
         }
         chunk.push(Segment::new(depth));
         (number * CHUNK + chunk.len() - 1) as u32
@@ -284,7 +302,7 @@ impl<S: Slot> Index<S> {
         let count = segment.count();
         self.len -= 1;
         if self.len == 0 {
-            *self = Self::new();
+            self.clear();
         } else if count <= MERGE_AT_MOST / 2 {
             let primary = self.directory[self.place(hash)];
             if primary != pos.segment || self.segment(primary).chained() {
@@ -403,6 +421,14 @@ impl<S: Slot> Index<S> {
         })
     }
 
+    /// Asks for all lines of a segment.
+    #[inline]
+    pub(crate) fn prefetch_segment(&self, segment: u32) {
+        const LINE: usize = 64;
+        let segment: *const Segment<S> = self.segment(segment);
+        (0..size_of::<Segment<S>>()).step_by(LINE).for_each(|at| prefetch(segment.cast::<u8>().wrapping_add(at)));
+    }
+
     /// Changes each slot of a segment in place.
     pub fn update_slots(&mut self, segment: u32, mut change: impl FnMut(S) -> S) {
         let place = self.segment_mut(segment);
@@ -499,7 +525,7 @@ impl<S: Slot> Index<S> {
         self.deadlines = Deadlines::default();
         self.chunks.truncate(self.chunks.len().saturating_sub(chunks));
         if self.chunks.is_empty() {
-            *self = Self::new();
+            self.clear();
         }
         self.chunks.is_empty()
     }

@@ -4,7 +4,7 @@
 //! still holds memory). Pages are handed out dirty first, since those cost no page fault, then from the oldest region,
 //! so that the younger ones can drain. At most `RESERVE` pages and a batch stay dirty: what is beyond goes back with
 //! one `madvise` per run of adjacent pages. A region whose pages are all free is unmapped, but for one. Pages are also
-//! handed out in parts; see [`blocks`].
+//! handed out in parts; see [`blocks`], and for huge pages [`huge`].
 //!
 //! The mutex inside is a leaf lock: nothing else is locked while it is held. No page is given back to the system and no
 //! region unmapped under it; pages on their way out belong to nobody meanwhile.
@@ -15,9 +15,11 @@
 #![expect(unsafe_code, reason = "hands out raw pages of a map and advises the system about them")]
 
 mod blocks;
+mod huge;
 
 use blocks::Blocks;
 pub use blocks::SMALLEST_BLOCK;
+use huge::advise_huge;
 use memmap2::{MmapMut, MmapRaw};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,11 +34,12 @@ pub const PAGE: usize = 16 * 1024;
 const PAGES_PER_REGION: usize = 256;
 const REGION: usize = PAGE * PAGES_PER_REGION;
 
-/// Free pages that stay backed by memory (1 MiB), so that a page that comes and goes costs no system call.
-const RESERVE: usize = 64;
+/// Free pages that stay backed by memory (512 KiB), so that a page that comes and goes costs no system call.
+const RESERVE: usize = 32;
 
-/// Pages that may be dirty above the reserve before they are given back; also the most given back under one lock.
-const BATCH: usize = 64;
+/// Pages that may be dirty above the reserve before they are given back; also the most given back under one lock, but for
+/// those of a region that had huge pages.
+const BATCH: usize = 32;
 
 /// Where `madvise` is missing, only unmapping a region returns memory.
 const RETURNS_PAGES: bool = cfg!(unix);
@@ -58,7 +61,7 @@ impl Regions {
 
     /// An empty source that asks the system to back it by huge pages (Linux, `MADV_HUGEPAGE`; elsewhere the same as
     /// [`Regions::new`]). Fewer TLB misses, but a page given back may split a huge page, whose memory the system
-    /// reclaims later. The first region is not backed so, as a barely used one would occupy 2 MiB.
+    /// reclaims later. The first region is not backed so from the start, as a barely used one would occupy 2 MiB.
     pub fn with_huge_pages() -> Arc<Regions> {
         Arc::new(Regions::with(true))
     }
@@ -131,8 +134,8 @@ impl Regions {
 
     fn note_loose(&self, inner: &Inner) {
         /// More than a part in so many, and so many pages, is worth moving blocks for.
-        const SHARE: usize = 32;
-        const PAGES: usize = 16;
+        const SHARE: usize = 64;
+        const PAGES: usize = 8;
         let free = inner.blocks.free_bytes();
         let is_little = free <= inner.used * PAGE / SHARE + PAGES * PAGE;
         self.loose.store(if is_little { 0 } else { free }, Relaxed);
@@ -170,15 +173,17 @@ impl Regions {
         self.inner.lock().used * PAGE
     }
 
-    /// Bytes of free pages that memory still backs, at most 2 MiB where the system takes single pages back.
+    /// Bytes of free pages that memory still backs, at most 1 MiB where the system takes single pages back.
     pub fn reserve_bytes(&self) -> usize {
         self.inner.lock().dirty * PAGE
     }
 
-    /// Gives the reserve back to the system too. Meant for a background task, now and then.
+    /// Gives the reserve back to the system too, and has huge pages where regions are in use as a whole. Meant for a
+    /// background task, now and then.
     pub fn purge(&self) {
         if RETURNS_PAGES {
             self.clean_down_to(0);
+            self.fit_huge_pages();
         }
         let unmapped = self.inner.lock().unmap_empty();
         drop(unmapped);
@@ -221,6 +226,8 @@ struct Inner {
     regions: Vec<Option<Region>>,
     /// Start of a region's first page, and its id.
     by_address: BTreeMap<usize, usize>,
+    /// How many there have been at once.
+    most_mapped: usize,
     open: BTreeSet<usize>,
     soiled: BTreeSet<usize>,
     /// Ids of the regions whose pages are all free.
@@ -239,6 +246,8 @@ struct Region {
     lead: usize,
     free: PageSet,
     dirty: PageSet,
+    /// Whether the system may back it by huge pages: then free pages may be backed though nobody has used them.
+    huge: bool,
 }
 
 /// Pages on their way back to the system: for the time being neither free nor handed out.
@@ -247,6 +256,8 @@ struct Departure {
     map: Arc<MmapRaw>,
     lead: usize,
     pages: PageSet,
+    /// Whether the region loses its huge pages first.
+    was_huge: bool,
 }
 
 impl Inner {
@@ -256,13 +267,13 @@ impl Inner {
         let map = MmapRaw::from(MmapMut::map_anon(REGION + alignment).ok()?);
         let start = map.as_ptr().addr();
         let lead = start.next_multiple_of(alignment) - start;
-        // The first one may stay almost empty.
-        #[cfg(target_os = "linux")]
-        if huge_pages && !self.by_address.is_empty() {
-            // A kernel built without huge pages refuses, and then small ones serve.
-            let _ = map.advise_range(memmap2::Advice::HugePage, lead, REGION);
+        // The first one may stay almost empty, and so may one that only takes the place of another.
+        let grows = self.by_address.len() >= self.most_mapped;
+        let huge = huge_pages && grows && !self.by_address.is_empty();
+        if huge {
+            advise_huge(&map, lead, true);
         }
-        let region = Region { map: Arc::new(map), lead, free: PageSet::ALL, dirty: PageSet::NONE };
+        let region = Region { map: Arc::new(map), lead, free: PageSet::ALL, dirty: PageSet::NONE, huge };
         let id = match self.regions.iter().position(Option::is_none) {
             Some(id) => {
                 self.regions[id] = Some(region);
@@ -274,6 +285,7 @@ impl Inner {
             }
         };
         self.by_address.insert(start + lead, id);
+        self.most_mapped = self.most_mapped.max(self.by_address.len());
         self.open.insert(id);
         self.empty.insert(id);
         Some(())
@@ -360,20 +372,31 @@ impl Inner {
         let surplus = self.dirty.checked_sub(limit).filter(|&pages| pages > 0)?;
         let id = *self.soiled.last()?;
         let region = self.regions.get_mut(id)?.as_mut()?;
-        let pages = region.dirty.last_pages(surplus.min(BATCH));
+        let was_huge = std::mem::take(&mut region.huge);
+        let pages = if was_huge { region.free } else { region.dirty.last_pages(surplus.min(BATCH)) };
+        Some(self.take_out(id, pages, was_huge))
+    }
+
+    /// Takes free pages of a region out of what is free.
+    fn take_out(&mut self, id: usize, pages: PageSet, was_huge: bool) -> Departure {
+        let Some(Some(region)) = self.regions.get_mut(id) else {
+            panic!("pages of no region");
+        };
         if region.free == PageSet::ALL {
             self.empty.remove(&id);
         }
+        let dirty = region.dirty.len();
         region.dirty.subtract(&pages);
         region.free.subtract(&pages);
+        let cleaned = dirty - region.dirty.len();
         if region.dirty.is_empty() {
             self.soiled.remove(&id);
         }
         if region.free.is_empty() {
             self.open.remove(&id);
         }
-        self.dirty -= pages.len();
-        Some(Departure { id, map: region.map.clone(), lead: region.lead, pages })
+        self.dirty -= cleaned;
+        Departure { id, map: region.map.clone(), lead: region.lead, pages, was_huge }
     }
 
     /// Marks pages that were given back to the system free and clean. Returns the region if it is to be unmapped.
@@ -413,6 +436,9 @@ impl Inner {
 impl Departure {
     /// Gives the pages back to the system, a run of adjacent pages at a time.
     fn clean(&self) {
+        if self.was_huge {
+            advise_huge(&self.map, self.lead, false);
+        }
         for run in self.pages.runs() {
             let offset = self.lead + run.start * PAGE;
             // SAFETY: the pages are free and `depart` took them out of what is handed out, so nobody refers to them.
@@ -511,6 +537,11 @@ impl PageSet {
 
 #[cfg(test)]
 impl Regions {
+    fn give_for_test(&self, page: NonNull<u8>) {
+        // SAFETY: the tests give back pages that they took, once.
+        unsafe { self.give(page) };
+    }
+
     /// Panics unless the invariants at the top hold. No other thread may be giving a page back.
     fn validate(&self) {
         let inner = self.inner.lock();

@@ -71,8 +71,9 @@ pub struct Shard {
     inserts_per_tick: usize,
     /// One of how many shards this is.
     shards: usize,
-    /// Keys evicted of late, while the eviction policy asks for it.
+    /// Keys evicted of late, while the eviction policy asks for it, and whether all of them have an expiry.
     ghost: Option<Ghost>,
+    evicts_volatile: bool,
 }
 
 /// A key to be stored.
@@ -108,6 +109,7 @@ impl Shard {
             inserts_per_tick: 1,
             shards,
             ghost: None,
+            evicts_volatile: false,
         }
     }
 
@@ -165,17 +167,31 @@ impl Shard {
     /// dropped outside the lock.
     pub fn evict(&mut self, database: usize, hash: u64, pos: Pos) -> Option<Box<Object>> {
         self.touch(database);
-        let residents = self.len();
+        // What it writes last comes meanwhile.
+        self.prefetch_memory_of(hash);
+        let residents = if self.evicts_volatile { self.tables().map(Table::expires).sum() } else { self.len() };
         let table = self.slices.get_mut(database).table.as_deref_mut()?;
+        let frequency = table.word(pos).frequency();
+        let object = table.remove(pos, hash);
         if let Some(ghost) = &mut self.ghost {
-            ghost.put(hash, table.word(pos).frequency(), residents);
+            ghost.put(hash, frequency, residents);
         }
-        table.remove(pos, hash)
+        object
     }
 
-    /// Remembers evicted keys from now on, and lets keys begin so; or forgets them all.
-    pub(crate) fn remember(&mut self, welcome: Option<Welcome>) {
+    /// Asks for what is remembered of an evicted key, before it is stored again.
+    #[inline]
+    pub fn prefetch_memory_of(&self, hash: u64) {
+        if let Some(ghost) = &self.ghost {
+            ghost.prefetch(hash);
+        }
+    }
+
+    /// Remembers evicted keys from now on, and lets keys begin so; or forgets them all. With `volatile` only keys with an
+    /// expiry are evicted, and as many are remembered as there are of these.
+    pub(crate) fn remember(&mut self, welcome: Option<Welcome>, volatile: bool) {
         self.changed = Changed::Many;
+        self.evicts_volatile = volatile;
         let known = self.ghost.take();
         self.ghost = welcome.map(|welcome| {
             let mut ghost = known.unwrap_or_default();

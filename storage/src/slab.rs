@@ -40,7 +40,7 @@ const UNIT_BITS: u32 = PAGE_UNITS.trailing_zeros();
 const MAX_PAGES: usize = (1 << (32 - UNIT_BITS)) - 1;
 
 /// Free places above one in this many are worth moving cells for.
-const SPARE_SHARE: usize = 20;
+const SPARE_SHARE: usize = 25;
 
 const BUCKETS: usize = 8;
 /// The bucket of a page that is full or vacant.
@@ -244,6 +244,17 @@ impl Slab {
         })
     }
 
+    /// Bytes of the largest cells in use, or of the largest that there may be where finding out would take long.
+    #[inline]
+    pub fn largest_cell(&self) -> usize {
+        const FEW: usize = 16;
+        if self.classes.len() > FEW {
+            return MAX_CELL;
+        }
+        let in_use = self.classes.iter().filter(|class| class.live > 0);
+        in_use.map(|class| usize::from(class.units) * UNIT).max().unwrap_or(0)
+    }
+
     /// Bytes of the live cells, each rounded to its class.
     #[inline]
     pub fn live_bytes(&self) -> usize {
@@ -269,7 +280,13 @@ impl Slab {
             + self.classes.capacity() * size_of::<Class>()
     }
 
-    /// A page worth emptying: one of the emptiest of a class of whose places more than 5 % are free, if that saves
+    /// Bytes that are free between the small pages of all slabs, if they are many; see [`Regions::loose_bytes`].
+    #[inline]
+    pub fn loose_bytes(&self) -> usize {
+        self.regions.loose_bytes()
+    }
+
+    /// A page worth emptying: one of the emptiest of a class of whose places more than 4 % are free, if that saves
     /// memory. Moving its live cells away with [`Slab::relocate`] frees it; `page_bytes` falls with each page that was
     /// emptied, so doing so again and again comes to an end. Cheap when there is nothing to do.
     #[inline]

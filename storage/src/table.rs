@@ -56,6 +56,7 @@ pub struct Table {
     scratch: Vec<u8>,
     /// Hashes of the keys of collections that compaction may make smaller.
     sparse: BTreeSet<u64>,
+    gathering: compact::Gathering,
     /// While the table is freed: the next segment to look into, and objects taken out of it.
     freed: u32,
     pending: Vec<Box<Object>>,
@@ -65,7 +66,7 @@ impl Table {
     /// An empty table.
     pub fn new(env: &Env<'_>) -> Self {
         Self {
-            index: Index::new(),
+            index: Index::in_regions(env.regions.clone()),
             slab: Slab::new(env.regions.clone()),
             hasher: env.hasher,
             expires: 0,
@@ -73,6 +74,7 @@ impl Table {
             owned: 0,
             scratch: Vec::new(),
             sparse: BTreeSet::new(),
+            gathering: compact::Gathering::default(),
             freed: 0,
             pending: Vec::new(),
         }
@@ -132,6 +134,18 @@ impl Table {
         let (_, cell) = self.slab.place(word.cell());
         let owned = if word.owns() { owned_at(&Entry::read(self.slab.cell(word.cell()))) } else { 0 };
         cell + size_of::<u64>() + 1 + owned
+    }
+
+    /// What [`Table::weight_of`] gives at most for an entry that owns nothing.
+    #[inline]
+    pub fn most_weight(&self) -> usize {
+        self.slab.largest_cell() + size_of::<u64>() + 1
+    }
+
+    /// Where a word's entry is, for prefetching.
+    #[inline]
+    pub(crate) fn address(&self, word: Word) -> *const u8 {
+        self.slab.address(word.cell())
     }
 
     /// Where a key stands.
@@ -487,6 +501,12 @@ impl Table {
     /// The words of one segment.
     pub fn words(&self, segment: u32) -> impl Iterator<Item = (Pos, Word)> {
         self.index.slots(segment).map(|(pos, bits)| (pos, Word::from_bits(bits)))
+    }
+
+    /// Asks for the words of one segment.
+    #[inline]
+    pub(crate) fn prefetch_words(&self, segment: u32) {
+        self.index.prefetch_segment(segment);
     }
 
     /// Moves histories older than `limit` ticks up to that age, in one segment: ticks wrap.

@@ -353,6 +353,16 @@ impl Object {
         }
     }
 
+    /// Moves a few small pages of a collection closer to those of others; false when there is nothing to do.
+    pub fn gather_step(&mut self) -> bool {
+        match self {
+            Self::Set(set) => set.gather_step(),
+            Self::ZSet(zset) => zset.gather_step(),
+            Self::Hash(hash) => hash.gather_step(),
+            Self::Str(_) | Self::List(_) | Self::Stream(_) => false,
+        }
+    }
+
     /// Moves up to `limit` elements of a collection to where they leave less memory unused; how many steps it did, 0 if
     /// there is nothing to do.
     pub fn compact_step(&mut self, env: Env<'_>, limit: usize) -> usize {

@@ -7,5 +7,6 @@ pub mod client;
 pub mod drive;
 pub mod info;
 pub mod spawn;
+pub mod turnover;
 
 pub use drive::{Load, Measured, measure};

@@ -217,7 +217,7 @@ impl Engine {
         while self.sweeps() && background::sweep(self, shards.clone(), &stats, &Budget::Endless) {}
         while self.free_garbage(&Budget::Endless) {}
         while self.evictor().relieve(self, &stats) {}
-        while background::compact(self, shards.clone(), &Budget::Endless) {}
+        while background::compact(self, shards.clone(), &self.upkeep.compacted, &Budget::Endless) {}
         self.keyspace().regions().purge();
         self.rates.tick(self);
     }

@@ -69,7 +69,14 @@ impl Engine {
             }
         }
         for known in ahead {
-            self.peek(known, db, |table| table.prefetch_entries(known.hash, known.writes));
+            self.keyspace.peek(known.hash, |shard| {
+                if let Some(table) = shard.table(db) {
+                    table.prefetch_entries(known.hash, known.writes);
+                }
+                if known.writes {
+                    shard.prefetch_memory_of(known.hash);
+                }
+            });
         }
     }
 

@@ -15,12 +15,13 @@ use super::competition::Competition;
 use super::ghost::Welcome;
 use super::miniature::{Model, Rules};
 use super::samples::{Event, Listener, Sample};
-use super::weights::{WHOLE_SIZE, Weights};
+use super::weights::{WHOLE_SIZE, Weights, weight_of_size};
 use super::{Policy, Seen};
 use crate::index::Pos;
 use crate::keyspace::{Keyspace, ShardSet};
 use crate::rng::Rng;
 use crate::table::Table;
+use crate::word::Word;
 
 /// The tables to choose from; the first one to begin with.
 pub(super) static TABLES: [Weights; 7] = [
@@ -69,6 +70,23 @@ impl Policy for Weighed {
     #[inline]
     fn note(&self, table: &Table, pos: Pos, _rng: &mut Rng) -> u64 {
         if self.size_weight == 0 { 0 } else { table.weight_of(table.word(pos)) as u64 }
+    }
+
+    /// What the largest cell adds.
+    #[inline]
+    fn most_by_note(&self, table: &Table) -> u64 {
+        if self.size_weight == 0 { 0 } else { weight_of_size(table.most_weight() as u32, self.size_weight) }
+    }
+
+    #[inline]
+    fn youngest(&self, bar: u64, most: u64) -> u32 {
+        self.weights.youngest(bar.saturating_sub(most))
+    }
+
+    /// What owns memory may be of any size.
+    #[inline]
+    fn bound(&self, word: Word, tick: u32, most: u64) -> u64 {
+        if word.owns() { u64::MAX } else { self.weights.rank(word, tick) + most }
     }
 
     #[inline]

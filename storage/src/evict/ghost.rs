@@ -8,6 +8,7 @@
 //! `[15:4] fingerprint, never 0, [3:0] frequency`; 0 is a free one, and free places follow the taken ones. Shard,
 //! bucket and fingerprint use different bits of the hash.
 
+use crate::cpu::prefetch_to_write;
 use crate::rng::Rng;
 
 /// The highest frequency that is remembered.
@@ -45,6 +46,14 @@ impl Ghost {
     /// Bytes of the places.
     pub fn memory(&self) -> usize {
         self.buckets.len() * size_of::<u64>()
+    }
+
+    /// Asks for what is remembered of a key.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        if !self.buckets.is_empty() {
+            prefetch_to_write(&raw const self.buckets[self.bucket_of(hash)]);
+        }
     }
 
     /// The frequency with which a key begins that is stored now. It is remembered no longer.

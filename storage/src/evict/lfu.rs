@@ -18,6 +18,11 @@ pub(super) struct Lfu;
 
 impl Policy for Lfu {
     #[inline]
+    fn youngest(&self, bar: u64, _most: u64) -> u32 {
+        WEIGHTS.youngest(bar)
+    }
+
+    #[inline]
     fn rank(&self, seen: Seen, tick: u32) -> u64 {
         WEIGHTS.rank(seen.word, tick)
     }

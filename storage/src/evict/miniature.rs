@@ -11,7 +11,7 @@
 
 use super::adaptive::Weighed;
 use super::ghost::{Ghost, Welcome};
-use super::pool::Pool;
+use super::pool::{Candidate, Pool};
 use super::samples::{Event, Sample, UNUSED_BITS};
 use super::{Best, Policy, SAMPLE, Seen};
 use crate::index::Pos;
@@ -315,8 +315,11 @@ impl Miniature {
                 Model::Ttl => 0,
             };
             let look = Seen { word: slot.word, note };
-            let place = Pos { segment: at as u32, slot: 0 };
-            best.offer((0, 0), place, look, rules.model.rank(look, self.tick));
+            let pos = Pos { segment: at as u32, slot: 0 };
+            let rank = rules.model.rank(look, self.tick);
+            if best.admits(rank) {
+                best.offer(Candidate { shard: 0, database: 0, pos, seen: look, rank, address: 0 });
+            }
             seen += 1;
             if seen >= SAMPLE {
                 break;

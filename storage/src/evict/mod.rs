@@ -5,6 +5,9 @@
 //! a number of entries) and offers the best [`OFFERED`] to a small pool that spans all shards. The pool's best is the
 //! victim, if it is then still as it was seen; the caller removes it. One shard is locked at a time.
 //!
+//! What a large cache holds is in no processor's cache. There a look takes several samples of one shard, having asked for
+//! all their segments, and finds as many victims, whose entries are asked for before their turn comes: the misses overlap.
+//!
 //! A [`Policy`] tells which of two entries goes first; there is one per file. To add one, write its file, give it a
 //! [`Rule`], and name it in [`Chooser::next`].
 //!
@@ -30,6 +33,7 @@ pub use pool::Candidate;
 pub use rebase::{OLDEST, Rebase};
 pub use weights::WHOLE_SIZE;
 
+use crate::cpu::prefetch;
 use crate::index::Pos;
 use crate::keyspace::{Keyspace, ShardSet};
 use crate::rng::Rng;
@@ -41,11 +45,15 @@ use ghost::Welcome;
 use pool::Pool;
 use samples::Listener;
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 
 /// Entries seen per sample, unless another number is set: about half a segment.
 pub const SAMPLE: usize = 28;
 /// Of them, so many are offered to the pool.
 const OFFERED: usize = 2;
+/// In a table of so many keys a look takes so many samples. In a smaller one they would find the same entries.
+const ROOMY: usize = 2048;
+const BATCH: usize = 8;
 /// Segments that one look into a shard may visit, and those of a whole sample: where only few entries have an expiry
 /// there is no end of segments that hold hardly one.
 const SEGMENTS_PER_SHARD: usize = 16;
@@ -70,6 +78,29 @@ pub trait Policy {
     fn note(&self, table: &Table, pos: Pos, rng: &mut Rng) -> u64 {
         let _ = (table, pos, rng);
         0
+    }
+
+    /// What no entry's note adds to the rank of its word, of those that own no memory in this table.
+    #[inline]
+    fn most_by_note(&self, table: &Table) -> u64 {
+        let _ = table;
+        u64::MAX
+    }
+
+    /// Entries younger than this many ticks, of those that own no memory, do not rank above `bar`: one comparison tells that most
+    /// of a sample need no further look.
+    #[inline]
+    fn youngest(&self, bar: u64, most: u64) -> u32 {
+        let _ = (bar, most);
+        0
+    }
+
+    /// A rank that the entry of this word does not pass, whatever its note, which is then not asked for if others rank higher;
+    /// `most` is [`Policy::most_by_note`].
+    #[inline]
+    fn bound(&self, word: Word, tick: u32, most: u64) -> u64 {
+        let _ = (word, tick, most);
+        u64::MAX
     }
 
     /// How early an entry goes that was seen so, at this tick: the highest rank goes first.
@@ -120,9 +151,11 @@ pub struct Chooser {
     size_weight: u32,
     /// What the adaptive policy has learnt, while it is selected.
     adaptive: Option<Box<Adaptive>>,
-    /// How evicted keys begin when they return, if they are remembered.
-    welcome: Option<Welcome>,
+    /// How evicted keys begin when they return, if they are remembered, and whether all of them have an expiry.
+    welcome: (Option<Welcome>, bool),
     pool: Pool,
+    /// Victims found ahead, the next one first.
+    ready: VecDeque<Candidate>,
     rng: Rng,
 }
 
@@ -134,8 +167,9 @@ impl Chooser {
             sample: SAMPLE,
             size_weight: 0,
             adaptive: None,
-            welcome: None,
+            welcome: (None, false),
             pool: Pool::default(),
+            ready: VecDeque::new(),
             rng: Rng::seeded(seed),
         }
     }
@@ -147,7 +181,7 @@ impl Chooser {
             return self.follow(keyspace);
         }
         self.selection = selection;
-        self.pool.clear();
+        self.forget_candidates();
         self.adaptive = selection
             .filter(|selection| selection.rule == Rule::Adaptive)
             .map(|selection| Box::new(Adaptive::new(self.rng.next_u64(), selection.volatile, self.size_weight)));
@@ -162,17 +196,23 @@ impl Chooser {
             (None, Some(Rule::Lfu)) => Some(lfu::WEIGHTS.welcome),
             _ => None,
         };
-        if welcome == self.welcome {
+        let volatile = self.selection.is_some_and(|selection| selection.volatile);
+        if (welcome, volatile) == self.welcome {
             return;
         }
         for shard in 0..keyspace.shards() {
             // A script holds it: the next look tells it.
             let Some(mut locked) = keyspace.try_lock(ShardSet::one(shard)) else { return };
             if let Some(guarded) = locked.only() {
-                guarded.shard.remember(welcome);
+                guarded.shard.remember(welcome, volatile);
             }
         }
-        self.welcome = welcome;
+        self.welcome = (welcome, volatile);
+    }
+
+    fn forget_candidates(&mut self) {
+        self.pool.clear();
+        self.ready.clear();
     }
 
     /// Whether the policy wants to hear of the use of keys.
@@ -185,7 +225,7 @@ impl Chooser {
         if let Some(adaptive) = &mut self.adaptive
             && adaptive.learn(keyspace, samples)
         {
-            self.pool.clear();
+            self.forget_candidates();
             self.follow(keyspace);
         }
     }
@@ -194,7 +234,7 @@ impl Chooser {
     pub fn set_size_weight(&mut self, weight: u32) {
         if weight != self.size_weight {
             self.size_weight = weight;
-            self.pool.clear();
+            self.forget_candidates();
             if let Some(adaptive) = &mut self.adaptive {
                 adaptive.set_size_weight(weight);
             }
@@ -232,9 +272,25 @@ impl Chooser {
     }
 
     fn choose<X: Default>(&mut self, policy: &impl Policy, keyspace: &Keyspace<X>, volatile: bool) -> Choice {
+        // The last one stays while its entry is on its way, which takes as long as a look at others.
+        if self.ready.len() > 1
+            && let Some(victim) = self.ready.pop_front()
+        {
+            return Choice::Victim(victim);
+        }
         let (tick, wanted) = (keyspace.tick(), self.sample);
-        let rng = &mut self.rng;
-        let mut sample = Sample { policy, volatile, tick, rng, wanted, seen: 0, segments: 0, best: Best::default() };
+        let mut sample = Sample {
+            policy,
+            volatile,
+            tick,
+            rng: &mut self.rng,
+            wanted,
+            seen: 0,
+            segments: 0,
+            best: Best::default(),
+            found: SmallVec::new(),
+            samples: 1,
+        };
         let mut any = false;
         let shards = keyspace.shards();
         let first = sample.rng.index(shards);
@@ -245,14 +301,19 @@ impl Chooser {
             if let Some(guarded) = locked.as_mut().and_then(|locked| locked.only()) {
                 any |= sample.look_into(&mut guarded.shard, shard);
             }
-            if sample.seen >= wanted || sample.segments >= SEGMENTS {
+            if sample.is_complete() {
                 break;
             }
         }
-        let best = sample.best;
+        sample.end();
+        let (found, samples) = (sample.found, sample.samples);
         self.pool.at_tick(policy, tick);
-        best.into_iter().for_each(|candidate| self.pool.offer(candidate));
-        match self.pool.pop() {
+        found.into_iter().for_each(|candidate| self.pool.offer(candidate));
+        for victim in (0..samples).map_while(|_| self.pool.pop()) {
+            prefetch(victim.address as *const u8);
+            self.ready.push_back(victim);
+        }
+        match self.ready.pop_front() {
             Some(victim) => Choice::Victim(victim),
             None if any => Choice::Later,
             None => Choice::Nothing,
@@ -260,7 +321,7 @@ impl Chooser {
     }
 }
 
-/// One sample in the making.
+/// Samples in the making.
 struct Sample<'a, P> {
     policy: &'a P,
     volatile: bool,
@@ -271,19 +332,33 @@ struct Sample<'a, P> {
     seen: usize,
     segments: usize,
     best: Best,
+    /// The best of each sample that has ended, and how many samples this makes with the present one.
+    found: SmallVec<[Candidate; OFFERED * BATCH]>,
+    samples: usize,
 }
 
 /// The best of a sample, in falling order.
 #[derive(Debug, Default)]
-struct Best(SmallVec<[Candidate; OFFERED + 1]>);
+struct Best {
+    candidates: SmallVec<[Candidate; OFFERED + 1]>,
+    /// The rank of the last, if there are enough.
+    bar: Option<u64>,
+}
 
 impl Best {
+    /// Whether an entry of this rank would be among the best.
     #[inline]
-    fn offer(&mut self, (shard, database): (usize, usize), pos: Pos, seen: Seen, rank: u64) {
-        if self.0.len() < OFFERED || self.0[OFFERED - 1].rank < rank {
-            let at = self.0.partition_point(|better| better.rank >= rank);
-            self.0.insert(at, Candidate { shard, database, pos, seen, rank });
-            self.0.truncate(OFFERED);
+    fn admits(&self, rank: u64) -> bool {
+        self.bar.is_none_or(|bar| bar < rank)
+    }
+
+    #[inline]
+    fn offer(&mut self, candidate: Candidate) {
+        if self.admits(candidate.rank) {
+            let at = self.candidates.partition_point(|better| better.rank >= candidate.rank);
+            self.candidates.insert(at, candidate);
+            self.candidates.truncate(OFFERED);
+            self.bar = self.candidates.get(OFFERED - 1).map(|last| last.rank);
         }
     }
 }
@@ -293,7 +368,7 @@ impl IntoIterator for Best {
     type IntoIter = smallvec::IntoIter<[Candidate; OFFERED + 1]>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.candidates.into_iter()
     }
 }
 
@@ -326,36 +401,84 @@ impl<P: Policy> Sample<'_, P> {
         chosen.map(|(database, _)| database)
     }
 
+    /// Whether enough was seen. What expires soonest of a shard is known without looking at the rest.
+    fn is_complete(&self) -> bool {
+        self.seen >= if P::SOONEST { 1 } else { self.wanted } || self.segments >= SEGMENTS
+    }
+
+    /// How many samples to take of a table of so many keys that may go.
+    fn batch(&self, keys: usize) -> usize {
+        if keys >= ROOMY && self.segments == 0 { BATCH } else { 1 }
+    }
+
+    /// Ends a sample.
+    fn end(&mut self) {
+        self.found.extend(std::mem::take(&mut self.best));
+    }
+
+    /// Begins another sample.
+    fn begin(&mut self) {
+        self.end();
+        self.seen = 0;
+        self.samples += 1;
+    }
+
     fn any_segments(&mut self, table: &Table, place: (usize, usize)) {
         let segments = table.segments() as u32;
-        let first = self.rng.index(segments as usize) as u32;
-        for segment in (first..segments).chain(0..first) {
-            self.look_at(table, segment, place);
-            if self.seen >= self.wanted {
-                break;
+        let firsts: SmallVec<[u32; BATCH]> =
+            (0..self.batch(table.len())).map(|_| self.rng.index(segments as usize) as u32).collect();
+        firsts.iter().for_each(|segment| table.prefetch_words(*segment));
+        for (nth, &first) in firsts.iter().enumerate() {
+            if nth > 0 {
+                self.begin();
+            }
+            for segment in (first..segments).chain(0..first) {
+                self.look_at(table, segment, place);
+                if self.seen >= self.wanted {
+                    break;
+                }
             }
         }
     }
 
     fn segments_with_expiry(&mut self, table: &mut Table, place: (usize, usize)) {
-        let segments = table.segments_with_expiry();
-        let first = self.rng.index(segments);
-        for nth in (first..segments).chain(0..first).take(SEGMENTS_PER_SHARD) {
-            // Fewer have an expiry once a bound was found to be void.
-            let Some(segment) = table.nth_segment_with_expiry(nth) else { continue };
-            if self.look_at(table, segment, place) == 0 {
-                table.refresh_deadline(segment);
+        // As many segments as hold enough if all hold alike, and no more samples than segments may be visited.
+        let missing = self.wanted.saturating_sub(self.seen);
+        let needed = (missing * table.segments_with_expiry()).div_ceil(table.expires().max(1)) + 1;
+        let needed = needed.min(SEGMENTS_PER_SHARD);
+        let batch = self.batch(table.expires()).min(SEGMENTS_PER_SHARD / needed).max(1);
+        let drawn: SmallVec<[SmallVec<[u32; 4]>; BATCH]> =
+            (0..batch).map(|_| self.draw_with_expiry(table, needed)).collect();
+        for (nth, segments) in drawn.into_iter().enumerate() {
+            if nth > 0 {
+                self.begin();
             }
-            if self.seen >= self.wanted {
-                break;
+            for segment in segments {
+                if self.look_at(table, segment, place) == 0 {
+                    table.refresh_deadline(segment);
+                }
+                if self.seen >= self.wanted {
+                    break;
+                }
             }
         }
+    }
+
+    /// Draws segments that may hold keys with an expiry, one next to the other, and asks for them.
+    fn draw_with_expiry(&mut self, table: &Table, needed: usize) -> SmallVec<[u32; 4]> {
+        let segments = table.segments_with_expiry();
+        let first = self.rng.index(segments);
+        let nths = (first..segments).chain(0..first).take(needed);
+        let drawn: SmallVec<[u32; 4]> = nths.filter_map(|nth| table.nth_segment_with_expiry(nth)).collect();
+        drawn.iter().for_each(|segment| table.prefetch_words(*segment));
+        drawn
     }
 
     fn soonest_segments(&mut self, table: &mut Table, place: (usize, usize)) {
         let mut found = 0;
         for _ in 0..SEGMENTS_PER_SHARD {
             let Some(segment) = table.soonest_segment() else { break };
+            table.words(segment).for_each(|(_, word)| prefetch(table.address(word)));
             found += self.look_at(table, segment, place);
             // If the bound was too low, the next expiry may be elsewhere.
             if !table.refresh_deadline(segment) {
@@ -370,15 +493,28 @@ impl<P: Policy> Sample<'_, P> {
 
     /// Looks at one segment; how many of its entries may go.
     #[inline]
-    fn look_at(&mut self, table: &Table, segment: u32, place: (usize, usize)) -> usize {
+    fn look_at(&mut self, table: &Table, segment: u32, (shard, database): (usize, usize)) -> usize {
         let before = self.seen;
+        let most = self.policy.most_by_note(table);
+        let youngest = |best: &Best| best.bar.map_or(0, |bar| self.policy.youngest(bar, most));
+        let mut too_young = youngest(&self.best);
         for (pos, word) in table.words(segment) {
             if self.volatile && !word.expires() {
                 continue;
             }
             self.seen += 1;
+            if word.age(self.tick) < too_young && !word.owns()
+                || !self.best.admits(self.policy.bound(word, self.tick, most))
+            {
+                continue;
+            }
             let seen = Seen { word, note: self.policy.note(table, pos, self.rng) };
-            self.best.offer(place, pos, seen, self.policy.rank(seen, self.tick));
+            let rank = self.policy.rank(seen, self.tick);
+            if self.best.admits(rank) {
+                let address = table.address(word).addr();
+                self.best.offer(Candidate { shard, database, pos, seen, rank, address });
+                too_young = youngest(&self.best);
+            }
         }
         self.segments += 1;
         self.seen - before

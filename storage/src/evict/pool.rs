@@ -20,6 +20,8 @@ pub struct Candidate {
     pub(super) seen: Seen,
     /// As of the pool's tick; the highest goes first.
     pub(super) rank: u64,
+    /// Where its entry was, to be asked for ahead and for nothing else.
+    pub(super) address: usize,
 }
 
 impl Candidate {

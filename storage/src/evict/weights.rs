@@ -50,11 +50,24 @@ impl Weights {
         (ZERO + log2(word.age(tick) + 1) - weight).into()
     }
 
+    /// Whatever is younger than this many ticks ranks `bar` at most, however seldom it was used.
+    #[inline]
+    pub(super) fn youngest(&self, bar: u64) -> u32 {
+        let above = u32::try_from(bar).unwrap_or(u32::MAX).saturating_sub(ZERO);
+        if self.newest_first { 0 } else { exp2(above).saturating_sub(1) }
+    }
+
     /// As [`Weights::rank`], plus `x` times the logarithm of the entry's bytes; `x` is in 256ths.
     #[inline]
     pub(super) fn rank_with_size(&self, word: Word, tick: u32, size: u32, x: u32) -> u64 {
-        self.rank(word, tick) + u64::from(log2(size.max(1))) * u64::from(x) / u64::from(WHOLE_SIZE)
+        self.rank(word, tick) + weight_of_size(size, x)
     }
+}
+
+/// What a size adds to a rank: `x` 256ths of its logarithm.
+#[inline]
+pub(super) fn weight_of_size(size: u32, x: u32) -> u64 {
+    u64::from(log2(size.max(1))) * u64::from(x) / u64::from(WHOLE_SIZE)
 }
 
 /// The logarithm to base 2 of a positive number, straight between powers of two, with [`FRACTION`] bits after the
@@ -64,6 +77,17 @@ const fn log2(number: u32) -> u32 {
     let zeros = number.leading_zeros();
     let mantissa = (number << zeros) >> (u32::BITS - 1 - FRACTION) & ((1 << FRACTION) - 1);
     (u32::BITS - 1 - zeros) << FRACTION | mantissa
+}
+
+/// The least number whose [`log2`] is this or more, or a smaller one.
+#[inline]
+const fn exp2(log: u32) -> u32 {
+    let (whole, part) = (log >> FRACTION, log & ((1 << FRACTION) - 1));
+    match whole {
+        0..=8 => (((1 << FRACTION) | part) << whole) >> FRACTION,
+        9..32 => ((1 << FRACTION) | part) << (whole - FRACTION),
+        _ => u32::MAX,
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +107,21 @@ mod tests {
             let error = f64::from(number).log2() - f64::from(log2(number)) / f64::from(1 << FRACTION);
             assert!((0.0..0.1).contains(&error), "{number}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_too_young_ranks_no_higher() {
+        for log in 0..32 << FRACTION {
+            assert!(exp2(log) <= 1 || log2(exp2(log) - 1) < log, "{log}");
+        }
+        let weights = Weights::new(3, 4, NEVER);
+        for (age, frequency) in [(0, 0), (1, 0), (100, 0), (5000, 3), (1 << 20, 31)] {
+            let bar = rank(&weights, age, frequency);
+            let youngest = weights.youngest(bar);
+            assert!(youngest == 0 || (0..4).all(|more| rank(&weights, youngest - 1, more) <= bar));
+            assert!(frequency > 0 || age == 0 || youngest > age / 2, "{youngest} of {age}");
+        }
+        assert_eq!(weights.newest_first().youngest(u64::MAX), 0);
     }
 
     #[test]

@@ -4,14 +4,14 @@
 use super::{CHUNK, Index, NO_DEADLINE, Segment, Slot};
 
 /// Unused segments that are kept, for growth.
-const KEPT: usize = 2 * CHUNK;
+const KEPT: usize = CHUNK / 2;
 
 impl<S: Slot> Index<S> {
     /// Gives the last segment's place back, if enough segments are unused; false if not. Elements move to a segment with
     /// another number, in the same slots; `rehash` gives the hash of one.
     pub fn give_back_step(&mut self, rehash: impl Fn(S) -> u64) -> bool {
         // Positions in chains are not worth the while.
-        if self.free.len() <= KEPT.max(self.segments() / 8) || !self.overflow.is_empty() {
+        if self.free.len() <= KEPT.max(self.segments() / 16) || !self.overflow.is_empty() {
             return false;
         }
         let last = self.segments() as u32 - 1;

@@ -1,16 +1,30 @@
 //! What is left sparse by removals moves closer together, in bounded steps: entries, small pages, segments of the index,
 //! and elements of large collections.
 
+use smallvec::SmallVec;
+
 use super::{Table, hash_of};
 use crate::entry::{self, Entry};
+use crate::slab::Ref;
 use crate::types::Env;
 use crate::word::Word;
+
+/// How far the pass is that moves the small pages of collections.
+#[derive(Default)]
+pub(super) struct Gathering {
+    /// The next segment to look into.
+    segment: u32,
+    /// Whether the pass has moved a page.
+    has_moved: bool,
+    /// What was loose when a pass found nothing to move: it takes more to try again.
+    settled: usize,
+}
 
 impl Table {
     /// Empties one sparse page by moving its entries, or moves small pages closer together, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {
-            if self.slab.gather_step() {
+            if self.slab.gather_step() || self.gather_in_collections() {
                 return true;
             }
             let (slab, hasher) = (&self.slab, self.hasher);
@@ -26,6 +40,38 @@ impl Table {
             };
             let word = self.word(pos).with_cell(new);
             self.index.set(pos, word.bits());
+        }
+        true
+    }
+
+    /// Moves small pages of the collections in a few segments closer together; false when there is nothing to do.
+    fn gather_in_collections(&mut self) -> bool {
+        /// Segments that one step looks into, unless a collection has pages to move.
+        const SEGMENTS: usize = 8;
+        let loose = self.slab.loose_bytes();
+        let pass = &mut self.gathering;
+        if self.owned == 0 || loose <= pass.settled + pass.settled / 8 {
+            pass.settled = pass.settled.min(loose);
+            return false;
+        }
+        for _ in 0..SEGMENTS {
+            if pass.segment as usize >= self.index.segments() {
+                let has_moved = std::mem::take(&mut pass.has_moved);
+                (pass.segment, pass.settled) = (0, if has_moved { 0 } else { loose });
+                return has_moved;
+            }
+            let words = self.index.slots(pass.segment).map(|(_, bits)| Word::from_bits(bits));
+            let owners: SmallVec<[Ref; 8]> = words.filter(|word| word.owns()).map(Word::cell).collect();
+            pass.segment += 1;
+            let mut has_moved = false;
+            for cell in owners {
+                let object = entry::object_mut(self.slab.cell_mut(cell));
+                has_moved |= object.is_some_and(|object| object.gather_step());
+            }
+            if has_moved {
+                pass.has_moved = true;
+                break;
+            }
         }
         true
     }

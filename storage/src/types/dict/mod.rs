@@ -260,6 +260,11 @@ impl Dict {
         self.records.is_sparse()
     }
 
+    /// Moves a few small pages of records closer to those of others; false when there is nothing to do.
+    pub fn gather_step(&mut self) -> bool {
+        self.records.gather_step()
+    }
+
     /// Moves up to `limit` records out of sparsely used pages, or gives unused segments back; how many steps it did, 0
     /// if there is nothing to do.
     pub fn compact_step(&mut self, env: Env<'_>, limit: usize) -> usize {

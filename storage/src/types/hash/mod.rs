@@ -260,6 +260,14 @@ impl Hash {
         }
     }
 
+    /// Moves a few small pages of fields closer to those of others; false when there is nothing to do.
+    pub fn gather_step(&mut self) -> bool {
+        match self {
+            Self::Packed(_) => false,
+            Self::Dict(dict) => dict.gather_step(),
+        }
+    }
+
     /// Moves up to `limit` fields out of sparsely used pages; how many steps it did, 0 if there is nothing to do.
     pub fn compact_step(&mut self, env: Env<'_>, limit: usize) -> usize {
         match self {

@@ -281,6 +281,14 @@ impl Set {
         }
     }
 
+    /// Moves a few small pages of members closer to those of others; false when there is nothing to do.
+    pub fn gather_step(&mut self) -> bool {
+        match self {
+            Self::Ints(_) | Self::Packed(_) => false,
+            Self::Hashed(dict) => dict.gather_step(),
+        }
+    }
+
     /// Moves up to `limit` members out of sparsely used pages, each for the price of a look-up; how many it moved, 0
     /// if there is nothing to do.
     pub fn compact_step(&mut self, env: Env<'_>, limit: usize) -> usize {

@@ -156,6 +156,11 @@ impl Members {
         self.slab.sparse_page().is_some()
     }
 
+    /// See [`Slab::gather_step`].
+    pub(super) fn gather_step(&mut self) -> bool {
+        self.slab.gather_step()
+    }
+
     /// Replaces what is in `records` by those that compaction wants moved, of one page.
     pub(super) fn sparse(&mut self, records: &mut Vec<Ref>) {
         records.clear();

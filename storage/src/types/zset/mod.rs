@@ -282,6 +282,14 @@ impl ZSet {
         }
     }
 
+    /// Moves a few small pages of members closer to those of others; false when there is nothing to do.
+    pub fn gather_step(&mut self) -> bool {
+        match self {
+            Self::Packed(_) => false,
+            Self::Tree(tree) => tree.gather_step(),
+        }
+    }
+
     /// Moves up to `limit` members out of sparsely used pages, each for the price of a look-up; how many it moved, 0
     /// if there is nothing to do.
     pub fn compact_step(&mut self, env: Env, limit: usize) -> usize {

@@ -199,6 +199,11 @@ impl<const N: usize> Tree<N> {
         self.members.is_sparse()
     }
 
+    /// See [`super::ZSet::gather_step`].
+    pub(super) fn gather_step(&mut self) -> bool {
+        self.members.gather_step()
+    }
+
     /// See [`super::ZSet::compact_step`].
     pub(super) fn compact_step(&mut self, env: Env, limit: usize) -> usize {
         let mut records = Vec::new();

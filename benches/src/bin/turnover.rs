@@ -1,0 +1,192 @@
+//! Memory over time of servers whose cache turns over again and again with values of drifting sizes.
+//!
+//!     cargo build --release && cargo run --release -p larder-benches --bin turnover -- --memory 100mb --turnovers 50
+//!
+//! Standard output gets a csv, standard error a table. README.md describes it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use larder_benches::live::spawn::Running;
+use larder_benches::live::turnover::{Kind, Load, Summary, measure};
+use larder_benches::size::{Lengths, parse_count};
+use larder_benches::timeline::{Series, chart};
+
+/// Compares the memory of servers over time.
+#[derive(Parser)]
+#[command(name = "turnover", max_term_width = 100)]
+struct Arguments {
+    /// `maxmemory` of each server
+    #[arg(long, default_value = "100mb", value_parser = parse_count, value_name = "BYTES")]
+    memory: u64,
+    /// How often as many bytes are written
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    turnovers: u64,
+    /// Bytes of values: they drift between the two and back
+    #[arg(long, default_value = "50-2000", value_name = "N-M")]
+    value_bytes: Lengths,
+    /// What is stored: string, hash, list
+    #[arg(long, value_delimiter = ',', default_value = "string", value_name = "KIND", value_parser = parse_kind)]
+    kind: Vec<Kind>,
+    /// `maxmemory-policy` of each server
+    #[arg(long, default_value = "allkeys-lru", value_name = "NAME")]
+    policy: String,
+    /// Commands that are sent at once
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pipeline: usize,
+    /// Milliseconds between two looks at the memory
+    #[arg(long, default_value_t = 200, value_name = "MS")]
+    interval: u64,
+    /// Seconds to watch at rest, and again after nine in ten keys were deleted
+    #[arg(long, default_value_t = 5, value_name = "S")]
+    rest: u64,
+    /// The program of Larder; the one beside this program unless given
+    #[arg(long, value_name = "FILE")]
+    larder: Option<PathBuf>,
+    /// Programs of Redis and Valkey that are compared, without and with `activedefrag`, as far as they know it
+    #[arg(long, value_delimiter = ',', default_value = "redis-server", value_name = "FILE")]
+    peer: Vec<PathBuf>,
+    /// Compare with nobody
+    #[arg(long)]
+    alone: bool,
+    /// Further options of every server: maxmemory-samples=10
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_option)]
+    option: Vec<(String, String)>,
+    /// Write a chart per kind into this directory
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Of the sizes
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    let known = Kind::ALL.iter().find(|(name, _)| *name == text);
+    known.map(|(_, kind)| *kind).ok_or_else(|| format!("{text:?} is none of string, hash, list"))
+}
+
+fn parse_option(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("turnover: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A server to be measured: its name in the output, its program, and options that it needs.
+struct Contender {
+    name: String,
+    program: PathBuf,
+    options: Vec<(&'static str, &'static str)>,
+}
+
+fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, String> {
+    let program = match &arguments.larder {
+        Some(path) => path.clone(),
+        None => std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("larder"),
+    };
+    if !program.exists() {
+        return Err(format!("{} is not there: run cargo build --release, or say --larder", program.display()));
+    }
+    let mut contenders = vec![Contender { name: "larder".into(), program, options: Vec::new() }];
+    let peers: &[PathBuf] = if arguments.alone { &[] } else { &arguments.peer };
+    for program in peers {
+        let name = program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        for (defrag, note) in [("no", ""), ("yes", ", activedefrag")] {
+            // Nothing is saved, or a child that saves would take memory and time.
+            let options = vec![("save", ""), ("appendonly", "no"), ("activedefrag", defrag)];
+            contenders.push(Contender { name: format!("{name}{note}"), program: program.clone(), options });
+        }
+    }
+    Ok(contenders)
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    print("server,kind,phase,seconds,turnovers,used,resident,ratio\n")?;
+    let mut table = String::from(
+        "| kind | server | resident / used at the end | mean | most | at rest | nine in ten deleted: used, resident MiB | commands/s |\n|:--|:--|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for &kind in &arguments.kind {
+        let mut all = Vec::new();
+        for contender in contenders(arguments)? {
+            match one(arguments, &contender, kind, &mut table) {
+                Ok(series) => all.push(series),
+                // One that is not installed, or cannot defragment, spoils nothing for the others.
+                Err(error) => eprintln!("{}: {error}", contender.name),
+            }
+        }
+        if let Some(directory) = &arguments.plot {
+            save(directory, kind, &all)?;
+        }
+    }
+    eprint!("{table}");
+    Ok(())
+}
+
+/// Prints at once.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| error.to_string())
+}
+
+fn save(directory: &Path, kind: Kind, all: &[Series]) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
+    fs::create_dir_all(directory).map_err(failed)?;
+    let title = format!("turnover, {}", kind.name());
+    fs::write(directory.join(format!("turnover-{}.svg", kind.name())), chart(&title, all)).map_err(failed)
+}
+
+/// Measures one server, prints its samples, and adds its row.
+fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut String) -> Result<Series, String> {
+    let memory = arguments.memory.to_string();
+    let mut options = vec![("maxmemory", memory.as_str()), ("maxmemory-policy", arguments.policy.as_str())];
+    options.extend(&contender.options);
+    options.extend(arguments.option.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let running = Running::start(&contender.program, &options)?;
+    let load = Load {
+        memory: arguments.memory,
+        turnovers: arguments.turnovers,
+        lengths: arguments.value_bytes,
+        kind,
+        depth: arguments.pipeline,
+        interval: Duration::from_millis(arguments.interval),
+        rest: Duration::from_secs(arguments.rest),
+        seed: arguments.seed,
+    };
+    let (samples, rate) = measure(&running.address, &load).map_err(|error| error.to_string())?;
+    let name = contender.name.replace(", ", " ");
+    for sample in &samples {
+        let (phase, ratio) = (sample.phase.name(), sample.ratio());
+        print(&format!(
+            "{name},{},{phase},{:.2},{:.3},{},{},{ratio:.4}\n",
+            kind.name(),
+            sample.seconds,
+            sample.turnovers,
+            sample.used,
+            sample.resident
+        ))?;
+    }
+    let Summary { end, mean, most, rested, shrunk: (used, resident) } = Summary::of(&samples);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let _ = writeln!(
+        table,
+        "| {} | {} | {end:.3} | {mean:.3} | {most:.3} | {rested:.3} | {:.1}, {:.1} | {rate:.0} |",
+        kind.name(),
+        contender.name,
+        mib(used),
+        mib(resident)
+    );
+    Ok(Series { name: contender.name.clone(), samples })
+}

@@ -1,0 +1,329 @@
+//! Memory over time while a full cache turns over again and again with values whose sizes drift: what a server says its data takes,
+//! and what the system has given it.
+//!
+//! Sizes go from the shortest to the longest and back in [`PERIOD`] turnovers, by equal factors in equal times. A turnover is as many
+//! bytes written as the server may hold.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use larder_storage::rng::Rng;
+
+use super::client::{Address, Client};
+use super::info::Info;
+use crate::size::Lengths;
+
+/// Turnovers in which sizes come back to where they were.
+pub const PERIOD: f64 = 10.0;
+/// Elements of a collection.
+const ELEMENTS: usize = 100;
+/// Of how many keys one stays when the data set shrinks.
+const KEPT: u64 = 10;
+
+/// What is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// SET.
+    String,
+    /// HSET with many fields.
+    Hash,
+    /// RPUSH of many elements.
+    List,
+}
+
+impl Kind {
+    /// All of them, by their names.
+    pub const ALL: [(&str, Kind); 3] = [("string", Kind::String), ("hash", Kind::Hash), ("list", Kind::List)];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+
+    fn elements(self) -> usize {
+        if self == Self::String { 1 } else { ELEMENTS }
+    }
+
+    fn push(self, client: &mut Client, key: &[u8], value: &[u8]) {
+        match self {
+            Self::String => client.push(&[b"SET", key, value]),
+            Self::Hash => {
+                let fields: Vec<String> = (0..ELEMENTS).map(|number| format!("field:{number}")).collect();
+                let mut words: Vec<&[u8]> = vec![b"HSET", key];
+                fields.iter().for_each(|field| words.extend([field.as_bytes(), value]));
+                client.push(&words);
+            }
+            Self::List => {
+                let mut words: Vec<&[u8]> = vec![b"RPUSH", key];
+                words.extend([value; ELEMENTS]);
+                client.push(&words);
+            }
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The cache is written to as fast as it takes it.
+    Turnover,
+    /// Nothing is asked of the server.
+    Rest,
+    /// Most keys are deleted, and then nothing is asked again.
+    Shrunk,
+}
+
+impl Phase {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Turnover => "turnover",
+            Self::Rest => "rest",
+            Self::Shrunk => "shrunk",
+        }
+    }
+}
+
+/// Memory at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// What is going on.
+    pub phase: Phase,
+    /// Since the start.
+    pub seconds: f64,
+    /// Turnovers so far.
+    pub turnovers: f64,
+    /// What the server's data takes, and what the system has given it, in bytes.
+    pub used: u64,
+    /// See `used`.
+    pub resident: u64,
+}
+
+impl Sample {
+    /// How many times the data that is resident.
+    pub fn ratio(&self) -> f64 {
+        self.resident as f64 / self.used.max(1) as f64
+    }
+}
+
+/// How to load a server.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Its `maxmemory`.
+    pub memory: u64,
+    /// How often that many bytes are written.
+    pub turnovers: u64,
+    /// The shortest and the longest value.
+    pub lengths: Lengths,
+    /// What is stored.
+    pub kind: Kind,
+    /// Commands that are sent at once.
+    pub depth: usize,
+    /// Between two samples.
+    pub interval: Duration,
+    /// How long to watch at rest, and again after most keys were deleted.
+    pub rest: Duration,
+    /// Of the sizes.
+    pub seed: u64,
+}
+
+impl Load {
+    /// The length of a value after so many turnovers: about what is due then, 30 % more or less.
+    fn length(&self, turnovers: f64, rng: &mut Rng) -> usize {
+        let (from, to) = (f64::from(self.lengths.from.max(1)), f64::from(self.lengths.to.max(1)));
+        let along = (1.0 - (turnovers / PERIOD * std::f64::consts::TAU).cos()) / 2.0;
+        let due = from * (to / from).powf(along);
+        (due * (0.7 + 0.6 * rng.below(1000) as f64 / 1000.0)).clamp(from, to) as usize
+    }
+}
+
+/// Loads a server, and gives what was seen and how many commands it took per second.
+///
+/// # Errors
+/// The server does not answer, or refuses a write.
+pub fn measure(address: &Address, load: &Load) -> io::Result<(Vec<Sample>, f64)> {
+    let watch = Watch {
+        started: Instant::now(),
+        written: AtomicU64::new(0),
+        ends: AtomicBool::new(false),
+        memory: load.memory,
+    };
+    let phase = Mutex::new(Phase::Turnover);
+    thread::scope(|scope| {
+        let samples = scope.spawn(|| watch.samples(address, &phase, load.interval));
+        let outcome = go_through(address, load, &watch, &phase);
+        watch.ends.store(true, Relaxed);
+        let samples = samples.join().map_err(|_| io::Error::other("the watching thread ended"))?;
+        Ok((samples?, outcome?))
+    })
+}
+
+/// All phases; commands per second in the first.
+fn go_through(address: &Address, load: &Load, watch: &Watch, phase: &Mutex<Phase>) -> io::Result<f64> {
+    let enter = |next| *phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = next;
+    let mut client = Client::connect(address)?;
+    let keys = write(&mut client, load, watch)?;
+    let rate = keys as f64 / watch.started.elapsed().as_secs_f64();
+    enter(Phase::Rest);
+    thread::sleep(load.rest);
+    enter(Phase::Shrunk);
+    delete_most(&mut client, load, keys)?;
+    thread::sleep(load.rest);
+    Ok(rate)
+}
+
+/// Writes new keys until the cache has turned over often enough; how many.
+fn write(client: &mut Client, load: &Load, watch: &Watch) -> io::Result<u64> {
+    let (value, mut rng) = (vec![b'v'; load.lengths.to as usize], Rng::seeded(load.seed));
+    let mut keys = 0;
+    while watch.turnovers() < load.turnovers as f64 {
+        let turnovers = watch.turnovers();
+        let mut written = 0;
+        // A batch of collections is as long as one of strings.
+        let depth = (load.depth / load.kind.elements()).max(1);
+        for _ in 0..depth {
+            let length = load.length(turnovers, &mut rng);
+            load.kind.push(client, key_of(keys).as_bytes(), &value[..length]);
+            written += length * load.kind.elements();
+            keys += 1;
+        }
+        client.send()?;
+        accept_replies(client, depth)?;
+        watch.written.fetch_add(written as u64, Relaxed);
+    }
+    Ok(keys)
+}
+
+/// Deletes all but one in [`KEPT`] of the keys, the oldest of which the cache has evicted.
+fn delete_most(client: &mut Client, load: &Load, keys: u64) -> io::Result<()> {
+    let resident = Info::of(client)?.keys();
+    let doomed: Vec<u64> = (keys.saturating_sub(4 * resident)..keys).filter(|key| key % KEPT != 0).collect();
+    for batch in doomed.chunks(load.depth.max(1)) {
+        batch.iter().for_each(|&key| client.push(&[b"DEL", key_of(key).as_bytes()]));
+        client.send()?;
+        accept_replies(client, batch.len())?;
+    }
+    Ok(())
+}
+
+fn key_of(number: u64) -> String {
+    format!("key:{number:09}")
+}
+
+fn accept_replies(client: &mut Client, count: usize) -> io::Result<()> {
+    for _ in 0..count {
+        if let Some(error) = client.reply()?.as_error() {
+            return Err(io::Error::other(error.into_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// What writer and watcher share.
+struct Watch {
+    started: Instant,
+    /// Bytes of values.
+    written: AtomicU64,
+    ends: AtomicBool,
+    memory: u64,
+}
+
+impl Watch {
+    fn turnovers(&self) -> f64 {
+        self.written.load(Relaxed) as f64 / self.memory.max(1) as f64
+    }
+
+    fn samples(&self, address: &Address, phase: &Mutex<Phase>, interval: Duration) -> io::Result<Vec<Sample>> {
+        let (mut client, mut samples) = (Client::connect(address)?, Vec::new());
+        while !self.ends.load(Relaxed) {
+            let info = Info::of(&mut client)?;
+            samples.push(Sample {
+                phase: *phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner()),
+                seconds: self.started.elapsed().as_secs_f64(),
+                turnovers: self.turnovers(),
+                used: info.number("used_memory"),
+                resident: info.number("used_memory_rss"),
+            });
+            thread::sleep(interval);
+        }
+        Ok(samples)
+    }
+}
+
+/// What a run comes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// The ratio at the end of the turnovers; the mean and the highest from the second turnover on.
+    pub end: f64,
+    /// See `end`.
+    pub mean: f64,
+    /// See `end`.
+    pub most: f64,
+    /// The ratio after the rest.
+    pub rested: f64,
+    /// Bytes used and resident at the very end, when most keys were deleted.
+    pub shrunk: (u64, u64),
+}
+
+impl Summary {
+    /// Of samples in their order.
+    pub fn of(samples: &[Sample]) -> Self {
+        let last = |phase| samples.iter().rfind(|sample| sample.phase == phase);
+        let turning: Vec<f64> = samples
+            .iter()
+            .filter(|sample| sample.phase == Phase::Turnover && sample.turnovers >= 2.0)
+            .map(Sample::ratio)
+            .collect();
+        Self {
+            end: last(Phase::Turnover).map_or(0.0, Sample::ratio),
+            mean: turning.iter().sum::<f64>() / turning.len().max(1) as f64,
+            most: turning.iter().copied().fold(0.0, f64::max),
+            rested: last(Phase::Rest).map_or(0.0, Sample::ratio),
+            shrunk: last(Phase::Shrunk).map_or((0, 0), |sample| (sample.used, sample.resident)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(kind: Kind) -> Load {
+        let lengths = Lengths { from: 50, to: 2000 };
+        let (interval, rest) = (Duration::from_millis(5), Duration::from_millis(50));
+        Load { memory: 4 << 20, turnovers: 3, lengths, kind, depth: 64, interval, rest, seed: 1 }
+    }
+
+    #[test]
+    fn sizes_go_up_and_come_back() {
+        let (load, mut rng) = (load(Kind::String), Rng::seeded(1));
+        let mut mean = |turnovers| (0..1000).map(|_| load.length(turnovers, &mut rng)).sum::<usize>() / 1000;
+        let means = [0.0, 2.5, 5.0, 7.5, 10.0].map(&mut mean);
+        assert!(means[0] < 60 && means[2] > 1600 && means[4] < 60, "{means:?}");
+        assert!(means[1].abs_diff(316) < 30 && means[3].abs_diff(316) < 30, "{means:?}");
+    }
+
+    #[test]
+    fn a_server_turns_over_and_shrinks() {
+        for (name, kind) in Kind::ALL {
+            let options = [("maxmemory", "4mb"), ("maxmemory-policy", "allkeys-lru")];
+            let builder =
+                options.into_iter().fold(larder::Server::builder(), |it, (name, value)| it.option(name, value));
+            let server = builder.start().unwrap();
+            let address = server.address().unwrap().to_string().parse().unwrap();
+            let (samples, rate) = measure(&address, &load(kind)).unwrap();
+            assert_eq!(name, kind.name());
+            assert!(rate > 0.0);
+            for phase in [Phase::Turnover, Phase::Rest, Phase::Shrunk] {
+                assert!(samples.iter().any(|sample| sample.phase == phase), "{name}: {phase:?}");
+            }
+            let most = samples.iter().map(|sample| sample.used).max().unwrap();
+            assert!(most > 3 << 20 && most < 5 << 20, "{name}: {most}");
+            let (used, _) = Summary::of(&samples).shrunk;
+            assert!(used < most / 2, "{name}: {used} of {most} are used still");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Segments side by side. A chunk of words that is complete takes one page of [`Regions`], which goes back to the system when
+//! it is free; what is smaller, or of another size, takes the global allocator's memory.
+//!
+//! Invariants: the first `len` of `capacity` segments are initialized; the memory came from where `home` says.
+
+#![expect(unsafe_code, reason = "segments stand in raw pages")]
+
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::CHUNK;
+use super::segment::Segment;
+use crate::region::{PAGE, Regions};
+
+/// See the module's page.
+pub(super) struct Chunk<S> {
+    segments: NonNull<Segment<S>>,
+    len: u32,
+    capacity: u32,
+    home: Home,
+}
+
+/// Where a chunk's memory comes from.
+enum Home {
+    Allocator,
+    Page(Arc<Regions>),
+}
+
+// SAFETY: a chunk owns its segments alone, as a vector does.
+unsafe impl<S: Send> Send for Chunk<S> {}
+// SAFETY: as above; `&Chunk` only reads them.
+unsafe impl<S: Sync> Sync for Chunk<S> {}
+
+impl<S> Chunk<S> {
+    const FILLS_PAGE: bool = CHUNK * size_of::<Segment<S>>() == PAGE && PAGE.is_multiple_of(align_of::<Segment<S>>());
+
+    /// An empty one with room for so many segments, [`CHUNK`] at most.
+    pub(super) fn new(capacity: usize, regions: Option<&Arc<Regions>>) -> Self {
+        let capacity = capacity.min(CHUNK);
+        if Self::FILLS_PAGE
+            && capacity == CHUNK
+            && let Some(regions) = regions
+            && let Some(page) = regions.take()
+        {
+            let home = Home::Page(regions.clone());
+            return Self { segments: page.cast(), len: 0, capacity: capacity as u32, home };
+        }
+        let mut segments = ManuallyDrop::new(Vec::with_capacity(capacity));
+        // SAFETY: a vector's pointer is never null. Its capacity may be larger than asked for, and is kept as it is.
+        let start = unsafe { NonNull::new_unchecked(segments.as_mut_ptr()) };
+        Self { segments: start, len: 0, capacity: segments.capacity() as u32, home: Home::Allocator }
+    }
+
+    /// Puts a segment at the end, for which there must be room.
+    pub(super) fn push(&mut self, segment: Segment<S>) {
+        assert!(self.len < self.capacity, "a chunk without room");
+        // SAFETY: the place is within the capacity, and nothing is there that would have to be dropped.
+        unsafe { self.segments.add(self.len as usize).write(segment) };
+        self.len += 1;
+    }
+
+    /// Whether there is no room left.
+    pub(super) fn is_full(&self) -> bool {
+        self.len == self.capacity
+    }
+
+    /// Makes room for twice as many segments, up to a whole chunk.
+    pub(super) fn grow(&mut self, regions: Option<&Arc<Regions>>) {
+        let mut larger = Self::new(2 * self.capacity as usize, regions);
+        assert!(larger.capacity >= self.len);
+        // SAFETY: both are this function's, and there is room. What is copied is forgotten here, not dropped twice.
+        unsafe { larger.segments.copy_from_nonoverlapping(self.segments, self.len as usize) };
+        larger.len = std::mem::take(&mut self.len);
+        *self = larger;
+    }
+
+    /// Drops the last segment.
+    pub(super) fn pop(&mut self) {
+        if let Some(len) = self.len.checked_sub(1) {
+            self.len = len;
+            // SAFETY: it was initialized, and is not counted any more.
+            unsafe { self.segments.add(len as usize).drop_in_place() };
+        }
+    }
+}
+
+impl<S> Deref for Chunk<S> {
+    type Target = [Segment<S>];
+
+    #[inline]
+    fn deref(&self) -> &[Segment<S>] {
+        // SAFETY: so many are initialized, and `&mut self` alone changes them.
+        unsafe { NonNull::slice_from_raw_parts(self.segments, self.len as usize).as_ref() }
+    }
+}
+
+impl<S> DerefMut for Chunk<S> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Segment<S>] {
+        // SAFETY: as above, and `&mut self` is the only access.
+        unsafe { NonNull::slice_from_raw_parts(self.segments, self.len as usize).as_mut() }
+    }
+}
+
+impl<S> Drop for Chunk<S> {
+    fn drop(&mut self) {
+        while self.len > 0 {
+            self.pop();
+        }
+        match &self.home {
+            // SAFETY: it came from there, and nothing refers to it any more.
+            Home::Page(regions) => unsafe { regions.give(self.segments.cast()) },
+            // SAFETY: these are a vector's parts, of which no element is left.
+            Home::Allocator => drop(unsafe { Vec::from_raw_parts(self.segments.as_ptr(), 0, self.capacity as usize) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn depths<S>(chunk: &Chunk<S>) -> Vec<u8>
+    where
+        S: crate::index::Slot,
+    {
+        chunk.iter().map(Segment::depth).collect()
+    }
+
+    #[test]
+    fn a_chunk_grows_into_a_page_and_gives_it_back() {
+        let regions = Regions::new();
+        let mut chunk = Chunk::<u64>::new(1, Some(&regions));
+        for number in 0..CHUNK as u8 {
+            if chunk.is_full() {
+                chunk.grow(Some(&regions));
+            }
+            chunk.push(Segment::new(number));
+        }
+        assert!(chunk.is_full());
+        assert_eq!(depths(&chunk), (0..CHUNK as u8).collect::<Vec<_>>());
+        assert_eq!(regions.used_bytes(), PAGE);
+        chunk.pop();
+        chunk[3].set_depth(40);
+        assert_eq!((chunk.len(), chunk[3].depth()), (CHUNK - 1, 40));
+        drop(chunk);
+        assert_eq!(regions.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_fills_no_page_comes_from_the_allocator() {
+        let regions = Regions::new();
+        let small = Chunk::<u32>::new(CHUNK, Some(&regions));
+        let homeless = Chunk::<u64>::new(CHUNK, None);
+        assert_eq!((regions.used_bytes(), small.len(), homeless.len()), (0, 0, 0));
+    }
+}
