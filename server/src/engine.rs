@@ -705,7 +705,8 @@ impl Engine {
         session.tell_messages(reply);
     }
 
-    /// Runs one command of a transaction, whose shards are locked.
+    /// Runs one command of a transaction or a script, whose shards are locked. With `timing` only some calls of quick
+    /// commands are timed.
     pub(crate) fn run_queued(
         &self,
         session: &mut Session,
@@ -713,8 +714,13 @@ impl Engine {
         row: u16,
         args: Args<'_>,
         reply: &mut Reply,
+        timing: Option<&Timing>,
     ) {
-        let (command, mark, started) = (TABLE.row(row), reply.mark(), Instant::now());
+        let (command, mark, stats) = (TABLE.row(row), reply.mark(), session.stats.clone());
+        let counters = stats.row(row);
+        let is_timed = timing
+            .is_none_or(|timing| !command.is_quick() || observe::is_sample(counters.calls.get()) || timing.is_exact());
+        let started = is_timed.then(Instant::now);
         let attention = self.attention.load(Relaxed);
         locked.begin(session.db, Hashes::default());
         locked.hides_expired = attention & PAUSED != 0 && self.hides_expired(command, locked.now);
@@ -735,12 +741,15 @@ impl Engine {
         if attention & MONITORED != 0 {
             self.show(session, command, args);
         }
-        let stats = session.stats.clone();
         stats.counters.commands.add(1);
-        let counters = stats.row(row);
         counters.calls.add(1);
-        let time = started.elapsed();
-        self.note_time(&session.client, counters, command, args, time, time >= observe::limit(self.settings()));
+        if let Some(started) = started {
+            let time = started.elapsed();
+            timing.inspect(|timing| timing.leave_out(time));
+            self.note_time(&session.client, counters, command, args, time, time >= observe::limit(self.settings()));
+        } else if let Some(time) = timing.and_then(|timing| timing.long_call(&self.clock)) {
+            observe::note_long(self, &session.client, command, args, time);
+        }
         if let Err(error) = outcome {
             counters.failed.add(1);
             reply.rewind(mark);

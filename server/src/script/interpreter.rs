@@ -9,10 +9,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub(super) use omnilua::{Error, Value};
+use larder_protocol::{Args, Reply};
+use lua_types::LuaValue;
+pub(super) use omnilua::Error;
 use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason, Variadic};
 
 use super::control::Control;
+use super::natives::{self, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::{libraries, redis_table};
 
 /// What scripts find around them.
@@ -23,9 +26,6 @@ const MEMORY_BYTES: usize = 64 << 20;
 const LEAST_MEMORY_BYTES: usize = 8 << 20;
 /// What one step may make, in bytes.
 const STEP_BYTES: usize = 1 << 29;
-/// Instructions between two looks at the limits and at the wish to end: so few that a string which doubles each time does
-/// not grow far beyond its limit in between.
-const LOOK_EVERY: u32 = 4;
 /// Instructions that run at most without such a look: in coroutines, and in one search for a pattern, there is none.
 const MOST_UNSEEN: u64 = 100_000_000;
 
@@ -49,11 +49,19 @@ pub(super) enum Stopped {
 
 /// What came of a script.
 pub(super) enum Ended {
-    /// Its result.
-    Value(Value),
+    /// Its result is written.
+    Done,
     /// The error that it raised.
-    Raised(Value),
+    Raised(Raised),
     Stopped(Stopped),
+}
+
+/// A script that is compiled.
+struct Compiled {
+    value: LuaValue,
+    /// Keeps it alive.
+    _function: Function,
+    limits: Limits,
 }
 
 /// A state; see the module's page.
@@ -62,26 +70,31 @@ pub(super) struct Interpreter {
     sandbox: Sandbox,
     prepare: Function,
     run: Function,
-    /// Raises a value as an error.
-    raise: Function,
-    /// Scripts that are compiled, by the digest of their source.
-    compiled: HashMap<String, (Function, usize)>,
+    /// What the functions of the host need of the prelude, kept alive.
+    _kept: Table,
+    exchange: Shared,
+    /// By the digest of their source.
+    compiled: HashMap<String, Compiled>,
 }
 
 impl Interpreter {
     pub(super) fn new(control: Arc<Control>) -> Result<Self, Error> {
+        /// Where the prelude finds the functions of the host.
+        const NATIVES: &str = "natives";
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
-        let watched = control.clone();
         runtime.state_mut().hook = Some(Box::new(move |state, _| {
-            if watched.must_end() {
+            if control.must_end() {
                 // The budget is spent: the next look at it ends the script.
                 state.sandbox_charge(u64::MAX);
             } else {
                 state.sandbox_reset();
             }
         }));
+        let exchange = Shared::default();
+        natives::install(runtime.state_mut(), &exchange, NATIVES)?;
         let lua = runtime.into_lua();
         let host = lua.create_table()?;
+        host.raw_set(NATIVES, lua.globals().raw_get::<_, Table>(NATIVES)?)?;
         host.raw_set("redis", redis_table::constants(&lua)?)?;
         let fail = libraries::Fail::default();
         host.raw_set("libraries", libraries::all(&lua, &fail)?)?;
@@ -92,18 +105,24 @@ impl Interpreter {
         libraries::random(&lua, &host, &seed)?;
         let prelude = lua.load(PRELUDE).set_name("=redis").into_function()?;
         let control: Table = prelude.call((host, MEMORY_BYTES as f64))?;
-        let (prepare, run, raise) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("raise")?);
+        let (prepare, run, kept) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("kept")?);
         // It is set once.
         let _ = fail.set(control.raw_get("fail")?);
         let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
-        Ok(Self { lua, sandbox, prepare, run, raise, compiled: HashMap::new() })
+        Ok(Self { lua, sandbox, prepare, run, _kept: kept, exchange, compiled: HashMap::new() })
+    }
+
+    /// Whether a script is compiled.
+    pub(super) fn has(&self, digest: &str) -> bool {
+        self.compiled.contains_key(digest)
     }
 
     /// Compiles a script, unless that is done; the error is the compiler's text.
     pub(super) fn compile(&mut self, digest: &str, source: &Source) -> Result<(), Vec<u8>> {
-        if self.compiled.contains_key(digest) {
+        if self.has(digest) {
             return Ok(());
         }
+        self.lua.install_sandbox(limits(MEMORY_BYTES)).map_err(|error| message(&error))?;
         self.sandbox.reset();
         let text = &source.text[source.header..];
         if text.first() == Some(&27) {
@@ -111,12 +130,15 @@ impl Interpreter {
         }
         let compile = || -> Result<Function, Error> {
             let chunk = self.lua.load(text).set_name("@user_script").into_function()?;
-            self.prepare.call(chunk)
+            self.prepare.call::<_, ()>(chunk.clone())?;
+            Ok(chunk)
         };
         let function = compile().map_err(|error| message(&error))?;
+        let value = self.exchange.borrow_mut().take_function();
         let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
-        let memory = (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES);
-        self.compiled.insert(digest.to_owned(), (function, memory));
+        let memory_bytes = (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES);
+        let limits = Limits { look_every: LOOK_EVERY, instructions: MOST_UNSEEN, memory_bytes };
+        self.compiled.insert(digest.to_owned(), Compiled { value, _function: function, limits });
         Ok(())
     }
 
@@ -129,72 +151,61 @@ impl Interpreter {
         self.compiled.len()
     }
 
-    /// Runs a compiled script. `dispatch` gets what the server is asked for, with 0 for a call (else it is the first
-    /// value), and gives whether that is to be raised as an error, and the value. Whoever gets [`Ended::Stopped`] must not use the state again.
-    pub(super) fn run<'k>(
+    /// Runs a compiled script, the first `keys` of whose arguments are keys, and writes its result. `serve` answers what
+    /// it asks for. Whoever gets [`Ended::Stopped`] must not use the state again.
+    pub(super) fn run(
         &mut self,
         digest: &str,
-        keys: impl Iterator<Item = &'k [u8]>,
-        arguments: impl Iterator<Item = &'k [u8]>,
-        dispatch: impl FnMut(&Lua, Option<u8>, &[Value]) -> Result<(bool, Value), Error>,
+        arguments: Args<'_>,
+        keys: usize,
+        reply: &mut Reply,
+        serve: impl FnMut(&mut Exchange),
     ) -> Result<Ended, Error> {
-        let Some((function, memory)) = self.compiled.get(digest) else { return Ok(Ended::Value(Value::Nil)) };
-        self.lua.install_sandbox(limits(*memory))?;
+        let Some(Compiled { value, limits, .. }) = self.compiled.get(digest) else {
+            return Err(omnilua::LuaError::runtime(format_args!("the script is not compiled")).into());
+        };
         self.sandbox.reset();
-        let (keys, arguments) = (self.array(keys)?, self.array(arguments)?);
-        let dispatch = RefCell::new(dispatch);
-        let result: Result<(bool, Value), Error> = self.lua.scope(|scope| {
-            let ask = |lua: &Lua, values: &[Value], what: Option<u8>| match dispatch.try_borrow_mut() {
-                Ok(mut dispatch) => (*dispatch)(lua, what, values),
-                Err(_) => Ok((false, Value::Nil)),
-            };
-            let call =
-                scope.create_function(&self.lua, |lua, values: Variadic<Value>| match ask(lua, &values, Some(0))? {
-                    (false, value) => Ok(value),
-                    (true, value) => Err(self.raised(value)),
-                })?;
-            let pcall = scope.create_function(&self.lua, |lua, values: Variadic<Value>| {
-                ask(lua, &values, Some(0)).map(|(_, value)| value)
+        {
+            let mut exchange = self.exchange.borrow_mut();
+            exchange.begin(*value, *limits, arguments, keys);
+            exchange.result.clear();
+            exchange.result.set_proto(reply.proto());
+        }
+        let serve = RefCell::new(serve);
+        let result: Result<(), Error> = self.lua.scope(|scope| {
+            let server = scope.create_function(&self.lua, |_, ()| {
+                if let (Ok(mut serve), Ok(mut exchange)) = (serve.try_borrow_mut(), self.exchange.try_borrow_mut()) {
+                    (*serve)(&mut exchange);
+                }
+                Ok(())
             })?;
-            let other = scope.create_function(&self.lua, |lua, values: Variadic<Value>| ask(lua, &values, None))?;
-            self.run.call(Variadic::from(vec![
-                Value::Function(function.clone()),
-                Value::Table(keys),
-                Value::Table(arguments),
-                Value::Function(call),
-                Value::Function(pcall),
-                Value::Function(other),
-            ]))
+            self.run.call(server)
         });
+        let mut exchange = self.exchange.borrow_mut();
+        exchange.end();
+        take_result(&mut exchange.result, reply);
         match (self.sandbox.tripped(), result) {
             (Some(TripReason::Memory), _) => Ok(Ended::Stopped(Stopped::Memory)),
             (Some(TripReason::Instructions), _) => Ok(Ended::Stopped(Stopped::Instructions)),
-            (None, Ok((true, value))) => Ok(Ended::Value(value)),
-            (None, Ok((false, value))) => Ok(Ended::Raised(value)),
+            (None, Ok(())) => Ok(exchange.raised.take().map_or(Ended::Done, Ended::Raised)),
             (None, Err(error)) => Err(error),
         }
     }
+}
 
-    /// An error with a value of Lua.
-    fn raised(&self, value: Value) -> Error {
-        match self.raise.call::<_, Value>(value) {
-            Err(error) => error,
-            Ok(_) => omnilua::LuaError::runtime(format_args!("an error was not raised")).into(),
-        }
+/// Adds a result to the replies. A short one is copied: its memory serves again, and theirs is the connection's.
+fn take_result(result: &mut Reply, reply: &mut Reply) {
+    const SHORT: usize = 16 << 10;
+    match result.as_slice() {
+        Some(bytes) if bytes.len() <= SHORT => reply.raw(bytes),
+        _ => reply.append(result),
     }
-
-    fn array<'k>(&self, words: impl Iterator<Item = &'k [u8]>) -> Result<Table, Error> {
-        let table = self.lua.create_table()?;
-        for (at, word) in words.enumerate() {
-            table.raw_set((at + 1) as f64, word)?;
-        }
-        Ok(table)
-    }
+    result.clear();
 }
 
 /// A function of Lua as one of the host.
 fn native(lua: &Lua, function: Function) -> Result<Function, Error> {
-    lua.create_function(move |_, values: Variadic<Value>| function.call::<_, Variadic<Value>>(values))
+    lua.create_function(move |_, values: Variadic<omnilua::Value>| function.call::<_, Variadic<omnilua::Value>>(values))
 }
 
 fn limits(memory_bytes: usize) -> SandboxConfig {

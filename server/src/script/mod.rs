@@ -17,6 +17,7 @@ mod control;
 mod convert;
 mod interpreter;
 mod libraries;
+mod natives;
 mod redis_table;
 mod run;
 mod thread;

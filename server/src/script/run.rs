@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use larder_protocol::{Args, Proto, Reply};
-use omnilua::Value;
+use larder_protocol::{Args, Reply};
 
 use super::cache::{Flags, Script};
 use super::call::{Calls, Permissions};
-use super::convert;
 use super::interpreter::{Ended, Interpreter, Source, Stopped, message};
+use super::natives::Raised;
 use super::redis_table::digest;
 use super::thread::Machine;
 use crate::commands::parse;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
 use crate::locked::{Hashes, Locked};
+use crate::observe::Timing;
 use crate::session::Session;
 
 /// So many compiled scripts may be kept that are not in the cache any more.
@@ -118,6 +118,9 @@ fn compile(
 
 fn compile_source(engine: &Engine, locked: &Locked<'_>, digest: &str, script: &Script) -> Result<(), Error> {
     with_interpreter(engine, locked, |interpreter| {
+        if interpreter.has(digest) {
+            return Ok(());
+        }
         let (cached, ..) = engine.scripts.cache.lock().figures();
         if interpreter.compiled_count() > cached + FORGOTTEN {
             let cache = engine.scripts.cache.lock();
@@ -168,25 +171,19 @@ fn run(engine: &Engine, session: &mut Session, locked: &mut Locked<'_>, run: &Ru
     compile_source(engine, locked, run.digest, run.script)?;
     let (db, control) = (session.db, engine.scripts.control.clone());
     control.begin();
-    let words = run.args.from(3);
-    let (keys, arguments) = (words.until(run.keys), words.from(run.keys));
-    let mut calls = Calls { engine, session, locked, control: &control, permissions, proto: Proto::Resp2 };
+    let timing = Timing::start(engine.settings(), engine.clock().now_us());
+    let mut calls = Calls { engine, session, locked, control: &control, permissions, timing };
     let mut kept = machine.interpreter.try_borrow_mut().map_err(|_| error::SCRIPT_PANICKED)?;
     let Some(interpreter) = &mut *kept else { return Err(error::NO_SCRIPT_THREAD) };
-    let ended = interpreter
-        .run(run.digest, keys.iter(), arguments.iter(), |lua, what, values| calls.dispatch(lua, what, values));
-    let resp3 = calls.proto == Proto::Resp3;
+    let ended = interpreter.run(run.digest, run.args.from(3), run.keys, reply, |exchange| calls.serve(exchange));
     let killed = control.must_end();
     control.end();
     session.db = db;
     // What the calls have changed is recorded: nothing is left for the script itself.
     locked.begin(db, Hashes::default());
     let stopped = match ended {
-        Ok(Ended::Value(value)) => {
-            convert::write(&value, resp3, reply);
-            return Ok(());
-        }
-        Ok(Ended::Raised(value)) => return Err(raised(&value, run.digest)),
+        Ok(Ended::Done) => return Ok(()),
+        Ok(Ended::Raised(raised)) => return Err(raised_error(raised, run.digest)),
         Ok(Ended::Stopped(_)) if killed => Stopped::Killed,
         Ok(Ended::Stopped(stopped)) => stopped,
         Err(problem) => {
@@ -217,19 +214,11 @@ fn permissions(machine: &Machine, run: &Run<'_>) -> Result<Permissions, Error> {
 }
 
 /// The answer to an error that a script has raised.
-fn raised(value: &Value, digest: &str) -> Error {
-    let Value::Table(table) = value else {
+fn raised_error(raised: Raised, digest: &str) -> Error {
+    let Some(mut text) = raised.text else {
         return Error::made(format!("ERR Error running script {digest}, execution failure"));
     };
-    let text_at = |name| convert::text_at(table, name).ok().flatten();
-    let mut text = text_at("err").unwrap_or_else(|| b"ERR unknown error".to_vec());
-    let line: Option<Value> = table.raw_get("line").ok();
-    let line = match line {
-        Some(Value::Number(line)) => Some(line as i64),
-        Some(Value::Integer(line)) => Some(line),
-        _ => None,
-    };
-    if let (Some(source), Some(line)) = (text_at("source"), line) {
+    if let Some((source, line)) = raised.place {
         text.extend_from_slice(format!(" script: {digest}, on ").as_bytes());
         text.extend_from_slice(&source);
         text.extend_from_slice(format!(":{line}.").as_bytes());
