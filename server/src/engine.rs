@@ -33,7 +33,7 @@ use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
 use crate::pubsub::Channels;
-use crate::script::Scripts;
+use crate::script::{Machine, Scripts};
 use crate::session::{ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
@@ -330,6 +330,7 @@ impl Engine {
         &self,
         session: &mut Session,
         Workspace { stats, plan }: &mut Workspace,
+        machine: Option<&Machine>,
         batch: &Batch,
         buffer: &[u8],
         from: usize,
@@ -348,7 +349,7 @@ impl Engine {
             hashes_from = hashes_to as usize;
             let args = batch.args(from + at, buffer);
             let attention = self.attention.load(Relaxed);
-            let call = Call { row, args, hashes, now, timing: &timing, attention };
+            let call = Call { row, args, hashes, now, timing: &timing, attention, machine };
             let command = self.table.get(row);
             let step = match command {
                 Some(command) if plain && attention == 0 && self.runs_at_once(command, call.args) => {
@@ -505,6 +506,7 @@ impl Engine {
         let timed = !command.is_quick() || observe::is_sample(counters.calls.get()) || call.timing.is_exact();
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
+        let mut is_elsewhere = false;
         let outcome = match command.run {
             Run::Keys(function) | Run::All(function) => {
                 let set = if matches!(command.run, Run::All(_)) { self.keyspace.all() } else { self.shards_of(call) };
@@ -516,7 +518,15 @@ impl Engine {
                 }
             }
             Run::Wait(function) => self.run_or_wait(session, stats, command, call, function, reply),
-            Run::Script(_) => self.run_as_script(session, call.args, reply),
+            Run::Script(_) => {
+                let machine = call.machine;
+                let here = machine
+                    .and_then(|machine| self.run_script_here(session, stats, machine, command, call.args, reply));
+                here.unwrap_or_else(|| {
+                    is_elsewhere = true;
+                    self.run_as_script(session, call.args, reply)
+                })
+            }
             Run::Session(function) => {
                 let outcome = function(self, session, call.args, reply);
                 if session.waiting.is_some() {
@@ -529,7 +539,7 @@ impl Engine {
             }
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
-        if session.waiting.is_some() || matches!(command.run, Run::Script(_)) {
+        if session.waiting.is_some() || is_elsewhere {
             // It is counted when it ends.
             return outcome;
         }
@@ -782,4 +792,6 @@ struct Call<'a> {
     timing: &'a Timing,
     /// As it was before the call.
     attention: u32,
+    /// What runs scripts on this thread, if anything does.
+    machine: Option<&'a Machine>,
 }

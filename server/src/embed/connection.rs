@@ -206,7 +206,7 @@ impl Connection {
     fn run_batch(&mut self, buffer: &[u8]) {
         let mut from = 0;
         while let Progress::NeedsRoom(at) | Progress::Paused(at) =
-            self.engine.run(&mut self.session, &mut self.workspace, &self.batch, buffer, from, &mut self.reply)
+            self.engine.run(&mut self.session, &mut self.workspace, None, &self.batch, buffer, from, &mut self.reply)
         {
             from = at;
         }

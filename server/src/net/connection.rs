@@ -23,6 +23,7 @@ use super::socket::Socket;
 use crate::client::Client;
 use crate::config::OutputLimit;
 use crate::engine::{Engine, Progress};
+use crate::script::Machine;
 use crate::session::{Session, Workspace};
 use crate::stats::WorkerStats;
 use crate::wait::Waited;
@@ -48,6 +49,7 @@ const SLICE: Duration = Duration::from_micros(500);
 pub(super) struct Worker {
     pub(super) stats: Arc<WorkerStats>,
     workspace: RefCell<Workspace>,
+    machine: Machine,
     /// Buffers that no connection uses: one to read into, one for replies.
     spare_input: Cell<Vec<u8>>,
     spare_output: Cell<Vec<u8>>,
@@ -56,7 +58,13 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(stats: Arc<WorkerStats>) -> Self {
         let workspace = RefCell::new(Workspace::new(stats.clone()));
-        Self { stats, workspace, spare_input: Cell::default(), spare_output: Cell::default() }
+        Self {
+            stats,
+            workspace,
+            machine: Machine::default(),
+            spare_input: Cell::default(),
+            spare_output: Cell::default(),
+        }
     }
 }
 
@@ -424,8 +432,16 @@ impl Connection {
     }
 
     fn run_from(&mut self, start: usize, from: usize) -> Progress {
-        let workspace = &mut self.worker.workspace.borrow_mut();
-        self.engine.run(&mut self.session, workspace, &self.batch, &self.buffer[start..], from, &mut self.reply)
+        let (workspace, machine) = (&mut self.worker.workspace.borrow_mut(), Some(&self.worker.machine));
+        self.engine.run(
+            &mut self.session,
+            workspace,
+            machine,
+            &self.batch,
+            &self.buffer[start..],
+            from,
+            &mut self.reply,
+        )
     }
 
     /// Closes a client whose unfinished command or transaction is too large.

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::interpreter::Source;
+use super::quick::{MOST_ARGUMENTS, Quick};
 
 /// Scripts that came by EVAL.
 const MOST_BY_EVAL: usize = 500;
@@ -24,6 +26,27 @@ pub(super) struct Flags {
 pub(super) struct Script {
     pub(super) source: Source,
     pub(super) flags: Flags,
+    quick: Option<Quick>,
+    /// It has passed the budget of a quick one.
+    was_slow: AtomicBool,
+}
+
+impl Script {
+    pub(super) fn new(source: Source, flags: Flags) -> Self {
+        let quick = Quick::of(&source.text[source.header..]);
+        Self { source, flags, quick, was_slow: AtomicBool::new(false) }
+    }
+
+    /// What is known of it, if it is quick with so many keys and arguments.
+    pub(super) fn quick(&self, arguments: usize) -> Option<Quick> {
+        let fits = |quick: &Quick| !quick.counts_arguments || arguments <= MOST_ARGUMENTS;
+        self.quick.filter(|quick| fits(quick) && !self.was_slow.load(Relaxed))
+    }
+
+    /// Notes that it is not quick, whatever its source looks like.
+    pub(super) fn note_slow(&self) {
+        self.was_slow.store(true, Relaxed);
+    }
 }
 
 struct Entry {
@@ -108,7 +131,7 @@ mod tests {
 
     fn add(cache: &mut Cache, digest: &str, bytes: usize, by_eval: bool) {
         let source = Source { text: vec![b' '; bytes], header: 0 };
-        cache.add(digest, Arc::new(Script { source, flags: Flags::default() }), by_eval);
+        cache.add(digest, Arc::new(Script::new(source, Flags::default())), by_eval);
     }
 
     #[test]

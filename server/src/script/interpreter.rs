@@ -16,6 +16,7 @@ use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, Sandbox
 
 use super::control::Control;
 use super::natives::{self, Exchange, LOOK_EVERY, Limits, Raised, Shared};
+use super::quick::Quick;
 use super::{libraries, redis_table};
 
 /// What scripts find around them.
@@ -26,6 +27,8 @@ const MEMORY_BYTES: usize = 64 << 20;
 const LEAST_MEMORY_BYTES: usize = 8 << 20;
 /// What one step may make, in bytes.
 const STEP_BYTES: usize = 1 << 29;
+/// The same of a quick script.
+const QUICK_LOOK_EVERY: u32 = 64;
 /// Instructions that run at most without such a look: in coroutines, and in one search for a pattern, there is none.
 const MOST_UNSEEN: u64 = 100_000_000;
 
@@ -73,6 +76,8 @@ pub(super) struct Interpreter {
     /// What the functions of the host need of the prelude, kept alive.
     _kept: Table,
     exchange: Shared,
+    /// Whether the budget of the script that runs is not filled again.
+    is_bounded: Rc<Cell<bool>>,
     /// By the digest of their source.
     compiled: HashMap<String, Compiled>,
 }
@@ -82,8 +87,12 @@ impl Interpreter {
         /// Where the prelude finds the functions of the host.
         const NATIVES: &str = "natives";
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
+        let is_bounded = Rc::new(Cell::new(false));
+        let bounded = is_bounded.clone();
         runtime.state_mut().hook = Some(Box::new(move |state, _| {
-            if control.must_end() {
+            if bounded.get() {
+                // It ends soon.
+            } else if control.must_end() {
                 // The budget is spent: the next look at it ends the script.
                 state.sandbox_charge(u64::MAX);
             } else {
@@ -109,7 +118,7 @@ impl Interpreter {
         // It is set once.
         let _ = fail.set(control.raw_get("fail")?);
         let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
-        Ok(Self { lua, sandbox, prepare, run, _kept: kept, exchange, compiled: HashMap::new() })
+        Ok(Self { lua, sandbox, prepare, run, _kept: kept, exchange, is_bounded, compiled: HashMap::new() })
     }
 
     /// Whether a script is compiled.
@@ -151,28 +160,37 @@ impl Interpreter {
         self.compiled.len()
     }
 
-    /// Runs a compiled script, the first `keys` of whose arguments are keys, and writes its result. `serve` answers what
-    /// it asks for. Whoever gets [`Ended::Stopped`] must not use the state again.
+    /// Runs a compiled script, the first `keys` of whose arguments are keys, and writes its result; one that is quick on
+    /// its budget. `serve` answers what it asks for. Whoever gets [`Ended::Stopped`] must not use the state again.
     pub(super) fn run(
         &mut self,
         digest: &str,
         arguments: Args<'_>,
         keys: usize,
+        quick: Option<Quick>,
         reply: &mut Reply,
         serve: impl FnMut(&mut Exchange),
     ) -> Result<Ended, Error> {
         let Some(Compiled { value, limits, .. }) = self.compiled.get(digest) else {
             return Err(omnilua::LuaError::runtime(format_args!("the script is not compiled")).into());
         };
+        let limits = match quick {
+            Some(quick) => Limits { look_every: QUICK_LOOK_EVERY, instructions: budget(quick), ..*limits },
+            None => *limits,
+        };
+        self.is_bounded.set(quick.is_some());
         self.sandbox.reset();
         {
             let mut exchange = self.exchange.borrow_mut();
-            exchange.begin(*value, *limits, arguments, keys);
+            exchange.begin(*value, limits, arguments, keys);
             exchange.result.clear();
             exchange.result.set_proto(reply.proto());
         }
         let serve = RefCell::new(serve);
         let result: Result<(), Error> = self.lua.scope(|scope| {
+            if quick.is_some_and(|quick| !quick.calls) {
+                return self.run.call(());
+            }
             let server = scope.create_function(&self.lua, |_, ()| {
                 if let (Ok(mut serve), Ok(mut exchange)) = (serve.try_borrow_mut(), self.exchange.try_borrow_mut()) {
                     (*serve)(&mut exchange);
@@ -191,6 +209,13 @@ impl Interpreter {
             (None, Err(error)) => Err(error),
         }
     }
+}
+
+/// Instructions that a quick script may run: no token stands for nearly as many.
+fn budget(quick: Quick) -> u64 {
+    const BASE: u64 = 10_000;
+    const PER_STEP: u64 = 64;
+    BASE + PER_STEP * quick.steps
 }
 
 /// Adds a result to the replies. A short one is copied: its memory serves again, and theirs is the connection's.

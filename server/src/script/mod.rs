@@ -15,9 +15,11 @@ mod cache;
 mod call;
 mod control;
 mod convert;
+mod here;
 mod interpreter;
 mod libraries;
 mod natives;
+mod quick;
 mod redis_table;
 mod run;
 mod thread;
@@ -32,7 +34,7 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) use cache::Cache;
 pub(crate) use control::{Control, Unkillable};
 pub(crate) use run::{call_digest, call_source, load};
-pub(crate) use thread::Machine;
+pub(crate) use thread::{Machine, STACK_BYTES};
 
 use crate::client::Client;
 use crate::commands::command::{ALLOW_BUSY, Command, Run};
@@ -68,6 +70,8 @@ pub(crate) struct Scripts {
     pub(crate) cache: Mutex<Cache>,
     pub(crate) control: Arc<Control>,
     thread: thread::Handle,
+    /// Held by whoever runs a script: there is one claim of shards at a time.
+    token: Mutex<()>,
     parked: Mutex<Parked>,
     /// Notified when a script has ended.
     ended: (Mutex<()>, Condvar),
@@ -79,6 +83,7 @@ impl Scripts {
             cache: Mutex::default(),
             control: Arc::default(),
             thread: thread::Handle::new(engine),
+            token: Mutex::new(()),
             parked: Mutex::default(),
             ended: Default::default(),
         }

@@ -28,9 +28,39 @@ const MOST_SOURCE_BYTES: usize = 16 << 10;
 /// Words that a quick script does not have, neither as names nor as strings: the tables are public, so that a string is
 /// as good as a name.
 const REFUSED: &[&str] = &[
-    "_G", "__redis__err__handler", "cjson", "cmsgpack", "collectgarbage", "concat", "coroutine", "dump", "find", "foreach",
-    "foreachi", "format", "function", "gcinfo", "getmetatable", "gfind", "gmatch", "goto", "gsub", "load", "loadstring",
-    "match", "next", "pairs", "random", "randomseed", "rep", "repeat", "setmetatable", "sort", "struct", "until", "while",
+    "_G",
+    "__redis__err__handler",
+    "cjson",
+    "cmsgpack",
+    "collectgarbage",
+    "concat",
+    "coroutine",
+    "dump",
+    "find",
+    "foreach",
+    "foreachi",
+    "format",
+    "function",
+    "gcinfo",
+    "getmetatable",
+    "gfind",
+    "gmatch",
+    "goto",
+    "gsub",
+    "load",
+    "loadstring",
+    "match",
+    "next",
+    "pairs",
+    "random",
+    "randomseed",
+    "rep",
+    "repeat",
+    "setmetatable",
+    "sort",
+    "struct",
+    "until",
+    "while",
     "xpcall",
 ];
 
@@ -40,7 +70,8 @@ impl Quick {
         if source.len() > MOST_SOURCE_BYTES {
             return None;
         }
-        let mut look = Look { tokens: Tokens { rest: source }, blocks: Vec::new(), concatenations: 0, found: Self::NONE };
+        let mut look =
+            Look { tokens: Tokens { rest: source }, blocks: Vec::new(), concatenations: 0, found: Self::NONE };
         look.source()?;
         Some(look.found)
     }
@@ -251,7 +282,10 @@ mod tests {
     #[test]
     fn straight_scripts_and_short_loops_are_quick() {
         assert_eq!(quick("return 1"), Some((false, false)));
-        assert_eq!(quick("if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 else return 0 end"), Some((false, true)));
+        assert_eq!(
+            quick("if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 else return 0 end"),
+            Some((false, true))
+        );
         assert_eq!(quick("for i = 1, 10 do redis.call('GET', KEYS[1]) end"), Some((false, true)));
         assert_eq!(quick("for i=1,#KEYS do redis.call('DEL', KEYS[i]) end"), Some((true, true)));
         assert_eq!(quick("local n = 0 for i, a in ipairs(ARGV) do n = n + a end return n"), Some((true, false)));

@@ -7,7 +7,8 @@ use larder_protocol::{Args, Reply};
 use super::cache::{Flags, Script};
 use super::call::{Calls, Permissions};
 use super::interpreter::{Ended, Interpreter, Source, Stopped, message};
-use super::natives::Raised;
+use super::natives::{Exchange, Raised};
+use super::quick::Quick;
 use super::redis_table::digest;
 use super::thread::Machine;
 use crate::commands::parse;
@@ -37,7 +38,8 @@ pub(crate) fn call_source(
         Some(script) => script,
         None => compile(engine, locked, &digest, args.at(1), true)?,
     };
-    run(engine, session, locked, &Run { digest: &digest, script: &script, args, keys, read_only }, reply)
+    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None };
+    run.run(engine, session, locked, reply).unwrap_or(Err(error::SCRIPT_PANICKED))
 }
 
 /// EVALSHA.
@@ -58,7 +60,8 @@ pub(crate) fn call_digest(
     let keys = count_keys(args)?;
     let digest = String::from_utf8_lossy(args.at(1)).to_ascii_lowercase();
     let script = engine.scripts.cache.lock().get(&digest).ok_or(error::NO_SCRIPT)?;
-    run(engine, session, locked, &Run { digest: &digest, script: &script, args, keys, read_only }, reply)
+    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None };
+    run.run(engine, session, locked, reply).unwrap_or(Err(error::SCRIPT_PANICKED))
 }
 
 /// SCRIPT LOAD: gives the digest.
@@ -75,7 +78,7 @@ pub(crate) fn load(engine: &Engine, locked: &mut Locked<'_>, text: &[u8]) -> Res
 }
 
 /// How many of the arguments after the count are keys.
-fn count_keys(args: Args<'_>) -> Result<usize, Error> {
+pub(super) fn count_keys(args: Args<'_>) -> Result<usize, Error> {
     let count = parse::integer(args.at(2))?;
     if count > args.len() as i64 - 3 {
         return Err(error::SCRIPT_TOO_MANY_KEYS);
@@ -110,7 +113,7 @@ fn compile(
     by_eval: bool,
 ) -> Result<Arc<Script>, Error> {
     let (flags, header) = read_header(text)?;
-    let script = Arc::new(Script { source: Source { text: text.to_vec(), header }, flags });
+    let script = Arc::new(Script::new(Source { text: text.to_vec(), header }, flags));
     compile_source(engine, locked, digest, &script)?;
     engine.scripts.cache.lock().add(digest, script.clone(), by_eval);
     Ok(script)
@@ -157,46 +160,67 @@ fn read_header(text: &[u8]) -> Result<(Flags, usize), Error> {
 }
 
 /// A call of a script.
-struct Run<'r> {
-    digest: &'r str,
-    script: &'r Script,
-    args: Args<'r>,
-    keys: usize,
-    read_only: bool,
+pub(super) struct Run<'r> {
+    pub(super) digest: &'r str,
+    pub(super) script: &'r Script,
+    pub(super) args: Args<'r>,
+    pub(super) keys: usize,
+    pub(super) read_only: bool,
+    /// Whether it runs as a quick one.
+    pub(super) quick: Option<Quick>,
 }
 
-fn run(engine: &Engine, session: &mut Session, locked: &mut Locked<'_>, run: &Run<'_>, reply: &mut Reply) -> Outcome {
-    let Some(machine) = locked.machine else { return Err(error::NO_SCRIPT_THREAD) };
-    let permissions = permissions(machine, run)?;
-    compile_source(engine, locked, run.digest, run.script)?;
-    let (db, control) = (session.db, engine.scripts.control.clone());
-    control.begin();
-    let timing = Timing::start(engine.settings(), engine.clock().now_us());
-    let mut calls = Calls { engine, session, locked, control: &control, permissions, timing };
-    let mut kept = machine.interpreter.try_borrow_mut().map_err(|_| error::SCRIPT_PANICKED)?;
-    let Some(interpreter) = &mut *kept else { return Err(error::NO_SCRIPT_THREAD) };
-    let ended = interpreter.run(run.digest, run.args.from(3), run.keys, reply, |exchange| calls.serve(exchange));
-    let killed = control.must_end();
-    control.end();
-    session.db = db;
-    // What the calls have changed is recorded: nothing is left for the script itself.
-    locked.begin(db, Hashes::default());
-    let stopped = match ended {
-        Ok(Ended::Done) => return Ok(()),
-        Ok(Ended::Raised(raised)) => return Err(raised_error(raised, run.digest)),
-        Ok(Ended::Stopped(_)) if killed => Stopped::Killed,
-        Ok(Ended::Stopped(stopped)) => stopped,
-        Err(problem) => {
+impl Run<'_> {
+    /// Runs the script; `None` for one that is not as quick as it looked, and has changed nothing.
+    pub(super) fn run(
+        &self,
+        engine: &Engine,
+        session: &mut Session,
+        locked: &mut Locked<'_>,
+        reply: &mut Reply,
+    ) -> Option<Outcome> {
+        let Some(machine) = locked.machine else { return Some(Err(error::NO_SCRIPT_THREAD)) };
+        let ready = permissions(machine, self)
+            .and_then(|permissions| compile_source(engine, locked, self.digest, self.script).map(|()| permissions));
+        let permissions = match ready {
+            Ok(permissions) => permissions,
+            Err(error) => return Some(Err(error)),
+        };
+        let Ok(mut kept) = machine.interpreter.try_borrow_mut() else { return Some(Err(error::SCRIPT_PANICKED)) };
+        let Some(interpreter) = &mut *kept else { return Some(Err(error::NO_SCRIPT_THREAD)) };
+        let (db, control) = (session.db, &*engine.scripts.control);
+        control.begin();
+        let timing = Timing::start(engine.settings(), engine.clock().now_us());
+        let mut calls = Calls { engine, session, locked, control, permissions, timing };
+        let arguments = self.args.from(3);
+        let serve = |exchange: &mut Exchange| calls.serve(exchange);
+        let ended = interpreter.run(self.digest, arguments, self.keys, self.quick, reply, serve);
+        let (killed, has_written) = (control.must_end(), control.has_written());
+        control.end();
+        session.db = db;
+        // What the calls have changed is recorded: nothing is left for the script itself.
+        locked.begin(db, Hashes::default());
+        if !matches!(ended, Ok(Ended::Done | Ended::Raised(_))) {
             *kept = None;
-            return Err(error::script_failed(&message(&problem), run.digest));
         }
-    };
-    *kept = None;
-    Err(match stopped {
-        Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), run.digest),
-        Stopped::Instructions => error::script_failed(b"ERR too many steps in a coroutine or a pattern", run.digest),
-        Stopped::Memory => error::script_failed(b"ERR not enough memory", run.digest),
-    })
+        match ended {
+            Ok(Ended::Done) => Some(Ok(())),
+            Ok(Ended::Raised(raised)) => Some(Err(raised_error(raised, self.digest))),
+            Ok(Ended::Stopped(_)) if self.quick.is_some() && !has_written => None,
+            Ok(Ended::Stopped(stopped)) => Some(Err(self.stopped(if killed { Stopped::Killed } else { stopped }))),
+            Err(problem) => Some(Err(error::script_failed(&message(&problem), self.digest))),
+        }
+    }
+
+    fn stopped(&self, how: Stopped) -> Error {
+        match how {
+            Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), self.digest),
+            Stopped::Instructions => {
+                error::script_failed(b"ERR too many steps in a coroutine or a pattern", self.digest)
+            }
+            Stopped::Memory => error::script_failed(b"ERR not enough memory", self.digest),
+        }
+    }
 }
 
 /// What the script may do, or why it may not run.

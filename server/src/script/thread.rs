@@ -20,8 +20,9 @@ use crate::session::Session;
 use crate::stats::WorkerStats;
 use crate::wait::Waiter;
 
-/// The interpreter takes up to 40 kilobytes for each of 200 nested calls, and replies are nested up to thousands deep.
-const STACK_BYTES: usize = 64 << 20;
+/// The stack of a thread that runs scripts: the interpreter takes up to 40 kilobytes for each of 200 nested calls, and
+/// replies are nested up to thousands deep.
+pub(crate) const STACK_BYTES: usize = 64 << 20;
 /// How long the next script waits so that those may run whom the last one has held up.
 const LET_OTHERS: Duration = Duration::from_micros(300);
 
@@ -35,7 +36,8 @@ struct Job {
     waiter: Arc<Waiter>,
 }
 
-/// What the thread has for all its scripts.
+/// What a thread has for all its scripts.
+#[derive(Default)]
 pub(crate) struct Machine {
     /// Made for the first script, and anew after one that met a limit.
     pub(super) interpreter: RefCell<Option<Interpreter>>,
@@ -112,7 +114,7 @@ impl Drop for Handle {
 
 /// Runs calls until the engine is gone.
 fn work(queue: &Queue, stats: &Arc<WorkerStats>) {
-    let machine = Machine { interpreter: RefCell::new(None), short_of_memory: Cell::new(false) };
+    let machine = Machine::default();
     loop {
         let mut state = queue.state.lock();
         let job = loop {
@@ -125,7 +127,10 @@ fn work(queue: &Queue, stats: &Arc<WorkerStats>) {
         job.waiter.begins_to_run();
         drop(state);
         let engine = job.engine.clone();
-        job.run(&machine, stats);
+        {
+            let _token = engine.scripts.token.lock();
+            job.run(&machine, stats);
+        }
         if engine.release_parked() {
             std::thread::sleep(LET_OTHERS);
         }
