@@ -4,6 +4,7 @@
 //! shards of its keys, run its function, and record its effects. A batch of several commands is prepared first: rows
 //! are found, keys hashed once, and the memory that they will touch is asked for.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -344,12 +345,18 @@ impl Engine {
         let mut progress = Progress::Done;
         let mut hashes_from = 0;
         let mut plain = admit::is_plain(session);
+        let mut skip = 0;
         for (at, &(row, hashes_to)) in plan.commands.iter().enumerate() {
             let hashes = &plan.hashes[hashes_from..hashes_to as usize];
             hashes_from = hashes_to as usize;
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
             let args = batch.args(from + at, buffer);
             let attention = self.attention.load(Relaxed);
-            let call = Call { row, args, hashes, now, timing: &timing, attention, machine };
+            let behind = Behind { batch, buffer, next: from + at + 1, taken: Cell::new(0) };
+            let call = Call { row, args, hashes, now, timing: &timing, attention, machine, behind: &behind };
             let command = self.table.get(row);
             let step = match command {
                 Some(command) if plain && attention == 0 && self.runs_at_once(command, call.args) => {
@@ -366,8 +373,9 @@ impl Engine {
             if step != Turn::Done {
                 break;
             }
+            skip = behind.taken.get();
             if session.waiting.is_some() {
-                progress = Progress::Waits(from + at);
+                progress = Progress::Waits(from + at + skip);
                 break;
             }
             if !command.is_some_and(|command| matches!(command.run, Run::Keys(_))) {
@@ -524,7 +532,9 @@ impl Engine {
                     .and_then(|machine| self.run_script_here(session, stats, machine, command, call.args, reply));
                 here.unwrap_or_else(|| {
                     is_elsewhere = true;
-                    self.run_as_script(session, call.args, reply)
+                    // What somebody looks at goes one by one.
+                    let most = if call.attention == 0 { usize::MAX } else { 0 };
+                    self.run_as_script(session, call.args, call.behind.calls().take(most), &call.behind.taken, reply)
                 })
             }
             Run::Session(function) => {
@@ -794,4 +804,22 @@ struct Call<'a> {
     attention: u32,
     /// What runs scripts on this thread, if anything does.
     machine: Option<&'a Machine>,
+    behind: &'a Behind<'a>,
+}
+
+/// What follows a call in its batch.
+struct Behind<'a> {
+    batch: &'a Batch,
+    buffer: &'a [u8],
+    /// The number of the next call.
+    next: usize,
+    /// How many calls have been taken care of with this one.
+    taken: Cell<usize>,
+}
+
+impl<'a> Behind<'a> {
+    fn calls(&self) -> impl Iterator<Item = Args<'a>> + use<'a> {
+        let (batch, buffer) = (self.batch, self.buffer);
+        (self.next..batch.len()).map(move |number| batch.args(number, buffer))
+    }
 }

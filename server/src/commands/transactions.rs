@@ -3,6 +3,8 @@
 //! EXEC locks once the shards of all queued and all watched keys, looks whether a watched key has changed, and runs
 //! the queue under that lock. So a transaction is atomic, and of two that watch each other's key one fails.
 
+use std::cell::Cell;
+
 use larder_protocol::{Args, Reply};
 use larder_storage::keyspace::ShardSet;
 
@@ -141,7 +143,7 @@ fn exec(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
     let has_scripts = transaction.queue.iter().any(|queued| matches!(TABLE.row(queued.row).run, Run::Script(_)));
     if has_scripts {
         session.multi = Some(transaction);
-        return engine.run_as_script(session, args, reply);
+        return engine.run_as_script(session, args, std::iter::empty(), &Cell::default(), reply);
     }
     run_queue(engine, session, transaction, None, args, reply)
 }

@@ -238,8 +238,8 @@ impl Connection {
     fn finish_wait(&mut self) -> bool {
         match self.engine.finish_wait(&mut self.session, &mut self.reply) {
             Waited::Still => return false,
-            Waited::Over => {}
-            Waited::Again => self.resume_at = self.resume_at.map(|at| at - 1),
+            Waited::Over(behind) => self.resume_at = self.resume_at.map(|at| at - behind),
+            Waited::Again(behind) => self.resume_at = self.resume_at.map(|at| at - behind - 1),
         }
         true
     }

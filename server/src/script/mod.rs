@@ -24,6 +24,7 @@ mod redis_table;
 mod run;
 mod thread;
 
+use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(crate) use control::{Control, Unkillable};
 pub(crate) use run::{call_digest, call_source, load};
 pub(crate) use thread::{Machine, STACK_BYTES};
 
+use crate::admit;
 use crate::client::Client;
 use crate::commands::command::{ALLOW_BUSY, Command, Run};
 use crate::commands::table::TABLE;
@@ -43,7 +45,7 @@ use crate::commands::transactions::unwatch_all;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
 use crate::locked::Locked;
-use crate::session::{Session, Watched};
+use crate::session::{Queued, Session, Watched};
 use crate::wait::Waiter;
 
 /// How long a connection's thread waits for its script before it does something else meanwhile.
@@ -138,18 +140,32 @@ impl Engine {
         Some((session, self.is_busy()))
     }
 
-    /// Sends a session to where scripts run, with a call that runs there. Its connection has a stand-in until it is back.
-    pub(crate) fn run_as_script(&self, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    /// Sends a session to where scripts run, with a call that runs there and those that follow it in its batch, for as long
+    /// as they do so too. Its connection has a stand-in until it is back. Adds to `taken` how many of those that follow
+    /// need not run any more.
+    pub(crate) fn run_as_script<'c>(
+        &self,
+        session: &mut Session,
+        args: Args<'_>,
+        following: impl Iterator<Item = Args<'c>>,
+        taken: &Cell<usize>,
+        reply: &mut Reply,
+    ) -> Outcome {
         let row = TABLE.find(args)?;
         if self.is_busy() {
             return Err(self.busy_error(session, row));
         }
-        let (args, may_wait, threshold) = (args.to_owned(), session.may_wait, self.busy_threshold());
+        let (may_wait, threshold) = (session.may_wait, self.busy_threshold());
         let until = self.clock().now_ms().saturating_add(u64::try_from(threshold.as_millis()).unwrap_or(u64::MAX));
-        let waiter = Waiter::for_script(session, true, row, args.clone(), reply.proto(), Some(until));
+        let mut calls = vec![Queued { row, args: args.to_owned() }];
+        if admit::is_plain(session) {
+            calls.extend(self.scripts_of(following));
+        }
+        let behind = calls.len() - 1;
+        let waiter = Waiter::for_script(session, Some(behind), row, args.to_owned(), reply.proto(), Some(until));
         let stand_in = session.stand_in(self);
         let own = std::mem::replace(session, stand_in);
-        if let Err(own) = self.scripts.thread.send(Box::new(own), row, args, reply.proto(), waiter.clone()) {
+        if let Err(own) = self.scripts.thread.send(Box::new(own), calls, reply.proto(), waiter.clone()) {
             *session = *own;
             return Err(error::NO_SCRIPT_THREAD);
         }
@@ -159,13 +175,18 @@ impl Engine {
                 self.scripts.ended.1.wait_for(&mut guard, if may_wait { AT_ONCE } else { LOOK_AGAIN });
             }
             drop(guard);
+            if may_wait && !waiter.is_over() {
+                waiter.leaves_thread();
+            }
             if let Some((own, mut answer)) = waiter.take_script() {
                 *session = *own;
                 reply.append(&mut answer);
+                taken.set(behind);
                 return Ok(());
             }
             if may_wait {
                 session.waiting = Some(waiter);
+                taken.set(behind);
                 return Ok(());
             }
             if self.is_busy()
@@ -175,6 +196,16 @@ impl Engine {
                 return Err(self.busy_error(session, row));
             }
         }
+    }
+
+    /// The calls up to the first that does not go to where scripts run at once, or may be refused.
+    fn scripts_of<'c>(&self, calls: impl Iterator<Item = Args<'c>>) -> impl Iterator<Item = Queued> {
+        calls.map_while(|args| {
+            let row = TABLE.find(args).ok()?;
+            let command = TABLE.row(row);
+            let fits = matches!(command.run, Run::Script(_)) && admit::runs_at_once(command, args);
+            fits.then(|| Queued { row, args: args.to_owned() })
+        })
     }
 
     /// A script holds a shard that a call needs: the session waits until it has ended, if it can, else the thread does.
@@ -198,7 +229,7 @@ impl Engine {
         let rest = self.busy_threshold().saturating_sub(running).as_millis();
         let rest = u64::try_from(rest).unwrap_or(u64::MAX).saturating_add(1);
         let until = may_fail.then(|| self.clock().now_ms().saturating_add(rest));
-        let waiter = Waiter::for_script(session, false, row, args.to_owned(), reply.proto(), until);
+        let waiter = Waiter::for_script(session, None, row, args.to_owned(), reply.proto(), until);
         self.scripts.parked.lock().waiters.push(waiter.clone());
         if self.keyspace().claimed().is_empty() {
             // It has ended just now.
