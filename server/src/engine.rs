@@ -34,7 +34,7 @@ use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
 use crate::pubsub::Channels;
-use crate::script::{Machine, Scripts};
+use crate::script::{Here, Machine, Scripts};
 use crate::session::{ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
@@ -528,8 +528,9 @@ impl Engine {
             Run::Wait(function) => self.run_or_wait(session, stats, command, call, function, reply),
             Run::Script(_) => {
                 let machine = call.machine;
-                let here = machine
-                    .and_then(|machine| self.run_script_here(session, stats, machine, command, call.args, reply));
+                let started = started.unwrap_or_else(Instant::now);
+                let here = Here { command, args: call.args, now: call.now, started, timing: call.timing };
+                let here = machine.and_then(|machine| self.run_script_here(session, stats, machine, &here, reply));
                 here.unwrap_or_else(|| {
                     is_elsewhere = true;
                     // What somebody looks at goes one by one.
@@ -736,7 +737,7 @@ impl Engine {
         reply: &mut Reply,
         timing: Option<&Timing>,
     ) {
-        let (command, mark, stats) = (TABLE.row(row), reply.mark(), session.stats.clone());
+        let (command, mark, stats) = (TABLE.row(row), reply.mark(), locked.stats());
         let counters = stats.row(row);
         let is_timed = timing
             .is_none_or(|timing| !command.is_quick() || observe::is_sample(counters.calls.get()) || timing.is_exact());
@@ -773,7 +774,7 @@ impl Engine {
         if let Err(error) = outcome {
             counters.failed.add(1);
             reply.rewind(mark);
-            self.fail(&stats, &error, reply);
+            self.fail(stats, &error, reply);
         }
     }
 

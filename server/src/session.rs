@@ -246,7 +246,7 @@ impl Session {
         engine.tracking().disable(&self.client);
         self.tracks = false;
         if !crate::commands::transactions::unwatch_all(engine, self) {
-            engine.scripts.leave_later(Leaving::Watcher(self.client.clone(), std::mem::take(&mut self.watched)));
+            engine.leave_later(Leaving::Watcher(self.client.clone(), std::mem::take(&mut self.watched)));
         }
         if std::mem::take(&mut self.monitors) {
             engine.stop_monitoring(&self.client);

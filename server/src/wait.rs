@@ -372,7 +372,7 @@ impl Engine {
                 *session = *returned;
             }
             if !self.forget_wait(session, &waiter, !matches!(before, Some(Outcome::Served(_)))) {
-                self.scripts.leave_later(Leaving::Waiter(waiter));
+                self.leave_later(Leaving::Waiter(waiter));
                 session.waiting = None;
             }
         }
@@ -405,7 +405,7 @@ impl Engine {
     fn forget_wait(&self, session: &mut Session, waiter: &Arc<Waiter>, is_registered: bool) -> bool {
         if is_registered && waiter.is_registered {
             let Some(mut locked) = Locked::try_new(self, waiter.set, 0, &session.stats) else {
-                self.scripts.tell_when_free(&session.client);
+                self.tell_when_free(&session.client);
                 return false;
             };
             locked.unregister(waiter);

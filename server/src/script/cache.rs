@@ -2,6 +2,7 @@
 //! the bytes of all.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -12,6 +13,26 @@ use super::quick::{MOST_ARGUMENTS, Quick};
 const MOST_BY_EVAL: usize = 500;
 /// Bytes of all sources.
 const MOST_BYTES: usize = 128 << 20;
+
+/// A hasher for hexadecimal digits of digests, which are as random as can be.
+#[derive(Default)]
+pub(super) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let word = part.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Values by the digests of scripts.
+pub(super) type ByDigest<V> = HashMap<String, V, BuildHasherDefault<DigestHasher>>;
 
 /// What the first line of a script asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +81,7 @@ struct Entry {
 /// See the module's page.
 #[derive(Default)]
 pub(crate) struct Cache {
-    scripts: HashMap<String, Entry>,
+    scripts: ByDigest<Entry>,
     by_eval: usize,
     bytes: usize,
     uses: u64,

@@ -29,7 +29,7 @@ pub(super) struct Calls<'h, 'l> {
     pub(super) locked: &'h mut Locked<'l>,
     pub(super) control: &'h Control,
     pub(super) permissions: Permissions,
-    pub(super) timing: Timing,
+    pub(super) timing: &'h Timing,
 }
 
 impl Calls<'_, '_> {
@@ -96,7 +96,7 @@ impl Calls<'_, '_> {
         self.locked.shards().extend(set);
         self.locked.rules = self.session.login.restrictions();
         self.session.is_script = true;
-        self.engine.run_queued(self.session, self.locked, row, args, reply, Some(&self.timing));
+        self.engine.run_queued(self.session, self.locked, row, args, reply, Some(self.timing));
         self.session.is_script = false;
     }
 }

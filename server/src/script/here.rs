@@ -4,6 +4,7 @@
 //! it has changed anything, goes to the scripts' thread, as does what is not compiled yet.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use larder_protocol::{Args, Reply};
 
@@ -13,8 +14,18 @@ use crate::commands::command::{Command, READONLY};
 use crate::engine::Engine;
 use crate::error::{self, Outcome};
 use crate::locked::{Hashes, Locked};
+use crate::observe::Timing;
 use crate::session::Session;
 use crate::stats::WorkerStats;
+
+/// A call that might run here.
+pub(crate) struct Here<'c> {
+    pub(crate) command: &'c Command,
+    pub(crate) args: Args<'c>,
+    pub(crate) now: u64,
+    pub(crate) started: Instant,
+    pub(crate) timing: &'c Timing,
+}
 
 impl Engine {
     /// Runs a call of a script here, if it is a quick one; `None` if it has to go to the scripts' thread. The call is not
@@ -24,10 +35,10 @@ impl Engine {
         session: &mut Session,
         stats: &WorkerStats,
         machine: &Machine,
-        command: &Command,
-        args: Args<'_>,
+        call: &Here<'_>,
         reply: &mut Reply,
     ) -> Option<Outcome> {
+        let Here { command, args, .. } = *call;
         let mut digits = [0; DIGITS];
         let digest = digest_of(command, args, &mut digits)?;
         let script = self.scripts.cache.lock().get(digest)?;
@@ -37,13 +48,22 @@ impl Engine {
             return None;
         }
         let _token = self.scripts.token.try_lock()?;
-        let mut locked = Locked::claim(self, self.shards_of_call(command, args), self.clock().now_ms(), stats);
+        let mut locked = Locked::claim(self, self.shards_of_call(command, args), call.now, stats);
         locked.no_touch = session.no_touch;
         locked.client_id = session.client.id;
         locked.machine = Some(machine);
         locked.begin(session.db, Hashes::default());
         self.show_script(session, args);
-        let run = Run { digest, script: &script, args, keys, read_only: command.has(READONLY), quick: Some(quick) };
+        let run = Run {
+            digest,
+            script: &script,
+            args,
+            keys,
+            read_only: command.has(READONLY),
+            quick: Some(quick),
+            started: call.started,
+            timing: Some(call.timing),
+        };
         machine.short_of_memory.set(false);
         let work = AssertUnwindSafe(|| run.run(self, session, &mut locked, reply));
         let outcome = catch_unwind(work).unwrap_or_else(|_| {

@@ -5,7 +5,6 @@
 //! before ([`PRELUDE`]). A state that has met one of its limits is thrown away.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use lua_types::LuaValue;
 pub(super) use omnilua::Error;
 use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason, Variadic};
 
+use super::cache::ByDigest;
 use super::control::Control;
 use super::natives::{self, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::quick::Quick;
@@ -79,7 +79,7 @@ pub(super) struct Interpreter {
     /// Whether the budget of the script that runs is not filled again.
     is_bounded: Rc<Cell<bool>>,
     /// By the digest of their source.
-    compiled: HashMap<String, Compiled>,
+    compiled: ByDigest<Compiled>,
 }
 
 impl Interpreter {
@@ -118,7 +118,7 @@ impl Interpreter {
         // It is set once.
         let _ = fail.set(control.raw_get("fail")?);
         let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
-        Ok(Self { lua, sandbox, prepare, run, _kept: kept, exchange, is_bounded, compiled: HashMap::new() })
+        Ok(Self { lua, sandbox, prepare, run, _kept: kept, exchange, is_bounded, compiled: ByDigest::default() })
     }
 
     /// Whether a script is compiled.

@@ -25,6 +25,7 @@ mod run;
 mod thread;
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ use parking_lot::{Condvar, Mutex};
 
 pub(crate) use cache::Cache;
 pub(crate) use control::{Control, Unkillable};
+pub(crate) use here::Here;
 pub(crate) use run::{call_digest, call_source, load};
 pub(crate) use thread::{Machine, STACK_BYTES};
 
@@ -75,6 +77,8 @@ pub(crate) struct Scripts {
     /// Held by whoever runs a script: there is one claim of shards at a time.
     token: Mutex<()>,
     parked: Mutex<Parked>,
+    /// How many stand in there: whoever adds himself counts himself first, and looks at the claim then.
+    parked_count: AtomicUsize,
     /// Notified when a script has ended.
     ended: (Mutex<()>, Condvar),
 }
@@ -87,18 +91,16 @@ impl Scripts {
             thread: thread::Handle::new(engine),
             token: Mutex::new(()),
             parked: Mutex::default(),
+            parked_count: AtomicUsize::new(0),
             ended: Default::default(),
         }
     }
 
-    /// Takes a client out from under shards once they are free.
-    pub(crate) fn leave_later(&self, leaving: Leaving) {
-        self.parked.lock().leaving.push(leaving);
-    }
-
-    /// Wakes a client once shards are free.
-    pub(crate) fn tell_when_free(&self, client: &Arc<Client>) {
-        self.parked.lock().clients.push(client.clone());
+    /// Adds somebody who waits for the end of the script that runs.
+    fn park(&self, add: impl FnOnce(&mut Parked)) {
+        let mut parked = self.parked.lock();
+        self.parked_count.fetch_add(1, SeqCst);
+        add(&mut parked);
     }
 
     /// Sleeps until a script may have ended.
@@ -109,6 +111,25 @@ impl Scripts {
 }
 
 impl Engine {
+    /// Takes a client out from under shards once they are free.
+    pub(crate) fn leave_later(&self, leaving: Leaving) {
+        self.scripts.park(|parked| parked.leaving.push(leaving));
+        self.release_if_free();
+    }
+
+    /// Wakes a client once shards are free.
+    pub(crate) fn tell_when_free(&self, client: &Arc<Client>) {
+        self.scripts.park(|parked| parked.clients.push(client.clone()));
+        self.release_if_free();
+    }
+
+    /// Whoever has just been added must not wait for a script that has ended before.
+    fn release_if_free(&self) {
+        if self.keyspace().claimed().is_empty() {
+            self.release_parked();
+        }
+    }
+
     /// Whether the script that runs has been running for longer than clients wait for it.
     pub(crate) fn is_busy(&self) -> bool {
         let threshold = self.busy_threshold();
@@ -230,7 +251,7 @@ impl Engine {
         let rest = u64::try_from(rest).unwrap_or(u64::MAX).saturating_add(1);
         let until = may_fail.then(|| self.clock().now_ms().saturating_add(rest));
         let waiter = Waiter::for_script(session, None, row, args.to_owned(), reply.proto(), until);
-        self.scripts.parked.lock().waiters.push(waiter.clone());
+        self.scripts.park(|parked| parked.waiters.push(waiter.clone()));
         if self.keyspace().claimed().is_empty() {
             // It has ended just now.
             waiter.script_is_out_of_the_way();
@@ -258,16 +279,27 @@ impl Engine {
 
     /// A script has ended and holds nothing any more: whoever was held up goes on. Whether there was anybody.
     fn release_parked(&self) -> bool {
-        let parked = std::mem::take(&mut *self.scripts.parked.lock());
+        if self.scripts.parked_count.load(SeqCst) == 0 {
+            return false;
+        }
+        let parked = {
+            let mut parked = self.scripts.parked.lock();
+            self.scripts.parked_count.store(0, SeqCst);
+            std::mem::take(&mut *parked)
+        };
         let any = !parked.waiters.is_empty() || !parked.clients.is_empty();
         for leaving in parked.leaving {
             self.let_leave(leaving);
         }
         parked.waiters.iter().for_each(|waiter| waiter.script_is_out_of_the_way());
         parked.clients.iter().for_each(|client| client.wake.wake());
+        any
+    }
+
+    /// A script has ended: threads that wait look again.
+    fn wake_threads(&self) {
         drop(self.scripts.ended.0.lock());
         self.scripts.ended.1.notify_all();
-        any
     }
 
     fn let_leave(&self, leaving: Leaving) {

@@ -77,14 +77,21 @@ pub(super) struct Limits {
 
 /// What the prelude has made; a handle of the interpreter keeps it alive.
 struct Kept {
+    /// The table that keeps the rest alive.
+    all: GcRef<LuaTable>,
     globals: GcRef<LuaTable>,
     handler: LuaValue,
     /// The stand-ins, which stay empty.
     shown: GcRef<LuaTable>,
-    keys: GcRef<LuaString>,
-    arguments: GcRef<LuaString>,
+    /// The names of KEYS and ARGV, and the tables, which serve one script after the other.
+    own: [(GcRef<LuaString>, GcRef<LuaTable>); 2],
     names: Names,
 }
+
+/// Garbage is not looked for below this: most scripts leave little.
+const LEAST_GARBAGE_BYTES: usize = 512 << 10;
+/// A table for more keys or arguments does not serve again.
+const MOST_KEPT_ARGUMENTS: usize = 256;
 
 pub(super) type Shared = Rc<RefCell<Exchange>>;
 
@@ -179,8 +186,16 @@ fn remember(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize,
     };
     let (keys, arguments) = (name(b"KEYS")?, name(b"ARGV")?);
     let names = Names::new(name)?;
-    exchange.borrow_mut().kept = Some(Kept { globals, handler: of(b"handler"), shown, keys, arguments, names });
+    let own = [(keys, own_table(state, &table, 1)?), (arguments, own_table(state, &table, 2)?)];
+    exchange.borrow_mut().kept = Some(Kept { all: table, globals, handler: of(b"handler"), shown, own, names });
     Ok(0)
+}
+
+/// A new table for KEYS or ARGV, kept alive.
+fn own_table(state: &mut LuaState, all: &GcRef<LuaTable>, place: i64) -> Result<GcRef<LuaTable>, LuaError> {
+    let table = state.new_table();
+    LuaTableRefExt::raw_set_int(all, state, place, LuaValue::Table(table))?;
+    Ok(table)
 }
 
 /// Leaves a function for the host, whose handles do not show the value itself.
@@ -286,9 +301,7 @@ fn run(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize, LuaE
         }
         Err(error) => exchange.raised = Some(raised(&error, &kept.names)),
     }
-    LuaTableRefExt::raw_set(&kept.globals, state, LuaValue::Str(kept.keys), LuaValue::Nil)?;
-    LuaTableRefExt::raw_set(&kept.globals, state, LuaValue::Str(kept.arguments), LuaValue::Nil)?;
-    empty_stand_ins(state, kept)?;
+    end(state, exchange)?;
     Ok(0)
 }
 
@@ -296,17 +309,43 @@ fn run(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize, LuaE
 fn begin(state: &mut LuaState, exchange: &mut Exchange) -> Result<(), LuaError> {
     let Limits { look_every, instructions, memory_bytes } = exchange.limits;
     state.install_sandbox_limits(look_every as i32, Some(instructions), Some(memory_bytes));
-    let (words, kept) = (exchange.arguments.as_args(), kept(&exchange.kept)?);
-    for (name, words) in [(kept.keys, words.until(exchange.keys)), (kept.arguments, words.from(exchange.keys))] {
-        let table = state.new_table_with_sizes(words.len() as u32, 0)?;
-        // The globals keep it from here on.
-        LuaTableRefExt::raw_set(&kept.globals, state, LuaValue::Str(name), LuaValue::Table(table))?;
-        for (at, word) in words.iter().enumerate() {
-            let word = state.intern_str(word)?;
-            table.try_raw_set_int(at as i64 + 1, LuaValue::Str(word))?;
+    {
+        let global = state.global();
+        if global.heap.bytes_used() < LEAST_GARBAGE_BYTES {
+            global.heap.set_threshold_bytes(LEAST_GARBAGE_BYTES);
         }
     }
+    let (words, kept) = (exchange.arguments.as_args(), kept(&exchange.kept)?);
+    for ((name, table), words) in kept.own.iter().zip([words.until(exchange.keys), words.from(exchange.keys)]) {
+        for (at, word) in words.iter().enumerate() {
+            let word = state.intern_str(word)?;
+            LuaTableRefExt::raw_set_int(table, state, at as i64 + 1, LuaValue::Str(word))?;
+        }
+        LuaTableRefExt::raw_set(&kept.globals, state, LuaValue::Str(*name), LuaValue::Table(*table))?;
+    }
     Ok(())
+}
+
+/// Leaves nothing of a script for the next one.
+fn end(state: &mut LuaState, exchange: &mut Exchange) -> Result<(), LuaError> {
+    let (count, keys) = (exchange.arguments.as_args().len(), exchange.keys);
+    let Some(kept) = &mut exchange.kept else { return Ok(()) };
+    let all = kept.all;
+    for (number, (name, table)) in kept.own.iter_mut().enumerate() {
+        LuaTableRefExt::raw_set(&kept.globals, state, LuaValue::Str(*name), LuaValue::Nil)?;
+        let own_count = if number == 0 { keys } else { count.saturating_sub(keys) };
+        if own_count <= MOST_KEPT_ARGUMENTS && !table.has_metatable() {
+            for at in 1..=own_count as i64 {
+                LuaTableRefExt::raw_set_int(table, state, at, LuaValue::Nil)?;
+            }
+            if table.next_pair(&LuaValue::Nil).is_none() {
+                continue;
+            }
+        }
+        // The script has made something else of it.
+        *table = own_table(state, &all, number as i64 + 1)?;
+    }
+    empty_stand_ins(state, kept)
 }
 
 /// What `rawset` has put into a stand-in does not outlive the script.

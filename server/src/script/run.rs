@@ -1,6 +1,7 @@
 //! EVAL and its like: finds or compiles the script, runs it, and writes what comes of it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use larder_protocol::{Args, Reply};
 
@@ -38,7 +39,8 @@ pub(crate) fn call_source(
         Some(script) => script,
         None => compile(engine, locked, &digest, args.at(1), true)?,
     };
-    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None };
+    let started = Instant::now();
+    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None, started, timing: None };
     run.run(engine, session, locked, reply).unwrap_or(Err(error::SCRIPT_PANICKED))
 }
 
@@ -60,7 +62,8 @@ pub(crate) fn call_digest(
     let keys = count_keys(args)?;
     let digest = String::from_utf8_lossy(args.at(1)).to_ascii_lowercase();
     let script = engine.scripts.cache.lock().get(&digest).ok_or(error::NO_SCRIPT)?;
-    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None };
+    let started = Instant::now();
+    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None, started, timing: None };
     run.run(engine, session, locked, reply).unwrap_or(Err(error::SCRIPT_PANICKED))
 }
 
@@ -168,6 +171,9 @@ pub(super) struct Run<'r> {
     pub(super) read_only: bool,
     /// Whether it runs as a quick one.
     pub(super) quick: Option<Quick>,
+    pub(super) started: Instant,
+    /// The time of calls, if somebody looks at it already.
+    pub(super) timing: Option<&'r Timing>,
 }
 
 impl Run<'_> {
@@ -189,8 +195,15 @@ impl Run<'_> {
         let Ok(mut kept) = machine.interpreter.try_borrow_mut() else { return Some(Err(error::SCRIPT_PANICKED)) };
         let Some(interpreter) = &mut *kept else { return Some(Err(error::NO_SCRIPT_THREAD)) };
         let (db, control) = (session.db, &*engine.scripts.control);
-        control.begin();
-        let timing = Timing::start(engine.settings(), engine.clock().now_us());
+        control.begin(self.started);
+        let own_timing;
+        let timing = match self.timing {
+            Some(timing) => timing,
+            None => {
+                own_timing = Timing::start(engine.settings(), engine.clock().now_us());
+                &own_timing
+            }
+        };
         let mut calls = Calls { engine, session, locked, control, permissions, timing };
         let arguments = self.args.from(3);
         let serve = |exchange: &mut Exchange| calls.serve(exchange);

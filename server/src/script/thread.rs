@@ -153,6 +153,7 @@ impl Job {
         if let Err(mut session) = waiter.script_ended(session, reply) {
             session.leave(&engine);
         }
+        engine.wake_threads();
         if engine.release_parked() {
             std::thread::sleep(LET_OTHERS);
         }
