@@ -4,7 +4,7 @@
 //! is ended by its budget, which no `pcall` catches. Its memory is bounded too: what makes much in one step is checked
 //! before ([`PRELUDE`]). A state that has met one of its limits is thrown away.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ pub(super) struct Interpreter {
     run: Function,
     /// What the functions of the host need of the prelude, kept alive.
     _kept: Table,
-    exchange: Shared,
+    desk: Shared,
     /// Whether the budget of the script that runs is not filled again.
     is_bounded: Rc<Cell<bool>>,
     /// By the digest of their source.
@@ -99,8 +99,8 @@ impl Interpreter {
                 state.sandbox_reset();
             }
         }));
-        let exchange = Shared::default();
-        natives::install(runtime.state_mut(), &exchange, NATIVES)?;
+        let desk = Shared::default();
+        natives::install(runtime.state_mut(), &desk, NATIVES)?;
         let lua = runtime.into_lua();
         let host = lua.create_table()?;
         host.raw_set(NATIVES, lua.globals().raw_get::<_, Table>(NATIVES)?)?;
@@ -118,7 +118,7 @@ impl Interpreter {
         // It is set once.
         let _ = fail.set(control.raw_get("fail")?);
         let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
-        Ok(Self { lua, sandbox, prepare, run, _kept: kept, exchange, is_bounded, compiled: ByDigest::default() })
+        Ok(Self { lua, sandbox, prepare, run, _kept: kept, desk, is_bounded, compiled: ByDigest::default() })
     }
 
     /// Whether a script is compiled.
@@ -143,7 +143,7 @@ impl Interpreter {
             Ok(chunk)
         };
         let function = compile().map_err(|error| message(&error))?;
-        let value = self.exchange.borrow_mut().take_function();
+        let value = self.desk.exchange.borrow_mut().take_function();
         let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
         let memory_bytes = (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES);
         let limits = Limits { look_every: LOOK_EVERY, instructions: MOST_UNSEEN, memory_bytes };
@@ -169,7 +169,7 @@ impl Interpreter {
         keys: usize,
         quick: Option<Quick>,
         reply: &mut Reply,
-        serve: impl FnMut(&mut Exchange),
+        mut serve: impl FnMut(&mut Exchange),
     ) -> Result<Ended, Error> {
         let Some(Compiled { value, limits, .. }) = self.compiled.get(digest) else {
             return Err(omnilua::LuaError::runtime(format_args!("the script is not compiled")).into());
@@ -181,25 +181,13 @@ impl Interpreter {
         self.is_bounded.set(quick.is_some());
         self.sandbox.reset();
         {
-            let mut exchange = self.exchange.borrow_mut();
+            let mut exchange = self.desk.exchange.borrow_mut();
             exchange.begin(*value, limits, arguments, keys);
             exchange.result.clear();
             exchange.result.set_proto(reply.proto());
         }
-        let serve = RefCell::new(serve);
-        let result: Result<(), Error> = self.lua.scope(|scope| {
-            if quick.is_some_and(|quick| !quick.calls) {
-                return self.run.call(());
-            }
-            let server = scope.create_function(&self.lua, |_, ()| {
-                if let (Ok(mut serve), Ok(mut exchange)) = (serve.try_borrow_mut(), self.exchange.try_borrow_mut()) {
-                    (*serve)(&mut exchange);
-                }
-                Ok(())
-            })?;
-            self.run.call(server)
-        });
-        let mut exchange = self.exchange.borrow_mut();
+        let result: Result<(), Error> = self.desk.server.lend(&mut serve, || self.run.call(()));
+        let mut exchange = self.desk.exchange.borrow_mut();
         exchange.end();
         take_result(&mut exchange.result, reply);
         match (self.sandbox.tripped(), result) {

@@ -17,6 +17,7 @@ mod control;
 mod convert;
 mod here;
 mod interpreter;
+mod lender;
 mod libraries;
 mod natives;
 mod quick;

@@ -2,8 +2,7 @@
 //! result is written, without handles and copies between.
 //!
 //! These functions outlive every script, so they cannot borrow what a script's calls work on. They leave a call's words
-//! in the [`Exchange`], call the one function that can (it lives as long as the script, see
-//! [`Interpreter::run`](super::interpreter::Interpreter::run)), and find the reply there.
+//! in the [`Exchange`], call the function that is [lent](super::lender) for the script, and find the reply there.
 //!
 //! Nothing is collected between two of the interpreter's own steps: a value that has just been made needs no root
 //! until a function returns or calls.
@@ -19,6 +18,7 @@ use lua_vm::state::{LuaCallable, LuaState, LuaTableRefExt};
 use omnilua::LuaError;
 
 use super::convert::{self, Names};
+use super::lender::Lender;
 use crate::error::{self, Error};
 
 /// Instructions between two looks at the limits and at the wish to end: so few that a string which doubles each time does
@@ -59,8 +59,6 @@ pub(super) struct Exchange {
     /// The function to run, and what it may use.
     function: LuaValue,
     pub(super) limits: Limits,
-    /// What answers calls, while a script runs.
-    server: LuaValue,
     pub(super) result: Reply,
     pub(super) raised: Option<Raised>,
     kept: Option<Kept>,
@@ -93,7 +91,15 @@ const LEAST_GARBAGE_BYTES: usize = 512 << 10;
 /// A table for more keys or arguments does not serve again.
 const MOST_KEPT_ARGUMENTS: usize = 256;
 
-pub(super) type Shared = Rc<RefCell<Exchange>>;
+/// What the functions of the host share with the interpreter.
+#[derive(Default)]
+pub(super) struct Desk {
+    pub(super) exchange: RefCell<Exchange>,
+    /// Answers what a script asks for.
+    pub(super) server: Lender<Exchange>,
+}
+
+pub(super) type Shared = Rc<Desk>;
 
 impl Exchange {
     /// Makes ready for a script with these keys and arguments.
@@ -108,7 +114,7 @@ impl Exchange {
 
     /// Forgets what the script had.
     pub(super) fn end(&mut self) {
-        (self.function, self.server) = (LuaValue::Nil, LuaValue::Nil);
+        self.function = LuaValue::Nil;
         self.words.clear();
         self.arguments.clear();
     }
@@ -120,24 +126,24 @@ impl Exchange {
 }
 
 /// A function of the host.
-type Native = fn(&mut LuaState, &RefCell<Exchange>) -> Result<usize, LuaError>;
+type Native = fn(&mut LuaState, &Desk) -> Result<usize, LuaError>;
 
 /// Puts the functions into a global table of this name.
-pub(super) fn install(state: &mut LuaState, exchange: &Shared, name: &'static str) -> Result<(), LuaError> {
+pub(super) fn install(state: &mut LuaState, desk: &Shared, name: &'static str) -> Result<(), LuaError> {
     let natives: [(&str, Native); 7] = [
         ("remember", remember),
         ("hand_over", hand_over),
         ("run", run),
-        ("call", |state, exchange| call(state, exchange, true)),
-        ("pcall", |state, exchange| call(state, exchange, false)),
+        ("call", |state, desk| call(state, desk, true)),
+        ("pcall", |state, desk| call(state, desk, false)),
         ("may_call", may_call),
         ("setresp", setresp),
     ];
     let functions: Vec<_> = natives
         .into_iter()
         .map(|(name, function)| {
-            let exchange = exchange.clone();
-            (name, add(state, move |state| function(state, &exchange)))
+            let desk = desk.clone();
+            (name, add(state, move |state| function(state, &desk)))
         })
         .collect();
     let setup = add(state, move |state| {
@@ -171,7 +177,7 @@ fn argument(state: &LuaState, number: u32) -> LuaValue {
 }
 
 /// The prelude's table of what is needed here later.
-fn remember(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize, LuaError> {
+fn remember(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
     let missing = || LuaError::runtime(format_args!("the prelude is not whole"));
     let table = argument(state, 0).as_table().copied().ok_or_else(missing)?;
     let of = |name: &[u8]| table.get_str_bytes(name);
@@ -187,7 +193,7 @@ fn remember(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize,
     let (keys, arguments) = (name(b"KEYS")?, name(b"ARGV")?);
     let names = Names::new(name)?;
     let own = [(keys, own_table(state, &table, 1)?), (arguments, own_table(state, &table, 2)?)];
-    exchange.borrow_mut().kept = Some(Kept { all: table, globals, handler: of(b"handler"), shown, own, names });
+    desk.exchange.borrow_mut().kept = Some(Kept { all: table, globals, handler: of(b"handler"), shown, own, names });
     Ok(0)
 }
 
@@ -199,22 +205,19 @@ fn own_table(state: &mut LuaState, all: &GcRef<LuaTable>, place: i64) -> Result<
 }
 
 /// Leaves a function for the host, whose handles do not show the value itself.
-fn hand_over(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize, LuaError> {
-    exchange.borrow_mut().function = argument(state, 0);
+fn hand_over(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
+    desk.exchange.borrow_mut().function = argument(state, 0);
     Ok(0)
 }
 
-fn setresp(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize, LuaError> {
-    exchange.borrow_mut().resp3 = matches!(argument(state, 0), LuaValue::Float(3.0) | LuaValue::Int(3));
+fn setresp(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
+    desk.exchange.borrow_mut().resp3 = matches!(argument(state, 0), LuaValue::Float(3.0) | LuaValue::Int(3));
     Ok(0)
 }
 
 /// `redis.call` and `redis.pcall`.
-fn call(state: &mut LuaState, exchange: &RefCell<Exchange>, raises: bool) -> Result<usize, LuaError> {
-    let (value, failed) = match gather(state, exchange)? {
-        Ok(()) => ask(state, exchange, Ask::Call, true)?,
-        Err(error) => refusal(state, exchange, &error)?,
-    };
+fn call(state: &mut LuaState, desk: &Desk, raises: bool) -> Result<usize, LuaError> {
+    let (value, failed) = ask(state, desk, Ask::Call)?;
     if failed && raises {
         return Err(LuaError::from_value(value));
     }
@@ -223,76 +226,58 @@ fn call(state: &mut LuaState, exchange: &RefCell<Exchange>, raises: bool) -> Res
 }
 
 /// Whether the user may call a command: gives whether the value is an error, and the value.
-fn may_call(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize, LuaError> {
-    let (value, failed) = match gather(state, exchange)? {
-        Ok(()) => match ask(state, exchange, Ask::MayCall, false)? {
-            (value, false) => (LuaValue::Bool(matches!(value, LuaValue::Float(1.0))), false),
-            failed => failed,
-        },
-        Err(error) => refusal(state, exchange, &error)?,
+fn may_call(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
+    let (value, failed) = match ask(state, desk, Ask::MayCall)? {
+        (value, false) => (LuaValue::Bool(matches!(value, LuaValue::Float(1.0))), false),
+        failed => failed,
     };
     state.push(LuaValue::Bool(failed));
     state.push(value);
     Ok(2)
 }
 
-/// Leaves the arguments as the words of a call.
-fn gather(state: &LuaState, exchange: &RefCell<Exchange>) -> Result<Result<(), Error>, LuaError> {
-    let exchange = &mut *exchange.borrow_mut();
-    exchange.words.clear();
-    if exchange.server.is_nil() {
+/// Has the server answer; gives the answer, and whether it is an error.
+fn ask(state: &mut LuaState, desk: &Desk, ask: Ask) -> Result<(LuaValue, bool), LuaError> {
+    let exchange = &mut *desk.exchange.borrow_mut();
+    exchange.ask = ask;
+    if let Err(error) = gather(state, &mut exchange.words) {
+        let names = &kept(&exchange.kept)?.names;
+        return Ok((convert::error_table(state, names, error.text(), false)?, true));
+    }
+    if !desk.server.call(exchange) {
         return Err(LuaError::runtime(format_args!("no script runs")));
     }
+    let names = &kept(&exchange.kept)?.names;
+    convert::to_lua(state, &mut exchange.reply, names, exchange.resp3, ask == Ask::Call)
+}
+
+/// Leaves the arguments as the words of a call.
+fn gather(state: &LuaState, words: &mut ArgsBuffer) -> Result<(), Error> {
+    words.clear();
     for value in arguments(state) {
-        if !convert::word(&value, &mut exchange.words) {
-            return Ok(Err(error::SCRIPT_CALL_TYPES));
+        if !convert::word(&value, words) {
+            return Err(error::SCRIPT_CALL_TYPES);
         }
     }
-    Ok(if exchange.words.as_args().is_empty() { Err(error::SCRIPT_CALL_EMPTY) } else { Ok(()) })
-}
-
-/// Has the server answer; gives the answer, and whether it is an error.
-fn ask(
-    state: &mut LuaState,
-    exchange: &RefCell<Exchange>,
-    ask: Ask,
-    counted: bool,
-) -> Result<(LuaValue, bool), LuaError> {
-    let server = {
-        let mut exchange = exchange.borrow_mut();
-        exchange.ask = ask;
-        exchange.server
-    };
-    state.push(server);
-    let at = state.top_idx() - 1;
-    state.call_no_yield(at, 0)?;
-    let exchange = &mut *exchange.borrow_mut();
-    let names = &kept(&exchange.kept)?.names;
-    convert::to_lua(state, &mut exchange.reply, names, exchange.resp3, counted)
-}
-
-fn refusal(state: &mut LuaState, exchange: &RefCell<Exchange>, error: &Error) -> Result<(LuaValue, bool), LuaError> {
-    let exchange = exchange.borrow();
-    Ok((convert::error_table(state, &kept(&exchange.kept)?.names, error.text(), false)?, true))
+    if words.as_args().is_empty() { Err(error::SCRIPT_CALL_EMPTY) } else { Ok(()) }
 }
 
 fn kept(kept: &Option<Kept>) -> Result<&Kept, LuaError> {
     kept.as_ref().ok_or_else(|| LuaError::runtime(format_args!("the prelude has not run")))
 }
 
-/// Runs the script that [`Exchange::begin`] has named; its argument answers calls.
-fn run(state: &mut LuaState, exchange: &RefCell<Exchange>) -> Result<usize, LuaError> {
+/// Runs the script that [`Exchange::begin`] has named.
+fn run(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
     let (handler, function) = {
-        let exchange = &mut *exchange.borrow_mut();
-        exchange.server = argument(state, 0);
+        let exchange = &mut *desk.exchange.borrow_mut();
+        begin(state, exchange)?;
         (kept(&exchange.kept)?.handler, exchange.function)
     };
-    begin(state, &mut exchange.borrow_mut())?;
     state.push(handler);
     let handler_at = api::get_top(state);
     state.push(function);
     let ended = api::pcall_k(state, 0, 1, handler_at, 0, None);
-    let exchange = &mut *exchange.borrow_mut();
+    let exchange = &mut *desk.exchange.borrow_mut();
     let kept = kept(&exchange.kept)?;
     match ended {
         Ok(_) => {

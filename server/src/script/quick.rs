@@ -12,8 +12,6 @@ pub(super) struct Quick {
     pub(super) steps: u64,
     /// Whether it loops over its keys or arguments, of which there may then be [`MOST_ARGUMENTS`].
     pub(super) counts_arguments: bool,
-    /// Whether it may call commands.
-    pub(super) calls: bool,
 }
 
 /// Keys and arguments of a script that loops over them.
@@ -76,7 +74,7 @@ impl Quick {
         Some(look.found)
     }
 
-    const NONE: Self = Self { steps: 0, counts_arguments: false, calls: false };
+    const NONE: Self = Self { steps: 0, counts_arguments: false };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +101,6 @@ impl<'s> Look<'s> {
                 Token::Name(b"for") => self.header()?,
                 Token::Name(b"if" | b"do") => self.blocks.push(1),
                 Token::Name(b"end") => drop(self.blocks.pop()?),
-                Token::Name(b"redis") => self.found.calls = true,
                 Token::Symbol(b"..") => {
                     self.concatenations += self.times();
                     (self.concatenations <= MOST_CONCATENATIONS).then_some(())?;
@@ -275,23 +272,24 @@ impl<'s> Tokens<'s> {
 mod tests {
     use super::*;
 
-    fn quick(source: &str) -> Option<(bool, bool)> {
-        Quick::of(source.as_bytes()).map(|quick| (quick.counts_arguments, quick.calls))
+    /// Whether a quick script counts its arguments.
+    fn quick(source: &str) -> Option<bool> {
+        Quick::of(source.as_bytes()).map(|quick| quick.counts_arguments)
     }
 
     #[test]
     fn straight_scripts_and_short_loops_are_quick() {
-        assert_eq!(quick("return 1"), Some((false, false)));
+        assert_eq!(quick("return 1"), Some(false));
         assert_eq!(
             quick("if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 else return 0 end"),
             Some((false, true))
         );
-        assert_eq!(quick("for i = 1, 10 do redis.call('GET', KEYS[1]) end"), Some((false, true)));
-        assert_eq!(quick("for i=1,#KEYS do redis.call('DEL', KEYS[i]) end"), Some((true, true)));
-        assert_eq!(quick("local n = 0 for i, a in ipairs(ARGV) do n = n + a end return n"), Some((true, false)));
-        assert_eq!(quick("-- while\nreturn 'a while' --[[ repeat\n]] --[==[ function ]] ]==]"), Some((false, false)));
-        assert_eq!(quick("for i = 1, 20 do for j = 1, 20, 4 do local x = i * j end end"), Some((false, false)));
-        assert_eq!(quick("return redis.call('SET', KEYS[1], [[a [b] c]])"), Some((false, true)));
+        assert_eq!(quick("for i = 1, 10 do redis.call('GET', KEYS[1]) end"), Some(false));
+        assert_eq!(quick("for i=1,#KEYS do redis.call('DEL', KEYS[i]) end"), Some(true));
+        assert_eq!(quick("local n = 0 for i, a in ipairs(ARGV) do n = n + a end return n"), Some(true));
+        assert_eq!(quick("-- while\nreturn 'a while' --[[ repeat\n]] --[==[ function ]] ]==]"), Some(false));
+        assert_eq!(quick("for i = 1, 20 do for j = 1, 20, 4 do local x = i * j end end"), Some(false));
+        assert_eq!(quick("return redis.call('SET', KEYS[1], [[a [b] c]])"), Some(false));
     }
 
     #[test]
