@@ -511,7 +511,8 @@ impl Engine {
         reply: &mut Reply,
     ) -> Result<(), Error> {
         let counters = stats.row(row);
-        let timed = !command.is_quick() || observe::is_sample(counters.calls.get()) || call.timing.is_exact();
+        let is_quick = command.is_quick() || matches!(command.run, Run::Script(_));
+        let timed = !is_quick || observe::is_sample(counters.calls.get()) || call.timing.is_exact();
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
         let mut is_elsewhere = false;
@@ -528,8 +529,7 @@ impl Engine {
             Run::Wait(function) => self.run_or_wait(session, stats, command, call, function, reply),
             Run::Script(_) => {
                 let machine = call.machine;
-                let started = started.unwrap_or_else(Instant::now);
-                let here = Here { command, args: call.args, now: call.now, started, timing: call.timing };
+                let here = Here { command, args: call.args, now: call.now, timing: call.timing };
                 let here = machine.and_then(|machine| self.run_script_here(session, stats, machine, &here, reply));
                 here.unwrap_or_else(|| {
                     is_elsewhere = true;

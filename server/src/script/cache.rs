@@ -20,9 +20,12 @@ pub(super) struct DigestHasher(u64);
 
 impl Hasher for DigestHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(8) {
-            let word = part.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        for byte in rest {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }
     }
 
@@ -62,6 +65,11 @@ impl Script {
     pub(super) fn quick(&self, arguments: usize) -> Option<Quick> {
         let fits = |quick: &Quick| !quick.counts_arguments || arguments <= MOST_ARGUMENTS;
         self.quick.filter(|quick| fits(quick) && !self.was_slow.load(Relaxed))
+    }
+
+    /// Whether it may have the globals themselves.
+    pub(super) fn leaves_globals(&self) -> bool {
+        self.quick.is_some_and(|quick| quick.leaves_globals)
     }
 
     /// Notes that it is not quick, whatever its source looks like.

@@ -4,7 +4,6 @@
 //! it has changed anything, goes to the scripts' thread, as does what is not compiled yet.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
 
 use larder_protocol::{Args, Reply};
 
@@ -23,7 +22,6 @@ pub(crate) struct Here<'c> {
     pub(crate) command: &'c Command,
     pub(crate) args: Args<'c>,
     pub(crate) now: u64,
-    pub(crate) started: Instant,
     pub(crate) timing: &'c Timing,
 }
 
@@ -61,7 +59,7 @@ impl Engine {
             keys,
             read_only: command.has(READONLY),
             quick: Some(quick),
-            started: call.started,
+            started: call.timing.started(),
             timing: Some(call.timing),
         };
         machine.short_of_memory.set(false);

@@ -13,7 +13,7 @@ use lua_types::LuaValue;
 pub(super) use omnilua::Error;
 use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason, Variadic};
 
-use super::cache::ByDigest;
+use super::cache::{ByDigest, Script};
 use super::control::Control;
 use super::natives::{self, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::quick::Quick;
@@ -127,19 +127,19 @@ impl Interpreter {
     }
 
     /// Compiles a script, unless that is done; the error is the compiler's text.
-    pub(super) fn compile(&mut self, digest: &str, source: &Source) -> Result<(), Vec<u8>> {
+    pub(super) fn compile(&mut self, digest: &str, script: &Script) -> Result<(), Vec<u8>> {
         if self.has(digest) {
             return Ok(());
         }
         self.lua.install_sandbox(limits(MEMORY_BYTES)).map_err(|error| message(&error))?;
         self.sandbox.reset();
-        let text = &source.text[source.header..];
+        let text = &script.source.text[script.source.header..];
         if text.first() == Some(&27) {
             return Err(b"compiled code is not loaded".to_vec());
         }
         let compile = || -> Result<Function, Error> {
             let chunk = self.lua.load(text).set_name("@user_script").into_function()?;
-            self.prepare.call::<_, ()>(chunk.clone())?;
+            self.prepare.call::<_, ()>((chunk.clone(), script.leaves_globals()))?;
             Ok(chunk)
         };
         let function = compile().map_err(|error| message(&error))?;
@@ -233,4 +233,22 @@ fn limits(memory_bytes: usize) -> SandboxConfig {
 /// The text of an error.
 pub(super) fn message(error: &Error) -> Vec<u8> {
     error.message_lossy().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::quick::{GLOBALS, REFUSED};
+    use super::*;
+
+    #[test]
+    fn every_global_is_refused_to_quick_scripts_or_known_not_to_be_assigned() {
+        let interpreter = Interpreter::new(Arc::default()).map_err(|error| message(&error));
+        let Ok(interpreter) = interpreter else { panic!("no interpreter") };
+        let globals: Table = interpreter._kept.raw_get("globals").unwrap();
+        for (name, _) in globals.raw_pairs().unwrap() {
+            let omnilua::Value::String(name) = name else { panic!("a global without a name") };
+            let name = name.to_str().unwrap();
+            assert!(GLOBALS.contains(&name.as_str()) || REFUSED.contains(&name.as_str()), "{name}");
+        }
+    }
 }

@@ -340,6 +340,10 @@ fn empty_stand_ins(state: &mut LuaState, kept: &Kept) -> Result<(), LuaError> {
         number += 1;
         let stand_in = kept.shown.get_int(number);
         let Some(stand_in) = stand_in.as_table() else { return Ok(()) };
+        if stand_in.buffer_bytes() == 0 {
+            // It has never held anything.
+            continue;
+        }
         while let Some((key, _)) = stand_in.next_pair(&LuaValue::Nil) {
             LuaTableRefExt::raw_set(stand_in, state, key, LuaValue::Nil)?;
         }

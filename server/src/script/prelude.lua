@@ -87,7 +87,7 @@ local missing = {
     end,
 }
 setmetatable(globals, missing)
-local shown_missing = protect(missing)
+local shown_missing = protect({ __index = missing.__index })
 
 -- Functions that look at tables.
 
@@ -402,8 +402,12 @@ globals.__redis__err__handler = handler
 
 local control = {}
 
-function control.prepare(chunk)
-    natives.hand_over(setfenv(chunk, environment))
+-- What is not there is not made. What is there could be overwritten: whoever is given the globals themselves must not
+-- name it in an assignment.
+missing.__newindex = refuse
+
+function control.prepare(chunk, is_given_globals)
+    natives.hand_over(setfenv(chunk, is_given_globals and globals or environment))
 end
 
 control.raise, control.run = error, natives.run

@@ -12,6 +12,8 @@ pub(super) struct Quick {
     pub(super) steps: u64,
     /// Whether it loops over its keys or arguments, of which there may then be [`MOST_ARGUMENTS`].
     pub(super) counts_arguments: bool,
+    /// Whether it may have the globals themselves, not their stand-in: it changes none that is there.
+    pub(super) leaves_globals: bool,
 }
 
 /// Keys and arguments of a script that loops over them.
@@ -25,7 +27,7 @@ const MOST_SOURCE_BYTES: usize = 16 << 10;
 
 /// Words that a quick script does not have, neither as names nor as strings: the tables are public, so that a string is
 /// as good as a name.
-const REFUSED: &[&str] = &[
+pub(super) const REFUSED: &[&str] = &[
     "_G",
     "__redis__err__handler",
     "cjson",
@@ -62,19 +64,30 @@ const REFUSED: &[&str] = &[
     "xpcall",
 ];
 
+/// The names of the globals.
+pub(super) const GLOBALS: &[&str] = &[
+    "_VERSION", "ARGV", "KEYS", "assert", "bit", "error", "ipairs", "math", "os", "pcall", "rawequal", "rawget",
+    "rawset", "redis", "select", "string", "table", "tonumber", "tostring", "type", "unpack",
+];
+
 impl Quick {
     /// Looks at a script's source; nothing if it is not quick.
     pub(super) fn of(source: &[u8]) -> Option<Self> {
         if source.len() > MOST_SOURCE_BYTES {
             return None;
         }
-        let mut look =
-            Look { tokens: Tokens { rest: source }, blocks: Vec::new(), concatenations: 0, found: Self::NONE };
+        let mut look = Look {
+            tokens: Tokens { rest: source },
+            blocks: Vec::new(),
+            concatenations: 0,
+            is_behind_global: false,
+            found: Self::NONE,
+        };
         look.source()?;
         Some(look.found)
     }
 
-    const NONE: Self = Self { steps: 0, counts_arguments: false };
+    const NONE: Self = Self { steps: 0, counts_arguments: false, leaves_globals: true };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +104,8 @@ struct Look<'s> {
     /// How often the bodies of the blocks run that are open.
     blocks: Vec<u64>,
     concatenations: u64,
+    /// Whether the last token was a global's name.
+    is_behind_global: bool,
     found: Quick,
 }
 
@@ -124,6 +139,11 @@ impl<'s> Look<'s> {
         {
             return None;
         }
+        if self.is_behind_global && matches!(token, Token::Symbol(b"=" | b",")) {
+            // It may stand in an assignment.
+            self.found.leaves_globals = false;
+        }
+        self.is_behind_global = matches!(token, Token::Name(name) if is_global(name));
         self.found.steps += self.times();
         (self.found.steps <= MOST_STEPS).then_some(Some(token))
     }
@@ -196,6 +216,10 @@ impl<'s> Look<'s> {
         self.found.counts_arguments = true;
         Some(MOST_ARGUMENTS as u64)
     }
+}
+
+fn is_global(name: &[u8]) -> bool {
+    GLOBALS.iter().any(|global| global.as_bytes() == name)
 }
 
 fn integer(text: &[u8]) -> Option<u64> {
@@ -280,10 +304,7 @@ mod tests {
     #[test]
     fn straight_scripts_and_short_loops_are_quick() {
         assert_eq!(quick("return 1"), Some(false));
-        assert_eq!(
-            quick("if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 else return 0 end"),
-            Some((false, true))
-        );
+        assert_eq!(quick("if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 else return 0 end"), Some(false));
         assert_eq!(quick("for i = 1, 10 do redis.call('GET', KEYS[1]) end"), Some(false));
         assert_eq!(quick("for i=1,#KEYS do redis.call('DEL', KEYS[i]) end"), Some(true));
         assert_eq!(quick("local n = 0 for i, a in ipairs(ARGV) do n = n + a end return n"), Some(true));
@@ -321,6 +342,26 @@ mod tests {
         assert_eq!(quick(&long), None);
         let doubled = format!("local s = 'x' {}", "s = s .. s ".repeat(17));
         assert_eq!(quick(&doubled), None);
+    }
+
+    #[test]
+    fn what_may_assign_a_global_is_known() {
+        let leaves = |source: &str| Quick::of(source.as_bytes()).map(|quick| quick.leaves_globals);
+        for source in
+            ["return redis.call('GET', KEYS[1])", "local a = KEYS[1] a = #ARGV", "new = 1", "if 1 == #KEYS then end"]
+        {
+            assert_eq!(leaves(source), Some(true), "{source}");
+        }
+        for source in [
+            "KEYS = {}",
+            "redis = nil",
+            "a, redis = 1, 2",
+            "redis, a = 1, 2",
+            "pcall --[[ ]] = 1",
+            "local redis = redis",
+        ] {
+            assert_eq!(leaves(source), Some(false), "{source}");
+        }
     }
 
     #[test]

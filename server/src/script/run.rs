@@ -132,7 +132,7 @@ fn compile_source(engine: &Engine, locked: &Locked<'_>, digest: &str, script: &S
             let cache = engine.scripts.cache.lock();
             interpreter.forget(|digest| cache.has(digest));
         }
-        interpreter.compile(digest, &script.source).map_err(|text| error::script_does_not_compile(&text))
+        interpreter.compile(digest, script).map_err(|text| error::script_does_not_compile(&text))
     })
 }
 
