@@ -4,7 +4,6 @@
 //! shards of its keys, run its function, and record its effects. A batch of several commands is prepared first: rows
 //! are found, keys hashed once, and the memory that they will touch is asked for.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -34,7 +33,7 @@ use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
 use crate::pubsub::Channels;
-use crate::script::{Here, Machine, Scripts};
+use crate::script::{Machine, Scripts};
 use crate::session::{ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
@@ -45,8 +44,10 @@ use crate::wait::{Step, Waiting};
 
 mod ahead;
 mod garbage;
+mod scripts;
 
 pub(crate) use garbage::Garbage;
+use scripts::Behind;
 
 /// What [`Engine::run`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,7 +356,7 @@ impl Engine {
             }
             let args = batch.args(from + at, buffer);
             let attention = self.attention.load(Relaxed);
-            let behind = Behind { batch, buffer, next: from + at + 1, taken: Cell::new(0) };
+            let behind = Behind::new(batch, buffer, from + at);
             let call = Call { row, args, hashes, now, timing: &timing, attention, machine, behind: &behind };
             let command = self.table.get(row);
             let step = match command {
@@ -528,15 +529,9 @@ impl Engine {
             }
             Run::Wait(function) => self.run_or_wait(session, stats, command, call, function, reply),
             Run::Script(_) => {
-                let machine = call.machine;
-                let here = Here { command, args: call.args, now: call.now, timing: call.timing };
-                let here = machine.and_then(|machine| self.run_script_here(session, stats, machine, &here, reply));
-                here.unwrap_or_else(|| {
-                    is_elsewhere = true;
-                    // What somebody looks at goes one by one.
-                    let most = if call.attention == 0 { usize::MAX } else { 0 };
-                    self.run_as_script(session, call.args, call.behind.calls().take(most), &call.behind.taken, reply)
-                })
+                let (outcome, has_ended) = self.run_script(session, stats, command, call, reply);
+                is_elsewhere = !has_ended;
+                outcome
             }
             Run::Session(function) => {
                 let outcome = function(self, session, call.args, reply);
@@ -726,8 +721,8 @@ impl Engine {
         session.tell_messages(reply);
     }
 
-    /// Runs one command of a transaction or a script, whose shards are locked. With `timing` only some calls of quick
-    /// commands are timed.
+    /// Runs one command of a transaction or a script, whose shards are locked. `samples`: only some calls of quick
+    /// commands are timed, unless somebody's limit asks for each.
     pub(crate) fn run_queued(
         &self,
         session: &mut Session,
@@ -735,12 +730,14 @@ impl Engine {
         row: u16,
         args: Args<'_>,
         reply: &mut Reply,
-        timing: Option<&Timing>,
+        samples: bool,
     ) {
         let (command, mark, stats) = (TABLE.row(row), reply.mark(), locked.stats());
         let counters = stats.row(row);
-        let is_timed = timing
-            .is_none_or(|timing| !command.is_quick() || observe::is_sample(counters.calls.get()) || timing.is_exact());
+        let is_timed = !samples
+            || !command.is_quick()
+            || observe::is_sample(counters.calls.get())
+            || observe::times_each(self.settings());
         let started = is_timed.then(Instant::now);
         let attention = self.attention.load(Relaxed);
         locked.begin(session.db, Hashes::default());
@@ -766,10 +763,7 @@ impl Engine {
         counters.calls.add(1);
         if let Some(started) = started {
             let time = started.elapsed();
-            timing.inspect(|timing| timing.leave_out(time));
             self.note_time(&session.client, counters, command, args, time, time >= observe::limit(self.settings()));
-        } else if let Some(time) = timing.and_then(|timing| timing.long_call(&self.clock)) {
-            observe::note_long(self, &session.client, command, args, time);
         }
         if let Err(error) = outcome {
             counters.failed.add(1);
@@ -806,21 +800,4 @@ struct Call<'a> {
     /// What runs scripts on this thread, if anything does.
     machine: Option<&'a Machine>,
     behind: &'a Behind<'a>,
-}
-
-/// What follows a call in its batch.
-struct Behind<'a> {
-    batch: &'a Batch,
-    buffer: &'a [u8],
-    /// The number of the next call.
-    next: usize,
-    /// How many calls have been taken care of with this one.
-    taken: Cell<usize>,
-}
-
-impl<'a> Behind<'a> {
-    fn calls(&self) -> impl Iterator<Item = Args<'a>> + use<'a> {
-        let (batch, buffer) = (self.batch, self.buffer);
-        (self.next..batch.len()).map(move |number| batch.args(number, buffer))
-    }
 }

@@ -109,6 +109,11 @@ impl Timing {
     }
 }
 
+/// Whether each call is timed.
+pub(crate) fn times_each(settings: &Settings) -> bool {
+    limit(settings) < COARSE_STEP
+}
+
 /// From which time on a call is somebody's concern.
 #[inline]
 pub(crate) fn limit(settings: &Settings) -> Duration {

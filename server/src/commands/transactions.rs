@@ -193,7 +193,7 @@ fn run_queue(
         match denial::check_queued(engine, session, *row, args.as_args()) {
             Ok(()) => {
                 locked.rules = session.login.restrictions();
-                engine.run_queued(session, &mut locked, *row, args.as_args(), reply, None);
+                engine.run_queued(session, &mut locked, *row, args.as_args(), reply, false);
             }
             Err(error) => engine.fail(&stats, &error, reply),
         }

@@ -10,7 +10,6 @@ use crate::commands::table::TABLE;
 use crate::engine::Engine;
 use crate::error::{self, Error};
 use crate::locked::Locked;
-use crate::observe::Timing;
 use crate::session::Session;
 
 /// What a script may do.
@@ -29,7 +28,6 @@ pub(super) struct Calls<'h, 'l> {
     pub(super) locked: &'h mut Locked<'l>,
     pub(super) control: &'h Control,
     pub(super) permissions: Permissions,
-    pub(super) timing: &'h Timing,
 }
 
 impl Calls<'_, '_> {
@@ -96,7 +94,7 @@ impl Calls<'_, '_> {
         self.locked.shards().extend(set);
         self.locked.rules = self.session.login.restrictions();
         self.session.is_script = true;
-        self.engine.run_queued(self.session, self.locked, row, args, reply, Some(self.timing));
+        self.engine.run_queued(self.session, self.locked, row, args, reply, true);
         self.session.is_script = false;
     }
 }

@@ -29,9 +29,11 @@ impl Control {
         self.killed.store(false, SeqCst);
     }
 
-    /// It has ended.
+    /// It has ended, and with it the wish that it should.
     pub(super) fn end(&self) {
-        *self.since.lock() = None;
+        let mut since = self.since.lock();
+        *since = None;
+        self.killed.store(false, SeqCst);
     }
 
     /// Notes that the script is about to change data; false if it shall end instead.
@@ -94,6 +96,9 @@ mod tests {
         assert_eq!(control.kill(), Ok(()));
         assert!(!control.may_write());
         assert!(control.must_end());
+        control.end();
+        assert!(!control.must_end());
+        control.stop();
         control.begin(Instant::now());
         assert!(!control.must_end());
     }

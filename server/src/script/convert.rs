@@ -14,6 +14,8 @@ const MOST_DEPTH: usize = 3900;
 /// Replies of commands are not nested deeper.
 const MOST_REPLY_DEPTH: usize = 128;
 
+/// Memory of a reply that serves for the next one, too.
+const MOST_KEPT_REPLY_BYTES: usize = 64 << 10;
 /// Bytes of a result, which may show one string many times.
 const MOST_RESULT_BYTES: usize = 256 << 20;
 /// Bytes of the arguments of one call.
@@ -62,6 +64,9 @@ pub(super) fn to_lua(
         [] => null(resp3),
         _ => Replies { state, names, bytes, resp3, counted }.next(0)?,
     };
+    if reply.memory() > MOST_KEPT_REPLY_BYTES {
+        *reply = Reply::new();
+    }
     reply.clear();
     Ok((value, failed))
 }

@@ -60,7 +60,6 @@ impl Engine {
             read_only: command.has(READONLY),
             quick: Some(quick),
             started: call.timing.started(),
-            timing: Some(call.timing),
         };
         machine.short_of_memory.set(false);
         let work = AssertUnwindSafe(|| run.run(self, session, &mut locked, reply));

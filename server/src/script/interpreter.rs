@@ -156,6 +156,11 @@ impl Interpreter {
         self.compiled.retain(|digest, _| keep(digest));
     }
 
+    /// What the state held when the last script had ended, garbage included.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.desk.exchange.borrow().heap_bytes
+    }
+
     pub(super) fn compiled_count(&self) -> usize {
         self.compiled.len()
     }
@@ -211,7 +216,10 @@ fn take_result(result: &mut Reply, reply: &mut Reply) {
     const SHORT: usize = 16 << 10;
     match result.as_slice() {
         Some(bytes) if bytes.len() <= SHORT => reply.raw(bytes),
-        _ => reply.append(result),
+        _ => {
+            reply.append(result);
+            *result = Reply::new();
+        }
     }
     result.clear();
 }

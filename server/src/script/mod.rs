@@ -1,15 +1,19 @@
 //! Lua scripts.
 //!
-//! - `interpreter`: the one place that knows the interpreter; `prelude.lua`: what scripts find around them.
-//! - `call`: commands that a script calls; `convert`: their replies, and the script's result; `redis_table`, `libraries`: what else
-//!   scripts may use.
-//! - `cache`: scripts by the digest of their source; `control`: the one that runs, as others see it; `thread`: where it runs.
+//! - `interpreter`, `natives`, `convert`: the places that know the interpreter: its state and limits; what a run costs most
+//!   often; values and replies. `prelude.lua`: what scripts find around them.
+//! - `call`: commands that a script calls, `lender` the way to them; `redis_table`, `libraries`: what else scripts may use.
+//! - `cache`: scripts by the digest of their source; `control`: the one that runs, as others see it.
+//! - `quick`: which ones end soon; `here`: these, where their connection runs; `thread`: the thread of the others.
 //!
-//! Scripts of an engine run one after the other, on a thread of their own that is begun with the first. The session of a
-//! client goes there with its script and comes back with the reply; meanwhile its connection waits, as for a key. A
-//! script [claims](larder_storage::keyspace::Keyspace::claim) the shards of the keys that it declares, and further ones as
-//! it comes to need them. Nobody's thread sleeps on a shard that a script has claimed: whoever needs one waits in its
-//! connection, and is answered BUSY once the script has been running for `busy-reply-threshold`.
+//! Scripts of an engine run one after the other, wherever they run: whoever runs one holds the token. Quick ones run where
+//! their connection runs, the others on a thread of their own that is begun with the first. The session of a client goes
+//! there with its scripts, those that stand together in a batch, and comes back with the replies; meanwhile its
+//! connection waits, as for a key.
+//!
+//! A script [claims](larder_storage::keyspace::Keyspace::claim) the shards of the keys that it declares, and further ones as
+//! it comes to need them. Nobody's thread sleeps for long on a shard that a script has claimed: whoever needs one waits in
+//! its connection, and is answered BUSY once the script has been running for `busy-reply-threshold`.
 
 mod cache;
 mod call;

@@ -61,6 +61,8 @@ pub(super) struct Exchange {
     pub(super) limits: Limits,
     pub(super) result: Reply,
     pub(super) raised: Option<Raised>,
+    /// What the interpreter held when the script had ended.
+    pub(super) heap_bytes: usize,
     kept: Option<Kept>,
 }
 
@@ -313,6 +315,7 @@ fn begin(state: &mut LuaState, exchange: &mut Exchange) -> Result<(), LuaError> 
 
 /// Leaves nothing of a script for the next one.
 fn end(state: &mut LuaState, exchange: &mut Exchange) -> Result<(), LuaError> {
+    exchange.heap_bytes = state.global().heap.bytes_used();
     let (count, keys) = (exchange.arguments.as_args().len(), exchange.keys);
     let Some(kept) = &mut exchange.kept else { return Ok(()) };
     let all = kept.all;

@@ -16,11 +16,13 @@ use crate::commands::parse;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
 use crate::locked::{Hashes, Locked};
-use crate::observe::Timing;
 use crate::session::Session;
 
 /// So many compiled scripts may be kept that are not in the cache any more.
 const FORGOTTEN: usize = 64;
+
+/// An interpreter that runs quick scripts, of which there is one per thread, is not kept with more memory.
+const MOST_KEPT_BYTES: usize = 8 << 20;
 
 /// EVAL.
 pub(crate) fn call_source(
@@ -40,7 +42,7 @@ pub(crate) fn call_source(
         None => compile(engine, locked, &digest, args.at(1), true)?,
     };
     let started = Instant::now();
-    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None, started, timing: None };
+    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None, started };
     run.run(engine, session, locked, reply).unwrap_or(Err(error::SCRIPT_PANICKED))
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn call_digest(
     let digest = String::from_utf8_lossy(args.at(1)).to_ascii_lowercase();
     let script = engine.scripts.cache.lock().get(&digest).ok_or(error::NO_SCRIPT)?;
     let started = Instant::now();
-    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None, started, timing: None };
+    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None, started };
     run.run(engine, session, locked, reply).unwrap_or(Err(error::SCRIPT_PANICKED))
 }
 
@@ -172,8 +174,6 @@ pub(super) struct Run<'r> {
     /// Whether it runs as a quick one.
     pub(super) quick: Option<Quick>,
     pub(super) started: Instant,
-    /// The time of calls, if somebody looks at it already.
-    pub(super) timing: Option<&'r Timing>,
 }
 
 impl Run<'_> {
@@ -196,15 +196,7 @@ impl Run<'_> {
         let Some(interpreter) = &mut *kept else { return Some(Err(error::NO_SCRIPT_THREAD)) };
         let (db, control) = (session.db, &*engine.scripts.control);
         control.begin(self.started);
-        let own_timing;
-        let timing = match self.timing {
-            Some(timing) => timing,
-            None => {
-                own_timing = Timing::start(engine.settings(), engine.clock().now_us());
-                &own_timing
-            }
-        };
-        let mut calls = Calls { engine, session, locked, control, permissions, timing };
+        let mut calls = Calls { engine, session, locked, control, permissions };
         let arguments = self.args.from(3);
         let serve = |exchange: &mut Exchange| calls.serve(exchange);
         let ended = interpreter.run(self.digest, arguments, self.keys, self.quick, reply, serve);
@@ -213,7 +205,8 @@ impl Run<'_> {
         session.db = db;
         // What the calls have changed is recorded: nothing is left for the script itself.
         locked.begin(db, Hashes::default());
-        if !matches!(ended, Ok(Ended::Done | Ended::Raised(_))) {
+        let is_large = self.quick.is_some() && interpreter.heap_bytes() > MOST_KEPT_BYTES;
+        if is_large || !matches!(ended, Ok(Ended::Done | Ended::Raised(_))) {
             *kept = None;
         }
         match ended {
