@@ -516,7 +516,6 @@ impl Engine {
         let timed = !is_quick || observe::is_sample(counters.calls.get()) || call.timing.is_exact();
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
-        let mut is_elsewhere = false;
         let outcome = match command.run {
             Run::Keys(function) | Run::All(function) => {
                 let set = if matches!(command.run, Run::All(_)) { self.keyspace.all() } else { self.shards_of(call) };
@@ -528,11 +527,7 @@ impl Engine {
                 }
             }
             Run::Wait(function) => self.run_or_wait(session, stats, command, call, function, reply),
-            Run::Script(_) => {
-                let (outcome, has_ended) = self.run_script(session, stats, command, call, reply);
-                is_elsewhere = !has_ended;
-                outcome
-            }
+            Run::Script(_) => self.run_script(session, stats, command, call, reply),
             Run::Session(function) => {
                 let outcome = function(self, session, call.args, reply);
                 if session.waiting.is_some() {
@@ -545,7 +540,7 @@ impl Engine {
             }
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
-        if session.waiting.is_some() || is_elsewhere {
+        if session.waiting.is_some() || call.behind.is_counted.get() {
             // It is counted when it ends.
             return outcome;
         }

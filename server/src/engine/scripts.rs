@@ -19,11 +19,13 @@ pub(super) struct Behind<'a> {
     next: usize,
     /// How many calls have been taken care of with this one.
     pub(super) taken: Cell<usize>,
+    /// Whether the call has gone to where it is counted.
+    pub(super) is_counted: Cell<bool>,
 }
 
 impl<'a> Behind<'a> {
     pub(super) fn new(batch: &'a Batch, buffer: &'a [u8], number: usize) -> Self {
-        Self { batch, buffer, next: number + 1, taken: Cell::new(0) }
+        Self { batch, buffer, next: number + 1, taken: Cell::default(), is_counted: Cell::default() }
     }
 
     fn calls(&self) -> impl Iterator<Item = Args<'a>> + use<'a> {
@@ -33,7 +35,7 @@ impl<'a> Behind<'a> {
 }
 
 impl Engine {
-    /// Runs a call of a script; whether it has ended and is not counted yet.
+    /// Runs a call of a script.
     pub(super) fn run_script(
         &self,
         session: &mut Session,
@@ -41,16 +43,17 @@ impl Engine {
         command: &Command,
         call: &Call<'_>,
         reply: &mut Reply,
-    ) -> (Outcome, bool) {
+    ) -> Outcome {
         let here = Here { command, args: call.args, now: call.now, timing: call.timing };
         if let Some(machine) = call.machine
             && let Some(outcome) = self.run_script_here(session, stats, machine, &here, reply)
         {
-            return (outcome, true);
+            return outcome;
         }
         // What somebody looks at goes one by one.
         let most = if call.attention == 0 { usize::MAX } else { 0 };
         let following = call.behind.calls().take(most);
-        (self.run_as_script(session, call.args, following, &call.behind.taken, reply), false)
+        call.behind.is_counted.set(true);
+        self.run_as_script(session, call.args, following, &call.behind.taken, reply)
     }
 }
