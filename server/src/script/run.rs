@@ -221,6 +221,9 @@ impl Run<'_> {
     fn stopped(&self, how: Stopped) -> Error {
         match how {
             Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), self.digest),
+            Stopped::Instructions if self.quick.is_some() => {
+                error::script_failed(b"ERR too many steps for loops that looked short", self.digest)
+            }
             Stopped::Instructions => {
                 error::script_failed(b"ERR too many steps in a coroutine or a pattern", self.digest)
             }
