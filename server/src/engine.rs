@@ -34,7 +34,7 @@ use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
 use crate::pubsub::Channels;
 use crate::script::{Machine, Scripts};
-use crate::session::{ReplyMode, Session, Workspace};
+use crate::session::{Place, ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::tracking::Tracking;
@@ -331,8 +331,7 @@ impl Engine {
     pub(crate) fn run(
         &self,
         session: &mut Session,
-        Workspace { stats, plan }: &mut Workspace,
-        machine: Option<&Machine>,
+        Place { workspace: Workspace { stats, plan }, machine }: Place<'_>,
         batch: &Batch,
         buffer: &[u8],
         from: usize,

@@ -265,6 +265,18 @@ fn a_script_that_misleads_ends_all_the_same() {
         }
     }
     client.check("GET key", "$1\r\n1\r\n");
+    // A result that shows the same tables again and again.
+    let doubled = "t = {t, t} ".repeat(16);
+    let (reads, writes) = (
+        format!("local t = {{1, 2}} {doubled} return t"),
+        format!("redis.call('SET', KEYS[1], 2) local t = {{1, 2}} {doubled} return t"),
+    );
+    for (script, begins) in [(reads, "*2\r\n*2\r\n"), (writes, "-ERR too many steps")] {
+        let digest = String::from_utf8(client.ask(&format!("SCRIPT LOAD \"{script}\"")).text).unwrap();
+        for _ in 0..2 {
+            assert!(client.call(&["EVALSHA", &digest, "1", "key"]).starts_with(begins.as_bytes()), "{script}");
+        }
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::client::Client;
 use crate::config::OutputLimit;
 use crate::engine::{Engine, Progress};
 use crate::script::Machine;
-use crate::session::{Session, Workspace};
+use crate::session::{Place, Session, Workspace};
 use crate::stats::WorkerStats;
 use crate::wait::Waited;
 
@@ -432,16 +432,8 @@ impl Connection {
     }
 
     fn run_from(&mut self, start: usize, from: usize) -> Progress {
-        let (workspace, machine) = (&mut self.worker.workspace.borrow_mut(), Some(&self.worker.machine));
-        self.engine.run(
-            &mut self.session,
-            workspace,
-            machine,
-            &self.batch,
-            &self.buffer[start..],
-            from,
-            &mut self.reply,
-        )
+        let place = Place { workspace: &mut self.worker.workspace.borrow_mut(), machine: Some(&self.worker.machine) };
+        self.engine.run(&mut self.session, place, &self.batch, &self.buffer[start..], from, &mut self.reply)
     }
 
     /// Closes a client whose unfinished command or transaction is too large.

@@ -1,5 +1,6 @@
 //! Replies become Lua's values, and these become replies, as in Redis.
 
+use std::cell::Cell;
 use std::io::IoSlice;
 
 use larder_protocol::{ArgsBuffer, Reply, format_double, parse_i64};
@@ -287,14 +288,18 @@ pub(super) fn integer(number: f64) -> i64 {
     if (-BEYOND..BEYOND).contains(&number) { number as i64 } else { i64::MIN }
 }
 
-/// Writes a script's result. `resp3`: the script has asked for RESP3's types.
-pub(super) fn write(names: &Names, value: &LuaValue, resp3: bool, reply: &mut Reply) {
+/// Writes a script's result; false if it has more than `most_values` values, a table's that stands in it several times
+/// counted each time. `resp3`: the script has asked for RESP3's types.
+pub(super) fn write(names: &Names, value: &LuaValue, resp3: bool, most_values: usize, reply: &mut Reply) -> bool {
     let (mark, before) = (reply.mark(), reply.len());
-    Writer { names, resp3, most_bytes: before.saturating_add(MOST_RESULT_BYTES) }.write(value, reply, 0);
+    let values_left = Cell::new(most_values);
+    let writer = Writer { names, resp3, most_bytes: before.saturating_add(MOST_RESULT_BYTES), values_left };
+    writer.write(value, reply, 0);
     if reply.len() - before > MOST_RESULT_BYTES {
         reply.rewind(mark);
         reply.error(error::SCRIPT_RESULT_TOO_LARGE.text());
     }
+    writer.values_left.get() > 0
 }
 
 struct Writer<'w> {
@@ -302,11 +307,14 @@ struct Writer<'w> {
     resp3: bool,
     /// When the reply has more, what is still to come does not matter.
     most_bytes: usize,
+    /// The same when so many values have been written.
+    values_left: Cell<usize>,
 }
 
 impl Writer<'_> {
     fn write(&self, value: &LuaValue, reply: &mut Reply, depth: usize) {
-        if reply.len() > self.most_bytes {
+        self.values_left.set(self.values_left.get().saturating_sub(1));
+        if reply.len() > self.most_bytes || self.values_left.get() == 0 {
             return reply.null();
         }
         if depth > MOST_DEPTH {
@@ -333,7 +341,7 @@ impl Writer<'_> {
         let (deferred, mut count) = (reply.defer(), 0);
         loop {
             let element = table.get_int(count + 1);
-            if element.is_nil() {
+            if element.is_nil() || self.values_left.get() == 0 {
                 break;
             }
             self.write(&element, reply, depth + 1);

@@ -146,7 +146,7 @@ impl Interpreter {
         let value = self.desk.exchange.borrow_mut().take_function();
         let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
         let memory_bytes = (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES);
-        let limits = Limits { look_every: LOOK_EVERY, instructions: MOST_UNSEEN, memory_bytes };
+        let limits = Limits { look_every: LOOK_EVERY, instructions: MOST_UNSEEN, memory_bytes, is_quick: false };
         self.compiled.insert(digest.to_owned(), Compiled { value, _function: function, limits });
         Ok(())
     }
@@ -180,7 +180,9 @@ impl Interpreter {
             return Err(omnilua::LuaError::runtime(format_args!("the script is not compiled")).into());
         };
         let limits = match quick {
-            Some(quick) => Limits { look_every: QUICK_LOOK_EVERY, instructions: budget(quick), ..*limits },
+            Some(quick) => {
+                Limits { look_every: QUICK_LOOK_EVERY, instructions: budget(quick), is_quick: true, ..*limits }
+            }
             None => *limits,
         };
         self.is_bounded.set(quick.is_some());
@@ -194,6 +196,10 @@ impl Interpreter {
         let result: Result<(), Error> = self.desk.server.lend(&mut serve, || self.run.call(()));
         let mut exchange = self.desk.exchange.borrow_mut();
         exchange.end();
+        if exchange.is_too_much {
+            exchange.result.clear();
+            return Ok(Ended::Stopped(Stopped::Instructions));
+        }
         take_result(&mut exchange.result, reply);
         match (self.sandbox.tripped(), result) {
             (Some(TripReason::Memory), _) => Ok(Ended::Stopped(Stopped::Memory)),

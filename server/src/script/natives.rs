@@ -61,6 +61,8 @@ pub(super) struct Exchange {
     pub(super) limits: Limits,
     pub(super) result: Reply,
     pub(super) raised: Option<Raised>,
+    /// Whether the result shows the same tables so often that it is not quickly written.
+    pub(super) is_too_much: bool,
     /// What the interpreter held when the script had ended.
     pub(super) heap_bytes: usize,
     kept: Option<Kept>,
@@ -73,6 +75,8 @@ pub(super) struct Limits {
     pub(super) look_every: u32,
     pub(super) instructions: u64,
     pub(super) memory_bytes: usize,
+    /// Whether the result must be written quickly.
+    pub(super) is_quick: bool,
 }
 
 /// What the prelude has made; a handle of the interpreter keeps it alive.
@@ -111,7 +115,7 @@ impl Exchange {
             self.arguments.push(argument);
         });
         (self.function, self.limits, self.keys) = (function, limits, keys);
-        (self.resp3, self.raised) = (false, None);
+        (self.resp3, self.raised, self.is_too_much) = (false, None, false);
     }
 
     /// Forgets what the script had.
@@ -284,7 +288,8 @@ fn run(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
     match ended {
         Ok(_) => {
             let value = state.pop();
-            convert::write(&kept.names, &value, exchange.resp3, &mut exchange.result);
+            let most = most_values(state, &exchange.limits);
+            exchange.is_too_much = !convert::write(&kept.names, &value, exchange.resp3, most, &mut exchange.result);
         }
         Err(error) => exchange.raised = Some(raised(&error, &kept.names)),
     }
@@ -292,9 +297,19 @@ fn run(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
     Ok(0)
 }
 
+/// The most values of a result: of a quick script about as many as there are, unless tables stand in it many times.
+fn most_values(state: &LuaState, limits: &Limits) -> usize {
+    const FEW: usize = 10_000;
+    const BYTES_PER_VALUE: usize = 4;
+    match limits.is_quick {
+        true => FEW + state.global().heap.bytes_used() / BYTES_PER_VALUE,
+        false => usize::MAX,
+    }
+}
+
 /// Sets the limits, and KEYS and ARGV.
 fn begin(state: &mut LuaState, exchange: &mut Exchange) -> Result<(), LuaError> {
-    let Limits { look_every, instructions, memory_bytes } = exchange.limits;
+    let Limits { look_every, instructions, memory_bytes, .. } = exchange.limits;
     state.install_sandbox_limits(look_every as i32, Some(instructions), Some(memory_bytes));
     {
         let global = state.global();

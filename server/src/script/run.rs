@@ -222,7 +222,7 @@ impl Run<'_> {
         match how {
             Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), self.digest),
             Stopped::Instructions if self.quick.is_some() => {
-                error::script_failed(b"ERR too many steps for loops that looked short", self.digest)
+                error::script_failed(b"ERR too many steps for a script that looked short", self.digest)
             }
             Stopped::Instructions => {
                 error::script_failed(b"ERR too many steps in a coroutine or a pattern", self.digest)
