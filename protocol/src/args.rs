@@ -234,6 +234,52 @@ impl fmt::Debug for OwnedArgs {
     }
 }
 
+/// Where a command is put together word by word, again and again in the same memory.
+#[derive(Default)]
+pub struct ArgsBuffer {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl ArgsBuffer {
+    /// Memory for so many bytes is kept for the next command.
+    const KEPT_BYTES: usize = 64 << 10;
+
+    /// Forgets all arguments; the memory of very many or very long ones is given back.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+        self.bytes.shrink_to(Self::KEPT_BYTES);
+        self.spans.shrink_to(Self::KEPT_BYTES / size_of::<Span>());
+    }
+
+    /// Adds an argument; false, and nothing is added, if they would have 4 GiB or more together.
+    #[inline]
+    pub fn push(&mut self, argument: &[u8]) -> bool {
+        let (Ok(start), Ok(len)) = (u32::try_from(self.bytes.len()), u32::try_from(argument.len())) else {
+            return false;
+        };
+        if start.checked_add(len).is_none() {
+            return false;
+        }
+        self.bytes.extend_from_slice(argument);
+        self.spans.push(Span { start, len });
+        true
+    }
+
+    /// The arguments so far.
+    #[inline]
+    pub fn as_args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans)
+    }
+
+    /// Bytes of all arguments together.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +317,20 @@ mod tests {
         let owned = three().as_args().from(2).to_owned();
         assert_eq!(owned.as_args().iter().collect::<Vec<_>>(), [b"value"]);
         assert_eq!(owned.bytes(), 5 + 8);
+    }
+
+    #[test]
+    fn a_buffer_takes_one_command_after_the_other() {
+        let mut buffer = ArgsBuffer::default();
+        for words in [&[&b"SET"[..], b"", b"value"][..], &[b"PING"]] {
+            buffer.clear();
+            assert!(words.iter().all(|word| buffer.push(word)));
+            assert_eq!(buffer.as_args().iter().collect::<Vec<_>>(), words);
+            assert_eq!(buffer.bytes(), words.concat().len());
+        }
+        buffer.push(&vec![b'x'; 1 << 20]);
+        buffer.clear();
+        assert!(buffer.as_args().is_empty() && buffer.bytes.capacity() <= ArgsBuffer::KEPT_BYTES);
     }
 
     #[test]

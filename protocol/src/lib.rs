@@ -19,7 +19,7 @@ mod parse;
 mod reply;
 mod value;
 
-pub use args::{Args, Iter, OwnedArgs};
+pub use args::{Args, ArgsBuffer, Iter, OwnedArgs};
 pub use double::{DoubleText, format_double, format_double_digits};
 pub use error::ProtocolError;
 pub use limits::Limits;

@@ -34,8 +34,8 @@ use crate::locked::{Extra, Hashes, KnownHash, Locked};
 use crate::observe::{self, Observers, Timing};
 use crate::pause::Pause;
 use crate::pubsub::Channels;
-use crate::script::Scripts;
-use crate::session::{ReplyMode, Session, Workspace};
+use crate::script::{Machine, Scripts};
+use crate::session::{Place, ReplyMode, Session, Workspace};
 use crate::stats::{RowCounters, Stats, WorkerStats};
 use crate::ticks::Ticks;
 use crate::tracking::Tracking;
@@ -45,8 +45,10 @@ use crate::wait::{Step, Waiting};
 
 mod ahead;
 mod garbage;
+mod scripts;
 
 pub(crate) use garbage::{Flushed, Garbage};
+use scripts::Behind;
 
 /// What [`Engine::run`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,7 +334,7 @@ impl Engine {
     pub(crate) fn run(
         &self,
         session: &mut Session,
-        Workspace { stats, plan }: &mut Workspace,
+        Place { workspace: Workspace { stats, plan }, machine }: Place<'_>,
         batch: &Batch,
         buffer: &[u8],
         from: usize,
@@ -346,12 +348,18 @@ impl Engine {
         let mut progress = Progress::Done;
         let mut hashes_from = 0;
         let mut plain = admit::is_plain(session);
+        let mut skip = 0;
         for (at, &(row, hashes_to)) in plan.commands.iter().enumerate() {
             let hashes = &plan.hashes[hashes_from..hashes_to as usize];
             hashes_from = hashes_to as usize;
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
             let args = batch.args(from + at, buffer);
             let attention = self.attention.load(Relaxed);
-            let call = Call { row, args, hashes, now, timing: &timing, attention };
+            let behind = Behind::new(batch, buffer, from + at);
+            let call = Call { row, args, hashes, now, timing: &timing, attention, machine, behind: &behind };
             let command = self.table.get(row);
             let step = match command {
                 Some(command) if plain && attention == 0 && self.runs_at_once(command, call.args) => {
@@ -368,8 +376,9 @@ impl Engine {
             if step != Turn::Done {
                 break;
             }
+            skip = behind.taken.get();
             if session.waiting.is_some() {
-                progress = Progress::Waits(from + at);
+                progress = Progress::Waits(from + at + skip);
                 break;
             }
             if !command.is_some_and(|command| matches!(command.run, Run::Keys(_))) {
@@ -505,7 +514,8 @@ impl Engine {
         reply: &mut Reply,
     ) -> Result<(), Error> {
         let counters = stats.row(row);
-        let timed = !command.is_quick() || observe::is_sample(counters.calls.get()) || call.timing.is_exact();
+        let is_quick = command.is_quick() || matches!(command.run, Run::Script(_));
+        let timed = !is_quick || observe::is_sample(counters.calls.get()) || call.timing.is_exact();
         let started = timed.then(Instant::now);
         session.client.facts.row.store(row as u32, Relaxed);
         let outcome = match command.run {
@@ -519,7 +529,7 @@ impl Engine {
                 }
             }
             Run::Wait(function) => self.run_or_wait(session, stats, command, call, function, reply),
-            Run::Script(_) => self.run_as_script(session, call.args, reply),
+            Run::Script(_) => self.run_script(session, stats, command, call, reply),
             Run::Session(function) => {
                 let outcome = function(self, session, call.args, reply);
                 if session.waiting.is_some() {
@@ -532,7 +542,7 @@ impl Engine {
             }
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
-        if session.waiting.is_some() || matches!(command.run, Run::Script(_)) {
+        if session.waiting.is_some() || call.behind.is_counted.get() {
             // It is counted when it ends.
             return outcome;
         }
@@ -708,7 +718,8 @@ impl Engine {
         session.tell_messages(reply);
     }
 
-    /// Runs one command of a transaction, whose shards are locked.
+    /// Runs one command of a transaction or a script, whose shards are locked. `samples`: only some calls of quick
+    /// commands are timed, unless somebody's limit asks for each.
     pub(crate) fn run_queued(
         &self,
         session: &mut Session,
@@ -716,8 +727,15 @@ impl Engine {
         row: u16,
         args: Args<'_>,
         reply: &mut Reply,
+        samples: bool,
     ) {
-        let (command, mark, started) = (TABLE.row(row), reply.mark(), Instant::now());
+        let (command, mark, stats) = (TABLE.row(row), reply.mark(), locked.stats());
+        let counters = stats.row(row);
+        let is_timed = !samples
+            || !command.is_quick()
+            || observe::is_sample(counters.calls.get())
+            || observe::times_each(self.settings());
+        let started = is_timed.then(Instant::now);
         let attention = self.attention.load(Relaxed);
         locked.begin(session.db, Hashes::default());
         locked.hides_expired = attention & PAUSED != 0 && self.hides_expired(command, locked.now);
@@ -738,16 +756,16 @@ impl Engine {
         if attention & MONITORED != 0 {
             self.show(session, command, args);
         }
-        let stats = session.stats.clone();
         stats.counters.commands.add(1);
-        let counters = stats.row(row);
         counters.calls.add(1);
-        let time = started.elapsed();
-        self.note_time(&session.client, counters, command, args, time, time >= observe::limit(self.settings()));
+        if let Some(started) = started {
+            let time = started.elapsed();
+            self.note_time(&session.client, counters, command, args, time, time >= observe::limit(self.settings()));
+        }
         if let Err(error) = outcome {
             counters.failed.add(1);
             reply.rewind(mark);
-            self.fail(&stats, &error, reply);
+            self.fail(stats, &error, reply);
         }
     }
 
@@ -776,4 +794,7 @@ struct Call<'a> {
     timing: &'a Timing,
     /// As it was before the call.
     attention: u32,
+    /// What runs scripts on this thread, if anything does.
+    machine: Option<&'a Machine>,
+    behind: &'a Behind<'a>,
 }

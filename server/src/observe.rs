@@ -51,6 +51,8 @@ pub(crate) struct Timing {
     known: Cell<Duration>,
     /// What the coarse clock showed last, in nanoseconds.
     tick: Cell<u64>,
+    /// When the batch began, once somebody has asked.
+    started: Cell<Option<Instant>>,
 }
 
 impl Timing {
@@ -58,7 +60,15 @@ impl Timing {
     #[inline]
     pub(crate) fn start(settings: &Settings, now_us: u64) -> Self {
         let limit = limit(settings);
-        Self { limit, since_us: Cell::new(now_us), known: Cell::default(), tick: Cell::new(coarse()) }
+        let tick = Cell::new(coarse());
+        Self { limit, since_us: Cell::new(now_us), known: Cell::default(), tick, started: Cell::default() }
+    }
+
+    /// About when the calls began, as the first that asks sees it.
+    pub(crate) fn started(&self) -> Instant {
+        let started = self.started.get().unwrap_or_else(Instant::now);
+        self.started.set(Some(started));
+        started
     }
 
     /// Whether each call is timed.
@@ -97,6 +107,11 @@ impl Timing {
         };
         Some(time.saturating_sub(self.known.take())).filter(|time| self.is_long(*time))
     }
+}
+
+/// Whether each call is timed.
+pub(crate) fn times_each(settings: &Settings) -> bool {
+    limit(settings) < COARSE_STEP
 }
 
 /// From which time on a call is somebody's concern.

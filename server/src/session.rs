@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::evict::RoomClaim;
 use crate::locked::KnownHash;
 use crate::pubsub::Target;
-use crate::script::Leaving;
+use crate::script::{Leaving, Machine};
 use crate::stats::WorkerStats;
 use crate::wait::Waiter;
 
@@ -127,6 +127,13 @@ pub struct Session {
 pub(crate) struct Workspace {
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) plan: Plan,
+}
+
+/// Where a batch runs.
+pub(crate) struct Place<'p> {
+    pub(crate) workspace: &'p mut Workspace,
+    /// What runs scripts there, if anything does.
+    pub(crate) machine: Option<&'p Machine>,
 }
 
 impl Workspace {
@@ -246,7 +253,7 @@ impl Session {
         engine.tracking().disable(&self.client);
         self.tracks = false;
         if !crate::commands::transactions::unwatch_all(engine, self) {
-            engine.scripts.leave_later(Leaving::Watcher(self.client.clone(), std::mem::take(&mut self.watched)));
+            engine.leave_later(Leaving::Watcher(self.client.clone(), std::mem::take(&mut self.watched)));
         }
         if std::mem::take(&mut self.monitors) {
             engine.stop_monitoring(&self.client);

@@ -16,7 +16,10 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, Instant};
 
 use larder_protocol::{Args, OwnedArgs, Proto, Reply};
@@ -107,9 +110,11 @@ pub(crate) struct Waiter {
     is_registered: bool,
     /// The session that went with a script to another thread, once it is back.
     returned: Mutex<Option<Box<Session>>>,
-    /// Whether it is its own script that it waits for.
-    sent_script: bool,
-    /// Whether that has begun: then there is no time limit.
+    /// Whether it is its own script that it waits for, and then, how many further ones go with it.
+    sent_script: Option<usize>,
+    /// Whether its connection's thread waits for it, so that nobody else needs to be woken.
+    holds_thread: AtomicBool,
+    /// Whether its script has begun: then there is no time limit.
     runs_script: AtomicBool,
 }
 
@@ -117,7 +122,7 @@ impl Waiter {
     /// A client that waits for a script, its own or one that is in its way, at most until a time.
     pub(crate) fn for_script(
         session: &Session,
-        sent_script: bool,
+        sent_script: Option<usize>,
         row: u16,
         args: OwnedArgs,
         proto: Proto,
@@ -140,8 +145,14 @@ impl Waiter {
             is_registered: false,
             returned: Mutex::default(),
             sent_script,
+            holds_thread: AtomicBool::new(sent_script.is_some()),
             runs_script: AtomicBool::new(false),
         })
+    }
+
+    /// Its connection's thread waits no longer, and is to be woken. What has ended before shows from now on.
+    pub(crate) fn leaves_thread(&self) {
+        self.holds_thread.store(false, SeqCst);
     }
 
     /// Its script has ended: the session is given back, with the reply. Gives the session to the caller if the client is
@@ -151,7 +162,9 @@ impl Waiter {
         if !self.end(Outcome::Served(reply)) {
             return self.returned.lock().take().map_or(Ok(()), Err);
         }
-        self.client.wake.wake();
+        if !self.holds_thread.load(SeqCst) {
+            self.client.wake.wake();
+        }
         Ok(())
     }
 
@@ -277,17 +290,17 @@ impl Waiting {
 pub(crate) enum Waited {
     /// It still waits.
     Still,
-    /// The reply has been written.
-    Over,
-    /// The command must run once more.
-    Again,
+    /// The reply has been written; of the commands that waited so many must run.
+    Over(usize),
+    /// The command must run once more, and so many that waited with it.
+    Again(usize),
 }
 
 impl Engine {
     /// Looks whether a session's waiting has ended, and writes the reply if so.
     pub(crate) fn finish_wait(&self, session: &mut Session, reply: &mut Reply) -> Waited {
-        let Some(waiter) = session.waiting.clone() else { return Waited::Over };
-        if waiter.sent_script && !waiter.is_over() {
+        let Some(waiter) = session.waiting.clone() else { return Waited::Over(0) };
+        if waiter.sent_script.is_some() && !waiter.is_over() {
             return self.look_after_script(session, &waiter, reply);
         }
         let mut outcome = waiter.outcome.lock();
@@ -321,11 +334,11 @@ impl Engine {
                 self.count_end(&session.stats, &waiter, Duration::ZERO, true);
                 self.fail(&session.stats, &error, reply);
             }
-            Outcome::Retry => return Waited::Again,
+            Outcome::Retry => return Waited::Again(0),
             Outcome::Over => {}
         }
         self.finish(session, reply, mark);
-        Waited::Over
+        Waited::Over(0)
     }
 
     /// Looks after a script that has not ended: one that has not begun in time is not run while another is in its way.
@@ -335,19 +348,20 @@ impl Engine {
         }
         let Some((own, is_busy)) = self.take_back_script(waiter) else { return Waited::Still };
         *session = *own;
+        let behind = waiter.sent_script.unwrap_or_default();
         if !is_busy {
-            return Waited::Again;
+            return Waited::Again(behind);
         }
         let (mark, error) = (reply.mark(), self.busy_error(session, waiter.row));
         self.fail(&session.stats, &error, reply);
         self.finish(session, reply, mark);
-        Waited::Over
+        Waited::Over(behind)
     }
 
     /// Ends a session's waiting without an answer: the client is gone.
     pub(crate) fn abandon_wait(&self, session: &mut Session) {
         if let Some(waiter) = session.waiting.clone() {
-            if waiter.sent_script
+            if waiter.sent_script.is_some()
                 && let Some((own, _)) = self.take_back_script(&waiter)
             {
                 *session = *own;
@@ -358,7 +372,7 @@ impl Engine {
                 *session = *returned;
             }
             if !self.forget_wait(session, &waiter, !matches!(before, Some(Outcome::Served(_)))) {
-                self.scripts.leave_later(Leaving::Waiter(waiter));
+                self.leave_later(Leaving::Waiter(waiter));
                 session.waiting = None;
             }
         }
@@ -391,7 +405,7 @@ impl Engine {
     fn forget_wait(&self, session: &mut Session, waiter: &Arc<Waiter>, is_registered: bool) -> bool {
         if is_registered && waiter.is_registered {
             let Some(mut locked) = Locked::try_new(self, waiter.set, 0, &session.stats) else {
-                self.scripts.tell_when_free(&session.client);
+                self.tell_when_free(&session.client);
                 return false;
             };
             locked.unregister(waiter);
@@ -511,7 +525,8 @@ impl<'a> Locked<'a> {
             outcome,
             is_registered,
             returned,
-            sent_script: false,
+            sent_script: None,
+            holds_thread: AtomicBool::new(false),
             runs_script: AtomicBool::new(false),
         });
         for (key, hash) in &waiter.keys {

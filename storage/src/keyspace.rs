@@ -420,6 +420,14 @@ impl<'k, X> Locked<'k, X> {
             return;
         }
         self.keyspace.claimed.store((self.set | more).0, Ordering::SeqCst);
+        if self.set.is_empty()
+            && let Some(shard) = more.only()
+        {
+            // One shard, as most scripts need, takes no list.
+            self.guards = Guards::One(self.keyspace.lanes[shard].guarded.lock());
+            self.set = more;
+            return;
+        }
         let mut all = match std::mem::replace(&mut self.guards, Guards::Many(Vec::new())) {
             Guards::One(guard) => vec![guard],
             Guards::Many(guards) => guards,

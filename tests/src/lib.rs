@@ -35,7 +35,7 @@ pub mod random;
 pub mod scenario;
 
 pub use both::{Both, Compare};
-pub use client::{Failure, RawClient};
+pub use client::{Failure, RawClient, encode};
 pub use process::{Redis, ServerProcess, TestServer, tool};
 
 /// Splits a command line as redis-cli does: words, `"double quoted"` with `\n \r \t \a \b \\ \" \xHH`, `'single'`.

@@ -42,6 +42,14 @@ fn scripts() {
     corpus::run(include_str!("corpus/scripting.txt"));
 }
 
+/// A script that the server knows may run elsewhere than one that it sees for the first time.
+#[test]
+fn scripts_that_are_known() {
+    let twice = |line: &str| if line.starts_with("EVAL") { format!("{line}\n{line}\n") } else { format!("{line}\n") };
+    let text: String = include_str!("corpus/scripting.txt").lines().map(twice).collect();
+    corpus::run(&text);
+}
+
 #[test]
 fn sets() {
     corpus::run(include_str!("corpus/set.txt"));

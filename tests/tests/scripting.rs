@@ -1,7 +1,7 @@
 //! Scripts that are not well meant, and what others see of a script while it runs.
 
 use larder::{Server, Value};
-use larder_tests::{RawClient, ServerProcess, TestServer, growth, soon};
+use larder_tests::{RawClient, ServerProcess, TestServer, encode, growth, soon};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -158,8 +158,8 @@ fn calls_that_are_held_up_run_when_the_script_has_ended() {
 
 #[test]
 fn scripts_of_many_clients_are_atomic() {
-    let server = TestServer::start();
-    // Each script touches a key that it does not declare, too.
+    let server = TestServer::with(&["--threads", "3"]);
+    // Each script touches a key that it does not declare, too. Half of the calls run where their connection runs.
     let script = "local a = tonumber(redis.call('GET', KEYS[1]) or 0) for i = 1, 20 do end \
                   local b = tonumber(redis.call('GET', KEYS[1] .. ':copy') or 0) if a ~= b then return redis.error_reply('TORN') end \
                   redis.call('SET', KEYS[1], a + 1) redis.call('SET', KEYS[1] .. ':copy', b + 1) return a + 1";
@@ -175,7 +175,8 @@ fn scripts_of_many_clients_are_atomic() {
                         let read = client.ask(&format!("MGET {copy} {key}")).items;
                         assert_eq!(read[0].text, read[1].text);
                     } else {
-                        let reply = client.call(&["EVAL", script, "1", &key]);
+                        let elsewhere = if round % 2 == 0 { "" } else { "while false do end " };
+                        let reply = client.call(&["EVAL", &format!("{elsewhere}{script}"), "1", &key]);
                         assert!(reply.starts_with(b":"), "{}", String::from_utf8_lossy(&reply));
                     }
                 }
@@ -186,6 +187,96 @@ fn scripts_of_many_clients_are_atomic() {
     let mut client = server.client();
     let sum: i64 = (0..3).map(|number| text(&client.ask(&format!("GET k{number}")).text)).sum();
     assert_eq!(sum, 6 * 150);
+}
+
+#[test]
+fn a_pipeline_of_scripts_is_answered_in_order() {
+    let server = TestServer::with(&["--threads", "2"]);
+    let scripts = [
+        "return redis.call('INCR', KEYS[1])",
+        "while false do end return redis.call('INCR', KEYS[1])",
+        "while false do end redis.call('INCR', KEYS[1]) return redis.error_reply('MINE ' .. redis.call('GET', KEYS[1]))",
+    ];
+    let clients: Vec<_> = (0..4)
+        .map(|number| {
+            let mut client = server.client();
+            client.set_timeout(Duration::from_secs(60));
+            thread::spawn(move || {
+                let key = format!("n{number}");
+                let (mut requests, mut expected) = (Vec::new(), Vec::new());
+                for round in 1..=600 {
+                    match (round * 7 + round / 5) % 5 {
+                        3 => encode(&["INCR", &key], &mut requests),
+                        4 => encode(&["EVAL", scripts[1], "1", &key], &mut requests),
+                        which => encode(&["EVAL", scripts[which], "1", &key], &mut requests),
+                    }
+                    expected.push(match (round * 7 + round / 5) % 5 {
+                        2 => format!("-MINE {round}\r\n"),
+                        _ => format!(":{round}\r\n"),
+                    });
+                }
+                client.raw(&requests).unwrap();
+                for expected in expected {
+                    assert_eq!(String::from_utf8_lossy(&client.reply().unwrap()), expected);
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
+#[test]
+fn a_pipeline_behind_an_endless_script_is_told_so() {
+    let server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "50"]);
+    let (mut client, mut other) = (server.client(), server.client());
+    other.set_timeout(Duration::from_secs(60));
+    let running = run(&server, "while true do end");
+    soon("the script runs", || runs(&mut client));
+    let mut requests = Vec::new();
+    (0..3).for_each(|_| encode(&["EVAL", "while false do end return 1", "1", "other"], &mut requests));
+    other.raw(&requests).unwrap();
+    for _ in 0..3 {
+        assert!(other.reply().unwrap().starts_with(b"-BUSY "));
+    }
+    client.check("SCRIPT KILL", "+OK\r\n");
+    assert!(running.join().unwrap().starts_with("-ERR Script killed"));
+    other.raw(&requests).unwrap();
+    for _ in 0..3 {
+        assert_eq!(other.reply().unwrap(), b":1\r\n");
+    }
+}
+
+/// The source of such a script promises an end that it does not keep.
+#[test]
+fn a_script_that_misleads_ends_all_the_same() {
+    let server = TestServer::with(&["--threads", "1"]);
+    let mut client = server.client();
+    let (reads, writes) = (
+        "for i, key in ipairs(KEYS) do KEYS[i + 1] = key end return 1",
+        "redis.call('SET', KEYS[1], 1) for i, key in ipairs(KEYS) do KEYS[i + 1] = key end return 1",
+    );
+    for (script, error) in [(reads, "-ERR not enough memory"), (writes, "-ERR too many steps")] {
+        let loaded = client.ask(&format!("SCRIPT LOAD \"{script}\"")).text;
+        let digest = String::from_utf8_lossy(&loaded).into_owned();
+        for _ in 0..2 {
+            let reply = client.call(&["EVALSHA", &digest, "1", "key"]);
+            assert!(reply.starts_with(error.as_bytes()), "{script}: {}", String::from_utf8_lossy(&reply));
+            client.check("EVAL \"return #KEYS\" 1 a", ":1\r\n");
+        }
+    }
+    client.check("GET key", "$1\r\n1\r\n");
+    // A result that shows the same tables again and again.
+    let doubled = "t = {t, t} ".repeat(16);
+    let (reads, writes) = (
+        format!("local t = {{1, 2}} {doubled} return t"),
+        format!("redis.call('SET', KEYS[1], 2) local t = {{1, 2}} {doubled} return t"),
+    );
+    for (script, begins) in [(reads, "*2\r\n*2\r\n"), (writes, "-ERR too many steps")] {
+        let digest = String::from_utf8(client.ask(&format!("SCRIPT LOAD \"{script}\"")).text).unwrap();
+        for _ in 0..2 {
+            assert!(client.call(&["EVALSHA", &digest, "1", "key"]).starts_with(begins.as_bytes()), "{script}");
+        }
+    }
 }
 
 #[test]
@@ -221,7 +312,7 @@ fn a_client_may_leave_while_its_script_runs() {
     drop(gone);
     client.check("PING", "+PONG\r\n");
     client.check("SCRIPT KILL", "+OK\r\n");
-    client.check("SET key 1", "+OK\r\n");
+    soon("the key is free", || client.call(&["SET", "key", "1"]) == b"+OK\r\n");
     soon("the client is gone", || {
         client.ask("INFO clients").text.windows(19).any(|part| part == b"connected_clients:1")
     });

@@ -3,6 +3,8 @@
 //! EXEC locks once the shards of all queued and all watched keys, looks whether a watched key has changed, and runs
 //! the queue under that lock. So a transaction is atomic, and of two that watch each other's key one fails.
 
+use std::cell::Cell;
+
 use larder_protocol::{Args, Reply};
 use larder_storage::keyspace::ShardSet;
 
@@ -141,7 +143,7 @@ fn exec(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
     let has_scripts = transaction.queue.iter().any(|queued| matches!(TABLE.row(queued.row).run, Run::Script(_)));
     if has_scripts {
         session.multi = Some(transaction);
-        return engine.run_as_script(session, args, reply);
+        return engine.run_as_script(session, args, std::iter::empty(), &Cell::default(), reply);
     }
     run_queue(engine, session, transaction, None, args, reply)
 }
@@ -191,7 +193,7 @@ fn run_queue(
         match denial::check_queued(engine, session, *row, args.as_args()) {
             Ok(()) => {
                 locked.rules = session.login.restrictions();
-                engine.run_queued(session, &mut locked, *row, args.as_args(), reply);
+                engine.run_queued(session, &mut locked, *row, args.as_args(), reply, false);
             }
             Err(error) => engine.fail(&stats, &error, reply),
         }

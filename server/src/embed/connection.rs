@@ -10,7 +10,7 @@ use larder_protocol::{Batch, Parser, Reply, Value};
 
 use crate::config::ClientClass;
 use crate::engine::{Engine, Progress};
-use crate::session::{Session, Workspace};
+use crate::session::{Place, Session, Workspace};
 
 /// What is answered after the end of the connection, where a socket would be closed.
 const CLOSED: &str = "ERR the connection is closed";
@@ -205,9 +205,10 @@ impl Connection {
 
     fn run_batch(&mut self, buffer: &[u8]) {
         let mut from = 0;
-        while let Progress::NeedsRoom(at) | Progress::Paused(at) =
-            self.engine.run(&mut self.session, &mut self.workspace, &self.batch, buffer, from, &mut self.reply)
-        {
+        loop {
+            let place = Place { workspace: &mut self.workspace, machine: None };
+            let progress = self.engine.run(&mut self.session, place, &self.batch, buffer, from, &mut self.reply);
+            let (Progress::NeedsRoom(at) | Progress::Paused(at)) = progress else { break };
             from = at;
         }
         if !self.session.subscriptions.is_empty() {

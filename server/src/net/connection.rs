@@ -23,7 +23,8 @@ use super::socket::Socket;
 use crate::client::Client;
 use crate::config::OutputLimit;
 use crate::engine::{Engine, Progress};
-use crate::session::{Session, Workspace};
+use crate::script::Machine;
+use crate::session::{Place, Session, Workspace};
 use crate::stats::WorkerStats;
 use crate::wait::Waited;
 
@@ -48,6 +49,7 @@ const SLICE: Duration = Duration::from_micros(500);
 pub(super) struct Worker {
     pub(super) stats: Arc<WorkerStats>,
     workspace: RefCell<Workspace>,
+    machine: Machine,
     /// Buffers that no connection uses: one to read into, one for replies.
     spare_input: Cell<Vec<u8>>,
     spare_output: Cell<Vec<u8>>,
@@ -56,7 +58,13 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(stats: Arc<WorkerStats>) -> Self {
         let workspace = RefCell::new(Workspace::new(stats.clone()));
-        Self { stats, workspace, spare_input: Cell::default(), spare_output: Cell::default() }
+        Self {
+            stats,
+            workspace,
+            machine: Machine::default(),
+            spare_input: Cell::default(),
+            spare_output: Cell::default(),
+        }
     }
 }
 
@@ -230,8 +238,8 @@ impl Connection {
     fn finish_wait(&mut self) -> bool {
         match self.engine.finish_wait(&mut self.session, &mut self.reply) {
             Waited::Still => return false,
-            Waited::Over => {}
-            Waited::Again => self.resume_at = self.resume_at.map(|at| at - 1),
+            Waited::Over(behind) => self.resume_at = self.resume_at.map(|at| at - behind),
+            Waited::Again(behind) => self.resume_at = self.resume_at.map(|at| at - behind - 1),
         }
         true
     }
@@ -424,8 +432,8 @@ impl Connection {
     }
 
     fn run_from(&mut self, start: usize, from: usize) -> Progress {
-        let workspace = &mut self.worker.workspace.borrow_mut();
-        self.engine.run(&mut self.session, workspace, &self.batch, &self.buffer[start..], from, &mut self.reply)
+        let place = Place { workspace: &mut self.worker.workspace.borrow_mut(), machine: Some(&self.worker.machine) };
+        self.engine.run(&mut self.session, place, &self.batch, &self.buffer[start..], from, &mut self.reply)
     }
 
     /// Closes a client whose unfinished command or transaction is too large.

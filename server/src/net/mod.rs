@@ -22,6 +22,7 @@ use crate::background;
 use crate::client::{Addresses, Client};
 use crate::config::error_text;
 use crate::engine::Engine;
+use crate::script::STACK_BYTES;
 use socket::Socket;
 
 /// A connection on its way to a thread.
@@ -164,7 +165,8 @@ pub(crate) fn start(engine: &Arc<Engine>, listeners: Listeners) -> io::Result<Ve
             // Connections that are open when the end comes close with the runtime and its tasks.
             runtime.block_on(worker(engine, number, threads, receiver, accepting));
         };
-        handles.push(std::thread::Builder::new().name(format!("larder-{number}")).spawn(work)?);
+        let thread = std::thread::Builder::new().name(format!("larder-{number}")).stack_size(STACK_BYTES);
+        handles.push(thread.spawn(work)?);
         told.recv().map_err(|_| io::Error::other("a thread ended before it began"))??;
     }
     Ok(handles)

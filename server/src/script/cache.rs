@@ -2,14 +2,40 @@
 //! the bytes of all.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::interpreter::Source;
+use super::quick::{MOST_ARGUMENTS, Quick};
 
 /// Scripts that came by EVAL.
 const MOST_BY_EVAL: usize = 500;
 /// Bytes of all sources.
 const MOST_BYTES: usize = 128 << 20;
+
+/// A hasher for hexadecimal digits of digests, which are as random as can be.
+#[derive(Default)]
+pub(super) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        for byte in rest {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Values by the digests of scripts.
+pub(super) type ByDigest<V> = HashMap<String, V, BuildHasherDefault<DigestHasher>>;
 
 /// What the first line of a script asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +50,32 @@ pub(super) struct Flags {
 pub(super) struct Script {
     pub(super) source: Source,
     pub(super) flags: Flags,
+    quick: Option<Quick>,
+    /// It has passed the budget of a quick one.
+    was_slow: AtomicBool,
+}
+
+impl Script {
+    pub(super) fn new(source: Source, flags: Flags) -> Self {
+        let quick = Quick::of(&source.text[source.header..]);
+        Self { source, flags, quick, was_slow: AtomicBool::new(false) }
+    }
+
+    /// What is known of it, if it is quick with so many keys and arguments.
+    pub(super) fn quick(&self, arguments: usize) -> Option<Quick> {
+        let fits = |quick: &Quick| !quick.counts_arguments || arguments <= MOST_ARGUMENTS;
+        self.quick.filter(|quick| fits(quick) && !self.was_slow.load(Relaxed))
+    }
+
+    /// Whether it may have the globals themselves.
+    pub(super) fn leaves_globals(&self) -> bool {
+        self.quick.is_some_and(|quick| quick.leaves_globals)
+    }
+
+    /// Notes that it is not quick, whatever its source looks like.
+    pub(super) fn note_slow(&self) {
+        self.was_slow.store(true, Relaxed);
+    }
 }
 
 struct Entry {
@@ -37,7 +89,7 @@ struct Entry {
 /// See the module's page.
 #[derive(Default)]
 pub(crate) struct Cache {
-    scripts: HashMap<String, Entry>,
+    scripts: ByDigest<Entry>,
     by_eval: usize,
     bytes: usize,
     uses: u64,
@@ -108,7 +160,7 @@ mod tests {
 
     fn add(cache: &mut Cache, digest: &str, bytes: usize, by_eval: bool) {
         let source = Source { text: vec![b' '; bytes], header: 0 };
-        cache.add(digest, Arc::new(Script { source, flags: Flags::default() }), by_eval);
+        cache.add(digest, Arc::new(Script::new(source, Flags::default())), by_eval);
     }
 
     #[test]

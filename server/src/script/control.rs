@@ -21,17 +21,19 @@ pub(crate) enum Unkillable {
 }
 
 impl Control {
-    /// A script begins.
-    pub(super) fn begin(&self) {
+    /// A script begins, or has done so at this time.
+    pub(super) fn begin(&self, at: Instant) {
         let mut since = self.since.lock();
-        *since = Some(Instant::now());
+        *since = Some(at);
         self.has_written.store(false, SeqCst);
         self.killed.store(false, SeqCst);
     }
 
-    /// It has ended.
+    /// It has ended, and with it the wish that it should.
     pub(super) fn end(&self) {
-        *self.since.lock() = None;
+        let mut since = self.since.lock();
+        *since = None;
+        self.killed.store(false, SeqCst);
     }
 
     /// Notes that the script is about to change data; false if it shall end instead.
@@ -86,15 +88,18 @@ mod tests {
     fn what_has_written_is_not_killed_and_what_is_killed_does_not_write() {
         let control = Control::default();
         assert_eq!(control.kill(), Err(Unkillable::NoneRuns));
-        control.begin();
+        control.begin(Instant::now());
         assert!(control.may_write());
         assert_eq!(control.kill(), Err(Unkillable::HasWritten));
         control.end();
-        control.begin();
+        control.begin(Instant::now());
         assert_eq!(control.kill(), Ok(()));
         assert!(!control.may_write());
         assert!(control.must_end());
-        control.begin();
+        control.end();
+        assert!(!control.must_end());
+        control.stop();
+        control.begin(Instant::now());
         assert!(!control.must_end());
     }
 }

@@ -1,90 +1,261 @@
 //! Replies become Lua's values, and these become replies, as in Redis.
 
-use larder_protocol::{Reply, Value as Frame, format_double};
-use omnilua::{Error, Lua, Table, Value};
+use std::cell::Cell;
+use std::io::IoSlice;
 
-use super::interpreter::message;
+use larder_protocol::{ArgsBuffer, Reply, format_double, parse_i64};
+use lua_types::{GcRef, LuaString, LuaTable, LuaValue};
+use lua_vm::state::{LuaState, LuaTableRefExt};
+use omnilua::{Error, Lua, LuaError, Value};
+
 use crate::error;
 
 /// Tables nested deeper than this are answered as an error: Lua's stack has no room for more in Redis.
 const MOST_DEPTH: usize = 3900;
+/// Replies of commands are not nested deeper.
+const MOST_REPLY_DEPTH: usize = 128;
 
+/// Memory of a reply that serves for the next one, too.
+const MOST_KEPT_REPLY_BYTES: usize = 64 << 10;
 /// Bytes of a result, which may show one string many times.
 const MOST_RESULT_BYTES: usize = 256 << 20;
 /// Bytes of the arguments of one call.
 const MOST_ARGUMENT_BYTES: usize = 512 << 20;
 
-/// A reply of a command, for a script that has asked for RESP3's types or has not.
-pub(super) fn to_lua(lua: &Lua, frame: &Frame, resp3: bool) -> Result<Value, Error> {
-    Ok(match frame {
-        Frame::Integer(number) => Value::Number(*number as f64),
-        Frame::Bulk(bytes) => Value::String(lua.create_string(bytes)?),
-        Frame::NullArray => Value::Boolean(false),
-        Frame::Simple(text) => field(lua, "ok", text.as_slice())?,
-        Frame::Error(text) | Frame::BulkError(text) => error(lua, text, true)?,
-        Frame::Array(elements) | Frame::Push(elements) => {
-            let table = lua.create_table()?;
-            for (at, element) in elements.iter().enumerate() {
-                table.raw_set((at + 1) as f64, to_lua(lua, element, resp3)?)?;
+macro_rules! names {
+    ($($name:ident,)*) => {
+        /// Names of fields, as the interpreter has them.
+        pub(super) struct Names {
+            $(pub(super) $name: GcRef<LuaString>,)*
+        }
+
+        impl Names {
+            /// `name` gives the interpreter's string, which it keeps.
+            pub(super) fn new(
+                mut name: impl FnMut(&[u8]) -> Result<GcRef<LuaString>, LuaError>,
+            ) -> Result<Self, LuaError> {
+                Ok(Self { $($name: name(stringify!($name).as_bytes())?,)* })
             }
-            Value::Table(table)
         }
-        // RESP3's null is Lua's; RESP2's is false, so that it can stand in a table.
-        Frame::Null if resp3 => Value::Nil,
-        Frame::Null => Value::Boolean(false),
-        Frame::Bool(value) => Value::Boolean(*value),
-        Frame::Double(number) => field(lua, "double", *number)?,
-        Frame::BigNumber(digits) => field(lua, "big_number", digits.as_slice())?,
-        Frame::Verbatim { format, text } => {
-            let table = lua.create_table()?;
-            table.raw_set("string", text.as_slice())?;
-            table.raw_set("format", format.as_slice())?;
-            field(lua, "verbatim_string", table)?
-        }
-        Frame::Map(pairs) => {
-            let table = lua.create_table()?;
-            for (key, value) in pairs {
-                table.raw_set(to_lua(lua, key, resp3)?, to_lua(lua, value, resp3)?)?;
-            }
-            field(lua, "map", table)?
-        }
-        Frame::Set(elements) => {
-            let table = lua.create_table()?;
-            for element in elements {
-                table.raw_set(to_lua(lua, element, resp3)?, true)?;
-            }
-            field(lua, "set", table)?
-        }
-        Frame::Attribute { value, .. } => to_lua(lua, value, resp3)?,
-    })
+    };
 }
 
-fn field(lua: &Lua, name: &str, value: impl omnilua::IntoLua) -> Result<Value, Error> {
-    let table = lua.create_table()?;
-    table.raw_set(name, value)?;
-    Ok(Value::Table(table))
+names! { err, ok, double, big_number, verbatim_string, format, string, map, set, source, line, ignore_error_stats_update, }
+
+/// The reply of a command, for a script that has asked for RESP3's types or has not, and whether it is an error.
+/// `counted`: the statistics have that already.
+pub(super) fn to_lua(
+    state: &mut LuaState,
+    reply: &mut Reply,
+    names: &Names,
+    resp3: bool,
+    counted: bool,
+) -> Result<(LuaValue, bool), LuaError> {
+    let joined;
+    let bytes = match reply.as_slice() {
+        Some(bytes) => bytes,
+        None => {
+            joined = join(reply);
+            &joined
+        }
+    };
+    let failed = matches!(bytes.first(), Some(b'-' | b'!'));
+    let value = match bytes {
+        // A command that answers nothing.
+        [] => null(resp3),
+        _ => Replies { state, names, bytes, resp3, counted }.next(0)?,
+    };
+    if reply.memory() > MOST_KEPT_REPLY_BYTES {
+        *reply = Reply::new();
+    }
+    reply.clear();
+    Ok((value, failed))
+}
+
+/// RESP3's null is Lua's; RESP2's is false, so that it can stand in a table.
+fn null(resp3: bool) -> LuaValue {
+    if resp3 { LuaValue::Nil } else { LuaValue::Bool(false) }
+}
+
+/// The bytes of a reply in several pieces.
+fn join(reply: &mut Reply) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(reply.len());
+    while !reply.is_empty() {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let count = reply.slices(&mut slices);
+        let from = bytes.len();
+        slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+        reply.advance(bytes.len() - from);
+    }
+    bytes
+}
+
+/// The frames of a reply, one after the other.
+struct Replies<'r> {
+    state: &'r mut LuaState,
+    names: &'r Names,
+    bytes: &'r [u8],
+    resp3: bool,
+    counted: bool,
+}
+
+impl<'r> Replies<'r> {
+    /// The next frame's value. What is no frame is nothing: the server's own commands have written it.
+    fn next(&mut self, depth: usize) -> Result<LuaValue, LuaError> {
+        let Some((&kind, rest)) = self.bytes.split_first().filter(|_| depth <= MOST_REPLY_DEPTH) else {
+            return Ok(LuaValue::Nil);
+        };
+        let end = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        self.bytes = rest.get(end + 2..).unwrap_or_default();
+        let number = || parse_i64(line).unwrap_or_default();
+        let names = self.names;
+        Ok(match kind {
+            b':' => LuaValue::Float(number() as f64),
+            b'$' | b'*' if line == b"-1" => {
+                if kind == b'$' {
+                    null(self.resp3)
+                } else {
+                    LuaValue::Bool(false)
+                }
+            }
+            b'$' => LuaValue::Str(self.text(number())?),
+            b'+' => self.field_of_text(&names.ok, line)?,
+            b'-' => error_table(self.state, names, line, self.counted)?,
+            b'!' => {
+                let text = self.take(number());
+                error_table(self.state, names, text, self.counted)?
+            }
+            b'_' => null(self.resp3),
+            b'#' => LuaValue::Bool(line == b"t"),
+            b',' => self.field(&names.double, LuaValue::Float(double(line)))?,
+            b'(' => self.field_of_text(&names.big_number, line)?,
+            b'=' => self.verbatim(number())?,
+            b'*' | b'>' => self.array(number(), depth)?,
+            b'%' => self.map(number(), depth)?,
+            b'~' => self.set(number(), depth)?,
+            b'|' => {
+                for _ in 0..2 * number() {
+                    self.next(depth + 1)?;
+                }
+                self.next(depth + 1)?
+            }
+            _ => LuaValue::Nil,
+        })
+    }
+
+    /// A string of so many bytes.
+    fn take(&mut self, length: i64) -> &'r [u8] {
+        let length = usize::try_from(length).unwrap_or_default().min(self.bytes.len());
+        let (text, rest) = self.bytes.split_at(length);
+        self.bytes = rest.get(2..).unwrap_or_default();
+        text
+    }
+
+    fn text(&mut self, length: i64) -> Result<GcRef<LuaString>, LuaError> {
+        let text = self.take(length);
+        self.state.intern_str(text)
+    }
+
+    /// A table with one field.
+    fn field(&mut self, name: &GcRef<LuaString>, value: LuaValue) -> Result<LuaValue, LuaError> {
+        let table = self.state.new_table_with_sizes(0, 1)?;
+        LuaTableRefExt::raw_set(&table, self.state, LuaValue::Str(*name), value)?;
+        Ok(LuaValue::Table(table))
+    }
+
+    fn field_of_text(&mut self, name: &GcRef<LuaString>, text: &[u8]) -> Result<LuaValue, LuaError> {
+        let text = self.state.intern_str(text)?;
+        self.field(name, LuaValue::Str(text))
+    }
+
+    fn verbatim(&mut self, length: i64) -> Result<LuaValue, LuaError> {
+        let whole = self.take(length);
+        let (format, text) = whole.split_at(whole.len().min(3));
+        let table = self.state.new_table_with_sizes(0, 2)?;
+        for (name, text) in [(self.names.string, text.get(1..).unwrap_or_default()), (self.names.format, format)] {
+            let text = self.state.intern_str(text)?;
+            LuaTableRefExt::raw_set(&table, self.state, LuaValue::Str(name), LuaValue::Str(text))?;
+        }
+        self.field(&self.names.verbatim_string, LuaValue::Table(table))
+    }
+
+    /// How large to make a table: no larger than what is there can fill.
+    fn size(&self, announced: i64) -> u32 {
+        /// The shortest frame.
+        const LEAST_BYTES: usize = 3;
+        u32::try_from(announced).unwrap_or_default().min((self.bytes.len() / LEAST_BYTES) as u32)
+    }
+
+    fn array(&mut self, length: i64, depth: usize) -> Result<LuaValue, LuaError> {
+        let table = self.state.new_table_with_sizes(self.size(length), 0)?;
+        for at in 1..=length {
+            let element = self.next(depth + 1)?;
+            table.try_raw_set_int(at, element)?;
+        }
+        Ok(LuaValue::Table(table))
+    }
+
+    fn map(&mut self, pairs: i64, depth: usize) -> Result<LuaValue, LuaError> {
+        let table = self.state.new_table_with_sizes(0, self.size(pairs))?;
+        for _ in 0..pairs {
+            let (key, value) = (self.next(depth + 1)?, self.next(depth + 1)?);
+            LuaTableRefExt::raw_set(&table, self.state, key, value)?;
+        }
+        self.field(&self.names.map, LuaValue::Table(table))
+    }
+
+    fn set(&mut self, length: i64, depth: usize) -> Result<LuaValue, LuaError> {
+        let table = self.state.new_table_with_sizes(0, self.size(length))?;
+        for _ in 0..length {
+            let element = self.next(depth + 1)?;
+            LuaTableRefExt::raw_set(&table, self.state, element, LuaValue::Bool(true))?;
+        }
+        self.field(&self.names.set, LuaValue::Table(table))
+    }
+}
+
+fn double(line: &[u8]) -> f64 {
+    std::str::from_utf8(line).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// An error with its code, for a script. `counted`: the statistics have it already.
-pub(super) fn error(lua: &Lua, text: &[u8], counted: bool) -> Result<Value, Error> {
+pub(super) fn error_table(
+    state: &mut LuaState,
+    names: &Names,
+    text: &[u8],
+    counted: bool,
+) -> Result<LuaValue, LuaError> {
+    let table = state.new_table_with_sizes(0, 2)?;
+    let text = state.intern_str(text)?;
+    LuaTableRefExt::raw_set(&table, state, LuaValue::Str(names.err), LuaValue::Str(text))?;
+    if counted {
+        LuaTableRefExt::raw_set(&table, state, LuaValue::Str(names.ignore_error_stats_update), LuaValue::Bool(true))?;
+    }
+    Ok(LuaValue::Table(table))
+}
+
+/// An error with its code, for a function of the host.
+pub(super) fn error(lua: &Lua, text: &[u8]) -> Result<Value, Error> {
     let table = lua.create_table()?;
     table.raw_set("err", text)?;
-    if counted {
-        table.raw_set("ignore_error_stats_update", true)?;
-    }
     Ok(Value::Table(table))
 }
 
-/// The arguments of a call as a script gives them; `None` if one is neither a string nor a number, or if they are too many
+/// Adds an argument of a call as a script gives it; false if it is neither a string nor a number, or if they are too many
 /// bytes together.
-pub(super) fn arguments(values: &[Value]) -> Option<Vec<Vec<u8>>> {
-    let mut left = MOST_ARGUMENT_BYTES;
-    let word = |value| {
-        let word = bytes(value)?;
-        left = left.checked_sub(word.len())?;
-        Some(word)
+#[inline]
+pub(super) fn word(value: &LuaValue, words: &mut ArgsBuffer) -> bool {
+    let added = match value {
+        LuaValue::Str(text) => words.push(text.as_bytes()),
+        LuaValue::Float(number) => match whole(*number) {
+            Some(number) => words.push(itoa::Buffer::new().format(number).as_bytes()),
+            None => words.push(format_double(*number).as_bytes()),
+        },
+        LuaValue::Int(number) => words.push(itoa::Buffer::new().format(*number).as_bytes()),
+        _ => false,
     };
-    values.iter().map(word).collect()
+    added && words.bytes() <= MOST_ARGUMENT_BYTES
 }
 
 /// A string, or a number as the server prints it.
@@ -99,11 +270,16 @@ pub(super) fn bytes(value: &Value) -> Option<Vec<u8>> {
 
 /// A number without loss: as an integer where it is one.
 fn print(number: f64) -> Vec<u8> {
-    const HALF: f64 = (i64::MAX / 2) as f64;
-    if number.abs() <= HALF && number.trunc() == number {
-        return (number as i64).to_string().into_bytes();
+    match whole(number) {
+        Some(number) => number.to_string().into_bytes(),
+        None => format_double(number).as_bytes().to_vec(),
     }
-    format_double(number).as_bytes().to_vec()
+}
+
+/// The integer that a number is, if it is one and not too large to be sure of that.
+fn whole(number: f64) -> Option<i64> {
+    const HALF: f64 = (i64::MAX / 2) as f64;
+    (number.abs() <= HALF && number.trunc() == number).then_some(number as i64)
 }
 
 /// A number as an integer reply: cut, and the least one where it is none that fits.
@@ -112,105 +288,119 @@ pub(super) fn integer(number: f64) -> i64 {
     if (-BEYOND..BEYOND).contains(&number) { number as i64 } else { i64::MIN }
 }
 
-/// Writes a script's result. `resp3`: the script has asked for RESP3's types.
-pub(super) fn write(value: &Value, resp3: bool, reply: &mut Reply) {
-    let mut result = Reply::with_proto(reply.proto());
-    write_nested(value, resp3, &mut result, 0);
-    match result.len() > MOST_RESULT_BYTES {
-        true => reply.error(error::SCRIPT_RESULT_TOO_LARGE.text()),
-        false => reply.append(&mut result),
+/// Writes a script's result; false if it has more than `most_values` values, a table's that stands in it several times
+/// counted each time. `resp3`: the script has asked for RESP3's types.
+pub(super) fn write(names: &Names, value: &LuaValue, resp3: bool, most_values: usize, reply: &mut Reply) -> bool {
+    let (mark, before) = (reply.mark(), reply.len());
+    let values_left = Cell::new(most_values);
+    let writer = Writer { names, resp3, most_bytes: before.saturating_add(MOST_RESULT_BYTES), values_left };
+    writer.write(value, reply, 0);
+    if reply.len() - before > MOST_RESULT_BYTES {
+        reply.rewind(mark);
+        reply.error(error::SCRIPT_RESULT_TOO_LARGE.text());
     }
+    writer.values_left.get() > 0
 }
 
-fn write_nested(value: &Value, resp3: bool, reply: &mut Reply, depth: usize) {
-    if reply.len() > MOST_RESULT_BYTES {
-        // The rest does not matter: all of it becomes an error.
-        return reply.null();
+struct Writer<'w> {
+    names: &'w Names,
+    resp3: bool,
+    /// When the reply has more, what is still to come does not matter.
+    most_bytes: usize,
+    /// The same when so many values have been written.
+    values_left: Cell<usize>,
+}
+
+impl Writer<'_> {
+    fn write(&self, value: &LuaValue, reply: &mut Reply, depth: usize) {
+        self.values_left.set(self.values_left.get().saturating_sub(1));
+        if reply.len() > self.most_bytes || self.values_left.get() == 0 {
+            return reply.null();
+        }
+        if depth > MOST_DEPTH {
+            return reply.error("ERR reached lua stack limit");
+        }
+        match value {
+            LuaValue::Str(text) => reply.bulk(text.as_bytes()),
+            LuaValue::Bool(value) if self.resp3 => reply.bool(*value),
+            LuaValue::Bool(true) => reply.int(1),
+            LuaValue::Float(number) => reply.int(integer(*number)),
+            LuaValue::Int(number) => reply.int(*number),
+            LuaValue::Table(table) => self.write_table(table, reply, depth),
+            _ => reply.null(),
+        }
     }
-    if depth > MOST_DEPTH {
-        return reply.error("ERR reached lua stack limit");
+
+    fn write_table(&self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) {
+        if !self.write_special(table, reply, depth) {
+            self.write_array(table, reply, depth);
+        }
     }
-    match value {
-        Value::String(string) => match string.as_bytes() {
-            Ok(bytes) => reply.bulk(&bytes),
-            Err(_) => reply.null(),
-        },
-        Value::Boolean(value) if resp3 => reply.bool(*value),
-        Value::Boolean(true) => reply.int(1),
-        Value::Number(number) => reply.int(integer(*number)),
-        Value::Integer(number) => reply.int(*number),
-        Value::Table(table) => {
-            if let Err(error) = write_table(table, resp3, reply, depth) {
-                reply.error([b"ERR ", message(&error).as_slice()].concat());
+
+    fn write_array(&self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) {
+        let (deferred, mut count) = (reply.defer(), 0);
+        loop {
+            let element = table.get_int(count + 1);
+            if element.is_nil() || self.values_left.get() == 0 {
+                break;
             }
+            self.write(&element, reply, depth + 1);
+            count += 1;
         }
-        _ => reply.null(),
+        reply.set_array_len(deferred, count as usize);
+    }
+
+    /// Writes a table that stands for something else than an array; whether it does.
+    fn write_special(&self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) -> bool {
+        let names = self.names;
+        let at = |name| table.get_short_str(name);
+        if let LuaValue::Str(text) = at(&names.err) {
+            reply.error(one_line(text));
+        } else if let LuaValue::Str(text) = at(&names.ok) {
+            reply.simple(one_line(text));
+        } else if let LuaValue::Float(number) = at(&names.double) {
+            reply.double(number);
+        } else if let LuaValue::Str(digits) = at(&names.big_number) {
+            reply.big_number(one_line(digits));
+        } else if let Some((format, text)) = self.verbatim(table) {
+            let mut three = format.as_bytes().to_vec();
+            three.resize(3, b' ');
+            reply.verbatim(three, text.as_bytes());
+        } else if let LuaValue::Table(map) = at(&names.map) {
+            let pairs = pairs(&map);
+            reply.map(pairs.len());
+            for (key, value) in &pairs {
+                self.write(key, reply, depth + 1);
+                self.write(value, reply, depth + 1);
+            }
+        } else if let LuaValue::Table(set) = at(&names.set) {
+            let pairs = pairs(&set);
+            reply.set(pairs.len());
+            pairs.iter().for_each(|(key, _)| self.write(key, reply, depth + 1));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn verbatim(&self, table: &GcRef<LuaTable>) -> Option<(GcRef<LuaString>, GcRef<LuaString>)> {
+        let verbatim = table.get_short_str(&self.names.verbatim_string);
+        let text = |name| verbatim.as_table()?.get_short_str(name).as_string().copied();
+        text(&self.names.format).zip(text(&self.names.string))
     }
 }
 
-fn write_table(table: &Table, resp3: bool, reply: &mut Reply, depth: usize) -> Result<(), Error> {
-    if let Some(text) = text_at(table, "err")? {
-        reply.error(one_line(text));
-        return Ok(());
+fn pairs(table: &GcRef<LuaTable>) -> Vec<(LuaValue, LuaValue)> {
+    let mut pairs = Vec::new();
+    while let Some(pair) = table.next_pair(pairs.last().map_or(&LuaValue::Nil, |(key, _)| key)) {
+        pairs.push(pair);
     }
-    if let Some(text) = text_at(table, "ok")? {
-        reply.simple(one_line(text));
-        return Ok(());
-    }
-    if let Value::Number(number) = table.raw_get("double")? {
-        reply.double(number);
-        return Ok(());
-    }
-    if let Some(digits) = text_at(table, "big_number")? {
-        reply.big_number(one_line(digits));
-        return Ok(());
-    }
-    if let Value::Table(verbatim) = table.raw_get("verbatim_string")?
-        && let (Some(format), Some(text)) = (text_at(&verbatim, "format")?, text_at(&verbatim, "string")?)
-    {
-        let mut three = format;
-        three.resize(3, b' ');
-        reply.verbatim(three, text);
-        return Ok(());
-    }
-    if let Value::Table(map) = table.raw_get("map")? {
-        let pairs = map.raw_pairs()?;
-        reply.map(pairs.len());
-        for (key, value) in &pairs {
-            write_nested(key, resp3, reply, depth + 1);
-            write_nested(value, resp3, reply, depth + 1);
-        }
-        return Ok(());
-    }
-    if let Value::Table(set) = table.raw_get("set")? {
-        let pairs = set.raw_pairs()?;
-        reply.set(pairs.len());
-        pairs.iter().for_each(|(key, _)| write_nested(key, resp3, reply, depth + 1));
-        return Ok(());
-    }
-    let (deferred, mut count) = (reply.defer(), 0);
-    loop {
-        let element: Value = table.raw_get((count + 1) as f64)?;
-        if matches!(element, Value::Nil) {
-            break;
-        }
-        write_nested(&element, resp3, reply, depth + 1);
-        count += 1;
-    }
-    reply.set_array_len(deferred, count);
-    Ok(())
-}
-
-/// A string at a name, if there is one.
-pub(super) fn text_at(table: &Table, name: &str) -> Result<Option<Vec<u8>>, Error> {
-    match table.raw_get(name)? {
-        Value::String(string) => string.as_bytes().map(Some),
-        _ => Ok(None),
-    }
+    pairs
 }
 
 /// A text that goes into a line: an end of line in it is a blank.
-fn one_line(mut text: Vec<u8>) -> Vec<u8> {
+fn one_line(text: GcRef<LuaString>) -> Vec<u8> {
+    let mut text = text.as_bytes().to_vec();
     text.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
     text
 }

@@ -1,26 +1,36 @@
 //! Lua scripts.
 //!
-//! - `interpreter`: the one place that knows the interpreter; `prelude.lua`: what scripts find around them.
-//! - `call`: commands that a script calls; `convert`: their replies, and the script's result; `redis_table`, `libraries`: what else
-//!   scripts may use.
-//! - `cache`: scripts by the digest of their source; `control`: the one that runs, as others see it; `thread`: where it runs.
+//! - `interpreter`, `natives`, `convert`: the places that know the interpreter: its state and limits; what a run costs most
+//!   often; values and replies. `prelude.lua`: what scripts find around them.
+//! - `call`: commands that a script calls, `lender` the way to them; `redis_table`, `libraries`: what else scripts may use.
+//! - `cache`: scripts by the digest of their source; `control`: the one that runs, as others see it.
+//! - `quick`: which ones end soon; `here`: these, where their connection runs; `thread`: the thread of the others.
 //!
-//! Scripts of an engine run one after the other, on a thread of their own that is begun with the first. The session of a
-//! client goes there with its script and comes back with the reply; meanwhile its connection waits, as for a key. A
-//! script [claims](larder_storage::keyspace::Keyspace::claim) the shards of the keys that it declares, and further ones as
-//! it comes to need them. Nobody's thread sleeps on a shard that a script has claimed: whoever needs one waits in its
-//! connection, and is answered BUSY once the script has been running for `busy-reply-threshold`.
+//! Scripts of an engine run one after the other, wherever they run: whoever runs one holds the token. Quick ones run where
+//! their connection runs, the others on a thread of their own that is begun with the first. The session of a client goes
+//! there with its scripts, those that stand together in a batch, and comes back with the replies; meanwhile its
+//! connection waits, as for a key.
+//!
+//! A script [claims](larder_storage::keyspace::Keyspace::claim) the shards of the keys that it declares, and further ones as
+//! it comes to need them. Nobody's thread sleeps for long on a shard that a script has claimed: whoever needs one waits in
+//! its connection, and is answered BUSY once the script has been running for `busy-reply-threshold`.
 
 mod cache;
 mod call;
 mod control;
 mod convert;
+mod here;
 mod interpreter;
+mod lender;
 mod libraries;
+mod natives;
+mod quick;
 mod redis_table;
 mod run;
 mod thread;
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -30,9 +40,11 @@ use parking_lot::{Condvar, Mutex};
 
 pub(crate) use cache::Cache;
 pub(crate) use control::{Control, Unkillable};
+pub(crate) use here::Here;
 pub(crate) use run::{call_digest, call_source, load};
-pub(crate) use thread::Machine;
+pub(crate) use thread::{Machine, STACK_BYTES};
 
+use crate::admit;
 use crate::client::Client;
 use crate::commands::command::{ALLOW_BUSY, Command, Run};
 use crate::commands::table::TABLE;
@@ -40,7 +52,7 @@ use crate::commands::transactions::unwatch_all;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
 use crate::locked::Locked;
-use crate::session::{Session, Watched};
+use crate::session::{Queued, Session, Watched};
 use crate::wait::Waiter;
 
 /// How long a connection's thread waits for its script before it does something else meanwhile.
@@ -67,7 +79,11 @@ pub(crate) struct Scripts {
     pub(crate) cache: Mutex<Cache>,
     pub(crate) control: Arc<Control>,
     thread: thread::Handle,
+    /// Held by whoever runs a script: there is one claim of shards at a time.
+    token: Mutex<()>,
     parked: Mutex<Parked>,
+    /// How many stand in there: whoever adds himself counts himself first, and looks at the claim then.
+    parked_count: AtomicUsize,
     /// Notified when a script has ended.
     ended: (Mutex<()>, Condvar),
 }
@@ -78,19 +94,18 @@ impl Scripts {
             cache: Mutex::default(),
             control: Arc::default(),
             thread: thread::Handle::new(engine),
+            token: Mutex::new(()),
             parked: Mutex::default(),
+            parked_count: AtomicUsize::new(0),
             ended: Default::default(),
         }
     }
 
-    /// Takes a client out from under shards once they are free.
-    pub(crate) fn leave_later(&self, leaving: Leaving) {
-        self.parked.lock().leaving.push(leaving);
-    }
-
-    /// Wakes a client once shards are free.
-    pub(crate) fn tell_when_free(&self, client: &Arc<Client>) {
-        self.parked.lock().clients.push(client.clone());
+    /// Adds somebody who waits for the end of the script that runs.
+    fn park(&self, add: impl FnOnce(&mut Parked)) {
+        let mut parked = self.parked.lock();
+        self.parked_count.fetch_add(1, SeqCst);
+        add(&mut parked);
     }
 
     /// Sleeps until a script may have ended.
@@ -101,6 +116,25 @@ impl Scripts {
 }
 
 impl Engine {
+    /// Takes a client out from under shards once they are free.
+    pub(crate) fn leave_later(&self, leaving: Leaving) {
+        self.scripts.park(|parked| parked.leaving.push(leaving));
+        self.release_if_free();
+    }
+
+    /// Wakes a client once shards are free.
+    pub(crate) fn tell_when_free(&self, client: &Arc<Client>) {
+        self.scripts.park(|parked| parked.clients.push(client.clone()));
+        self.release_if_free();
+    }
+
+    /// Whoever has just been added must not wait for a script that has ended before.
+    fn release_if_free(&self) {
+        if self.keyspace().claimed().is_empty() {
+            self.release_parked();
+        }
+    }
+
     /// Whether the script that runs has been running for longer than clients wait for it.
     pub(crate) fn is_busy(&self) -> bool {
         let threshold = self.busy_threshold();
@@ -132,18 +166,32 @@ impl Engine {
         Some((session, self.is_busy()))
     }
 
-    /// Sends a session to where scripts run, with a call that runs there. Its connection has a stand-in until it is back.
-    pub(crate) fn run_as_script(&self, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    /// Sends a session to where scripts run, with a call that runs there and those that follow it in its batch, for as long
+    /// as they do so too. Its connection has a stand-in until it is back. Adds to `taken` how many of those that follow
+    /// need not run any more.
+    pub(crate) fn run_as_script<'c>(
+        &self,
+        session: &mut Session,
+        args: Args<'_>,
+        following: impl Iterator<Item = Args<'c>>,
+        taken: &Cell<usize>,
+        reply: &mut Reply,
+    ) -> Outcome {
         let row = TABLE.find(args)?;
         if self.is_busy() {
             return Err(self.busy_error(session, row));
         }
-        let (args, may_wait, threshold) = (args.to_owned(), session.may_wait, self.busy_threshold());
+        let (may_wait, threshold) = (session.may_wait, self.busy_threshold());
         let until = self.clock().now_ms().saturating_add(u64::try_from(threshold.as_millis()).unwrap_or(u64::MAX));
-        let waiter = Waiter::for_script(session, true, row, args.clone(), reply.proto(), Some(until));
+        let mut calls = vec![Queued { row, args: args.to_owned() }];
+        if admit::is_plain(session) {
+            calls.extend(self.scripts_of(following));
+        }
+        let behind = calls.len() - 1;
+        let waiter = Waiter::for_script(session, Some(behind), row, args.to_owned(), reply.proto(), Some(until));
         let stand_in = session.stand_in(self);
         let own = std::mem::replace(session, stand_in);
-        if let Err(own) = self.scripts.thread.send(Box::new(own), row, args, reply.proto(), waiter.clone()) {
+        if let Err(own) = self.scripts.thread.send(Box::new(own), calls, reply.proto(), waiter.clone()) {
             *session = *own;
             return Err(error::NO_SCRIPT_THREAD);
         }
@@ -153,13 +201,18 @@ impl Engine {
                 self.scripts.ended.1.wait_for(&mut guard, if may_wait { AT_ONCE } else { LOOK_AGAIN });
             }
             drop(guard);
+            if may_wait && !waiter.is_over() {
+                waiter.leaves_thread();
+            }
             if let Some((own, mut answer)) = waiter.take_script() {
                 *session = *own;
                 reply.append(&mut answer);
+                taken.set(behind);
                 return Ok(());
             }
             if may_wait {
                 session.waiting = Some(waiter);
+                taken.set(behind);
                 return Ok(());
             }
             if self.is_busy()
@@ -169,6 +222,16 @@ impl Engine {
                 return Err(self.busy_error(session, row));
             }
         }
+    }
+
+    /// The calls up to the first that does not go to where scripts run at once, or may be refused.
+    fn scripts_of<'c>(&self, calls: impl Iterator<Item = Args<'c>>) -> impl Iterator<Item = Queued> {
+        calls.map_while(|args| {
+            let row = TABLE.find(args).ok()?;
+            let command = TABLE.row(row);
+            let fits = matches!(command.run, Run::Script(_)) && admit::runs_at_once(command, args);
+            fits.then(|| Queued { row, args: args.to_owned() })
+        })
     }
 
     /// A script holds a shard that a call needs: the session waits until it has ended, if it can, else the thread does.
@@ -192,8 +255,8 @@ impl Engine {
         let rest = self.busy_threshold().saturating_sub(running).as_millis();
         let rest = u64::try_from(rest).unwrap_or(u64::MAX).saturating_add(1);
         let until = may_fail.then(|| self.clock().now_ms().saturating_add(rest));
-        let waiter = Waiter::for_script(session, false, row, args.to_owned(), reply.proto(), until);
-        self.scripts.parked.lock().waiters.push(waiter.clone());
+        let waiter = Waiter::for_script(session, None, row, args.to_owned(), reply.proto(), until);
+        self.scripts.park(|parked| parked.waiters.push(waiter.clone()));
         if self.keyspace().claimed().is_empty() {
             // It has ended just now.
             waiter.script_is_out_of_the_way();
@@ -221,16 +284,27 @@ impl Engine {
 
     /// A script has ended and holds nothing any more: whoever was held up goes on. Whether there was anybody.
     fn release_parked(&self) -> bool {
-        let parked = std::mem::take(&mut *self.scripts.parked.lock());
+        if self.scripts.parked_count.load(SeqCst) == 0 {
+            return false;
+        }
+        let parked = {
+            let mut parked = self.scripts.parked.lock();
+            self.scripts.parked_count.store(0, SeqCst);
+            std::mem::take(&mut *parked)
+        };
         let any = !parked.waiters.is_empty() || !parked.clients.is_empty();
         for leaving in parked.leaving {
             self.let_leave(leaving);
         }
         parked.waiters.iter().for_each(|waiter| waiter.script_is_out_of_the_way());
         parked.clients.iter().for_each(|client| client.wake.wake());
+        any
+    }
+
+    /// A script has ended: threads that wait look again.
+    fn wake_threads(&self) {
         drop(self.scripts.ended.0.lock());
         self.scripts.ended.1.notify_all();
-        any
     }
 
     fn let_leave(&self, leaving: Leaving) {

@@ -87,6 +87,7 @@ local missing = {
     end,
 }
 setmetatable(globals, missing)
+local shown_missing = protect({ __index = missing.__index })
 
 -- Functions that look at tables.
 
@@ -115,7 +116,7 @@ end
 
 function globals.getmetatable(t)
     if behind[t] then
-        return t == environment and protect(missing) or nil
+        return t == environment and shown_missing or nil
     end
     return getmetatable(t)
 end
@@ -346,7 +347,8 @@ getmetatable('').__metatable = protect({ __index = globals.string })
 
 -- What the server offers.
 
-local redis, dispatch = host.redis
+local redis, natives = host.redis, host.natives
+redis.call, redis.pcall = natives.call, natives.pcall
 
 -- Functions of the host answer a text where they fail, which is an error here.
 for _, name in ipairs({ 'sha1hex', 'log', 'set_repl' }) do
@@ -360,7 +362,6 @@ for _, name in ipairs({ 'sha1hex', 'log', 'set_repl' }) do
     end)
 end
 
--- These need to know the call that runs.
 redis.setresp = native(function(...)
     if select('#', ...) ~= 1 then
         error({ err = 'ERR redis.setresp() requires one argument.' })
@@ -370,11 +371,11 @@ redis.setresp = native(function(...)
     if version ~= 2 and version ~= 3 then
         error({ err = 'ERR RESP version must be 2 or 3.' })
     end
-    dispatch(1, version)
+    natives.setresp(version)
 end)
 
 redis.acl_check_cmd = native(function(...)
-    local failed, value = dispatch(2, ...)
+    local failed, value = natives.may_call(...)
     if failed then
         error(value)
     end
@@ -401,11 +402,15 @@ globals.__redis__err__handler = handler
 
 local control = {}
 
-function control.prepare(chunk)
-    return setfenv(chunk, environment)
+-- What is not there is not made. What is there could be overwritten: whoever is given the globals themselves must not
+-- name it in an assignment.
+missing.__newindex = refuse
+
+function control.prepare(chunk, is_given_globals)
+    natives.hand_over(setfenv(chunk, is_given_globals and globals or environment))
 end
 
-control.raise = error
+control.raise, control.run = error, natives.run
 
 -- Raises a text of the host's at the script's line.
 function control.fail(text)
@@ -413,21 +418,7 @@ function control.fail(text)
     error(info and info.short_src .. ':' .. info.currentline .. ': ' .. text or text, 0)
 end
 
-function control.run(chunk, keys, arguments, call, pcall, to_dispatch)
-    globals.KEYS, globals.ARGV = keys, arguments
-    redis.call, redis.pcall, dispatch = call, pcall, to_dispatch
-    local ended, value = xpcall(chunk, handler)
-    globals.KEYS, globals.ARGV = nil, nil
-    redis.call, redis.pcall, dispatch = nil, nil, nil
-    for at = 1, #shown do
-        local stand_in = shown[at]
-        if next(stand_in) ~= nil then
-            for key in next, stand_in do
-                rawset(stand_in, key, nil)
-            end
-        end
-    end
-    return ended, value
-end
+control.kept = { globals = globals, handler = handler, shown = shown }
+natives.remember(control.kept)
 
 return control

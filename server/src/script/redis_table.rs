@@ -34,9 +34,9 @@ pub(super) fn constants(lua: &Lua) -> Result<Table, Error> {
     table.raw_set("REDIS_VERSION_NUM", f64::from(number))?;
     let single = |lua: &Lua, values: &[Value]| match values {
         [Value::String(text)] => text.as_bytes().map(Some),
-        _ => error(lua, b"ERR wrong number or type of arguments", false).map(|_| None),
+        _ => error(lua, b"ERR wrong number or type of arguments").map(|_| None),
     };
-    let wrong = |lua: &Lua| error(lua, b"ERR wrong number or type of arguments", false);
+    let wrong = |lua: &Lua| error(lua, b"ERR wrong number or type of arguments");
     let status = lua.create_function(move |lua, values: Variadic<Value>| match single(lua, &values)? {
         Some(text) => {
             let table = lua.create_table()?;
@@ -47,7 +47,7 @@ pub(super) fn constants(lua: &Lua) -> Result<Table, Error> {
     })?;
     table.raw_set("status_reply", status)?;
     let failure = lua.create_function(move |lua, values: Variadic<Value>| match single(lua, &values)? {
-        Some(text) => error(lua, &with_code(&text), false),
+        Some(text) => error(lua, &with_code(&text)),
         None => wrong(lua),
     })?;
     table.raw_set("error_reply", failure)?;

@@ -1,14 +1,15 @@
 //! EVAL and its like: finds or compiles the script, runs it, and writes what comes of it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use larder_protocol::{Args, Proto, Reply};
-use omnilua::Value;
+use larder_protocol::{Args, Reply};
 
 use super::cache::{Flags, Script};
 use super::call::{Calls, Permissions};
-use super::convert;
 use super::interpreter::{Ended, Interpreter, Source, Stopped, message};
+use super::natives::{Exchange, Raised};
+use super::quick::Quick;
 use super::redis_table::digest;
 use super::thread::Machine;
 use crate::commands::parse;
@@ -19,6 +20,9 @@ use crate::session::Session;
 
 /// So many compiled scripts may be kept that are not in the cache any more.
 const FORGOTTEN: usize = 64;
+
+/// An interpreter that runs quick scripts, of which there is one per thread, is not kept with more memory.
+const MOST_KEPT_BYTES: usize = 8 << 20;
 
 /// EVAL.
 pub(crate) fn call_source(
@@ -37,7 +41,9 @@ pub(crate) fn call_source(
         Some(script) => script,
         None => compile(engine, locked, &digest, args.at(1), true)?,
     };
-    run(engine, session, locked, &Run { digest: &digest, script: &script, args, keys, read_only }, reply)
+    let started = Instant::now();
+    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None, started };
+    run.run(engine, session, locked, reply).unwrap_or(Err(error::SCRIPT_PANICKED))
 }
 
 /// EVALSHA.
@@ -58,7 +64,9 @@ pub(crate) fn call_digest(
     let keys = count_keys(args)?;
     let digest = String::from_utf8_lossy(args.at(1)).to_ascii_lowercase();
     let script = engine.scripts.cache.lock().get(&digest).ok_or(error::NO_SCRIPT)?;
-    run(engine, session, locked, &Run { digest: &digest, script: &script, args, keys, read_only }, reply)
+    let started = Instant::now();
+    let run = Run { digest: &digest, script: &script, args, keys, read_only, quick: None, started };
+    run.run(engine, session, locked, reply).unwrap_or(Err(error::SCRIPT_PANICKED))
 }
 
 /// SCRIPT LOAD: gives the digest.
@@ -75,7 +83,7 @@ pub(crate) fn load(engine: &Engine, locked: &mut Locked<'_>, text: &[u8]) -> Res
 }
 
 /// How many of the arguments after the count are keys.
-fn count_keys(args: Args<'_>) -> Result<usize, Error> {
+pub(super) fn count_keys(args: Args<'_>) -> Result<usize, Error> {
     let count = parse::integer(args.at(2))?;
     if count > args.len() as i64 - 3 {
         return Err(error::SCRIPT_TOO_MANY_KEYS);
@@ -110,7 +118,7 @@ fn compile(
     by_eval: bool,
 ) -> Result<Arc<Script>, Error> {
     let (flags, header) = read_header(text)?;
-    let script = Arc::new(Script { source: Source { text: text.to_vec(), header }, flags });
+    let script = Arc::new(Script::new(Source { text: text.to_vec(), header }, flags));
     compile_source(engine, locked, digest, &script)?;
     engine.scripts.cache.lock().add(digest, script.clone(), by_eval);
     Ok(script)
@@ -118,12 +126,15 @@ fn compile(
 
 fn compile_source(engine: &Engine, locked: &Locked<'_>, digest: &str, script: &Script) -> Result<(), Error> {
     with_interpreter(engine, locked, |interpreter| {
+        if interpreter.has(digest) {
+            return Ok(());
+        }
         let (cached, ..) = engine.scripts.cache.lock().figures();
         if interpreter.compiled_count() > cached + FORGOTTEN {
             let cache = engine.scripts.cache.lock();
             interpreter.forget(|digest| cache.has(digest));
         }
-        interpreter.compile(digest, &script.source).map_err(|text| error::script_does_not_compile(&text))
+        interpreter.compile(digest, script).map_err(|text| error::script_does_not_compile(&text))
     })
 }
 
@@ -154,52 +165,71 @@ fn read_header(text: &[u8]) -> Result<(Flags, usize), Error> {
 }
 
 /// A call of a script.
-struct Run<'r> {
-    digest: &'r str,
-    script: &'r Script,
-    args: Args<'r>,
-    keys: usize,
-    read_only: bool,
+pub(super) struct Run<'r> {
+    pub(super) digest: &'r str,
+    pub(super) script: &'r Script,
+    pub(super) args: Args<'r>,
+    pub(super) keys: usize,
+    pub(super) read_only: bool,
+    /// Whether it runs as a quick one.
+    pub(super) quick: Option<Quick>,
+    pub(super) started: Instant,
 }
 
-fn run(engine: &Engine, session: &mut Session, locked: &mut Locked<'_>, run: &Run<'_>, reply: &mut Reply) -> Outcome {
-    let Some(machine) = locked.machine else { return Err(error::NO_SCRIPT_THREAD) };
-    let permissions = permissions(machine, run)?;
-    compile_source(engine, locked, run.digest, run.script)?;
-    let (db, control) = (session.db, engine.scripts.control.clone());
-    control.begin();
-    let words = run.args.from(3);
-    let (keys, arguments) = (words.until(run.keys), words.from(run.keys));
-    let mut calls = Calls { engine, session, locked, control: &control, permissions, proto: Proto::Resp2 };
-    let mut kept = machine.interpreter.try_borrow_mut().map_err(|_| error::SCRIPT_PANICKED)?;
-    let Some(interpreter) = &mut *kept else { return Err(error::NO_SCRIPT_THREAD) };
-    let ended = interpreter
-        .run(run.digest, keys.iter(), arguments.iter(), |lua, what, values| calls.dispatch(lua, what, values));
-    let resp3 = calls.proto == Proto::Resp3;
-    let killed = control.must_end();
-    control.end();
-    session.db = db;
-    // What the calls have changed is recorded: nothing is left for the script itself.
-    locked.begin(db, Hashes::default());
-    let stopped = match ended {
-        Ok(Ended::Value(value)) => {
-            convert::write(&value, resp3, reply);
-            return Ok(());
-        }
-        Ok(Ended::Raised(value)) => return Err(raised(&value, run.digest)),
-        Ok(Ended::Stopped(_)) if killed => Stopped::Killed,
-        Ok(Ended::Stopped(stopped)) => stopped,
-        Err(problem) => {
+impl Run<'_> {
+    /// Runs the script; `None` for one that is not as quick as it looked, and has changed nothing.
+    pub(super) fn run(
+        &self,
+        engine: &Engine,
+        session: &mut Session,
+        locked: &mut Locked<'_>,
+        reply: &mut Reply,
+    ) -> Option<Outcome> {
+        let Some(machine) = locked.machine else { return Some(Err(error::NO_SCRIPT_THREAD)) };
+        let ready = permissions(machine, self)
+            .and_then(|permissions| compile_source(engine, locked, self.digest, self.script).map(|()| permissions));
+        let permissions = match ready {
+            Ok(permissions) => permissions,
+            Err(error) => return Some(Err(error)),
+        };
+        let Ok(mut kept) = machine.interpreter.try_borrow_mut() else { return Some(Err(error::SCRIPT_PANICKED)) };
+        let Some(interpreter) = &mut *kept else { return Some(Err(error::NO_SCRIPT_THREAD)) };
+        let (db, control) = (session.db, &*engine.scripts.control);
+        control.begin(self.started);
+        let mut calls = Calls { engine, session, locked, control, permissions };
+        let arguments = self.args.from(3);
+        let serve = |exchange: &mut Exchange| calls.serve(exchange);
+        let ended = interpreter.run(self.digest, arguments, self.keys, self.quick, reply, serve);
+        let (killed, has_written) = (control.must_end(), control.has_written());
+        control.end();
+        session.db = db;
+        // What the calls have changed is recorded: nothing is left for the script itself.
+        locked.begin(db, Hashes::default());
+        let is_large = self.quick.is_some() && interpreter.heap_bytes() > MOST_KEPT_BYTES;
+        if is_large || !matches!(ended, Ok(Ended::Done | Ended::Raised(_))) {
             *kept = None;
-            return Err(error::script_failed(&message(&problem), run.digest));
         }
-    };
-    *kept = None;
-    Err(match stopped {
-        Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), run.digest),
-        Stopped::Instructions => error::script_failed(b"ERR too many steps in a coroutine or a pattern", run.digest),
-        Stopped::Memory => error::script_failed(b"ERR not enough memory", run.digest),
-    })
+        match ended {
+            Ok(Ended::Done) => Some(Ok(())),
+            Ok(Ended::Raised(raised)) => Some(Err(raised_error(raised, self.digest))),
+            Ok(Ended::Stopped(_)) if self.quick.is_some() && !has_written => None,
+            Ok(Ended::Stopped(stopped)) => Some(Err(self.stopped(if killed { Stopped::Killed } else { stopped }))),
+            Err(problem) => Some(Err(error::script_failed(&message(&problem), self.digest))),
+        }
+    }
+
+    fn stopped(&self, how: Stopped) -> Error {
+        match how {
+            Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), self.digest),
+            Stopped::Instructions if self.quick.is_some() => {
+                error::script_failed(b"ERR too many steps for a script that looked short", self.digest)
+            }
+            Stopped::Instructions => {
+                error::script_failed(b"ERR too many steps in a coroutine or a pattern", self.digest)
+            }
+            Stopped::Memory => error::script_failed(b"ERR not enough memory", self.digest),
+        }
+    }
 }
 
 /// What the script may do, or why it may not run.
@@ -217,19 +247,11 @@ fn permissions(machine: &Machine, run: &Run<'_>) -> Result<Permissions, Error> {
 }
 
 /// The answer to an error that a script has raised.
-fn raised(value: &Value, digest: &str) -> Error {
-    let Value::Table(table) = value else {
+fn raised_error(raised: Raised, digest: &str) -> Error {
+    let Some(mut text) = raised.text else {
         return Error::made(format!("ERR Error running script {digest}, execution failure"));
     };
-    let text_at = |name| convert::text_at(table, name).ok().flatten();
-    let mut text = text_at("err").unwrap_or_else(|| b"ERR unknown error".to_vec());
-    let line: Option<Value> = table.raw_get("line").ok();
-    let line = match line {
-        Some(Value::Number(line)) => Some(line as i64),
-        Some(Value::Integer(line)) => Some(line),
-        _ => None,
-    };
-    if let (Some(source), Some(line)) = (text_at("source"), line) {
+    if let Some((source, line)) = raised.place {
         text.extend_from_slice(format!(" script: {digest}, on ").as_bytes());
         text.extend_from_slice(&source);
         text.extend_from_slice(format!(":{line}.").as_bytes());

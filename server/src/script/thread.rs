@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use larder_protocol::{OwnedArgs, Proto, Reply};
+use larder_protocol::{Proto, Reply};
 use parking_lot::{Condvar, Mutex};
 
 use super::interpreter::Interpreter;
@@ -16,26 +16,27 @@ use crate::engine::Engine;
 use crate::error;
 use crate::locked::{Hashes, Locked};
 use crate::observe;
-use crate::session::Session;
+use crate::session::{Queued, Session};
 use crate::stats::WorkerStats;
 use crate::wait::Waiter;
 
-/// The interpreter takes up to 40 kilobytes for each of 200 nested calls, and replies are nested up to thousands deep.
-const STACK_BYTES: usize = 64 << 20;
+/// The stack of a thread that runs scripts: the interpreter takes up to 40 kilobytes for each of 200 nested calls, and
+/// replies are nested up to thousands deep.
+pub(crate) const STACK_BYTES: usize = 64 << 20;
 /// How long the next script waits so that those may run whom the last one has held up.
 const LET_OTHERS: Duration = Duration::from_micros(300);
 
-/// A call that is to run here.
+/// Calls of one client that are to run here, one after the other.
 struct Job {
     engine: Arc<Engine>,
     session: Box<Session>,
-    row: u16,
-    args: OwnedArgs,
+    calls: Vec<Queued>,
     proto: Proto,
     waiter: Arc<Waiter>,
 }
 
-/// What the thread has for all its scripts.
+/// What a thread has for all its scripts.
+#[derive(Default)]
 pub(crate) struct Machine {
     /// Made for the first script, and anew after one that met a limit.
     pub(super) interpreter: RefCell<Option<Interpreter>>,
@@ -70,12 +71,11 @@ impl Handle {
         Self { engine, queue: Arc::default() }
     }
 
-    /// Sends a call there. The session is given back if there is no thread to be had.
+    /// Sends calls there. The session is given back if there is no thread to be had.
     pub(super) fn send(
         &self,
         session: Box<Session>,
-        row: u16,
-        args: OwnedArgs,
+        calls: Vec<Queued>,
         proto: Proto,
         waiter: Arc<Waiter>,
     ) -> Result<(), Box<Session>> {
@@ -90,12 +90,12 @@ impl Handle {
             }
             state.has_thread = true;
         }
-        state.jobs.push_back(Job { engine, session, row, args, proto, waiter });
+        state.jobs.push_back(Job { engine, session, calls, proto, waiter });
         self.queue.filled.notify_one();
         Ok(())
     }
 
-    /// Takes a call out that has not begun, and gives its session back.
+    /// Takes calls out that have not begun, and gives their session back.
     pub(super) fn cancel(&self, waiter: &Arc<Waiter>) -> Option<Box<Session>> {
         let mut state = self.queue.state.lock();
         let place = state.jobs.iter().position(|job| Arc::ptr_eq(&job.waiter, waiter))?;
@@ -112,7 +112,7 @@ impl Drop for Handle {
 
 /// Runs calls until the engine is gone.
 fn work(queue: &Queue, stats: &Arc<WorkerStats>) {
-    let machine = Machine { interpreter: RefCell::new(None), short_of_memory: Cell::new(false) };
+    let machine = Machine::default();
     loop {
         let mut state = queue.state.lock();
         let job = loop {
@@ -124,43 +124,62 @@ fn work(queue: &Queue, stats: &Arc<WorkerStats>) {
         };
         job.waiter.begins_to_run();
         drop(state);
-        let engine = job.engine.clone();
         job.run(&machine, stats);
+    }
+}
+
+impl Job {
+    fn run(self, machine: &Machine, stats: &Arc<WorkerStats>) {
+        let Self { engine, mut session, calls, proto, waiter } = self;
+        let mut reply = Reply::with_proto(proto);
+        let own_stats = std::mem::replace(&mut session.stats, stats.clone());
+        session.runs_script = true;
+        for (number, call) in calls.iter().enumerate() {
+            if number > 0 && waiter.is_over() {
+                // The client is gone.
+                break;
+            }
+            {
+                let _token = engine.scripts.token.lock();
+                let_run(&engine, &mut session, machine, call, &mut reply);
+            }
+            let is_last = number + 1 == calls.len();
+            if !is_last && engine.release_parked() {
+                std::thread::sleep(LET_OTHERS);
+            }
+        }
+        session.runs_script = false;
+        session.stats = own_stats;
+        if let Err(mut session) = waiter.script_ended(session, reply) {
+            session.leave(&engine);
+        }
+        engine.wake_threads();
         if engine.release_parked() {
             std::thread::sleep(LET_OTHERS);
         }
     }
 }
 
-impl Job {
-    fn run(self, machine: &Machine, stats: &Arc<WorkerStats>) {
-        let Self { engine, mut session, row, args, proto, waiter } = self;
-        let mut reply = Reply::with_proto(proto);
-        let own_stats = std::mem::replace(&mut session.stats, stats.clone());
-        session.runs_script = true;
-        let work = AssertUnwindSafe(|| run_call(&engine, &mut session, machine, row, &args, &mut reply));
-        if catch_unwind(work).is_err() {
-            // The interpreter is at fault, or a command: no state of theirs is used again.
-            tracing::error!("a script ended in a panic");
-            machine.interpreter.replace(None);
-            engine.scripts.control.end();
-            reply.clear();
-            engine.fail(stats, &error::SCRIPT_PANICKED, &mut reply);
-        }
-        session.runs_script = false;
-        session.is_script = false;
-        session.executes = false;
-        session.stats = own_stats;
-        if let Err(mut session) = waiter.script_ended(session, reply) {
-            session.leave(&engine);
-        }
+/// Runs one call; a panic becomes an error.
+fn let_run(engine: &Engine, session: &mut Session, machine: &Machine, call: &Queued, reply: &mut Reply) {
+    let mark = reply.mark();
+    let work = AssertUnwindSafe(|| run_call(engine, session, machine, call, reply));
+    if catch_unwind(work).is_err() {
+        // The interpreter is at fault, or a command: no state of theirs is used again.
+        tracing::error!("a script ended in a panic");
+        machine.interpreter.replace(None);
+        engine.scripts.control.end();
+        reply.rewind(mark);
+        engine.fail(&session.stats, &error::SCRIPT_PANICKED, reply);
     }
+    session.is_script = false;
+    session.executes = false;
 }
 
 /// Runs one call, and counts it.
-fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, row: u16, args: &OwnedArgs, reply: &mut Reply) {
+fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, call: &Queued, reply: &mut Reply) {
+    let (row, args, mark) = (call.row, call.args.as_args(), reply.mark());
     let (command, stats, started) = (TABLE.row(row), session.stats.clone(), Instant::now());
-    let args = args.as_args();
     machine.short_of_memory.set(engine.is_short_of_memory(&stats));
     let outcome = match command.run {
         Run::Script(function) => {
@@ -177,7 +196,7 @@ fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, row: u16,
         _ => crate::commands::transactions::exec_with_scripts(engine, session, machine, args, reply),
     };
     if let Err(error) = &outcome {
-        reply.clear();
+        reply.rewind(mark);
         engine.fail(&stats, error, reply);
     }
     let (counters, time) = (stats.row(row), started.elapsed());
