@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::fleet::{AppProcess, Directory, Fleet, eventually, parse, shared_options, within};
-use crate::servers::{Peer, Servers, all_peers, first, peers};
+use crate::servers::{Peer, Servers, first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 
@@ -162,7 +162,7 @@ async fn l1_is_emptied_when_its_connection_was_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tracking_tells_l1_of_every_key() {
-    for peer in all_peers() {
+    for peer in peers() {
         let options =
             ["--l1", "tracking", "--l1-ms", "3600000", "--poll-ms", "3600000", "--ttl", "fixed", "--ttl-ms", "3600000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };

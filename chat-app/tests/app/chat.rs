@@ -8,7 +8,7 @@ use chat_app::client::Client;
 use serde_json::json;
 
 use crate::fleet::{Fleet, Socket, within};
-use crate::servers::{all_peers, first};
+use crate::servers::{first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 
@@ -21,7 +21,7 @@ async fn texts(client: &Client) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_server_writes_the_others_show() {
     for l1 in ["pubsub", "tracking", "off"] {
-        for peer in all_peers() {
+        for peer in peers() {
             let Some(fleet) = Fleet::start(peer, &["--l1", l1, "--poll-ms", "60000"]).await else { continue };
             let ann = fleet.everywhere("Ann").await;
             let mut sockets = Vec::new();

@@ -7,7 +7,7 @@ use chat_app::client::Client;
 use serde_json::{Value, json};
 
 use crate::fleet::{AppProcess, Fleet, eventually, within};
-use crate::servers::{Servers, all_peers, first, peers};
+use crate::servers::{Servers, first, peers};
 
 struct Person {
     client: Client,
@@ -54,7 +54,7 @@ impl Person {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feed_is_newest_first_and_follows_every_change() {
-    for peer in all_peers() {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &["--limit", "1000"]).await else { continue };
         let (ann, bob, cleo) = (
             person(&fleet.apps[0], "Ann A").await,
@@ -150,7 +150,7 @@ async fn posts_of_authors_with_many_followers_are_merged_when_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_post_is_missed_while_its_author_passes_the_limit() {
-    for peer in all_peers() {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &["--limit", "1000", "--fanout-limit", "2"]).await else { continue };
         let star = person(&fleet.apps[0], "Star S").await;
         let mut readers = Vec::new();

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::fleet::Fleet;
-use crate::servers::{all_peers, first};
+use crate::servers::{first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 const WINDOW_MS: i64 = 2_000;
@@ -49,7 +49,7 @@ fn now_ms() -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fixed_windows_let_twice_the_limit_through_at_their_border() {
-    for peer in all_peers() {
+    for peer in peers() {
         let options = ["--limiter", "fixed", "--limit", "10", "--limit-window-ms", "2000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };
         let clients = clients(&fleet).await;
@@ -70,7 +70,7 @@ async fn fixed_windows_let_twice_the_limit_through_at_their_border() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sliding_window_never_lets_more_than_the_limit_through() {
-    for peer in all_peers() {
+    for peer in peers() {
         let options = ["--limiter", "sliding", "--limit", "10", "--limit-window-ms", "2000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };
         let clients = clients(&fleet).await;

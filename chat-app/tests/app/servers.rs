@@ -1,8 +1,8 @@
 //! What the caches and state servers of a test are: a single server, three masters that share the slots, or a master with a
 //! replica that three Sentinels watch.
 //!
-//! `CHAT_TOPOLOGIES=larder,redis,cluster,sentinel` names those that every test runs on. Without it the tests run on `larder` and
-//! `redis`, and those that show most of a topology on all four. A test that makes no sense on some of them says so ([`only_on`]).
+//! `CHAT_TOPOLOGIES=larder,redis,cluster,sentinel` names those that every test runs on, `larder,redis` without it. A test that makes
+//! no sense on some of them says so ([`only_on`]).
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -29,11 +29,6 @@ const ALL: [(&str, Peer); 4] =
 /// What every test runs on.
 pub fn peers() -> Vec<Peer> {
     chosen().unwrap_or_else(|| vec![Peer::Larder, Peer::Redis])
-}
-
-/// What the tests run on that show most of a topology.
-pub fn all_peers() -> Vec<Peer> {
-    chosen().unwrap_or_else(|| ALL.iter().map(|(_, peer)| *peer).collect())
 }
 
 /// What tests run on that need one only.

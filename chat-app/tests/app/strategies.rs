@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::fleet::{AppProcess, Directory, Fleet, Single, eventually, shared_options, within};
-use crate::servers::{Servers, all_peers, first, peers};
+use crate::servers::{Servers, first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 
@@ -21,7 +21,7 @@ async fn last(client: &Client) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_each_strategy_all_servers_agree() {
     for strategy in ["cache-aside", "read-through", "write-through", "write-behind", "none"] {
-        for peer in all_peers() {
+        for peer in peers() {
             let options = ["--strategy", strategy, "--limit", "1000", "--l1", "tracking"];
             let Some(fleet) = Fleet::start(peer, &options).await else { continue };
             let ann = fleet.everywhere("Ann").await;
