@@ -139,6 +139,7 @@ impl App {
             metrics: metrics.clone(),
             fanout_limit: options.fanout_limit.max(0),
             building: Flights::new(),
+            counting: Flights::new(),
             moments: Moments::default(),
             broken: Mutex::default(),
         });

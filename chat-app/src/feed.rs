@@ -2,22 +2,25 @@
 //!
 //! **Fan-out on write.** A post is put at the head of each follower's list (`LPUSH feed:<user>`, `LTRIM` to a hundred), so a
 //! reader finds the feed ready. That is many small writes, in one go. An author with more than `--fanout-limit` followers
-//! would need too many: such posts stand in the author's own list (`posts-of:<author>`) and are merged when somebody
-//! reads, **fan-out on read**.
+//! would need too many: such a star's posts stand in a list of their own (`posts-of:<author>`) and are merged when somebody
+//! reads, **fan-out on read**; see [`stars`].
 //!
 //! **Top-up.** A list that is shorter than a page (new, evicted, expired) is filled from the database with posts that are
 //! *older* than its last one, at its *tail*; pushing them at the head, as one often sees it, would put old posts before
-//! new ones. The element 0 says that there are no older ones, so that short feeds are hits, too.
+//! new ones. The element 0 says that there are no older ones, so that short feeds are hits, too. Nothing is removed after the
+//! database was read: a post that was pushed meanwhile must stay.
 //!
 //! Lists hold ids only. Posts are values of their own (`post:<id>`), so one that is deleted vanishes from every feed: its
 //! value is replaced by a mark, and since values are stored with NX, a reader that was held up cannot bring it back.
 //!
-//! What all readers share is kept in the process for moments ([`Recent`]): the lists of authors with many followers for a
+//! What all readers share is kept in the process for moments ([`Recent`]): who the stars are and their lists for a
 //! quarter of a second, posts for one. That is what others' posts and deletions may be late by, and it spares the cache
 //! most of what a reader would ask it.
 //!
 //! A feed lives for 45 s after it was read last. Pushes that did not reach the cache leave gaps, so those feeds are removed
 //! as soon as the cache can be reached again.
+
+pub mod stars;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -114,8 +117,9 @@ impl<V: Clone> Recent<V> {
     }
 }
 
-/// What is kept for moments: lists of authors with many followers, posts, and what is mixed in.
+/// What is kept for moments: the stars, their lists, posts, and what is mixed in.
 pub struct Moments {
+    stars: Recent<Arc<HashSet<i64>>>,
     lists: Recent<Arc<Vec<i64>>>,
     posts: Recent<Arc<Post>>,
     mix: Recent<Mix>,
@@ -124,6 +128,7 @@ pub struct Moments {
 impl Default for Moments {
     fn default() -> Self {
         Self {
+            stars: Recent::new(1, Duration::from_millis(250)),
             lists: Recent::new(10_000, Duration::from_millis(250)),
             posts: Recent::new(20_000, Duration::from_secs(1)),
             mix: Recent::new(1, Duration::from_secs(1)),
@@ -149,6 +154,8 @@ pub struct Feeds {
     pub fanout_limit: i64,
     /// Feeds that are being built.
     pub building: Flights<i64, Result<Vec<i64>, AppError>>,
+    /// The search for stars.
+    pub counting: Flights<(), Result<Arc<HashSet<i64>>, AppError>>,
     /// What all readers share.
     pub moments: Moments,
     /// Keys to be removed once the cache can be reached: shard and key.
@@ -203,18 +210,12 @@ impl Feeds {
         self.metrics.database_writes.add(1);
         self.store_posts(std::slice::from_ref(post)).await;
         let mut followers = self.db.followers(post.author, self.fanout_limit + 1).await?;
-        let is_big = i64::try_from(followers.len()).unwrap_or(i64::MAX) > self.fanout_limit;
-        if is_big {
+        if i64::try_from(followers.len()).unwrap_or(i64::MAX) > self.fanout_limit {
+            self.publish_as_star(post).await;
             followers.clear();
         }
         followers.push(post.author);
-        let mut keys: Vec<(String, String)> =
-            followers.iter().map(|follower| (user_shard(*follower), format!("feed:{follower}"))).collect();
-        if is_big {
-            keys.push((user_shard(post.author), format!("posts-of:{}", post.author)));
-        }
-        self.push(keys, post.id).await;
-        self.moments.lists.forget(post.author);
+        self.push(&followers, post.id).await;
         Ok(())
     }
 
@@ -247,8 +248,9 @@ impl Feeds {
         // First the versions, then the list: whoever builds one meanwhile sees that its version is gone.
         self.layers.invalidate(&Group::User(follower), None).await;
         self.layers.invalidate(&Group::User(followee), None).await;
-        for key in [format!("feed:{follower}"), format!("bigs:{follower}")] {
-            self.remove(user_shard(follower), key).await;
+        self.forget(follower).await;
+        if !begins {
+            self.demote(followee).await?;
         }
         Ok(())
     }
@@ -264,28 +266,43 @@ impl Feeds {
         self.db.like(post, user).await
     }
 
-    /// Pushes an id to the head of lists, all in one go; lists that were not reached are removed later.
-    async fn push(&self, keys: Vec<(String, String)>, id: i64) {
-        let mut by_store: HashMap<String, Vec<(String, String)>> = HashMap::new();
-        for (shard, key) in keys {
-            by_store.entry(self.shards.of_key(&shard).url().to_owned()).or_default().push((shard, key));
+    /// Pushes an id to the head of these users' feeds.
+    async fn push(&self, users: &[i64], id: i64) {
+        let push = |store: &Store, user: i64| -> Vec<Command> {
+            let feed = store.key(&format!("feed:{user}"));
+            vec![cmd("LPUSH").key(&feed).arg(id).into(), cmd("LTRIM").key(&feed).arg(0).arg(KEPT - 1).into()]
+        };
+        self.for_each(users, push).await;
+    }
+
+    /// Runs commands for each of these users, all in one go; feeds that were not reached are removed later.
+    async fn for_each(&self, users: &[i64], commands: impl Fn(&Store, i64) -> Vec<Command>) {
+        let mut by_store: HashMap<&str, (&Store, Vec<i64>)> = HashMap::new();
+        for user in users {
+            let store = self.shards.of_key(&user_shard(*user));
+            by_store.entry(store.url()).or_insert_with(|| (store, Vec::new())).1.push(*user);
         }
-        for keys in by_store.into_values() {
-            let Some(store) = keys.first().map(|(shard, _)| self.shards.of_key(shard)) else { continue };
-            for chunk in keys.chunks(500) {
-                let commands = chunk.iter().flat_map(|(_, key)| -> [Command; 2] {
-                    let key = store.key(key);
-                    [cmd("LPUSH").key(&key).arg(id).into(), cmd("LTRIM").key(&key).arg(0).arg(KEPT - 1).into()]
-                });
-                match store.pipeline(commands.collect()).await {
+        let feed = |user: &i64| (user_shard(*user), format!("feed:{user}"));
+        for (store, users) in by_store.into_values() {
+            for chunk in users.chunks(500) {
+                let lists: Vec<Vec<Command>> = chunk.iter().map(|user| commands(store, *user)).collect();
+                let each = lists.first().map_or(1, Vec::len).max(1);
+                match store.pipeline(lists.into_iter().flatten().collect()).await {
                     Ok(answers) => {
-                        let failed = chunk.iter().zip(answers.chunks(2));
+                        let failed = chunk.iter().zip(answers.chunks(each));
                         let failed = failed.filter(|(_, answer)| matches!(answer.first(), Some(Value::Error(_))));
-                        self.broken.lock().extend(failed.map(|(key, _)| key.clone()));
+                        self.broken.lock().extend(failed.map(|(user, _)| feed(user)));
                     }
-                    Err(_) => self.broken.lock().extend(chunk.iter().cloned()),
+                    Err(_) => self.broken.lock().extend(chunk.iter().map(feed)),
                 }
             }
+        }
+    }
+
+    /// Removes what is kept for a reader.
+    async fn forget(&self, user: i64) {
+        for key in [format!("feed:{user}"), format!("follows:{user}")] {
+            self.remove(user_shard(user), key).await;
         }
     }
 
@@ -314,45 +331,26 @@ impl Feeds {
             return None;
         }
         let store = self.shards.of_key(&user_shard(user));
-        let (feed, bigs) = (store.key(&format!("feed:{user}")), store.key(&format!("bigs:{user}")));
+        let (feed, follows) = (store.key(&format!("feed:{user}")), store.key(&format!("follows:{user}")));
         let life_s = ttl::of_kind(Kind::Feed).as_secs();
         let commands: Vec<Command> = vec![
             cmd("LRANGE").key(&feed).arg(0).arg(KEPT - 1).into(),
-            cmd("GET").key(&bigs).into(),
+            cmd("GET").key(&follows).into(),
             cmd("EXPIRE").key(&feed).arg(life_s).into(),
         ];
-        let (answers, mix) = tokio::join!(store.pipeline(commands), self.mix());
-        let answers = answers.ok()?;
+        let (answers, mix, stars) = tokio::join!(store.pipeline(commands), self.mix(), self.stars());
+        let (answers, stars) = (answers.ok()?, stars?);
         let listed = numbers(answers.first()?)?;
-        let bigs: Vec<i64> = serde_json::from_str(&text(answers.get(1)?)?).ok()?;
+        let followees: Vec<i64> = serde_json::from_str(&text(answers.get(1)?)?).ok()?;
         if listed.len() < PAGE && !listed.contains(&END) {
             return None;
         }
         let mut ids: BTreeSet<i64> = listed.into_iter().filter(|id| *id != END).collect();
-        for author in join_all(bigs.iter().map(|author| self.posts_of(*author))).await {
-            ids.extend(author?.iter());
+        let followed_stars = followees.iter().filter(|followee| stars.contains(followee));
+        for posts in join_all(followed_stars.map(|star| self.posts_of(*star))).await {
+            ids.extend(posts?.iter());
         }
         Some((ids.into_iter().rev().take(KEPT as usize).collect(), mix.unwrap_or_default()))
-    }
-
-    /// The list of an author who is followed by many; `None` when it is not there.
-    async fn posts_of(&self, author: i64) -> Option<Arc<Vec<i64>>> {
-        if let Some(list) = self.moments.lists.get(author) {
-            return Some(list);
-        }
-        let asked = Instant::now();
-        let store = self.shards.of_key(&user_shard(author));
-        let list = store.key(&format!("posts-of:{author}"));
-        let commands: Vec<Command> = vec![cmd("LRANGE").key(&list).arg(0).arg(KEPT - 1).into()];
-        let ids = numbers(store.pipeline(commands).await.ok()?.first()?)?;
-        // Without the mark or a full list it may have begun with a push to nothing.
-        let is_whole = ids.contains(&END) || ids.len() >= KEPT as usize;
-        let list: Arc<Vec<i64>> = Arc::new(ids.into_iter().filter(|id| *id != END).collect());
-        if !is_whole {
-            return None;
-        }
-        self.moments.lists.put(author, asked, list.clone());
-        Some(list)
     }
 
     /// Reads a feed from the database, and fills its lists.
@@ -363,24 +361,24 @@ impl Feeds {
         let store = self.shards.of_key(&user_shard(user));
         let feed = store.key(&format!("feed:{user}"));
         let listed = match store.pipeline(vec![cmd("LRANGE").key(&feed).arg(0).arg(KEPT - 1).into()]).await {
-            Ok(answers) => answers.first().and_then(numbers).unwrap_or_default(),
-            Err(_) => Vec::new(),
+            Ok(answers) => answers.first().and_then(numbers),
+            Err(_) => Some(Vec::new()),
         };
-        let bigs = self.db.followees_above(user, self.fanout_limit).await?;
+        if listed.is_none() {
+            // Of another type; pushing would fail for good.
+            self.remove(user_shard(user), format!("feed:{user}")).await;
+        }
+        let listed = listed.unwrap_or_default();
+        let followees = self.db.followees(user).await?;
         let ids = self.db.feed_ids(user, i64::MAX, KEPT).await?;
         if version.is_none() {
             return Ok(ids);
         }
-        self.fill_bigs(store, user, &bigs).await;
+        self.fill_follows(store, user, &followees).await?;
         // Older ones go to the tail; what is at the head came with a push and stays there.
         let oldest = listed.iter().filter(|id| **id != END).min().copied().unwrap_or(i64::MAX);
-        let mut commands: Vec<Command> = Vec::new();
-        if listed.is_empty() {
-            // Of another type, perhaps, in which case pushing would fail for good.
-            commands.push(cmd("UNLINK").key(&feed).into());
-        }
         let older = ids.iter().filter(|id| **id < oldest);
-        commands.extend(older.map(|id| Command::from(cmd("RPUSH").key(&feed).arg(*id))));
+        let mut commands: Vec<Command> = older.map(|id| cmd("RPUSH").key(&feed).arg(*id).into()).collect();
         if ids.len() < KEPT as usize {
             commands.push(cmd("RPUSH").key(&feed).arg(END).into());
         }
@@ -388,31 +386,9 @@ impl Feeds {
         commands.push(cmd("EXPIRE").key(&feed).arg(ttl::of_kind(Kind::Feed).as_secs()).into());
         let is_filled = store.pipeline(commands).await.is_ok();
         if !is_filled || self.layers.version(&group).await != version {
-            self.remove(user_shard(user), format!("feed:{user}")).await;
+            self.forget(user).await;
         }
         Ok(ids)
-    }
-
-    /// Notes whose posts are merged when this user reads, and fills the lists of those that have none.
-    async fn fill_bigs(&self, store: &Store, user: i64, bigs: &[i64]) {
-        let life_s = ttl::of_kind(Kind::Feed).as_secs();
-        let text = serde_json::to_string(bigs).unwrap_or_default();
-        // What cannot be stored is a miss later.
-        let set = cmd("SET").key(store.key(&format!("bigs:{user}"))).arg(text).arg("EX").arg(life_s * 4);
-        let _ = store.call::<Value>(set).await;
-        for author in bigs {
-            if self.posts_of(*author).await.is_some() {
-                continue;
-            }
-            let Ok(ids) = self.db.author_ids(*author, KEPT).await else { continue };
-            let store = self.shards.of_key(&user_shard(*author));
-            let list = store.key(&format!("posts-of:{author}"));
-            let mut commands: Vec<Command> = vec![cmd("UNLINK").key(&list).into()];
-            commands.extend(ids.iter().map(|id| Command::from(cmd("RPUSH").key(&list).arg(*id))));
-            commands.push(cmd("RPUSH").key(&list).arg(END).into());
-            commands.push(cmd("EXPIRE").key(&list).arg(life_s * 4).into());
-            let _ = store.pipeline(commands).await;
-        }
     }
 
     /// Posts by their ids; those that were deleted are missing. Also tells whether the cache had them all.

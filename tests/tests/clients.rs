@@ -1,5 +1,6 @@
-//! Stock client libraries of other languages: each program under `tests/clients/` does what applications do, and must
-//! find larder as it finds a real redis-server. The Rust ones are `redis_rs.rs` and `rustis.rs`.
+//! Stock client libraries of other languages, and queues, locks and limiters that are built on them: each program under
+//! `tests/clients/` does what applications do, and must find larder as it finds a real redis-server. The Rust ones are
+//! `redis_rs.rs` and `rustis.rs`.
 //!
 //! `tests/clients/install` puts the libraries where they are looked for, into `clients/` of cargo's target directory.
 
@@ -22,8 +23,8 @@ struct Language {
 const PYTHON: Language = Language { interpreter: "python3", search_path: "PYTHONPATH", libraries: "" };
 const NODE: Language = Language { interpreter: "node", search_path: "NODE_PATH", libraries: "node_modules" };
 
-/// Runs a program against larder and, to prove the program right, against a real redis-server.
-fn check(language: &Language, client: &str, program: &str) {
+/// Runs a program of so many parts against larder and, to prove the program right, against a real redis-server.
+fn check(language: &Language, client: &str, program: &str, parts: usize) {
     let (Some(interpreter), Some(libraries)) = (tool(language.interpreter), libraries(client)) else {
         return;
     };
@@ -43,9 +44,17 @@ fn check(language: &Language, client: &str, program: &str) {
             .unwrap();
         let status = within(MOST_TIME, &mut child);
         let said = std::fs::read_to_string(&path).unwrap();
-        assert!(status.is_some_and(|status| status.success()), "{client} and {name}: {status:?}\n{said}");
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{program} and {name}: {status:?}\n{said}",
+            program = program.display()
+        );
         // It says so of each part; a program that does nothing proves nothing.
-        assert!(said.matches("as expected").count() >= 20, "{client} and {name} did little:\n{said}");
+        assert!(
+            said.matches("as expected").count() >= parts,
+            "{program} and {name} did little:\n{said}",
+            program = program.display()
+        );
     };
     run("larder", &TestServer::start());
     if let Some(redis) = Redis::start() {
@@ -80,15 +89,45 @@ fn libraries(client: &str) -> Option<PathBuf> {
 
 #[test]
 fn redis_py() {
-    check(&PYTHON, "redis-py", "program.py");
+    check(&PYTHON, "redis-py", "program.py", 20);
 }
 
 #[test]
 fn ioredis() {
-    check(&NODE, "ioredis", "program.js");
+    check(&NODE, "ioredis", "program.js", 20);
 }
 
 #[test]
 fn node_redis() {
-    check(&NODE, "node-redis", "program.js");
+    check(&NODE, "node-redis", "program.js", 20);
+}
+
+#[test]
+fn bullmq() {
+    check(&NODE, "node-libraries", "bullmq.js", 21);
+}
+
+#[test]
+fn redlock() {
+    check(&NODE, "node-libraries", "redlock.js", 10);
+}
+
+#[test]
+fn rate_limit_redis() {
+    check(&NODE, "node-libraries", "rate-limit-redis.js", 10);
+}
+
+#[test]
+fn django_redis() {
+    check(&PYTHON, "python-libraries", "django_redis_program.py", 14);
+}
+
+#[test]
+fn rq() {
+    check(&PYTHON, "python-libraries", "rq_program.py", 13);
+}
+
+#[test]
+fn celery() {
+    check(&PYTHON, "python-libraries", "celery_program.py", 10);
 }

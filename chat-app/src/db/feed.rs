@@ -63,19 +63,25 @@ impl Db {
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
-    /// Those whom a user follows together with more than `limit` others.
+    /// Those whom a user follows.
     ///
     /// # Errors
     /// A database that does not answer.
-    pub async fn followees_above(&self, user: i64, limit: i64) -> Result<Vec<i64>, AppError> {
-        let rows = sqlx::query(
-            "SELECT f.followee FROM follows f WHERE f.follower = $1 AND \
-             (SELECT COUNT(*) FROM (SELECT 1 FROM follows g WHERE g.followee = f.followee LIMIT $2) AS few) = $2",
-        )
-        .bind(user)
-        .bind(limit + 1)
-        .fetch_all(self.pool())
-        .await?;
+    pub async fn followees(&self, user: i64) -> Result<Vec<i64>, AppError> {
+        let rows =
+            sqlx::query("SELECT followee FROM follows WHERE follower = $1").bind(user).fetch_all(self.pool()).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Those who are followed by more than `limit` users. It counts all followers of all users.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn followees_above(&self, limit: i64) -> Result<Vec<i64>, AppError> {
+        let rows = sqlx::query("SELECT followee FROM follows GROUP BY followee HAVING COUNT(*) > $1")
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 

@@ -3,18 +3,18 @@
 
 use std::process::Command;
 
-use crate::caching::ask;
-use crate::fleet::{Directory, PEERS};
+use crate::fleet::Directory;
+use crate::servers::{Servers, peers};
 
 #[test]
 fn every_experiment_runs_and_leaves_foreign_keys_alone() {
-    for peer in PEERS {
-        let Some(server) = peer.start(&[]) else { continue };
-        let (directory, mut raw) = (Directory::new(), server.client());
+    for peer in peers() {
+        let Some(server) = Servers::start(peer, &[]) else { continue };
+        let directory = Directory::new();
         for command in [&["SET", "messages:general:50:latest", "foreign"][..], &["SADD", "foreign", "a"]] {
-            ask(&mut raw, command);
+            server.ask(command);
         }
-        let url = format!("one=redis://127.0.0.1:{}", server.port());
+        let url = format!("one={}", server.url());
         let other = url.replace("one=", "two=");
         let output = Command::new(env!("CARGO_BIN_EXE_chat-app"))
             .args(["bench", "--rounds", "1", "--divide", "200", "--seed", "1000", "--out", "out"])
@@ -31,10 +31,10 @@ fn every_experiment_runs_and_leaves_foreign_keys_alone() {
             assert!(svg.starts_with("<svg") && svg.matches("<rect").count() > 3, "{name}");
             assert!(text.contains(name));
         }
-        assert_eq!(ask(&mut raw, &["GET", "messages:general:50:latest"]), "$7\r\nforeign\r\n");
-        assert_eq!(ask(&mut raw, &["DBSIZE"]), ":2\r\n", "its own keys are removed");
+        assert_eq!(server.ask(&["GET", "messages:general:50:latest"]), "$7\r\nforeign\r\n");
+        assert_eq!(server.keys(), 2, "its own keys are removed");
         for forbidden in ["flushdb", "flushall", "config|set"] {
-            let calls = ask(&mut raw, &["INFO", "commandstats"]);
+            let calls = server.each(&["INFO", "commandstats"]).concat();
             assert!(!calls.contains(&format!("cmdstat_{forbidden}:")), "{forbidden}");
         }
     }

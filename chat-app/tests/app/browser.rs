@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::fleet::{Directory, Fleet, PEERS};
+use crate::fleet::{Directory, Fleet};
+use crate::servers::first;
 
 /// A browser; killed on drop.
 struct Browser {
@@ -181,7 +182,7 @@ async fn sign_in(browser: &mut Browser, host: &str, name: &str) -> Tab {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_browsers_chat_and_watch_the_cache() {
     let Some(mut browser) = Browser::start().await else { return };
-    let Some(mut fleet) = Fleet::start(PEERS[0], &["--limit", "1000"]).await else { return };
+    let Some(mut fleet) = Fleet::start(first(), &["--limit", "1000"]).await else { return };
     let (first, second) = (fleet.apps[0].host(), fleet.apps[1].host());
     let ann = sign_in(&mut browser, &first, "Ann").await;
     let bob = sign_in(&mut browser, &second, "Bob <i>").await;
@@ -217,7 +218,7 @@ async fn two_browsers_chat_and_watch_the_cache() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     browser.screenshot(&ann, "dashboard").await;
 
-    fleet.kill_cache();
+    fleet.cache.kill();
     browser.waits(&ann, "document.getElementById('alerts').textContent.includes('cannot be reached')").await;
     browser.screenshot(&ann, "dashboard-cache-down").await;
     browser.go(&ann, &format!("http://{first}/rooms/general")).await;

@@ -13,12 +13,12 @@ use chat_app::limit::Decision;
 use chat_app::model::RoomId;
 use chat_app::options::Options;
 use futures_util::future::{BoxFuture, join_all};
-use larder_tests::RawClient;
 use rustis::resp::{Command, RefBulkString, Value, cmd};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::fleet::{AppProcess, Directory, Fleet, PEERS, eventually, parse, shared_options, within};
+use crate::fleet::{AppProcess, Directory, Fleet, eventually, parse, shared_options, within};
+use crate::servers::{Peer, Servers, first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 
@@ -48,7 +48,7 @@ impl Source for Gate {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_was_held_up_puts_no_old_page_back() {
-    for (peer, l1) in PEERS.into_iter().flat_map(|peer| [(peer, "pubsub"), (peer, "tracking"), (peer, "off")]) {
+    for (peer, l1) in peers().into_iter().flat_map(|peer| [(peer, "pubsub"), (peer, "tracking"), (peer, "off")]) {
         let Some(fleet) = Fleet::start(peer, &["--l1", l1]).await else { continue };
         let (has_read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let gate = (has_read.clone(), go_on.clone());
@@ -89,55 +89,31 @@ async fn a_reader_that_was_held_up_puts_no_old_page_back() {
     }
 }
 
-/// Puts keys of others into a cache.
-fn fill_with_foreign_keys(client: &mut RawClient, thousands: usize) {
-    for thousand in 0..thousands {
-        let mut words = vec!["MSET".to_owned()];
-        (0..1_000).for_each(|number| words.extend([format!("foreign:{thousand}:{number}"), "x".into()]));
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        client.send(&words).unwrap();
-    }
-    (0..thousands).for_each(|_| drop(client.reply().unwrap()));
-}
-
-/// The reply to a command, as it travels.
-pub fn ask(client: &mut RawClient, command: &[&str]) -> String {
-    String::from_utf8_lossy(&client.call(command)).into_owned()
-}
-
-/// A number that INFO tells.
-fn info(client: &mut RawClient, name: &str) -> u64 {
-    let text = ask(client, &["INFO", "everything"]);
-    let from = text.find(&format!("{name}:")).unwrap_or_else(|| panic!("no {name}")) + name.len() + 1;
-    text[from..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn posting_costs_the_same_with_a_million_foreign_keys() {
-    for peer in PEERS {
+    for peer in peers() {
         let options = ["--l1", "off", "--limit", "1000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };
         let ann = fleet.apps[0].user("Ann").await;
-        let mut raw = fleet.cache.client();
-        let cost = async |raw: &mut RawClient, what: &str| {
+        let cost = async |what: &str| {
             ann.get(PAGE).await.unwrap();
-            let before = info(raw, "total_commands_processed");
+            let before = fleet.cache.info("total_commands_processed");
             ann.post(PAGE, &json!({ "body": what })).await.unwrap();
-            info(raw, "total_commands_processed") - before
+            fleet.cache.info("total_commands_processed") - before
         };
-        let few = cost(&mut raw, "few").await;
-        fill_with_foreign_keys(&mut raw, 1_000);
-        let many = cost(&mut raw, "many").await;
+        let few = cost("few").await;
+        fleet.cache.fill_with_foreign_keys(1_000);
+        let many = cost("many").await;
         assert!(few < 20 && many <= few, "{peer:?}: {few} commands before, {many} with a million keys");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn patterns_invalidate_the_rooms_pages_and_nothing_else() {
-    for peer in PEERS {
+    for peer in peers() {
         let options = ["--invalidation", "pattern", "--limit", "1000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };
-        fill_with_foreign_keys(&mut fleet.cache.client(), 20);
+        fleet.cache.fill_with_foreign_keys(20);
         let ann = fleet.everywhere("Ann").await;
         for path in [PAGE, "/api/rooms/general/messages?limit=10", "/api/rooms/tech/messages"] {
             for client in &ann {
@@ -149,18 +125,15 @@ async fn patterns_invalidate_the_rooms_pages_and_nothing_else() {
             let shows = async || client.get(PAGE).await.unwrap().text().contains("by pattern");
             within(Duration::from_millis(200), "the page shows it", shows).await;
         }
-        let mut raw = fleet.cache.client();
-        assert_eq!(
-            ask(&mut raw, &["EXISTS", "messages:tech:50:latest", "foreign:7:7"]),
-            ":2\r\n",
-            "other keys are left alone"
-        );
+        for left in ["messages:tech:50:latest", "foreign:{7}:7"] {
+            assert_eq!(fleet.cache.ask(&["EXISTS", left]), ":1\r\n", "other keys are left alone");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l1_is_emptied_when_its_connection_was_lost() {
-    for (peer, l1, kind) in PEERS.into_iter().flat_map(|p| [(p, "pubsub", "pubsub"), (p, "tracking", "normal")]) {
+    for (peer, l1, kind) in peers().into_iter().flat_map(|p| [(p, "pubsub", "pubsub"), (p, "tracking", "normal")]) {
         let options = ["--l1", l1, "--l1-ms", "3600000", "--poll-ms", "3600000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };
         let ann = fleet.apps[0].user("Ann").await;
@@ -173,15 +146,14 @@ async fn l1_is_emptied_when_its_connection_was_lost() {
         let message = db.message(id.parse().unwrap()).await.unwrap().unwrap();
         assert!(db.edit_message(message.id, message.author, "as it is", 1, message.changed + 1).await.unwrap());
         if l1 == "pubsub" {
-            ask(&mut fleet.cache.client(), &["UNLINK", "version:room:general"]);
+            fleet.cache.ask(&["UNLINK", "version:room:general"]);
             tokio::time::sleep(Duration::from_millis(300)).await;
             assert!(ann.get(PAGE).await.unwrap().text().contains("as it was"), "L1 was not told");
         }
-        let mut raw = fleet.cache.client();
-        ask(&mut raw, &["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
+        fleet.cache.each(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
         if l1 == "tracking" {
             // While nobody listens.
-            ask(&mut raw, &["UNLINK", "version:room:general"]);
+            fleet.cache.ask(&["UNLINK", "version:room:general"]);
         }
         let shows = async || ann.get(PAGE).await.unwrap().text().contains("as it is");
         within(Duration::from_secs(2), "the lost connection is noticed", shows).await;
@@ -189,19 +161,37 @@ async fn l1_is_emptied_when_its_connection_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tracking_tells_l1_of_every_key() {
+    for peer in peers() {
+        let options =
+            ["--l1", "tracking", "--l1-ms", "3600000", "--poll-ms", "3600000", "--ttl", "fixed", "--ttl-ms", "3600000"];
+        let Some(fleet) = Fleet::start(peer, &options).await else { continue };
+        let ann = fleet.apps[0].user("Ann").await;
+        // On a cluster they lie on all masters.
+        for room in (0..9).map(chat_app::db::seed::room_name) {
+            let path = format!("/api/rooms/{room}/messages");
+            let is_in_l1 = async || ann.get(&path).await.unwrap().header("x-cache") == "l1";
+            eventually("the page is in L1", is_in_l1).await;
+            fleet.cache.ask(&["UNLINK", &format!("version:room:{room}")]);
+            within(Duration::from_secs(1), &room, async || !is_in_l1().await).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_requests_for_an_expired_page_make_one_query() {
-    for peer in PEERS {
+    for peer in peers() {
         for guard in ["lock", "early", "stale"] {
             let queries = stampede(peer, guard).await;
             assert!(queries.is_none_or(|queries| queries == 1.0), "{peer:?} {guard}: {queries:?} queries");
         }
     }
-    let unguarded = stampede(PEERS[0], "none").await.unwrap();
+    let unguarded = stampede(first(), "none").await.unwrap();
     assert!(unguarded > 10.0, "without a guard it is a stampede: {unguarded}");
 }
 
 /// A thousand requests over three servers for a page that has just expired; how many queries they make.
-async fn stampede(peer: crate::fleet::Peer, guard: &str) -> Option<f64> {
+async fn stampede(peer: Peer, guard: &str) -> Option<f64> {
     let options = ["--guard", guard, "--l1", "off", "--ttl", "fixed", "--ttl-ms", "3000", "--db-delay-ms", "100"];
     let fleet = Fleet::start(peer, &options).await?;
     let ann = fleet.everywhere("Ann").await;
@@ -224,7 +214,8 @@ async fn stampede(peer: crate::fleet::Peer, guard: &str) -> Option<f64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_longer_than_the_lock_lives() {
     for is_killed in [true, false] {
-        let (cache, state, directory) = (PEERS[0].start(&[]).unwrap(), PEERS[0].start(&[]).unwrap(), Directory::new());
+        let start = || Servers::start(first(), &[]);
+        let (Some(cache), Some(state), directory) = (start(), start(), Directory::new()) else { continue };
         let shared = shared_options(&cache, &state, &directory);
         let with = |more: &[&'static str]| -> Vec<String> {
             shared.iter().cloned().chain(more.iter().map(|option| (*option).to_owned())).collect()
@@ -238,12 +229,8 @@ async fn nobody_waits_longer_than_the_lock_lives() {
         let (ann, bob) = (holder.user("Ann").await, other.user("Bob").await);
         bob.get("/api/rooms").await.unwrap();
         let holding = tokio::spawn(async move { ann.get(PAGE).await });
-        let mut raw = state.client();
-        eventually("the lock is held", async || {
-            let mut raw = state.client();
-            ask(&mut raw, &["EXISTS", "lock:messages:general:50:latest"]) == ":1\r\n"
-        })
-        .await;
+        let is_held = async || state.ask(&["EXISTS", "lock:messages:general:50:latest"]) == ":1\r\n";
+        eventually("the lock is held", is_held).await;
         if is_killed {
             holder.kill();
         }
@@ -252,31 +239,26 @@ async fn nobody_waits_longer_than_the_lock_lives() {
         let took = start.elapsed();
         assert!(took < Duration::from_millis(1_200), "{took:?} for a lock that lives 700 ms");
         // The slow holder must not free what is no longer its own.
-        ask(&mut raw, &["SET", "lock:messages:general:50:latest", "somebody else's"]);
+        state.ask(&["SET", "lock:messages:general:50:latest", "somebody else's"]);
         if !is_killed {
             assert_eq!(holding.await.unwrap().unwrap().status.as_u16(), 200);
-            assert!(ask(&mut raw, &["GET", "lock:messages:general:50:latest"]).contains("somebody else's"));
+            assert!(state.ask(&["GET", "lock:messages:general:50:latest"]).contains("somebody else's"));
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_are_spread_over_shards_that_fail_alone() {
-    for peer in PEERS {
-        let Some(second) = peer.start(&[]) else { continue };
-        let url = format!("redis://127.0.0.1:{}", second.port());
-        let Some(fleet) = Fleet::start(peer, &["--redis-url", &url, "--l1", "off"]).await else { continue };
+    for peer in peers() {
+        let Some(second) = Servers::start(peer, &[]) else { continue };
+        let Some(fleet) = Fleet::start(peer, &["--redis-url", &second.url(), "--l1", "off"]).await else { continue };
         let ann = fleet.everywhere("Ann").await;
         let rooms: Vec<String> = (0..20).map(chat_app::db::seed::room_name).collect();
         for room in &rooms {
             ann[0].get(&format!("/api/rooms/{room}/messages")).await.unwrap();
         }
-        let mut counts = Vec::new();
-        for server in [&fleet.cache, &second] {
-            let mut raw = server.client();
-            counts.push(ask(&mut raw, &["DBSIZE"]));
-        }
-        assert!(counts.iter().all(|count| count != ":0\r\n"), "both hold some: {counts:?}");
+        let counts = [&fleet.cache, &second].map(Servers::keys);
+        assert!(counts.iter().all(|count| *count > 0), "both hold some: {counts:?}");
         drop(second);
         let mut layers = Vec::new();
         for room in &rooms {
@@ -298,7 +280,7 @@ async fn rooms_are_spread_over_shards_that_fail_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_under_our_keys_is_written_over() {
-    for peer in PEERS {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &["--l1", "off"]).await else { continue };
         let ann = fleet.everywhere("Ann").await;
         for garbage in [
@@ -310,9 +292,8 @@ async fn garbage_under_our_keys_is_written_over() {
             &["HSET", "rooms:one:general", "a", "hash"],
             &["SADD", "version:rooms", "a", "set"],
         ] {
-            let mut raw = fleet.cache.client();
             for command in [&["UNLINK", garbage[1]][..], garbage] {
-                ask(&mut raw, command);
+                fleet.cache.ask(command);
             }
             for client in &ann {
                 let page = client.get(PAGE).await.unwrap();
@@ -339,12 +320,19 @@ async fn compression_saves_most_of_a_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_cache_harms_nothing_in_the_state_server() {
+    for policy in ["allkeys-lru", "allkeys-adaptive"] {
+        fill_a_cache(policy).await;
+    }
+}
+
+async fn fill_a_cache(policy: &str) {
     let directory = Directory::new();
     let database_url = format!("sqlite://{}/chat.db", directory.0.display());
     let options = Options {
         database_url,
         seed: 500,
         cache_memory: "4mb".into(),
+        cache_policy: policy.into(),
         cache_timeout_ms: 2_000,
         strategy: chat_app::options::StrategyName::CacheAside,
         limit: 5,

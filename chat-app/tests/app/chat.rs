@@ -7,7 +7,8 @@ use axum::http::Method;
 use chat_app::client::Client;
 use serde_json::json;
 
-use crate::fleet::{Fleet, PEERS, Socket, within};
+use crate::fleet::{Fleet, Socket, within};
+use crate::servers::{first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 
@@ -20,7 +21,7 @@ async fn texts(client: &Client) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_server_writes_the_others_show() {
     for l1 in ["pubsub", "tracking", "off"] {
-        for peer in PEERS {
+        for peer in peers() {
             let Some(fleet) = Fleet::start(peer, &["--l1", l1, "--poll-ms", "60000"]).await else { continue };
             let ann = fleet.everywhere("Ann").await;
             let mut sockets = Vec::new();
@@ -56,7 +57,7 @@ async fn what_one_server_writes_the_others_show() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_authors_change_their_messages() {
-    let Some(fleet) = Fleet::start(PEERS[0], &[]).await else { return };
+    let Some(fleet) = Fleet::start(first(), &[]).await else { return };
     let (ann, bob) = (fleet.apps[0].user("Ann").await, fleet.apps[1].user("Bob").await);
     let posted = ann.post(PAGE, &json!({ "body": "mine" })).await.unwrap().json();
     let url = format!("/api/messages/{}", posted["id"].as_str().unwrap());
@@ -68,7 +69,7 @@ async fn only_authors_change_their_messages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_comes_back_misses_nothing() {
-    let Some(fleet) = Fleet::start(PEERS[0], &["--limit", "1000"]).await else { return };
+    let Some(fleet) = Fleet::start(first(), &["--limit", "1000"]).await else { return };
     let ann = fleet.everywhere("Ann").await;
     let mut socket = Socket::open(&ann[0], "/ws/general").await;
     ann[1].post(PAGE, &json!({ "body": "before" })).await.unwrap();
@@ -89,7 +90,7 @@ async fn a_reader_that_comes_back_misses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_rooms_are_remembered_until_they_are_made() {
-    let Some(fleet) = Fleet::start(PEERS[0], &["--l1", "off"]).await else { return };
+    let Some(fleet) = Fleet::start(first(), &["--l1", "off"]).await else { return };
     let ann = fleet.everywhere("Ann").await;
     let unknown = "/api/rooms/not-there/messages";
     for client in &ann {

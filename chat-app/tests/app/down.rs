@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use chat_app::client::Client;
-use larder_tests::process::{ServerProcess, free_port, subject, tool};
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::fleet::{AppProcess, Directory, Fleet, PEERS, Peer, Socket, eventually, within};
+use crate::fleet::{AppProcess, Directory, Fleet, Socket, eventually, within};
+use crate::servers::{Peer, Servers, only_on, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 /// As it is outside of tests.
@@ -80,10 +80,10 @@ async fn status(host: &str) -> (u16, String) {
     (answer.status.as_u16(), answer.json()["status"].as_str().unwrap().to_owned())
 }
 
-/// Runs a command that must succeed.
-fn ok(raw: &mut larder_tests::RawClient, line: &str) {
+/// Runs a command on all masters that must succeed.
+fn ok(servers: &Servers, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
-    assert_eq!(raw.call(&words), b"+OK\r\n", "{line}");
+    assert!(servers.each(&words).iter().all(|reply| reply == "+OK\r\n"), "{line}");
 }
 
 async fn hits_again(client: &Client) {
@@ -91,44 +91,33 @@ async fn hits_again(client: &Client) {
     within(Duration::from_secs(10), "hits again", hit).await;
 }
 
-/// The program of a peer.
-fn program(peer: Peer) -> Option<std::path::PathBuf> {
-    match peer {
-        Peer::Larder => Some(subject().to_path_buf()),
-        Peer::Redis => tool("redis-server"),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_is_absent_at_the_start_and_comes_later() {
-    for peer in PEERS {
-        let Some(program) = program(peer) else { continue };
-        let (port, directory) = (free_port(), Directory::new());
-        let url = format!("redis://127.0.0.1:{port}");
+    for peer in peers() {
+        let Some(mut servers) = Servers::absent(peer, &[]) else { continue };
+        let (url, directory) = (servers.url(), Directory::new());
         let options =
             ["--seed", "1000", "--redis-url", &url, "--state-url", &url, USUAL[0], USUAL[1], USUAL[2], USUAL[3]];
         let app = AppProcess::start(&directory, &options).await;
         assert_eq!(status(&app.host()).await, (200, "degraded".into()));
         let load = Load::start(vec![app.host()]).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let server = ServerProcess::spawn(&program, port, &[]);
+        servers.restart();
         eventually("healthy", async || status(&app.host()).await.1 == "healthy").await;
         hits_again(&app.user("Ann").await).await;
         load.end().await;
-        drop(server);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_is_killed_and_started_again() {
-    for peer in PEERS {
-        let (Some(program), Some(mut fleet)) = (program(peer), Fleet::start(peer, &USUAL).await) else { continue };
+    for peer in peers() {
+        let Some(mut fleet) = Fleet::start(peer, &USUAL).await else { continue };
         let ann = fleet.everywhere("Ann").await;
         let load = Load::start(hosts(&fleet)).await;
         let mut socket = Socket::open(&ann[1], "/ws/general").await;
         hits_again(&ann[0]).await;
-        let port = fleet.cache.port();
-        fleet.kill_cache();
+        fleet.cache.kill();
         eventually("degraded", async || status(&fleet.apps[0].host()).await == (200, "degraded".into())).await;
         ann[0].post(PAGE, &json!({ "body": "without a cache" })).await.unwrap();
         let heard = tokio::time::timeout(Duration::from_secs(2), socket.hears("without a cache")).await;
@@ -136,7 +125,7 @@ async fn a_cache_that_is_killed_and_started_again() {
         for client in &ann {
             assert!(client.get(PAGE).await.unwrap().text().contains("without a cache"));
         }
-        let _server = ServerProcess::spawn(&program, port, &[]);
+        fleet.cache.restart();
         eventually("healthy", async || status(&fleet.apps[0].host()).await.1 == "healthy").await;
         for client in &ann {
             hits_again(client).await;
@@ -147,7 +136,7 @@ async fn a_cache_that_is_killed_and_started_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_is_stopped_and_goes_on() {
-    for peer in PEERS {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &USUAL).await else { continue };
         let ann = fleet.everywhere("Ann").await;
         let load = Load::start(hosts(&fleet)).await;
@@ -177,22 +166,21 @@ async fn a_cache_that_is_stopped_and_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_is_out_of_memory() {
-    for peer in PEERS {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &USUAL).await else { continue };
         let ann = fleet.everywhere("Ann").await;
         let load = Load::start(hosts(&fleet)).await;
         for client in &ann {
             hits_again(client).await;
         }
-        let mut raw = fleet.cache.client();
-        ok(&mut raw, "CONFIG SET maxmemory-policy noeviction");
-        ok(&mut raw, "CONFIG SET maxmemory 1");
+        ok(&fleet.cache, "CONFIG SET maxmemory-policy noeviction");
+        ok(&fleet.cache, "CONFIG SET maxmemory 1");
         ann[0].post(PAGE, &json!({ "body": "no room" })).await.unwrap();
         for client in &ann {
             let shows = async || client.get(PAGE).await.unwrap().text().contains("no room");
             within(Duration::from_secs(1), "the page shows it", shows).await;
         }
-        ok(&mut raw, "CONFIG SET maxmemory 0");
+        ok(&fleet.cache, "CONFIG SET maxmemory 0");
         for client in &ann {
             hits_again(client).await;
         }
@@ -202,20 +190,23 @@ async fn a_cache_that_is_out_of_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_became_a_replica_refuses_writes() {
+    let why = "Larder has no replicas, a cluster refuses REPLICAOF, and Sentinels undo it";
+    if !only_on(&[Peer::Redis], why) {
+        return;
+    }
     let Some(fleet) = Fleet::start(Peer::Redis, &USUAL).await else { return };
     let ann = fleet.everywhere("Ann").await;
     for client in &ann {
         hits_again(client).await;
     }
     let load = Load::start(hosts(&fleet)).await;
-    let mut raw = fleet.cache.client();
-    ok(&mut raw, "REPLICAOF 127.0.0.1 1");
+    ok(&fleet.cache, "REPLICAOF 127.0.0.1 1");
     ann[0].post(PAGE, &json!({ "body": "read only" })).await.unwrap();
     for client in &ann {
         let shows = async || client.get(PAGE).await.unwrap().text().contains("read only");
         within(Duration::from_secs(2), "the page shows it", shows).await;
     }
-    ok(&mut raw, "REPLICAOF NO ONE");
+    ok(&fleet.cache, "REPLICAOF NO ONE");
     for client in &ann {
         hits_again(client).await;
         assert!(client.get(PAGE).await.unwrap().text().contains("read only"));
@@ -264,6 +255,9 @@ fn grumble(mut stream: TcpStream, error: &str) -> std::io::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_answers_everything_with_an_error() {
+    if !only_on(&[Peer::Larder, Peer::Redis], "what answers stands in for a single server") {
+        return;
+    }
     for error in [
         "LOADING Redis is loading the dataset in memory",
         "READONLY You can't write against a read only replica.",

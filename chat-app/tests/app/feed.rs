@@ -6,7 +6,8 @@ use axum::http::Method;
 use chat_app::client::Client;
 use serde_json::{Value, json};
 
-use crate::fleet::{AppProcess, Fleet, PEERS, eventually, within};
+use crate::fleet::{AppProcess, Fleet, eventually, within};
+use crate::servers::{Servers, first, peers};
 
 struct Person {
     client: Client,
@@ -53,7 +54,7 @@ impl Person {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feed_is_newest_first_and_follows_every_change() {
-    for peer in PEERS {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &["--limit", "1000"]).await else { continue };
         let (ann, bob, cleo) = (
             person(&fleet.apps[0], "Ann A").await,
@@ -92,7 +93,7 @@ async fn a_feed_is_newest_first_and_follows_every_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_list_is_topped_up_at_its_tail() {
-    for peer in PEERS {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &["--limit", "1000"]).await else { continue };
         let (ann, bob) = (person(&fleet.apps[0], "Ann A").await, person(&fleet.apps[1], "Bob B").await);
         ann.follows(&bob, true).await;
@@ -103,15 +104,14 @@ async fn a_short_list_is_topped_up_at_its_tail() {
         }
         assert_eq!(ann.followed().await, want);
         // Evicted, then begun anew by a push.
-        let mut raw = fleet.cache.client();
-        raw.call(&["UNLINK", &format!("feed:{}", ann.id)]);
+        fleet.cache.ask(&["UNLINK", &format!("feed:{}", ann.id)]);
         bob.posts("the newest").await;
         want.insert(0, "the newest".into());
         assert_eq!(ann.followed().await, want);
         assert_eq!(ann.followed().await, want, "and once more, from the list");
         assert_eq!(ann.layer().await, "l2");
         // Of another type.
-        raw.call(&["SET", &format!("feed:{}", ann.id), "garbage"]);
+        fleet.cache.ask(&["SET", &format!("feed:{}", ann.id), "garbage"]);
         assert_eq!(ann.followed().await, want);
         bob.posts("after garbage").await;
         want.insert(0, "after garbage".into());
@@ -121,7 +121,7 @@ async fn a_short_list_is_topped_up_at_its_tail() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn posts_of_authors_with_many_followers_are_merged_when_read() {
-    for peer in PEERS {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &["--limit", "1000", "--fanout-limit", "2"]).await else { continue };
         let (star, small) = (person(&fleet.apps[0], "Star S").await, person(&fleet.apps[1], "Small S").await);
         let mut readers = Vec::new();
@@ -143,15 +143,89 @@ async fn posts_of_authors_with_many_followers_are_merged_when_read() {
             within(Duration::from_secs(1), "the third is seen", async || reader.followed().await[0] == "third").await;
             eventually("from the cache", async || reader.layer().await == "l2").await;
         }
-        let lists = fleet.cache.client().call(&["LLEN", &format!("posts-of:{}", star.id)]);
-        assert_eq!(String::from_utf8(lists).unwrap(), ":4\r\n", "three posts and the mark of the end");
+        let posts = fleet.cache.ask(&["ZCARD", &format!("posts-of:{}", star.id)]);
+        assert_eq!(posts, ":4\r\n", "three posts and the mark of the end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_post_is_missed_while_its_author_passes_the_limit() {
+    for peer in peers() {
+        let Some(fleet) = Fleet::start(peer, &["--limit", "1000", "--fanout-limit", "2"]).await else { continue };
+        let star = person(&fleet.apps[0], "Star S").await;
+        let mut readers = Vec::new();
+        for number in 0..3 {
+            readers.push(person(&fleet.apps[number], &format!("Reader {number}")).await);
+        }
+        let mut want: Vec<String> = Vec::new();
+        let mut posts = async |body: &str, readers: &[Person]| {
+            star.posts(body).await;
+            want.insert(0, body.to_owned());
+            for reader in readers {
+                within(Duration::from_secs(1), body, async || reader.followed().await == want).await;
+            }
+            // What a server keeps for a moment is past.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            for reader in readers {
+                eventually("from the cache", async || reader.layer().await == "l2").await;
+                assert_eq!(reader.followed().await, want, "and from the cache");
+            }
+        };
+        readers[0].follows(&star, true).await;
+        readers[1].follows(&star, true).await;
+        posts("to few", &readers[..2]).await;
+        readers[2].follows(&star, true).await;
+        posts("to many", &readers).await;
+        posts("to many again", &readers).await;
+        for lost in ["stars".to_owned(), format!("posts-of:{}", star.id)] {
+            fleet.cache.ask(&["UNLINK", &lost]);
+            posts(&format!("without {lost}"), &readers).await;
+            fleet.cache.ask(&["UNLINK", &lost]);
+            fleet.cache.ask(&["SET", &lost, "garbage"]);
+            posts(&format!("with garbage for {lost}"), &readers).await;
+        }
+        readers[2].follows(&star, false).await;
+        posts("to few again", &readers[..2]).await;
+        fleet.cache.ask(&["UNLINK", "stars"]);
+        posts("without stars", &readers[..2]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn feeds_are_spread_over_shards() {
+    for peer in peers() {
+        let (Some(second), Some(third)) = (Servers::start(peer, &[]), Servers::start(peer, &[])) else { continue };
+        let (second_url, third_url) = (second.url(), third.url());
+        let mut options = vec!["--redis-url", &second_url, "--redis-url", &third_url];
+        options.extend(["--limit", "1000", "--fanout-limit", "3"]);
+        let Some(fleet) = Fleet::start(peer, &options).await else { continue };
+        let mut people = Vec::new();
+        for number in 0..6 {
+            people.push(person(&fleet.apps[number % 3], &format!("Person {number}")).await);
+        }
+        // The first is followed by all others, each of them by the next.
+        for (number, reader) in people.iter().enumerate().skip(1) {
+            reader.follows(&people[0], true).await;
+            reader.follows(&people[number - 1], true).await;
+        }
+        for (number, author) in people.iter().enumerate() {
+            author.posts(&format!("of {number}")).await;
+        }
+        for (number, reader) in people.iter().enumerate().skip(1) {
+            let mut want = vec![format!("of {number}"), format!("of {}", number - 1), "of 0".into()];
+            want.dedup();
+            within(Duration::from_secs(1), "all are seen", async || reader.followed().await == want).await;
+            eventually("from the cache", async || reader.layer().await == "l2").await;
+        }
+        let counts = [&fleet.cache, &second, &third].map(Servers::keys);
+        assert!(counts.iter().all(|count| *count > 2), "all hold some: {counts:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trending_and_promoted_posts_are_mixed_in() {
     let options = ["--limit", "1000", "--trending-ms", "1000"];
-    let Some(fleet) = Fleet::start(PEERS[0], &options).await else { return };
+    let Some(fleet) = Fleet::start(first(), &options).await else { return };
     let (ann, bob, cleo) = (
         person(&fleet.apps[0], "Ann A").await,
         person(&fleet.apps[1], "Bob B").await,

@@ -8,11 +8,13 @@ use chat_app::client::Client;
 use chat_app::options::{Cli, Options};
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
-use larder_tests::process::{Redis, ServerProcess, TestServer, free_port, random_bits};
+use larder_tests::process::{free_port, random_bits};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::servers::{Peer, Servers};
 
 /// A directory that is removed on drop.
 pub struct Directory(pub PathBuf);
@@ -113,37 +115,17 @@ impl Drop for AppProcess {
 /// Three processes that share a cache, a state server and a database.
 pub struct Fleet {
     pub apps: Vec<AppProcess>,
-    pub cache: ServerProcess,
-    pub state: Option<ServerProcess>,
+    pub cache: Servers,
+    pub state: Option<Servers>,
     pub directory: Directory,
     /// The options that they share.
     pub options: Vec<String>,
 }
 
-/// What the caches of a test are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    Larder,
-    Redis,
-}
-
-/// Both kinds, so that each test runs on both.
-pub const PEERS: [Peer; 2] = [Peer::Larder, Peer::Redis];
-
-impl Peer {
-    /// Starts one; `None` where it is not installed.
-    pub fn start(self, options: &[&str]) -> Option<ServerProcess> {
-        match self {
-            Peer::Larder => Some(TestServer::with(options)),
-            Peer::Redis => Redis::with(options),
-        }
-    }
-}
-
 impl Fleet {
     /// Three processes with these options; `None` where the peer is not installed.
     pub async fn start(peer: Peer, options: &[&str]) -> Option<Self> {
-        let (cache, state) = (peer.start(&[])?, peer.start(&[])?);
+        let (cache, state) = pair(peer)?;
         let directory = Directory::new();
         let shared = shared_options(&cache, &state, &directory);
         let all: Vec<&str> = shared.iter().map(String::as_str).chain(options.iter().copied()).collect();
@@ -162,12 +144,6 @@ impl Fleet {
     /// Where the database is.
     pub fn database_url(&self) -> String {
         format!("sqlite://{}/chat.db", self.directory.0.display())
-    }
-
-    /// Kills the cache; its port stays free for another.
-    pub fn kill_cache(&mut self) {
-        self.cache.signal("KILL");
-        self.cache.wait(Duration::from_secs(5));
     }
 
     /// Ends the state server.
@@ -200,13 +176,47 @@ impl Fleet {
     }
 }
 
+/// A process that is alone; on Larder with the servers that it starts itself.
+pub struct Single {
+    pub app: AppProcess,
+    _servers: Option<(Servers, Servers)>,
+    _directory: Directory,
+}
+
+impl Single {
+    /// Starts one with these options; `None` where the peer is not installed.
+    pub async fn start(peer: Peer, options: &[&str]) -> Option<Self> {
+        let (servers, directory) = (if peer == Peer::Larder { None } else { Some(pair(peer)?) }, Directory::new());
+        let urls = servers.as_ref().map(|(cache, state)| [cache.url(), state.url()]);
+        let mut all = options.to_vec();
+        if let Some([cache, state]) = &urls {
+            all.extend(["--redis-url", cache, "--state-url", state, "--cache-timeout-ms", "1000"]);
+        }
+        let app = AppProcess::start(&directory, &all).await;
+        if peer != Peer::Larder {
+            let client = Client::new(&app.host());
+            eventually("healthy", async || client.get("/health").await.unwrap().json()["status"] == "healthy").await;
+        }
+        Some(Self { app, _servers: servers, _directory: directory })
+    }
+}
+
+/// A cache and a state server.
+fn pair(peer: Peer) -> Option<(Servers, Servers)> {
+    std::thread::scope(|scope| {
+        let cache = scope.spawn(|| Servers::start(peer, &[]));
+        let state = Servers::start(peer, &[]);
+        Some((cache.join().unwrap()?, state?))
+    })
+}
+
 /// The options of processes that share these servers.
-pub fn shared_options(cache: &ServerProcess, state: &ServerProcess, directory: &Directory) -> Vec<String> {
+pub fn shared_options(cache: &Servers, state: &Servers, directory: &Directory) -> Vec<String> {
     [
         "--redis-url".to_owned(),
-        format!("redis://127.0.0.1:{}", cache.port()),
+        cache.url(),
         "--state-url".to_owned(),
-        format!("redis://127.0.0.1:{}", state.port()),
+        state.url(),
         "--database-url".to_owned(),
         format!("sqlite://{}/chat.db", directory.0.display()),
         "--secret".to_owned(),

@@ -8,7 +8,8 @@ use chat_app::ids;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::fleet::{Fleet, PEERS};
+use crate::fleet::Fleet;
+use crate::servers::{first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 const WINDOW_MS: i64 = 2_000;
@@ -48,7 +49,7 @@ fn now_ms() -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fixed_windows_let_twice_the_limit_through_at_their_border() {
-    for peer in PEERS {
+    for peer in peers() {
         let options = ["--limiter", "fixed", "--limit", "10", "--limit-window-ms", "2000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };
         let clients = clients(&fleet).await;
@@ -69,7 +70,7 @@ async fn fixed_windows_let_twice_the_limit_through_at_their_border() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sliding_window_never_lets_more_than_the_limit_through() {
-    for peer in PEERS {
+    for peer in peers() {
         let options = ["--limiter", "sliding", "--limit", "10", "--limit-window-ms", "2000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };
         let clients = clients(&fleet).await;
@@ -92,7 +93,7 @@ async fn a_sliding_window_never_lets_more_than_the_limit_through() {
 async fn what_is_left_is_told() {
     for limiter in ["fixed", "sliding"] {
         let options = ["--limiter", limiter, "--limit", "3"];
-        let Some(fleet) = Fleet::start(PEERS[0], &options).await else { continue };
+        let Some(fleet) = Fleet::start(first(), &options).await else { continue };
         let (ann, bob) = (fleet.apps[0].user("Ann").await, fleet.apps[0].user("Bob").await);
         for left in ["2", "1", "0"] {
             let answer = ann.post(PAGE, &json!({ "body": "counted" })).await.unwrap();
@@ -109,7 +110,7 @@ async fn what_is_left_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_state_server_the_limiter_fails_as_it_was_told() {
     for (down, status) in [("open", 201), ("closed", 503)] {
-        let Some(mut fleet) = Fleet::start(PEERS[0], &["--limiter-down", down]).await else { continue };
+        let Some(mut fleet) = Fleet::start(first(), &["--limiter-down", down]).await else { continue };
         let ann = fleet.apps[0].user("Ann").await;
         fleet.stop_state();
         let answer = ann.post(PAGE, &json!({ "body": "uncounted" })).await.unwrap();

@@ -13,6 +13,7 @@ mod hostile;
 mod limits;
 mod postgres;
 mod seeing;
+mod servers;
 mod start;
 mod strategies;
 mod topology;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use larder_tests::process::{absent, free_port};
 use serde_json::json;
 
-use crate::fleet::{AppProcess, Directory, Fleet, PEERS, within};
+use crate::fleet::{AppProcess, Directory, Fleet, within};
+use crate::servers::peers;
 
 /// A server with an empty database; ended and removed on drop.
 pub struct Postgres {
@@ -92,7 +93,7 @@ const PAGE: &str = "/api/rooms/general/messages";
 async fn three_servers_on_one_postgresql_agree() {
     let Some(database) = Postgres::start() else { return };
     let url = database.url();
-    for (peer, strategy) in PEERS.into_iter().zip(["cache-aside", "write-behind"]) {
+    for (peer, strategy) in peers().into_iter().zip(["cache-aside", "write-behind"].into_iter().cycle()) {
         let options = ["--database-url", &url, "--strategy", strategy, "--limit", "1000"];
         let Some(fleet) = Fleet::start(peer, &options).await else { continue };
         let ann = fleet.everywhere("Ann").await;

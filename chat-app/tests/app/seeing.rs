@@ -10,7 +10,8 @@ use chat_app::client::Client;
 use larder_tests::tool;
 use serde_json::json;
 
-use crate::fleet::{AppProcess, Directory, Fleet, PEERS, eventually};
+use crate::fleet::{AppProcess, Directory, Fleet, eventually};
+use crate::servers::{first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 
@@ -26,7 +27,7 @@ fn metrics_in(text: &str) -> HashSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dashboard_counts_over_all_servers() {
-    for peer in PEERS {
+    for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &["--l1", "off", "--limit", "2"]).await else { continue };
         let ann = fleet.everywhere("Ann").await;
         for client in &ann {
@@ -56,9 +57,9 @@ async fn the_dashboard_counts_over_all_servers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_cache_alerts() {
-    let Some(mut fleet) = Fleet::start(PEERS[0], &[]).await else { return };
+    let Some(mut fleet) = Fleet::start(first(), &[]).await else { return };
     let ann = fleet.apps[0].user("Ann").await;
-    fleet.kill_cache();
+    fleet.cache.kill();
     eventually("an alert", async || {
         let stats = ann.get("/api/stats").await.unwrap().json();
         stats["alerts"].as_array().unwrap().iter().any(|alert| alert["what"] == "cache cannot be reached")

@@ -8,7 +8,8 @@ use chat_app::client::Client;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::fleet::{AppProcess, Directory, Fleet, PEERS, eventually, shared_options, within};
+use crate::fleet::{AppProcess, Directory, Fleet, Single, eventually, shared_options, within};
+use crate::servers::{Servers, first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
 
@@ -20,7 +21,7 @@ async fn last(client: &Client) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_each_strategy_all_servers_agree() {
     for strategy in ["cache-aside", "read-through", "write-through", "write-behind", "none"] {
-        for peer in PEERS {
+        for peer in peers() {
             let options = ["--strategy", strategy, "--limit", "1000", "--l1", "tracking"];
             let Some(fleet) = Fleet::start(peer, &options).await else { continue };
             let ann = fleet.everywhere("Ann").await;
@@ -43,7 +44,7 @@ async fn with_each_strategy_all_servers_agree() {
 #[tokio::test(flavor = "multi_thread")]
 async fn write_through_has_the_new_page_ready() {
     let options = ["--strategy", "write-through", "--l1", "off"];
-    let Some(fleet) = Fleet::start(PEERS[0], &options).await else { return };
+    let Some(fleet) = Fleet::start(first(), &options).await else { return };
     let ann = fleet.everywhere("Ann").await;
     ann[0].post(PAGE, &json!({ "body": "ready" })).await.unwrap();
     let page = ann[1].get(PAGE).await.unwrap();
@@ -54,7 +55,7 @@ async fn write_through_has_the_new_page_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn caches_in_each_process_alone_disagree() {
-    let Some(fleet) = Fleet::start(PEERS[0], &["--strategy", "local", "--poll-ms", "60000"]).await else { return };
+    let Some(fleet) = Fleet::start(first(), &["--strategy", "local", "--poll-ms", "60000"]).await else { return };
     let ann = fleet.everywhere("Ann").await;
     for client in &ann {
         last(client).await;
@@ -68,18 +69,20 @@ async fn caches_in_each_process_alone_disagree() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn warming_reads_popular_rooms_before_anybody_asks() {
-    let directory = Directory::new();
-    let app = AppProcess::start(&directory, &["--seed", "2000", "--warm", "20", "--l1", "off"]).await;
-    let ann = app.user("Ann").await;
-    for path in [PAGE, "/api/rooms/tech/page", "/api/rooms"] {
-        assert_eq!(ann.get(path).await.unwrap().header("x-cache"), "l2", "{path}");
+    for peer in peers() {
+        let options = ["--seed", "2000", "--warm", "20", "--l1", "off"];
+        let Some(single) = Single::start(peer, &options).await else { continue };
+        let ann = single.app.user("Ann").await;
+        for path in [PAGE, "/api/rooms/tech/page", "/api/rooms"] {
+            assert_eq!(ann.get(path).await.unwrap().header("x-cache"), "l2", "{path}");
+        }
+        assert!(single.app.log().contains("warming rooms"));
     }
-    assert!(app.log().contains("warming rooms"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queued_messages_can_be_edited_at_once() {
-    let Some(fleet) = Fleet::start(PEERS[0], &["--strategy", "write-behind"]).await else { return };
+    let Some(fleet) = Fleet::start(first(), &["--strategy", "write-behind"]).await else { return };
     let ann = fleet.everywhere("Ann").await;
     let posted = ann[0].post(PAGE, &json!({ "body": "queued" })).await.unwrap().json();
     let url = format!("/api/messages/{}", posted["id"].as_str().unwrap());
@@ -91,7 +94,7 @@ async fn queued_messages_can_be_edited_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_queue_write_behind_writes_straight_to_the_database() {
-    let Some(mut fleet) = Fleet::start(PEERS[0], &["--strategy", "write-behind"]).await else { return };
+    let Some(mut fleet) = Fleet::start(first(), &["--strategy", "write-behind"]).await else { return };
     let ann = fleet.everywhere("Ann").await;
     fleet.stop_state();
     let posted = ann[0].post(PAGE, &json!({ "body": "no queue" })).await.unwrap();
@@ -115,8 +118,8 @@ async fn post_until_gone(client: Client, label: String, acknowledged: Arc<Mutex<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_fifty_kills_each_acknowledged_message_is_there_once() {
-    for peer in PEERS {
-        let (Some(cache), Some(state)) = (peer.start(&[]), peer.start(&[])) else { continue };
+    for peer in peers() {
+        let (Some(cache), Some(state)) = (Servers::start(peer, &[]), Servers::start(peer, &[])) else { continue };
         let directory = Directory::new();
         let shared = shared_options(&cache, &state, &directory);
         let mut options: Vec<&str> = shared.iter().map(String::as_str).collect();
