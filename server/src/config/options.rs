@@ -270,7 +270,7 @@ options! {
         /// How much the `adaptive` policies prefer large values when they look for what to evict. At 0 only the use of a
         /// key counts; at 1 a value of twice the size may become half as old. Not in Redis.
         "maxmemory-size-weight" => maxmemory_size_weight: Number = fraction(), "0.25", Live;
-        /// Whether the cache learns what it can tell of itself: see CACHE WHATIF, STATS and WHY. It takes up to a hundredth
+        /// Whether the cache learns what it can tell of itself: see CACHE WHATIF, STATS and WHY. It takes up to half a hundredth
         /// of one core and a few megabytes. Not in Redis.
         "cache-insight" => cache_insight: Flag = flag(), "yes", Live;
         /// What ends the prefix of a key, for CACHE STATS. Not in Redis.

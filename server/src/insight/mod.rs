@@ -1,7 +1,7 @@
 //! What the cache tells about itself: what other policies and sizes would do (CACHE WHATIF), how it serves the keys of each prefix
 //! (CACHE STATS), why a key is not there (CACHE WHY). All of it is off when `cache-insight` is.
 //!
-//! Threads that serve requests only note samples; what takes time is done in the background here, and takes at most a hundredth of one
+//! Threads that serve requests only note samples; what takes time is done in the background here, and takes at most half a hundredth of one
 //! core: where that is not enough, fewer keys are looked at.
 
 mod history;
@@ -25,8 +25,8 @@ use crate::upkeep::Budget;
 /// Samples that wait at most.
 const WAITING: usize = 8192;
 /// The part of the time that may be spent, as a divisor, and the one below which more keys may be looked at.
-const SHARE: u32 = 100;
-const LITTLE: u32 = 500;
+const SHARE: u32 = 200;
+const LITTLE: u32 = 1000;
 /// However little time has passed, it counts as this much.
 const AT_LEAST: Duration = Duration::from_millis(100);
 /// Seconds of little work after which they are.
@@ -115,11 +115,11 @@ impl Insight {
         let mut state = self.state.lock();
         let State { what_if: Some(what_if), pace, .. } = &mut *state else { return };
         let (now, started) = (engine.clock().now_ms(), Instant::now());
-        while let Some(sample) = { self.waiting.lock().samples.pop_front() } {
+        let may_go_on = || !budget.is_spent() && (engine.clock().is_manual() || !pace.is_spent(started.elapsed()));
+        while may_go_on()
+            && let Some(sample) = { self.waiting.lock().samples.pop_front() }
+        {
             what_if.feed(sample, now);
-            if budget.is_spent() || !engine.clock().is_manual() && pace.is_spent(started.elapsed()) {
-                break;
-            }
         }
         pace.spent += started.elapsed();
     }

@@ -287,6 +287,12 @@ impl WhatIf {
 
     /// Sets the slice.
     fn fit(&mut self, slice: &Slice, keys: usize) {
+        if (keys as f64) < FEWEST && self.has_seen {
+            // So few keys tell nothing, however often they are used.
+            self.restart();
+            self.has_seen = true;
+            return Self::ignore(slice);
+        }
         let wanted = (HELD / keys.max(1) as f64).min(self.ceiling);
         if self.part > 0.0 && HOLDS.contains(&(self.part / wanted)) {
             return;
@@ -343,6 +349,9 @@ impl WhatIf {
 
     /// Learns from what became of a key, at `now` in milliseconds since 1970.
     pub fn feed(&mut self, sample: Sample, now: u64) {
+        if self.part == 0.0 {
+            return;
+        }
         self.has_seen = true;
         let group = (sample.hash >> 32) as usize % GROUPS;
         let is_read = matches!(sample.event, Event::Hit | Event::Miss);
@@ -516,6 +525,24 @@ mod tests {
         // Where all do the others are the same as for all keys.
         assert_eq!(measure(&mut what_if, 1000), 1);
         assert_eq!(what_if.answer().curves.len(), 9);
+    }
+
+    #[test]
+    fn a_handful_of_keys_is_not_looked_at() {
+        let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
+        let few = Census { keys: 5, ..census() };
+        what_if.measure(&slice, Census::default(), present(None, 0));
+        assert!(slice.takes(1 << 40), "nobody knows yet that they are few");
+        what_if.feed(sample(1, Event::Hit), NOW);
+        for _ in 0..3 {
+            what_if.measure(&slice, few, present(None, 0));
+            assert!(!slice.takes(1 << 40));
+        }
+        what_if.note_reads(1000, 0, 1.0);
+        what_if.feed(sample(1, Event::Miss), NOW);
+        assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
+        what_if.measure(&slice, census(), present(None, 0));
+        assert!(slice.takes(1 << 40));
     }
 
     #[test]
