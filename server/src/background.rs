@@ -30,13 +30,13 @@ pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stat
     let mut last_second = engine.clock().now_ms() / 1000;
     let compacted = AtomicUsize::new(0);
     loop {
-        let mut busy = !engine.rests.load(Relaxed);
-        while busy {
-            busy = slice(&engine, number, threads, &stats, &compacted);
+        let rests = engine.rests.load(Relaxed);
+        if !rests && slice(&engine, number, threads, &stats, &compacted) {
             tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(pause(engine.settings().hz.get())).await;
         }
-        tokio::time::sleep(pause(engine.settings().hz.get())).await;
-        if number != 0 || engine.rests.load(Relaxed) {
+        if number != 0 || rests {
             continue;
         }
         engine.rates.tick(&engine);

@@ -29,8 +29,10 @@ const SHARE: u32 = 200;
 const LITTLE: u32 = 1000;
 /// However little time has passed, it counts as this much.
 const AT_LEAST: Duration = Duration::from_millis(100);
-/// Seconds of little work after which they are.
-const CALM: u32 = 30;
+/// How often it looks at options and at the size of the cache, in milliseconds.
+const LOOKS_EVERY: u64 = 100;
+/// Looks in a row with little work after which they are.
+const CALM: u32 = 300;
 /// How long nothing is done where even the fewest keys take too long.
 const REST: Duration = Duration::from_secs(60);
 /// What was counted is worth half after so many seconds.
@@ -45,6 +47,8 @@ pub(crate) struct Insight {
     /// Held for a moment only, as others are: nothing is locked while one of them is.
     waiting: Mutex<Waiting>,
     listens: AtomicBool,
+    /// When it looked last, in milliseconds since 1970.
+    looked_ms: AtomicU64,
     /// When it was switched on, in milliseconds since 1970; 0 if it always was.
     since_ms: AtomicU64,
 }
@@ -71,7 +75,7 @@ struct State {
 struct Pace {
     since: Option<Instant>,
     spent: Duration,
-    /// Seconds in which little was spent.
+    /// Looks in a row at which little had been spent.
     calm: u32,
     rests_until: Option<Instant>,
 }
@@ -106,7 +110,7 @@ impl Insight {
 
     /// Learns from samples as far as `budget` goes. No shard may be held.
     pub(crate) fn work(&self, engine: &Engine, budget: &Budget) {
-        if self.listens() == engine.insight_is_off() {
+        if engine.clock().now_ms().abs_diff(self.looked_ms.load(Relaxed)) >= LOOKS_EVERY {
             self.look(engine);
         }
         if !self.listens() {
@@ -124,8 +128,9 @@ impl Insight {
         pace.spent += started.elapsed();
     }
 
-    /// Follows options and the size of the cache. To be called once a second; no shard may be held.
+    /// Follows options and the size of the cache. No shard may be held.
     pub(crate) fn look(&self, engine: &Engine) {
+        self.looked_ms.store(engine.clock().now_ms(), Relaxed);
         let census = Census::of(engine.keyspace());
         let mut state = self.state.lock();
         let mut waiting = self.waiting.lock();

@@ -263,7 +263,7 @@ impl WhatIf {
         points.chain([&self.everything]).map(Point::memory).sum()
     }
 
-    /// Follows the size of the cache and what it goes by. To be called once a second.
+    /// Follows the size of the cache and what it goes by. To be called again and again.
     pub fn measure(&mut self, slice: &Slice, census: Census, present: Present) {
         let Census { keys, bytes, expiring, used } = census;
         if self.present.size_weight != present.size_weight || self.present.evicts() != present.evicts() {
