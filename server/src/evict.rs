@@ -360,6 +360,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_takes_no_room_from_few_keys_with_an_expiry() {
+        /// How many of 30,000 keys with an expiry have room beside many without.
+        fn left(policy: &str) -> u64 {
+            let options = [("maxmemory", "6mb"), ("maxmemory-policy", policy)];
+            let builder =
+                options.into_iter().fold(Server::builder().seed(7), |it, (name, value)| it.option(name, value));
+            let server = builder.build().unwrap();
+            let mut connection = server.connect();
+            let mut kept = 0;
+            while server.engine().keyspace().used_memory() < LIMIT - 200_000 {
+                connection.execute(["SET", &format!("kept:{kept}"), "v"]);
+                kept += 1;
+            }
+            for number in 0..30_000 {
+                let reply = connection.execute(["SET", &format!("key:{number}"), "v", "EX", "1000"]);
+                assert_eq!(reply.to_string(), "OK", "{policy}: {number}");
+            }
+            assert_eq!(connection.execute(["EXISTS", "kept:0"]).to_string(), "(integer) 1");
+            30_000 - server.engine().stats().totals().evicted
+        }
+        let lru = left("volatile-lru");
+        for policy in ["volatile-lfu", "volatile-adaptive"] {
+            let left = left(policy);
+            assert!(left * 3 > lru * 2, "{policy}: {left}, {lru} with volatile-lru");
+        }
+    }
+
+    #[test]
     fn time_grows_with_tenacity() {
         let step = |tenacity| step_time(tenacity).unwrap().as_micros();
         assert_eq!((step(0), step(5), step(10)), (0, 250, 500));
