@@ -43,6 +43,11 @@ fn scripts() {
 }
 
 #[test]
+fn functions() {
+    corpus::run(include_str!("corpus/functions.txt"));
+}
+
+#[test]
 fn sets() {
     corpus::run(include_str!("corpus/set.txt"));
 }

@@ -15,6 +15,7 @@ mod debug;
 mod draw;
 mod dump;
 mod expire;
+mod functions;
 mod geo;
 mod hash;
 mod hyperloglog;
@@ -82,6 +83,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     replication::COMMANDS,
     cluster::COMMANDS,
     scripting::COMMANDS,
+    functions::COMMANDS,
 ];
 
 #[cfg(test)]

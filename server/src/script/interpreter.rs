@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(super) use omnilua::{Error, Value};
 use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason, Variadic};
@@ -39,8 +40,6 @@ pub(super) struct Source {
 /// How a script ended that did not end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// By the wish of somebody.
-    Killed,
     /// It ran too long where nobody can end it.
     Instructions,
     /// It wanted too much memory.
@@ -66,14 +65,20 @@ pub(super) struct Interpreter {
     raise: Function,
     /// Scripts that are compiled, by the digest of their source.
     compiled: HashMap<String, (Function, usize)>,
+    /// When what runs must have ended, if there is such a time.
+    deadline: Rc<Cell<Option<Instant>>>,
+    /// What another prelude builds on.
+    pub(super) parts: Table,
 }
 
 impl Interpreter {
     pub(super) fn new(control: Arc<Control>) -> Result<Self, Error> {
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
         let watched = control.clone();
+        let deadline = Rc::new(Cell::new(None));
+        let (until, looks) = (deadline.clone(), Cell::new(0));
         runtime.state_mut().hook = Some(Box::new(move |state, _| {
-            if watched.must_end() {
+            if watched.must_end() || until.get().is_some_and(|until| is_over(until, &looks)) {
                 // The budget is spent: the next look at it ends the script.
                 state.sandbox_charge(u64::MAX);
             } else {
@@ -93,10 +98,11 @@ impl Interpreter {
         let prelude = lua.load(PRELUDE).set_name("=redis").into_function()?;
         let control: Table = prelude.call((host, MEMORY_BYTES as f64))?;
         let (prepare, run, raise) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("raise")?);
+        let parts = control.raw_get("parts")?;
         // It is set once.
         let _ = fail.set(control.raw_get("fail")?);
         let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
-        Ok(Self { lua, sandbox, prepare, run, raise, compiled: HashMap::new() })
+        Ok(Self { lua, sandbox, prepare, run, raise, compiled: HashMap::new(), deadline, parts })
     }
 
     /// Compiles a script, unless that is done; the error is the compiler's text.
@@ -104,20 +110,20 @@ impl Interpreter {
         if self.compiled.contains_key(digest) {
             return Ok(());
         }
-        self.sandbox.reset();
         let text = &source.text[source.header..];
         if text.first() == Some(&27) {
             return Err(b"compiled code is not loaded".to_vec());
         }
-        let compile = || -> Result<Function, Error> {
-            let chunk = self.lua.load(text).set_name("@user_script").into_function()?;
-            self.prepare.call(chunk)
-        };
-        let function = compile().map_err(|error| message(&error))?;
-        let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
-        let memory = (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES);
-        self.compiled.insert(digest.to_owned(), (function, memory));
+        let function = self.chunk(text, "@user_script").map_err(|error| message(&error))?;
+        self.compiled.insert(digest.to_owned(), (function, memory_of(text)));
         Ok(())
+    }
+
+    /// A compiled text that sees what scripts see.
+    pub(super) fn chunk(&self, text: &[u8], name: &str) -> Result<Function, Error> {
+        self.sandbox.reset();
+        let chunk = self.lua.load(text).set_name(name).into_function()?;
+        self.prepare.call(chunk)
     }
 
     /// Forgets what was compiled.
@@ -139,7 +145,21 @@ impl Interpreter {
         dispatch: impl FnMut(&Lua, Option<u8>, &[Value]) -> Result<(bool, Value), Error>,
     ) -> Result<Ended, Error> {
         let Some((function, memory)) = self.compiled.get(digest) else { return Ok(Ended::Value(Value::Nil)) };
-        self.lua.install_sandbox(limits(*memory))?;
+        let (function, memory) = (function.clone(), *memory);
+        self.call(&self.run, function, memory, keys, arguments, dispatch)
+    }
+
+    /// As [`Interpreter::run`], of a function within a bound of memory; `by` calls it.
+    pub(super) fn call<'k>(
+        &self,
+        by: &Function,
+        function: Function,
+        memory: usize,
+        keys: impl Iterator<Item = &'k [u8]>,
+        arguments: impl Iterator<Item = &'k [u8]>,
+        dispatch: impl FnMut(&Lua, Option<u8>, &[Value]) -> Result<(bool, Value), Error>,
+    ) -> Result<Ended, Error> {
+        self.lua.install_sandbox(limits(memory))?;
         self.sandbox.reset();
         let (keys, arguments) = (self.array(keys)?, self.array(arguments)?);
         let dispatch = RefCell::new(dispatch);
@@ -157,8 +177,8 @@ impl Interpreter {
                 ask(lua, &values, Some(0)).map(|(_, value)| value)
             })?;
             let other = scope.create_function(&self.lua, |lua, values: Variadic<Value>| ask(lua, &values, None))?;
-            self.run.call(Variadic::from(vec![
-                Value::Function(function.clone()),
+            by.call(Variadic::from(vec![
+                Value::Function(function),
                 Value::Table(keys),
                 Value::Table(arguments),
                 Value::Function(call),
@@ -166,6 +186,11 @@ impl Interpreter {
                 Value::Function(other),
             ]))
         });
+        self.ended(result)
+    }
+
+    /// How what has run has ended.
+    fn ended(&self, result: Result<(bool, Value), Error>) -> Result<Ended, Error> {
         match (self.sandbox.tripped(), result) {
             (Some(TripReason::Memory), _) => Ok(Ended::Stopped(Stopped::Memory)),
             (Some(TripReason::Instructions), _) => Ok(Ended::Stopped(Stopped::Instructions)),
@@ -173,6 +198,22 @@ impl Interpreter {
             (None, Ok((false, value))) => Ok(Ended::Raised(value)),
             (None, Err(error)) => Err(error),
         }
+    }
+
+    /// Runs a chunk of the server's own choice by `by`, until a time at most.
+    pub(super) fn run_until(
+        &self,
+        until: Instant,
+        by: &Function,
+        chunk: Function,
+        memory: usize,
+    ) -> Result<Ended, Error> {
+        self.lua.install_sandbox(limits(memory))?;
+        self.sandbox.reset();
+        self.deadline.set(Some(until));
+        let result = by.call(chunk);
+        self.deadline.set(None);
+        self.ended(result)
     }
 
     /// An error with a value of Lua.
@@ -195,6 +236,19 @@ impl Interpreter {
 /// A function of Lua as one of the host.
 fn native(lua: &Lua, function: Function) -> Result<Function, Error> {
     lua.create_function(move |_, values: Variadic<Value>| function.call::<_, Variadic<Value>>(values))
+}
+
+/// Whether a time has come. The clock is read now and then only.
+fn is_over(until: Instant, looks: &Cell<u32>) -> bool {
+    const LOOKS: u32 = 256;
+    looks.set(looks.get().wrapping_add(1));
+    looks.get() % LOOKS == 0 && Instant::now() >= until
+}
+
+/// The memory that a source may use.
+pub(super) fn memory_of(text: &[u8]) -> usize {
+    let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
+    (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES)
 }
 
 fn limits(memory_bytes: usize) -> SandboxConfig {

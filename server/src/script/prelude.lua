@@ -113,11 +113,17 @@ function globals.rawset(t, key, value)
     return rawset(t, key, value)
 end
 
+local stand_ins = {}
+
 function globals.getmetatable(t)
-    if behind[t] then
-        return t == environment and protect(missing) or nil
+    if not behind[t] then
+        return getmetatable(t)
     end
-    return getmetatable(t)
+    local meta = getmetatable(behind[t])
+    if meta and not stand_ins[meta] then
+        stand_ins[meta] = protect(meta)
+    end
+    return stand_ins[meta or behind]
 end
 
 function globals.setmetatable(t, meta)
@@ -413,11 +419,10 @@ function control.fail(text)
     error(info and info.short_src .. ':' .. info.currentline .. ': ' .. text or text, 0)
 end
 
-function control.run(chunk, keys, arguments, call, pcall, to_dispatch)
-    globals.KEYS, globals.ARGV = keys, arguments
+-- Runs a chunk with what belongs to one call, and leaves nothing of it behind.
+local function attempt(chunk, call, pcall, to_dispatch)
     redis.call, redis.pcall, dispatch = call, pcall, to_dispatch
     local ended, value = xpcall(chunk, handler)
-    globals.KEYS, globals.ARGV = nil, nil
     redis.call, redis.pcall, dispatch = nil, nil, nil
     for at = 1, #shown do
         local stand_in = shown[at]
@@ -429,5 +434,18 @@ function control.run(chunk, keys, arguments, call, pcall, to_dispatch)
     end
     return ended, value
 end
+
+function control.run(chunk, keys, arguments, ...)
+    globals.KEYS, globals.ARGV = keys, arguments
+    local ended, value = attempt(chunk, ...)
+    globals.KEYS, globals.ARGV = nil, nil
+    return ended, value
+end
+
+-- What the prelude of functions changes.
+control.parts = {
+    attempt = attempt, environment = environment, globals = globals, host = host.native, missing = missing,
+    native = native, protect = protect, redis = redis,
+}
 
 return control

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use larder_protocol::{Args, Proto, Reply};
-use omnilua::Value;
+use omnilua::{Error as LuaError, Value};
 
 use super::cache::{Flags, Script};
 use super::call::{Calls, Permissions};
@@ -75,7 +75,7 @@ pub(crate) fn load(engine: &Engine, locked: &mut Locked<'_>, text: &[u8]) -> Res
 }
 
 /// How many of the arguments after the count are keys.
-fn count_keys(args: Args<'_>) -> Result<usize, Error> {
+pub(super) fn count_keys(args: Args<'_>) -> Result<usize, Error> {
     let count = parse::integer(args.at(2))?;
     if count > args.len() as i64 - 3 {
         return Err(error::SCRIPT_TOO_MANY_KEYS);
@@ -153,6 +153,11 @@ fn read_header(text: &[u8]) -> Result<(Flags, usize), Error> {
     Ok((flags, header))
 }
 
+/// The flags that a script declares, if it does.
+pub(super) fn declared_flags(text: &[u8]) -> Option<Flags> {
+    read_header(text).ok().map(|(flags, _)| flags).filter(|flags| flags.declared)
+}
+
 /// A call of a script.
 struct Run<'r> {
     digest: &'r str,
@@ -164,7 +169,7 @@ struct Run<'r> {
 
 fn run(engine: &Engine, session: &mut Session, locked: &mut Locked<'_>, run: &Run<'_>, reply: &mut Reply) -> Outcome {
     let Some(machine) = locked.machine else { return Err(error::NO_SCRIPT_THREAD) };
-    let permissions = permissions(machine, run)?;
+    let permissions = permissions(machine, run.script.flags, run.read_only)?;
     compile_source(engine, locked, run.digest, run.script)?;
     let (db, control) = (session.db, engine.scripts.control.clone());
     control.begin();
@@ -181,39 +186,43 @@ fn run(engine: &Engine, session: &mut Session, locked: &mut Locked<'_>, run: &Ru
     session.db = db;
     // What the calls have changed is recorded: nothing is left for the script itself.
     locked.begin(db, Hashes::default());
-    let stopped = match ended {
-        Ok(Ended::Value(value)) => {
-            convert::write(&value, resp3, reply);
-            return Ok(());
-        }
-        Ok(Ended::Raised(value)) => return Err(raised(&value, run.digest)),
-        Ok(Ended::Stopped(_)) if killed => Stopped::Killed,
-        Ok(Ended::Stopped(stopped)) => stopped,
-        Err(problem) => {
-            *kept = None;
-            return Err(error::script_failed(&message(&problem), run.digest));
-        }
-    };
-    *kept = None;
-    Err(match stopped {
-        Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), run.digest),
-        Stopped::Instructions => error::script_failed(b"ERR too many steps in a coroutine or a pattern", run.digest),
-        Stopped::Memory => error::script_failed(b"ERR not enough memory", run.digest),
-    })
+    let (outcome, is_usable) = conclude(ended, killed, resp3, run.digest, reply);
+    if !is_usable {
+        *kept = None;
+    }
+    outcome
 }
 
-/// What the script may do, or why it may not run.
-fn permissions(machine: &Machine, run: &Run<'_>) -> Result<Permissions, Error> {
-    let flags = run.script.flags;
-    if flags.declared && !flags.no_writes && run.read_only {
+/// Answers what came of a script or function, and tells whether its interpreter may be used again.
+pub(super) fn conclude(
+    ended: Result<Ended, LuaError>,
+    killed: bool,
+    resp3: bool,
+    name: &str,
+    reply: &mut Reply,
+) -> (Outcome, bool) {
+    let failed = |text: &[u8]| (Err(error::script_failed(text, name)), false);
+    match ended {
+        Ok(Ended::Value(value)) => {
+            convert::write(&value, resp3, reply);
+            (Ok(()), true)
+        }
+        Ok(Ended::Raised(value)) => (Err(raised(&value, name)), true),
+        Ok(Ended::Stopped(_)) if killed => failed(error::SCRIPT_KILLED.text()),
+        Ok(Ended::Stopped(Stopped::Memory)) => failed(b"ERR not enough memory"),
+        Ok(Ended::Stopped(Stopped::Instructions)) => failed(b"ERR too many steps in a coroutine or a pattern"),
+        Err(problem) => failed(&message(&problem)),
+    }
+}
+
+/// What a script or function may do, or why it may not run.
+pub(super) fn permissions(machine: &Machine, flags: Flags, read_only: bool) -> Result<Permissions, Error> {
+    flags.check_memory(machine)?;
+    if flags.declared && !flags.no_writes && read_only {
         return Err(error::SCRIPT_WRITES_FOR_RO);
     }
-    let is_short = machine.short_of_memory.get();
-    if is_short && flags.declared && !flags.allow_oom && !flags.no_writes {
-        return Err(error::SCRIPT_OUT_OF_MEMORY);
-    }
-    let read_only = run.read_only || flags.no_writes;
-    Ok(Permissions { read_only, short_of_memory: is_short && !flags.allow_oom })
+    let short_of_memory = machine.short_of_memory.get() && !flags.allow_oom;
+    Ok(Permissions { read_only: read_only || flags.no_writes, short_of_memory })
 }
 
 /// The answer to an error that a script has raised.

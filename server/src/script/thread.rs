@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use larder_protocol::{OwnedArgs, Proto, Reply};
 use parking_lot::{Condvar, Mutex};
 
+use super::functions;
 use super::interpreter::Interpreter;
 use crate::commands::command::Run;
 use crate::commands::table::TABLE;
@@ -39,6 +40,8 @@ struct Job {
 pub(crate) struct Machine {
     /// Made for the first script, and anew after one that met a limit.
     pub(super) interpreter: RefCell<Option<Interpreter>>,
+    /// The same, for functions.
+    pub(super) functions: RefCell<Option<functions::State>>,
     /// Whether there was no room, nor any to be made, before the call that runs.
     pub(super) short_of_memory: Cell<bool>,
 }
@@ -112,7 +115,8 @@ impl Drop for Handle {
 
 /// Runs calls until the engine is gone.
 fn work(queue: &Queue, stats: &Arc<WorkerStats>) {
-    let machine = Machine { interpreter: RefCell::new(None), short_of_memory: Cell::new(false) };
+    let machine =
+        Machine { interpreter: RefCell::new(None), functions: RefCell::new(None), short_of_memory: Cell::new(false) };
     loop {
         let mut state = queue.state.lock();
         let job = loop {
@@ -143,6 +147,7 @@ impl Job {
             // The interpreter is at fault, or a command: no state of theirs is used again.
             tracing::error!("a script ended in a panic");
             machine.interpreter.replace(None);
+            machine.functions.replace(None);
             engine.scripts.control.end();
             reply.clear();
             engine.fail(stats, &error::SCRIPT_PANICKED, &mut reply);
@@ -171,6 +176,7 @@ fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, row: u16,
             locked.machine = Some(machine);
             locked.begin(session.db, Hashes::default());
             let outcome = function(engine, session, &mut locked, args, reply);
+            locked.end(args);
             locked.before_release();
             outcome
         }

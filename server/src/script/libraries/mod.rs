@@ -120,7 +120,7 @@ fn number(values: &[Value], at: usize) -> Option<f64> {
 }
 
 /// The bytes that an argument is, a number as Lua prints it.
-fn text(values: &[Value], at: usize) -> Option<Vec<u8>> {
+pub(super) fn text(values: &[Value], at: usize) -> Option<Vec<u8>> {
     match values.get(at)? {
         Value::String(text) => text.as_bytes().ok(),
         Value::Number(number) => Some(printed(*number, 14).into_bytes()),

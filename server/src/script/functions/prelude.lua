@@ -1,0 +1,61 @@
+-- What functions find around them, where that differs from what scripts find. Runs once in the interpreter of functions.
+--
+-- While a library is loaded its code sees nothing but a table `redis` of its own, which can register functions.
+
+local parts, host = ...
+local pcall, setmetatable, getmetatable, pairs, type, error = pcall, setmetatable, getmetatable, pairs, type, error
+local find = string.find
+local attempt, globals, redis = parts.attempt, parts.globals, parts.redis
+
+redis.breakpoint, redis.debug, redis.replicate_commands = nil, nil, nil
+globals.__redis__err__handler = nil
+
+-- A library may keep these between calls.
+local current_call, current_pcall
+
+-- As functions of the host they do not take the place of who calls them last.
+local call = parts.host(function(...)
+    return current_call(...)
+end)
+
+local protected_call = parts.host(function(...)
+    return current_pcall(...)
+end)
+
+local offered = { log = redis.log }
+for name, value in pairs(redis) do
+    if type(name) == 'string' and (find(name, '^LOG_') or find(name, '^REDIS_VERSION')) then
+        offered[name] = value
+    end
+end
+offered.register_function = parts.native(function(...)
+    local problem = host.register(...)
+    if problem then
+        error({ err = 'ERR ' .. problem })
+    end
+end)
+setmetatable(offered, parts.missing)
+local while_loading = setmetatable({ redis = parts.protect(offered) }, parts.missing)
+local seen = getmetatable(parts.environment)
+
+local functions = {}
+
+-- Runs the code of a library.
+function functions.load(chunk)
+    seen.__index = while_loading
+    local ended, problem = pcall(chunk)
+    seen.__index = globals
+    return ended, problem
+end
+
+-- Calls a function.
+function functions.call(callback, keys, arguments, to_call, to_pcall, dispatch)
+    current_call, current_pcall = to_call, to_pcall
+    local ended, value = attempt(function()
+        return callback(keys, arguments)
+    end, call, protected_call, dispatch)
+    current_call, current_pcall = nil, nil
+    return ended, value
+end
+
+return functions
