@@ -270,10 +270,10 @@ fn function_stats(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Rep
     reply.map(2);
     reply.bulk(b"running_script");
     control.show_function(|running| match running {
-        Some((call, time)) => {
+        Some((name, call, time)) => {
             reply.map(3);
             reply.bulk(b"name");
-            reply.bulk(call.at(1));
+            reply.bulk(name);
             reply.bulk(b"command");
             reply.array(call.len());
             call.iter().for_each(|word| reply.bulk(word));

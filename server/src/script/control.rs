@@ -17,8 +17,8 @@ pub(crate) struct Control {
 /// What runs.
 struct Running {
     since: Instant,
-    /// The call, if it is a function's and no script's.
-    call: Option<OwnedArgs>,
+    /// The name of the function and its call, if it is no script.
+    call: Option<(Vec<u8>, OwnedArgs)>,
 }
 
 /// What may run.
@@ -44,11 +44,11 @@ impl Control {
     }
 
     /// A function begins that is called so.
-    pub(super) fn begin_function(&self, args: Args<'_>) {
-        self.begin_to_run(Some(args.to_owned()));
+    pub(super) fn begin_function(&self, name: &[u8], args: Args<'_>) {
+        self.begin_to_run(Some((name.to_vec(), args.to_owned())));
     }
 
-    fn begin_to_run(&self, call: Option<OwnedArgs>) {
+    fn begin_to_run(&self, call: Option<(Vec<u8>, OwnedArgs)>) {
         let mut running = self.running.lock();
         *running = Some(Running { since: Instant::now(), call });
         self.has_written.store(false, SeqCst);
@@ -71,12 +71,13 @@ impl Control {
         Some(if is_function { Kind::Function } else { Kind::Script })
     }
 
-    /// Shows the call of the function that runs, and for how long it has been running.
-    pub(crate) fn show_function<R>(&self, show: impl FnOnce(Option<(Args<'_>, Duration)>) -> R) -> R {
+    /// Shows the name and the call of the function that runs, and for how long it has been running.
+    pub(crate) fn show_function<R>(&self, show: impl FnOnce(Option<(&[u8], Args<'_>, Duration)>) -> R) -> R {
         let running = self.running.lock();
-        let function =
-            running.as_ref().and_then(|running| Some((running.call.as_ref()?.as_args(), running.since.elapsed())));
-        show(function)
+        show(running.as_ref().and_then(|running| {
+            let (name, call) = running.call.as_ref()?;
+            Some((name.as_slice(), call.as_args(), running.since.elapsed()))
+        }))
     }
 
     /// Notes that the script is about to change data; false if it shall end instead.
@@ -143,10 +144,10 @@ mod tests {
         assert!(control.must_end());
         control.begin();
         assert!(!control.must_end());
-        control.begin_function(OwnedArgs::from_slices(&[b"FCALL", b"f", b"0"]).as_args());
+        control.begin_function(b"f", OwnedArgs::from_slices(&[b"FCALL", b"f", b"0"]).as_args());
         assert_eq!(control.kill(Kind::Script), Err(Unkillable::Other(Kind::Function)));
         assert_eq!(control.kind(), Some(Kind::Function));
-        assert_eq!(control.show_function(|call| call.map(|(args, _)| args.at(1).to_vec())).as_deref(), Some(&b"f"[..]));
+        assert_eq!(control.show_function(|call| call.map(|(name, ..)| name.to_vec())).as_deref(), Some(&b"f"[..]));
         assert_eq!(control.kill(Kind::Function), Ok(()));
     }
 }

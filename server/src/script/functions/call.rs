@@ -41,7 +41,8 @@ pub(crate) fn call_function(
     parse::integer(args.at(2)).map_err(|_| error::FUNCTION_KEYS)?;
     let keys = count_keys(args)?;
     let permissions = permissions(machine, flags, read_only)?;
-    let name = String::from_utf8_lossy(args.at(1)).into_owned();
+    let function = &library.functions[place];
+    let name = String::from_utf8_lossy(&function.name);
     let words = args.from(3);
     let (keys, arguments) = (words.until(keys), words.from(keys));
     with_state(engine, machine, |state| {
@@ -49,7 +50,7 @@ pub(crate) fn call_function(
         let loaded = state.loaded(library.id).and_then(|loaded| Some((loaded.callbacks.get(place)?, loaded.memory)));
         let (callback, memory) = loaded.ok_or(Failure::Refused(error::FUNCTION_NOT_FOUND))?;
         let (db, control) = (session.db, engine.scripts.control.clone());
-        control.begin_function(args);
+        control.begin_function(&function.name, args);
         let mut calls = Calls { engine, session, locked, control: &control, permissions, proto: Proto::Resp2 };
         let dispatch = |lua: &Lua, what, values: &[Value]| calls.dispatch(lua, what, values);
         let ended =

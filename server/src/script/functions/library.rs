@@ -58,6 +58,7 @@ impl Library {
 #[derive(Default)]
 pub(crate) struct Libraries {
     libraries: BTreeMap<Vec<u8>, Arc<Library>>,
+    /// By their names in small letters: these say as much as large ones, but within a library.
     functions: HashMap<Vec<u8>, (Arc<Library>, usize)>,
     bytes: usize,
     last_id: u64,
@@ -72,12 +73,12 @@ impl Libraries {
 
     /// The library that has a function, and the function's place in it.
     pub(crate) fn function(&self, name: &[u8]) -> Option<(Arc<Library>, usize)> {
-        self.functions.get(name).cloned()
+        self.functions.get(&name.to_ascii_lowercase()).cloned()
     }
 
     /// The flags of a function.
     pub(crate) fn flags_of(&self, name: &[u8]) -> Option<u8> {
-        self.functions.get(name).map(|(library, place)| library.functions[*place].flags)
+        self.functions.get(&name.to_ascii_lowercase()).map(|(library, place)| library.functions[*place].flags)
     }
 
     /// All libraries, by name.
@@ -106,7 +107,8 @@ impl Libraries {
             return Err(error::library_exists(&library.name));
         }
         for function in added.iter().flat_map(|library| &library.functions) {
-            if self.functions.get(&function.name).is_some_and(|(library, _)| !is_replaced(library)) {
+            if self.functions.get(&function.name.to_ascii_lowercase()).is_some_and(|(library, _)| !is_replaced(library))
+            {
                 return Err(error::function_exists(&function.name));
             }
         }
@@ -118,7 +120,7 @@ impl Libraries {
             self.remove(&library.name);
             self.bytes += library.bytes();
             for (place, function) in library.functions.iter().enumerate() {
-                self.functions.insert(function.name.clone(), (library.clone(), place));
+                self.functions.entry(function.name.to_ascii_lowercase()).or_insert((library.clone(), place));
             }
             self.libraries.insert(library.name.clone(), library);
         }
@@ -128,7 +130,7 @@ impl Libraries {
     /// Removes a library; whether there was one.
     pub(crate) fn remove(&mut self, name: &[u8]) -> bool {
         let Some(library) = self.libraries.remove(name) else { return false };
-        library.functions.iter().for_each(|function| drop(self.functions.remove(&function.name)));
+        library.functions.iter().for_each(|function| drop(self.functions.remove(&function.name.to_ascii_lowercase())));
         self.bytes -= library.bytes();
         true
     }
@@ -167,6 +169,11 @@ mod tests {
         assert!(all.function(b"f").is_none() && all.function(b"i").is_some_and(|(_, place)| place == 1));
         assert!(all.remove(b"b") && !all.remove(b"b"));
         assert_eq!(all.figures(), (1, 2, 23));
+        all.add(vec![library("c", &["X", "x"], 0)], false).unwrap();
+        assert!(
+            all.function(b"X").is_some_and(|(_, place)| place == 0)
+                && all.add(vec![library("d", &["x"], 0)], false).is_err()
+        );
         all.clear();
         assert_eq!(all.figures(), (0, 0, 0));
     }
