@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::acl::{Denied, RuleError};
+use crate::script::Place;
 
 /// What a command answers instead of its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -551,9 +552,15 @@ pub(crate) fn script_does_not_compile(text: &[u8]) -> Error {
     quoting(&[b"ERR Error compiling script (new function): ", text])
 }
 
-/// The answer to a script that was ended.
-pub(crate) fn script_failed(text: &[u8], digest: &str) -> Error {
-    quoting(&[text, b" script: ", digest.as_bytes()])
+/// The answer to a script or function that was ended, or that has raised an error.
+pub(crate) fn script_failed(text: &[u8], name: &str, place: Option<&Place>) -> Error {
+    let name = name.as_bytes();
+    match place {
+        Some(Place { source, line }) => {
+            quoting(&[text, b" script: ", name, b", on ", source, format!(":{line}.").as_bytes()])
+        }
+        None => quoting(&[text, b" script: ", name]),
+    }
 }
 
 /// The answers to FUNCTION LOAD of what is there already.

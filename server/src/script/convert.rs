@@ -14,6 +14,9 @@ const MOST_RESULT_BYTES: usize = 256 << 20;
 /// Bytes of the arguments of one call.
 const MOST_ARGUMENT_BYTES: usize = 512 << 20;
 
+/// Marks an error that the statistics have, in Redis's words.
+const COUNTED: &str = "ignore_error_stats_update";
+
 /// A reply of a command, for a script that has asked for RESP3's types or has not.
 pub(super) fn to_lua(lua: &Lua, frame: &Frame, resp3: bool) -> Result<Value, Error> {
     Ok(match frame {
@@ -70,7 +73,7 @@ pub(super) fn error(lua: &Lua, text: &[u8], counted: bool) -> Result<Value, Erro
     let table = lua.create_table()?;
     table.raw_set("err", text)?;
     if counted {
-        table.raw_set("ignore_error_stats_update", true)?;
+        table.raw_set(COUNTED, true)?;
     }
     Ok(Value::Table(table))
 }
@@ -103,6 +106,9 @@ fn print(number: f64) -> Vec<u8> {
     if number.abs() <= HALF && number.trunc() == number {
         return (number as i64).to_string().into_bytes();
     }
+    if number.is_nan() && number.is_sign_negative() {
+        return b"-nan".to_vec();
+    }
     format_double(number).as_bytes().to_vec()
 }
 
@@ -112,23 +118,32 @@ pub(super) fn integer(number: f64) -> i64 {
     if (-BEYOND..BEYOND).contains(&number) { number as i64 } else { i64::MIN }
 }
 
+/// Who hears of each error in a result, and whether the statistics have it already.
+pub(super) type Hear<'h> = &'h mut dyn FnMut(&[u8], bool);
+
 /// Writes a script's result. `resp3`: the script has asked for RESP3's types.
-pub(super) fn write(value: &Value, resp3: bool, reply: &mut Reply) {
+pub(super) fn write(value: &Value, resp3: bool, reply: &mut Reply, hear: Hear<'_>) {
     let mut result = Reply::with_proto(reply.proto());
-    write_nested(value, resp3, &mut result, 0);
+    write_nested(value, resp3, &mut result, 0, hear);
     match result.len() > MOST_RESULT_BYTES {
-        true => reply.error(error::SCRIPT_RESULT_TOO_LARGE.text()),
+        true => {
+            let text = error::SCRIPT_RESULT_TOO_LARGE;
+            hear(text.text(), false);
+            reply.error(text.text());
+        }
         false => reply.append(&mut result),
     }
 }
 
-fn write_nested(value: &Value, resp3: bool, reply: &mut Reply, depth: usize) {
+fn write_nested(value: &Value, resp3: bool, reply: &mut Reply, depth: usize, hear: Hear<'_>) {
     if reply.len() > MOST_RESULT_BYTES {
         // The rest does not matter: all of it becomes an error.
         return reply.null();
     }
     if depth > MOST_DEPTH {
-        return reply.error("ERR reached lua stack limit");
+        const TEXT: &str = "ERR reached lua stack limit";
+        hear(TEXT.as_bytes(), false);
+        return reply.error(TEXT);
     }
     match value {
         Value::String(string) => match string.as_bytes() {
@@ -140,7 +155,7 @@ fn write_nested(value: &Value, resp3: bool, reply: &mut Reply, depth: usize) {
         Value::Number(number) => reply.int(integer(*number)),
         Value::Integer(number) => reply.int(*number),
         Value::Table(table) => {
-            if let Err(error) = write_table(table, resp3, reply, depth) {
+            if let Err(error) = write_table(table, resp3, reply, depth, hear) {
                 reply.error([b"ERR ", message(&error).as_slice()].concat());
             }
         }
@@ -148,8 +163,9 @@ fn write_nested(value: &Value, resp3: bool, reply: &mut Reply, depth: usize) {
     }
 }
 
-fn write_table(table: &Table, resp3: bool, reply: &mut Reply, depth: usize) -> Result<(), Error> {
+fn write_table(table: &Table, resp3: bool, reply: &mut Reply, depth: usize, hear: Hear<'_>) -> Result<(), Error> {
     if let Some(text) = text_at(table, "err")? {
+        hear(&text, is_counted(table));
         reply.error(one_line(text));
         return Ok(());
     }
@@ -177,15 +193,15 @@ fn write_table(table: &Table, resp3: bool, reply: &mut Reply, depth: usize) -> R
         let pairs = map.raw_pairs()?;
         reply.map(pairs.len());
         for (key, value) in &pairs {
-            write_nested(key, resp3, reply, depth + 1);
-            write_nested(value, resp3, reply, depth + 1);
+            write_nested(key, resp3, reply, depth + 1, hear);
+            write_nested(value, resp3, reply, depth + 1, hear);
         }
         return Ok(());
     }
     if let Value::Table(set) = table.raw_get("set")? {
         let pairs = set.raw_pairs()?;
         reply.set(pairs.len());
-        pairs.iter().for_each(|(key, _)| write_nested(key, resp3, reply, depth + 1));
+        pairs.iter().for_each(|(key, _)| write_nested(key, resp3, reply, depth + 1, hear));
         return Ok(());
     }
     let (deferred, mut count) = (reply.defer(), 0);
@@ -194,11 +210,16 @@ fn write_table(table: &Table, resp3: bool, reply: &mut Reply, depth: usize) -> R
         if matches!(element, Value::Nil) {
             break;
         }
-        write_nested(&element, resp3, reply, depth + 1);
+        write_nested(&element, resp3, reply, depth + 1, hear);
         count += 1;
     }
     reply.set_array_len(deferred, count);
     Ok(())
+}
+
+/// Whether the statistics have an error already: it is that of a command.
+pub(super) fn is_counted(table: &Table) -> bool {
+    matches!(table.raw_get(COUNTED), Ok(Value::Boolean(true)))
 }
 
 /// A string at a name, if there is one.

@@ -10,6 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lua_vm::debug::{LuaDebug, get_info, get_stack};
+use lua_vm::state::LuaState;
 pub(super) use omnilua::{Error, Value};
 use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason, Variadic};
 
@@ -40,10 +42,17 @@ pub(super) struct Source {
 /// How a script ended that did not end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// It ran too long where nobody can end it.
-    Instructions,
+    /// By the wish of somebody, or after so many steps where nobody can end it.
+    Steps,
     /// It wanted too much memory.
     Memory,
+}
+
+/// Where a script stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) source: Vec<u8>,
+    pub(crate) line: i64,
 }
 
 /// What came of a script.
@@ -52,7 +61,7 @@ pub(super) enum Ended {
     Value(Value),
     /// The error that it raised.
     Raised(Value),
-    Stopped(Stopped),
+    Stopped(Stopped, Option<Place>),
 }
 
 /// A state; see the module's page.
@@ -67,6 +76,8 @@ pub(super) struct Interpreter {
     compiled: HashMap<String, (Function, usize)>,
     /// When what runs must have ended, if there is such a time.
     deadline: Rc<Cell<Option<Instant>>>,
+    /// Where what ran was told to end.
+    place: Rc<RefCell<Option<Place>>>,
     /// What another prelude builds on.
     pub(super) parts: Table,
 }
@@ -74,11 +85,15 @@ pub(super) struct Interpreter {
 impl Interpreter {
     pub(super) fn new(control: Arc<Control>) -> Result<Self, Error> {
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
+        libraries::whole::install(runtime.state_mut())?;
         let watched = control.clone();
         let deadline = Rc::new(Cell::new(None));
         let (until, looks) = (deadline.clone(), Cell::new(0));
+        let place = Rc::new(RefCell::new(None));
+        let ended_at = place.clone();
         runtime.state_mut().hook = Some(Box::new(move |state, _| {
             if watched.must_end() || until.get().is_some_and(|until| is_over(until, &looks)) {
+                ended_at.replace(place_of(state));
                 // The budget is spent: the next look at it ends the script.
                 state.sandbox_charge(u64::MAX);
             } else {
@@ -102,7 +117,7 @@ impl Interpreter {
         // It is set once.
         let _ = fail.set(control.raw_get("fail")?);
         let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
-        Ok(Self { lua, sandbox, prepare, run, raise, compiled: HashMap::new(), deadline, parts })
+        Ok(Self { lua, sandbox, prepare, run, raise, compiled: HashMap::new(), deadline, place, parts })
     }
 
     /// Compiles a script, unless that is done; the error is the compiler's text.
@@ -192,8 +207,8 @@ impl Interpreter {
     /// How what has run has ended.
     fn ended(&self, result: Result<(bool, Value), Error>) -> Result<Ended, Error> {
         match (self.sandbox.tripped(), result) {
-            (Some(TripReason::Memory), _) => Ok(Ended::Stopped(Stopped::Memory)),
-            (Some(TripReason::Instructions), _) => Ok(Ended::Stopped(Stopped::Instructions)),
+            (Some(TripReason::Memory), _) => Ok(Ended::Stopped(Stopped::Memory, None)),
+            (Some(TripReason::Instructions), _) => Ok(Ended::Stopped(Stopped::Steps, self.place.take())),
             (None, Ok((true, value))) => Ok(Ended::Value(value)),
             (None, Ok((false, value))) => Ok(Ended::Raised(value)),
             (None, Err(error)) => Err(error),
@@ -243,6 +258,23 @@ fn is_over(until: Instant, looks: &Cell<u32>) -> bool {
     const LOOKS: u32 = 256;
     looks.set(looks.get().wrapping_add(1));
     looks.get() % LOOKS == 0 && Instant::now() >= until
+}
+
+/// Where the innermost function of a script stands.
+fn place_of(state: &mut LuaState) -> Option<Place> {
+    /// Calls that are looked at.
+    const MOST: i32 = 250;
+    for level in 0..MOST {
+        let mut info = LuaDebug::default();
+        if !get_stack(state, level, &mut info) || !get_info(state, b"Sl", &mut info) {
+            break;
+        }
+        let source = info.source.unwrap_or_default();
+        if info.currentline > 0 && source != b"=redis" {
+            return Some(Place { source, line: info.currentline.into() });
+        }
+    }
+    None
 }
 
 /// The memory that a source may use.

@@ -1,7 +1,7 @@
 //! Lua scripts.
 //!
 //! - `interpreter`: the one place that knows the interpreter; `prelude.lua`: what scripts find around them.
-//! - `call`: commands that a script calls; `convert`: their replies, and the script's result; `redis_table`, `libraries`: what else
+//! - `call`: commands that a script calls; `convert`: their replies, and the script's result; `conclude`: what is answered; `redis_table`, `libraries`: what else
 //!   scripts may use.
 //! - `cache`: scripts by the digest of their source; `functions`: libraries of functions; `control`: the one that runs, as others see it; `thread`: where it runs.
 //!
@@ -13,6 +13,7 @@
 
 mod cache;
 mod call;
+mod conclude;
 mod control;
 mod convert;
 pub(crate) mod functions;
@@ -31,6 +32,7 @@ use parking_lot::{Condvar, Mutex};
 
 pub(crate) use cache::Cache;
 pub(crate) use control::{Control, Kind, Unkillable};
+pub(crate) use interpreter::Place;
 pub(crate) use run::{call_digest, call_source, load};
 pub(crate) use thread::Machine;
 

@@ -11,9 +11,10 @@
 local host, most_bytes = ...
 local getinfo = debug.getinfo
 local rawget, rawset, next, type, error, select = rawget, rawset, next, type, error, select
-local getmetatable, setmetatable, setfenv, loadstring = getmetatable, setmetatable, setfenv, loadstring
+local getmetatable, setmetatable, loadstring = getmetatable, setmetatable, loadstring
+local getfenv, setfenv = getfenv, setfenv
 local pcall, xpcall, tostring, tonumber, concat = pcall, xpcall, tostring, tonumber, table.concat
-local gsub, format, find = string.gsub, string.format, string.find
+local gsub, find = string.gsub, string.find
 
 local READONLY = 'Attempt to modify a readonly table'
 local behind = {}
@@ -69,8 +70,8 @@ local function protect(original)
 end
 
 local names = {
-    'assert', 'collectgarbage', 'error', 'gcinfo', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal', 'rawget', 'rawset',
-    'select', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION', 'coroutine',
+    'assert', 'collectgarbage', 'error', 'gcinfo', 'getfenv', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal', 'rawget', 'rawset',
+    'select', 'setfenv', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION', 'coroutine',
 }
 local globals = {}
 for _, name in ipairs(names) do
@@ -152,8 +153,64 @@ end
 function globals.collectgarbage(what, ...)
     if what == nil or what == 'collect' or what == 'count' or what == 'step' then
         return collectgarbage(what, ...)
+    elseif what == 'stop' or what == 'restart' or what == 'setpause' or what == 'setstepmul' then
+        return 0
     end
-    return 0
+    error("bad argument #1 to 'collectgarbage' (invalid option '" .. tostring(what) .. "')")
+end
+
+-- The function that a value says: a function, or the number of a level counted from the script's own.
+local function function_of(value, name)
+    if type(value) == 'function' then
+        return value
+    end
+    local level = value == nil and 1 or tonumber(value)
+    if not level then
+        error("bad argument #1 to '" .. name .. "' (number expected, got " .. type(value) .. ')')
+    elseif level < 0 then
+        error("bad argument #1 to '" .. name .. "' (level must be non-negative)")
+    end
+    level = level - level % 1
+    if level == 0 then
+        return nil
+    end
+    local seen = 0
+    for at = 2, 250 do
+        local info = getinfo(at, 'Sf')
+        if not info then
+            break
+        end
+        if info.what ~= 'C' and info.what ~= 'tail' and info.source ~= '=redis' then
+            seen = seen + 1
+            if seen == level then
+                return info.func
+            end
+        end
+    end
+    error("bad argument #1 to '" .. name .. "' (invalid level)")
+end
+
+-- Functions that are no script's have an environment of their own, which scripts do not see.
+local function is_own(f)
+    local info = getinfo(f, 'S')
+    return info.what == 'C' or info.source == '=redis'
+end
+
+function globals.getfenv(value)
+    local f = function_of(value, 'getfenv')
+    return f and not is_own(f) and getfenv(f) or environment
+end
+
+function globals.setfenv(value, table)
+    if type(table) ~= 'table' then
+        local got = table == nil and 'no value' or type(table)
+        error("bad argument #2 to 'setfenv' (table expected, got " .. got .. ')')
+    end
+    local f = function_of(value, 'setfenv')
+    if not f or is_own(f) then
+        error("'setfenv' cannot change environment of given object")
+    end
+    return setfenv(f, table)
 end
 
 -- Functions that load code.
@@ -247,21 +304,6 @@ function string.gsub(text, pattern, replacement, most)
     return gsub(text, pattern, replacement, most)
 end
 
-function string.format(...)
-    local count = select('#', ...)
-    if count > 8 then
-        local bytes = 0
-        for at = 1, count do
-            local argument = select(at, ...)
-            if type(argument) == 'string' then
-                bytes = bytes + #argument
-            end
-            check_bytes(bytes)
-        end
-    end
-    return format(...)
-end
-
 function table.concat(t, separator, first, last)
     if type(t) == 'table' then
         local bytes = type(separator) == 'string' and #separator or 0
@@ -333,12 +375,13 @@ function math.randomseed(seed)
 end
 
 for _, name in ipairs({
-    'next', 'pairs', 'rawget', 'rawset', 'getmetatable', 'setmetatable', 'collectgarbage', 'loadstring', 'load',
+    'next', 'pairs', 'rawget', 'rawset', 'getmetatable', 'setmetatable', 'getfenv', 'setfenv', 'collectgarbage', 'loadstring',
+    'load',
 }) do
     globals[name] = native(globals[name])
 end
 string.find = host.find
-string.gsub, string.format, table.concat = native(string.gsub), native(string.format), native(table.concat)
+string.gsub, table.concat = native(string.gsub), native(table.concat)
 table.foreach, table.foreachi = native(table.foreach), native(table.foreachi)
 math.random, math.randomseed = native(math.random), native(math.randomseed)
 

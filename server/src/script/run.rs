@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use larder_protocol::{Args, Proto, Reply};
-use omnilua::{Error as LuaError, Value};
 
 use super::cache::{Flags, Script};
 use super::call::{Calls, Permissions};
-use super::convert;
-use super::interpreter::{Ended, Interpreter, Source, Stopped, message};
+use super::interpreter::{Interpreter, Source, message};
 use super::redis_table::digest;
 use super::thread::Machine;
 use crate::commands::parse;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
-use crate::locked::{Hashes, Locked};
+use crate::locked::Locked;
 use crate::session::Session;
 
 /// So many compiled scripts may be kept that are not in the cache any more.
@@ -180,39 +178,11 @@ fn run(engine: &Engine, session: &mut Session, locked: &mut Locked<'_>, run: &Ru
     let Some(interpreter) = &mut *kept else { return Err(error::NO_SCRIPT_THREAD) };
     let ended = interpreter
         .run(run.digest, keys.iter(), arguments.iter(), |lua, what, values| calls.dispatch(lua, what, values));
-    let resp3 = calls.proto == Proto::Resp3;
-    let killed = control.must_end();
-    control.end();
-    session.db = db;
-    // What the calls have changed is recorded: nothing is left for the script itself.
-    locked.begin(db, Hashes::default());
-    let (outcome, is_usable) = conclude(ended, killed, resp3, run.digest, reply);
+    let (outcome, is_usable) = calls.conclude(db, run.args, run.digest, ended, reply);
     if !is_usable {
         *kept = None;
     }
     outcome
-}
-
-/// Answers what came of a script or function, and tells whether its interpreter may be used again.
-pub(super) fn conclude(
-    ended: Result<Ended, LuaError>,
-    killed: bool,
-    resp3: bool,
-    name: &str,
-    reply: &mut Reply,
-) -> (Outcome, bool) {
-    let failed = |text: &[u8]| (Err(error::script_failed(text, name)), false);
-    match ended {
-        Ok(Ended::Value(value)) => {
-            convert::write(&value, resp3, reply);
-            (Ok(()), true)
-        }
-        Ok(Ended::Raised(value)) => (Err(raised(&value, name)), true),
-        Ok(Ended::Stopped(_)) if killed => failed(error::SCRIPT_KILLED.text()),
-        Ok(Ended::Stopped(Stopped::Memory)) => failed(b"ERR not enough memory"),
-        Ok(Ended::Stopped(Stopped::Instructions)) => failed(b"ERR too many steps in a coroutine or a pattern"),
-        Err(problem) => failed(&message(&problem)),
-    }
 }
 
 /// What a script or function may do, or why it may not run.
@@ -223,25 +193,4 @@ pub(super) fn permissions(machine: &Machine, flags: Flags, read_only: bool) -> R
     }
     let short_of_memory = machine.short_of_memory.get() && !flags.allow_oom;
     Ok(Permissions { read_only: read_only || flags.no_writes, short_of_memory })
-}
-
-/// The answer to an error that a script has raised.
-fn raised(value: &Value, digest: &str) -> Error {
-    let Value::Table(table) = value else {
-        return Error::made(format!("ERR Error running script {digest}, execution failure"));
-    };
-    let text_at = |name| convert::text_at(table, name).ok().flatten();
-    let mut text = text_at("err").unwrap_or_else(|| b"ERR unknown error".to_vec());
-    let line: Option<Value> = table.raw_get("line").ok();
-    let line = match line {
-        Some(Value::Number(line)) => Some(line as i64),
-        Some(Value::Integer(line)) => Some(line),
-        _ => None,
-    };
-    if let (Some(source), Some(line)) = (text_at("source"), line) {
-        text.extend_from_slice(format!(" script: {digest}, on ").as_bytes());
-        text.extend_from_slice(&source);
-        text.extend_from_slice(format!(":{line}.").as_bytes());
-    }
-    Error::made(text)
 }

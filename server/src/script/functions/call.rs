@@ -9,11 +9,11 @@ use super::state::Failure;
 use crate::commands::parse;
 use crate::engine::Engine;
 use crate::error::{self, Outcome};
-use crate::locked::{Hashes, Locked};
+use crate::locked::Locked;
 use crate::script::Scripts;
 use crate::script::cache::Flags;
 use crate::script::call::Calls;
-use crate::script::run::{conclude, count_keys, permissions};
+use crate::script::run::{count_keys, permissions};
 use crate::session::Session;
 
 /// The flags of a function.
@@ -55,12 +55,7 @@ pub(crate) fn call_function(
         let dispatch = |lua: &Lua, what, values: &[Value]| calls.dispatch(lua, what, values);
         let ended =
             state.interpreter.call(&state.call, callback.clone(), memory, keys.iter(), arguments.iter(), dispatch);
-        let resp3 = calls.proto == Proto::Resp3;
-        let killed = control.must_end();
-        control.end();
-        session.db = db;
-        locked.begin(db, Hashes::default());
-        match conclude(ended, killed, resp3, &name, reply) {
+        match calls.conclude(db, args, &name, ended, reply) {
             (outcome, true) => outcome.map_err(Failure::Refused),
             (Ok(()), false) => Ok(()),
             (Err(error), false) => Err(Failure::Stopped(error)),

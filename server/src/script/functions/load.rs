@@ -38,6 +38,7 @@ pub(super) fn with_state<R>(
     let state = match &mut *kept {
         Some(state) => state,
         None => {
+            engine.scripts.control.forget_kill();
             let made = State::new(engine.scripts.control.clone());
             kept.insert(made.map_err(|error| Error::made([b"ERR ", message(&error).as_slice()].concat()))?)
         }

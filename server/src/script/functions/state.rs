@@ -97,8 +97,8 @@ impl State {
                 Ok(registered.functions)
             }
             Ok(Ended::Raised(problem)) => Err(Failure::Refused(registering(&problem_text(&problem)))),
-            Ok(Ended::Stopped(Stopped::Memory)) => Err(Failure::Stopped(registering(b"ERR not enough memory"))),
-            Ok(Ended::Stopped(_)) => Err(Failure::Stopped(registering(b"ERR FUNCTION LOAD timeout"))),
+            Ok(Ended::Stopped(Stopped::Memory, _)) => Err(Failure::Stopped(registering(b"ERR not enough memory"))),
+            Ok(Ended::Stopped(..)) => Err(Failure::Stopped(registering(b"ERR FUNCTION LOAD timeout"))),
             Err(problem) => Err(Failure::Stopped(registering(&[b"ERR ", message(&problem).as_slice()].concat()))),
         }
     }

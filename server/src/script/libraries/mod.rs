@@ -5,7 +5,9 @@
 mod bit;
 mod cjson;
 mod cmsgpack;
+mod format;
 mod packed;
+pub(super) mod whole;
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;

@@ -1,0 +1,194 @@
+//! Functions of Lua that take whole numbers, as Lua 5.1 takes them: of a number the part behind the point is cut off, and one
+//! that does not fit is the least of all. Those of the interpreter refuse such numbers, as later versions of Lua do; the
+//! functions here make numbers whole before they call them, or take their place.
+
+use lua_gc::HeapGuard;
+use lua_stdlib::{string_lib, table_lib};
+use lua_vm::api;
+use lua_vm::debug::arg_error_impl;
+use lua_vm::state::{LuaCFunction, LuaState};
+use omnilua::LuaError;
+
+use super::format::format;
+
+/// Where they stand, by the library's name, and none for global ones.
+const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
+    ("", "select", select),
+    ("", "tonumber", tonumber),
+    ("", "unpack", |state| cut_and(state, &[2, 3], table_lib::unpack)),
+    ("string", "byte", |state| cut_and(state, &[2, 3], string_lib::str_byte)),
+    ("string", "char", char),
+    ("string", "find", |state| cut_and(state, &[3], string_lib::str_find)),
+    ("string", "format", format),
+    ("string", "match", |state| cut_and(state, &[3], string_lib::str_match)),
+    ("string", "rep", |state| cut_and(state, &[2], string_lib::str_rep)),
+    ("string", "sub", |state| cut_and(state, &[2, 3], string_lib::str_sub)),
+    ("table", "concat", |state| cut_and(state, &[3, 4], table_lib::concat)),
+    ("table", "insert", insert),
+    ("table", "remove", |state| cut_and(state, &[2], table_lib::remove)),
+];
+
+/// Puts the functions in the place of the interpreter's.
+pub(in crate::script) fn install(state: &mut LuaState) -> Result<(), LuaError> {
+    let _guard = HeapGuard::push(&state.global().heap);
+    for (library, name, function) in FUNCTIONS {
+        if library.is_empty() {
+            state.push_c_closure(*function, 0)?;
+            api::set_global(state, name.as_bytes())?;
+        } else {
+            api::get_global(state, library.as_bytes())?;
+            state.push_c_closure(*function, 0)?;
+            api::set_field(state, -2, name.as_bytes())?;
+            api::set_top(state, -2)?;
+        }
+    }
+    api::get_global(state, b"tostring")?;
+    state.push_c_closure(tostring, 1)?;
+    api::set_global(state, b"tostring")
+}
+
+/// A number as a whole one of 64 bits.
+pub(super) fn whole(number: f64) -> i64 {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    if (-BEYOND..BEYOND).contains(&number) { number as i64 } else { i64::MIN }
+}
+
+/// Makes an argument whole, if it is a number.
+fn cut(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
+    if at > api::get_top(state) {
+        return Ok(());
+    }
+    let Some(number) = api::to_number_x(state, at) else { return Ok(()) };
+    let whole = whole(number) as f64;
+    if whole != number {
+        api::push_number(state, whole);
+        api::copy(state, -1, at);
+        api::set_top(state, -2)?;
+    }
+    Ok(())
+}
+
+fn cut_and(state: &mut LuaState, arguments: &[i32], function: LuaCFunction) -> Result<usize, LuaError> {
+    arguments.iter().try_for_each(|at| cut(state, *at))?;
+    function(state)
+}
+
+fn insert(state: &mut LuaState) -> Result<usize, LuaError> {
+    // With two arguments the second is the value.
+    let positions: &[i32] = if api::get_top(state) > 2 { &[2] } else { &[] };
+    cut_and(state, positions, table_lib::insert)
+}
+
+fn char(state: &mut LuaState) -> Result<usize, LuaError> {
+    let mut bytes = Vec::new();
+    for at in 1..=api::get_top(state) {
+        let number = whole(state.check_number(at)?);
+        bytes.push(u8::try_from(number).map_err(|_| arg_error_impl(state, at, b"invalid value"))?);
+    }
+    state.push_string(&bytes)?;
+    Ok(1)
+}
+
+fn select(state: &mut LuaState) -> Result<usize, LuaError> {
+    let top = api::get_top(state);
+    if api::to_lua_string(state, 1)?.is_some_and(|text| text.as_bytes().first() == Some(&b'#')) {
+        api::push_number(state, f64::from(top - 1));
+        return Ok(1);
+    }
+    let number = whole(state.check_number(1)?);
+    let from = if number < 0 { i64::from(top) + number } else { number.min(top.into()) };
+    match usize::try_from(from) {
+        Ok(from @ 1..) => Ok(top as usize - from),
+        _ => Err(arg_error_impl(state, 1, b"index out of range")),
+    }
+}
+
+fn tonumber(state: &mut LuaState) -> Result<usize, LuaError> {
+    let base = if api::get_top(state) < 2 || matches!(api::lua_type_at(state, 2), lua_types::LuaType::Nil) {
+        10
+    } else {
+        whole(state.check_number(2)?)
+    };
+    let number = if base == 10 {
+        state.check_arg_any(1)?;
+        api::to_number_x(state, 1)
+    } else {
+        let text = state.check_arg_string(1)?;
+        let Some(base) = u32::try_from(base).ok().filter(|base| (2..=36).contains(base)) else {
+            return Err(arg_error_impl(state, 2, b"base out of range"));
+        };
+        read_digits(&text, base)
+    };
+    match number {
+        Some(number) => api::push_number(state, number),
+        None => api::push_nil(state),
+    }
+    Ok(1)
+}
+
+/// Reads a whole number as C's `strtoul` does: a minus makes it the complement, and a large one is the largest of 64 bits.
+fn read_digits(text: &[u8], base: u32) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let marked = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let digits =
+        marked.filter(|rest| base == 16 && rest.starts_with(|digit: char| digit.is_digit(16))).unwrap_or(digits);
+    let mut number: Option<u64> = (!digits.is_empty()).then_some(0);
+    for digit in digits.chars() {
+        let digit = digit.to_digit(base)?;
+        number =
+            number?.checked_mul(base.into()).and_then(|number| number.checked_add(digit.into())).or(Some(u64::MAX));
+        if number == Some(u64::MAX) {
+            break;
+        }
+    }
+    let number = number?;
+    Some(if negative && number != u64::MAX { number.wrapping_neg() } else { number } as f64)
+}
+
+/// `tostring`; what is no number has a sign, which C prints.
+fn tostring(state: &mut LuaState) -> Result<usize, LuaError> {
+    state.check_arg_any(1)?;
+    let number = match api::lua_type_at(state, 1) {
+        lua_types::LuaType::Number => api::to_number_x(state, 1),
+        _ => None,
+    };
+    if let Some(number) = number.filter(|number| number.is_nan()) {
+        state.push_string(if number.is_sign_negative() { b"-nan" } else { b"nan" })?;
+        return Ok(1);
+    }
+    api::push_value(state, FIRST_UPVALUE);
+    api::push_value(state, 1);
+    api::call_k(state, 1, 1, 0, None)?;
+    Ok(1)
+}
+
+/// The place of what a function was made with.
+const FIRST_UPVALUE: i32 = -1_001_001;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_read_as_by_strtoul() {
+        for (text, base, number) in [
+            ("ff", 16, Some(255.0)),
+            (" 0xFF ", 16, Some(255.0)),
+            ("-ff", 16, Some(18_446_744_073_709_551_361.0)),
+            ("ffffffffffffffffff", 16, Some(u64::MAX as f64)),
+            ("z", 36, Some(35.0)),
+            ("2", 2, None),
+            ("", 8, None),
+            ("-", 8, None),
+            ("1 1", 8, None),
+            ("0x", 16, None),
+        ] {
+            assert_eq!(read_digits(text.as_bytes(), base), number, "{text}");
+        }
+        assert_eq!([whole(1.9), whole(-1.9), whole(f64::NAN), whole(1e30)], [1, -1, i64::MIN, i64::MIN]);
+    }
+}
