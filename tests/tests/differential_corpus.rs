@@ -43,6 +43,11 @@ fn scripts() {
 }
 
 #[test]
+fn lua() {
+    corpus::run(include_str!("corpus/scripting_lua.txt"));
+}
+
+#[test]
 fn functions() {
     corpus::run(include_str!("corpus/functions.txt"));
 }

@@ -197,7 +197,7 @@ fn collisions_and_bad_payloads_are_answered_as_by_redis() {
         vec![246, 1, b'x'],
         vec![0, 1, b'x'],
         vec![245],
-        vec![245, 5, b'x'],
+        vec![245, 100, b'x'],
         vec![245, 0xc0, 5],
     ];
     both.same(["FUNCTION", "FLUSH"]);

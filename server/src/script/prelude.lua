@@ -70,7 +70,8 @@ local function protect(original)
 end
 
 local names = {
-    'assert', 'collectgarbage', 'error', 'gcinfo', 'getfenv', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal', 'rawget', 'rawset',
+    'assert', 'collectgarbage', 'error', 'gcinfo', 'getfenv', 'ipairs', 'newproxy', 'next', 'pairs', 'pcall', 'rawequal',
+    'rawget', 'rawset',
     'select', 'setfenv', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION', 'coroutine',
 }
 local globals = {}
@@ -95,10 +96,12 @@ function globals.next(t, key)
     return next(behind[t] or t, key)
 end
 
-function globals.pairs(t)
+function globals.pairs(...)
+    local t = ...
     t = behind[t] or t
     if type(t) ~= 'table' then
-        error("bad argument #1 to 'pairs' (table expected, got " .. (t == nil and 'no value' or type(t)) .. ')')
+        local got = select('#', ...) == 0 and 'no value' or type(t)
+        error("bad argument #1 to 'pairs' (table expected, got " .. got .. ')')
     end
     return next, t, nil
 end
@@ -107,11 +110,16 @@ function globals.rawget(t, key)
     return rawget(behind[t] or t, key)
 end
 
-function globals.rawset(t, key, value)
+function globals.rawset(t, ...)
+    if select('#', ...) == 1 then
+        error("bad argument #3 to 'rawset' (value expected)")
+    end
+    local key, value = ...
     if behind[t] then
         error(READONLY, 0)
     end
-    return rawset(t, key, value)
+    local changed = rawset(t, key, value)
+    return changed
 end
 
 local stand_ins = {}
@@ -131,7 +139,18 @@ function globals.setmetatable(t, meta)
     if behind[t] then
         error(READONLY, 0)
     end
-    return setmetatable(t, meta)
+    if type(t) == 'table' and meta ~= nil and type(meta) ~= 'table' then
+        error("bad argument #2 to 'setmetatable' (nil or table expected)")
+    end
+    if type(t) == 'table' and getmetatable(t) ~= nil then
+        local ended, problem = pcall(setmetatable, t, meta)
+        if not ended then
+            error(problem)
+        end
+        return t
+    end
+    local changed = setmetatable(t, meta)
+    return changed
 end
 
 -- As in Redis, of an error with a text that is what is given.
@@ -147,6 +166,9 @@ local function finish_pcall(ended, ...)
 end
 
 function globals.pcall(...)
+    if select('#', ...) == 0 then
+        return false
+    end
     return finish_pcall(pcall(...))
 end
 
@@ -301,7 +323,11 @@ function string.gsub(text, pattern, replacement, most)
         local _, references = gsub(replacement, '%%', '')
         check_bytes(#text * (references + 1) + matches * #replacement)
     end
-    return gsub(text, pattern, replacement, most)
+    if kind ~= 'string' and kind ~= 'number' and kind ~= 'table' and kind ~= 'function' then
+        error("bad argument #3 to 'gsub' (string/function/table expected)")
+    end
+    local made, count = gsub(text, pattern, replacement, most)
+    return made, count
 end
 
 function table.concat(t, separator, first, last)
@@ -317,7 +343,8 @@ function table.concat(t, separator, first, last)
             check_bytes(bytes)
         end
     end
-    return concat(t, separator, first, last)
+    local made = concat(t, separator, first, last)
+    return made
 end
 
 table.foreach, table.foreachi = function(t, visit)

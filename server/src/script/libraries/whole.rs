@@ -1,11 +1,12 @@
-//! Functions of Lua that take whole numbers, as Lua 5.1 takes them: of a number the part behind the point is cut off, and one
+//! Functions of Lua as Lua 5.1 has them, where those of the interpreter differ. Most take whole numbers: of a number the part behind the point is cut off, and one
 //! that does not fit is the least of all. Those of the interpreter refuse such numbers, as later versions of Lua do; the
-//! functions here make numbers whole before they call them, or take their place.
+//! functions here make numbers whole before they call them, or take their place. The others answer other errors.
 
 use lua_gc::HeapGuard;
 use lua_stdlib::{string_lib, table_lib};
+use lua_types::LuaType;
 use lua_vm::api;
-use lua_vm::debug::arg_error_impl;
+use lua_vm::debug::{arg_error_impl, c_api_runtime};
 use lua_vm::state::{LuaCFunction, LuaState};
 use omnilua::LuaError;
 
@@ -13,19 +14,26 @@ use super::format::format;
 
 /// Where they stand, by the library's name, and none for global ones.
 const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
+    ("", "assert", assert),
+    ("", "newproxy", newproxy),
     ("", "select", select),
     ("", "tonumber", tonumber),
-    ("", "unpack", |state| cut_and(state, &[2, 3], table_lib::unpack)),
-    ("string", "byte", |state| cut_and(state, &[2, 3], string_lib::str_byte)),
+    ("", "unpack", unpack),
+    ("math", "max", |state| extreme(state, |number, best| number > best)),
+    ("math", "min", |state| extreme(state, |number, best| number < best)),
+    ("string", "byte", |state| cut_and(state, "byte", &[2, 3], string_lib::str_byte)),
     ("string", "char", char),
-    ("string", "find", |state| cut_and(state, &[3], string_lib::str_find)),
+    ("string", "find", |state| search(state, "find", string_lib::str_find)),
     ("string", "format", format),
-    ("string", "match", |state| cut_and(state, &[3], string_lib::str_match)),
-    ("string", "rep", |state| cut_and(state, &[2], string_lib::str_rep)),
-    ("string", "sub", |state| cut_and(state, &[2, 3], string_lib::str_sub)),
-    ("table", "concat", |state| cut_and(state, &[3, 4], table_lib::concat)),
+    ("string", "gsub", |state| cut_and(state, "gsub", &[4], string_lib::str_gsub)),
+    ("string", "match", |state| search(state, "match", string_lib::str_match)),
+    ("string", "rep", |state| cut_and(state, "rep", &[2], string_lib::str_rep)),
+    ("string", "sub", |state| cut_and(state, "sub", &[2, 3], string_lib::str_sub)),
+    ("table", "concat", |state| cut_and(state, "concat", &[3, 4], table_lib::concat)),
     ("table", "insert", insert),
-    ("table", "remove", |state| cut_and(state, &[2], table_lib::remove)),
+    ("table", "remove", |state| cut_and(state, "remove", &[2], table_lib::remove)),
+    ("table", "setn", |state| Err(c_api_runtime(state, b"'setn' is obsolete".to_vec()))),
+    ("table", "sort", |state| cut_and(state, "sort", &[], table_lib::sort)),
 ];
 
 /// Puts the functions in the place of the interpreter's.
@@ -68,15 +76,126 @@ fn cut(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
     Ok(())
 }
 
-fn cut_and(state: &mut LuaState, arguments: &[i32], function: LuaCFunction) -> Result<usize, LuaError> {
+/// Calls a function of the interpreter with whole numbers.
+fn cut_and(state: &mut LuaState, name: &str, arguments: &[i32], function: LuaCFunction) -> Result<usize, LuaError> {
     arguments.iter().try_for_each(|at| cut(state, *at))?;
-    function(state)
+    function(state).map_err(|error| located(state, name, error))
 }
 
+/// An error of a function of the interpreter with its place and in the words of Lua 5.1.
+fn located(state: &LuaState, name: &str, error: LuaError) -> LuaError {
+    let LuaError::RuntimeMsg(text) = &error else { return error };
+    let text = String::from_utf8_lossy(text);
+    let has_place = text.split_once(": ").is_some_and(|(before, _)| {
+        before
+            .rsplit_once(':')
+            .is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    let (place, text) = if has_place { text.split_at(text.find(": ").map_or(0, |at| at + 2)) } else { ("", &*text) };
+    let worded = if text.starts_with("invalid capture index") {
+        "invalid capture index".to_owned()
+    } else if text == "malformed pattern (missing arguments to '%b')" {
+        "unbalanced pattern".to_owned()
+    } else if let Some((argument, rest)) = text.strip_prefix("bad argument #").and_then(|rest| rest.split_once(" (")) {
+        match argument.contains(' ') {
+            true => text.to_owned(),
+            false => format!("bad argument #{argument} to '{name}' ({rest}"),
+        }
+    } else {
+        text.to_owned()
+    };
+    match has_place {
+        true => LuaError::runtime(format_args!("{place}{worded}")),
+        false => c_api_runtime(state, worded.into_bytes()),
+    }
+}
+
+/// `string.find` and `string.match`: a search that begins behind the text begins at its end.
+fn search(state: &mut LuaState, name: &str, function: LuaCFunction) -> Result<usize, LuaError> {
+    const FROM: i32 = 3;
+    if api::get_top(state) >= FROM
+        && let Some(from) = api::to_number_x(state, FROM)
+        && let Some(text) = api::to_lua_string(state, 1)?
+    {
+        let behind = text.as_bytes().len() as f64 + 1.0;
+        if from > behind {
+            api::push_number(state, behind);
+            api::copy(state, -1, FROM);
+            api::set_top(state, -2)?;
+        }
+    }
+    cut_and(state, name, &[FROM], function)
+}
+
+fn unpack(state: &mut LuaState) -> Result<usize, LuaError> {
+    check_table(state, 1)?;
+    cut_and(state, "unpack", &[2, 3], table_lib::unpack)
+}
+
+fn check_table(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
+    let got = api::lua_type_at(state, at);
+    if matches!(got, LuaType::Table) {
+        return Ok(());
+    }
+    let text = [b"table expected, got ", api::type_name(state, got)].concat();
+    Err(arg_error_impl(state, at, &text))
+}
+
+/// `table.insert`; the value may stand behind a gap.
 fn insert(state: &mut LuaState) -> Result<usize, LuaError> {
     // With two arguments the second is the value.
-    let positions: &[i32] = if api::get_top(state) > 2 { &[2] } else { &[] };
-    cut_and(state, positions, table_lib::insert)
+    if api::get_top(state) != 3 {
+        return cut_and(state, "insert", &[], table_lib::insert);
+    }
+    check_table(state, 1)?;
+    cut(state, 2)?;
+    let (at, length) = (whole(state.check_number(2)?), state.length_at(1)?);
+    if at > length + 1 {
+        state.raw_seti(1, at)?;
+        return Ok(0);
+    }
+    cut_and(state, "insert", &[], table_lib::insert)
+}
+
+/// `newproxy`: a value without content, with the metatable of another, a new one, or none.
+fn newproxy(state: &mut LuaState) -> Result<usize, LuaError> {
+    api::set_top(state, 1)?;
+    let given = api::lua_type_at(state, 1);
+    state.new_userdata_typed(b"", 0, 0)?;
+    match given {
+        LuaType::Nil => return Ok(1),
+        LuaType::Boolean if !api::to_boolean(state, 1) => return Ok(1),
+        LuaType::Boolean => state.create_table(0, 0)?,
+        LuaType::UserData if api::get_metatable(state, 1) => {}
+        _ => return Err(arg_error_impl(state, 1, b"boolean or proxy expected")),
+    }
+    api::set_metatable(state, -2)?;
+    Ok(1)
+}
+
+fn assert(state: &mut LuaState) -> Result<usize, LuaError> {
+    state.check_arg_any(1)?;
+    if api::to_boolean(state, 1) {
+        return Ok(api::get_top(state) as usize);
+    }
+    let text = match api::lua_type_at(state, 2) {
+        LuaType::None | LuaType::Nil => b"assertion failed!".to_vec(),
+        _ => state.check_arg_string(2)?,
+    };
+    Err(c_api_runtime(state, text))
+}
+
+/// `math.max` and `math.min`.
+fn extreme(state: &mut LuaState, is_better: fn(f64, f64) -> bool) -> Result<usize, LuaError> {
+    let mut best = state.check_number(1)?;
+    for at in 2..=api::get_top(state) {
+        let number = state.check_number(at)?;
+        if is_better(number, best) {
+            best = number;
+        }
+    }
+    api::push_number(state, best);
+    Ok(1)
 }
 
 fn char(state: &mut LuaState) -> Result<usize, LuaError> {
@@ -104,7 +223,7 @@ fn select(state: &mut LuaState) -> Result<usize, LuaError> {
 }
 
 fn tonumber(state: &mut LuaState) -> Result<usize, LuaError> {
-    let base = if api::get_top(state) < 2 || matches!(api::lua_type_at(state, 2), lua_types::LuaType::Nil) {
+    let base = if api::get_top(state) < 2 || matches!(api::lua_type_at(state, 2), LuaType::Nil) {
         10
     } else {
         whole(state.check_number(2)?)
@@ -153,7 +272,7 @@ fn read_digits(text: &[u8], base: u32) -> Option<f64> {
 fn tostring(state: &mut LuaState) -> Result<usize, LuaError> {
     state.check_arg_any(1)?;
     let number = match api::lua_type_at(state, 1) {
-        lua_types::LuaType::Number => api::to_number_x(state, 1),
+        LuaType::Number => api::to_number_x(state, 1),
         _ => None,
     };
     if let Some(number) = number.filter(|number| number.is_nan()) {
