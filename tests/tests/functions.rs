@@ -194,7 +194,6 @@ fn collisions_and_bad_payloads_are_answered_as_by_redis() {
         library("#!lua name=x\nreturn 1"),
         library("#!lua name=x\nredis.nothing()"),
         vec![],
-        vec![246, 1, b'x'],
         vec![0, 1, b'x'],
         vec![245],
         vec![245, 100, b'x'],

@@ -514,7 +514,7 @@ end
 
 -- What the prelude of functions changes.
 control.parts = {
-    attempt = attempt, environment = environment, globals = globals, host = host.native, missing = missing,
+    attempt = attempt, environment = environment, globals = globals, missing = missing,
     native = native, protect = protect, redis = redis,
 }
 

@@ -10,18 +10,6 @@ local attempt, globals, redis = parts.attempt, parts.globals, parts.redis
 redis.breakpoint, redis.debug, redis.replicate_commands = nil, nil, nil
 globals.__redis__err__handler = nil
 
--- A library may keep these between calls.
-local current_call, current_pcall
-
--- As functions of the host they do not take the place of who calls them last.
-local call = parts.host(function(...)
-    return current_call(...)
-end)
-
-local protected_call = parts.host(function(...)
-    return current_pcall(...)
-end)
-
 local offered = { log = redis.log }
 for name, value in pairs(redis) do
     if type(name) == 'string' and (find(name, '^LOG_') or find(name, '^REDIS_VERSION')) then
@@ -50,11 +38,11 @@ end
 
 -- Calls a function.
 function functions.call(callback, keys, arguments, to_call, to_pcall, dispatch)
-    current_call, current_pcall = to_call, to_pcall
+    host.enter(to_call, to_pcall)
     local ended, value = attempt(function()
         return callback(keys, arguments)
-    end, call, protected_call, dispatch)
-    current_call, current_pcall = nil, nil
+    end, host.call, host.pcall, dispatch)
+    host.enter(nil, nil)
     return ended, value
 end
 
