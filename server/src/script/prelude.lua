@@ -70,7 +70,7 @@ local function protect(original)
 end
 
 local names = {
-    'assert', 'collectgarbage', 'error', 'gcinfo', 'getfenv', 'ipairs', 'newproxy', 'next', 'pairs', 'pcall', 'rawequal',
+    'assert', 'collectgarbage', 'error', 'gcinfo', 'getfenv', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal',
     'rawget', 'rawset',
     'select', 'setfenv', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION', 'coroutine',
 }

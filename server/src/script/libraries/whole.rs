@@ -15,7 +15,6 @@ use super::format::format;
 /// Where they stand, by the library's name, and none for global ones.
 const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
     ("", "assert", assert),
-    ("", "newproxy", newproxy),
     ("", "select", select),
     ("", "tonumber", tonumber),
     ("", "unpack", unpack),
@@ -155,22 +154,6 @@ fn insert(state: &mut LuaState) -> Result<usize, LuaError> {
         return Ok(0);
     }
     cut_and(state, "insert", &[], table_lib::insert)
-}
-
-/// `newproxy`: a value without content, with the metatable of another, a new one, or none.
-fn newproxy(state: &mut LuaState) -> Result<usize, LuaError> {
-    api::set_top(state, 1)?;
-    let given = api::lua_type_at(state, 1);
-    state.new_userdata_typed(b"", 0, 0)?;
-    match given {
-        LuaType::Nil => return Ok(1),
-        LuaType::Boolean if !api::to_boolean(state, 1) => return Ok(1),
-        LuaType::Boolean => state.create_table(0, 0)?,
-        LuaType::UserData if api::get_metatable(state, 1) => {}
-        _ => return Err(arg_error_impl(state, 1, b"boolean or proxy expected")),
-    }
-    api::set_metatable(state, -2)?;
-    Ok(1)
 }
 
 fn assert(state: &mut LuaState) -> Result<usize, LuaError> {
