@@ -107,7 +107,6 @@ impl Interpreter {
         host.raw_set("libraries", libraries::all(&lua, &fail)?)?;
         host.raw_set("find", libraries::find(&lua, &fail)?)?;
         redis_table::functions(&lua, &host)?;
-        host.raw_set("native", lua.create_function(native)?)?;
         let seed = Rc::new(Cell::new(0x1234_330e_u64));
         libraries::random(&lua, &host, &seed)?;
         let prelude = lua.load(PRELUDE).set_name("=redis").into_function()?;
@@ -246,11 +245,6 @@ impl Interpreter {
         }
         Ok(table)
     }
-}
-
-/// A function of Lua as one of the host.
-fn native(lua: &Lua, function: Function) -> Result<Function, Error> {
-    lua.create_function(move |_, values: Variadic<Value>| function.call::<_, Variadic<Value>>(values))
 }
 
 /// Whether a time has come. The clock is read now and then only.

@@ -53,7 +53,7 @@ local function finish(ended, ...)
 end
 
 local function native(f)
-    return host.native(function(...)
+    return native_of(function(...)
         return finish(pcall(f, ...))
     end)
 end

@@ -6,6 +6,8 @@ local parts, host = ...
 local pcall, setmetatable, getmetatable, pairs, type, error = pcall, setmetatable, getmetatable, pairs, type, error
 local find = string.find
 local attempt, globals, redis = parts.attempt, parts.globals, parts.redis
+-- A library may keep `redis.call` from call to call: these look up what it is at the time.
+local current_calls, lasting_call, lasting_pcall = current_calls, lasting_call, lasting_pcall
 
 redis.breakpoint, redis.debug, redis.replicate_commands = nil, nil, nil
 globals.__redis__err__handler = nil
@@ -38,11 +40,11 @@ end
 
 -- Calls a function.
 function functions.call(callback, keys, arguments, to_call, to_pcall, dispatch)
-    host.enter(to_call, to_pcall)
+    current_calls.call, current_calls.pcall = to_call, to_pcall
     local ended, value = attempt(function()
         return callback(keys, arguments)
-    end, host.call, host.pcall, dispatch)
-    host.enter(nil, nil)
+    end, lasting_call, lasting_pcall, dispatch)
+    current_calls.call, current_calls.pcall = nil, nil
     return ended, value
 end
 

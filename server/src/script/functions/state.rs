@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use omnilua::{Error as LuaError, Function as LuaFunction, Lua, Table, Value, Variadic};
+use omnilua::{Error as LuaError, Function as LuaFunction, Table, Value, Variadic};
 
 use super::header::is_name;
 use super::library::{FLAGS, Function};
@@ -72,7 +72,6 @@ impl State {
             })
         })?;
         host.raw_set("register", register)?;
-        offer_calls(lua, &host)?;
         let prelude = lua.load(PRELUDE).set_name("=redis").into_function()?;
         let functions: Table = prelude.call((interpreter.parts.clone(), host))?;
         let (load, call) = (functions.raw_get("load")?, functions.raw_get("call")?);
@@ -116,29 +115,6 @@ impl State {
     pub(super) fn forget(&mut self, keep: impl Fn(u64) -> bool) {
         self.loaded.retain(|id, _| keep(*id));
     }
-}
-
-/// `redis.call` and `redis.pcall`, which a library may keep: they call those of the function that runs.
-fn offer_calls(lua: &Lua, host: &Table) -> Result<(), LuaError> {
-    type Calls = (Option<LuaFunction>, Option<LuaFunction>);
-    let current: Rc<RefCell<Calls>> = Rc::default();
-    let set = current.clone();
-    host.raw_set("enter", lua.create_function(move |_, calls: Calls| Ok(drop(set.replace(calls))))?)?;
-    let run = |chosen: Option<LuaFunction>, values: Variadic<Value>| match chosen {
-        Some(function) => function.call::<_, Value>(values),
-        None => Err(omnilua::LuaError::runtime(format_args!("no function runs")).into()),
-    };
-    let calls = current.clone();
-    let call = move |_: &Lua, values: Variadic<Value>| {
-        let chosen = calls.borrow().0.clone();
-        run(chosen, values)
-    };
-    host.raw_set("call", lua.create_function(call)?)?;
-    let pcall = move |_: &Lua, values: Variadic<Value>| {
-        let chosen = current.borrow().1.clone();
-        run(chosen, values)
-    };
-    host.raw_set("pcall", lua.create_function(pcall)?)
 }
 
 /// The text of an error that the code of a library has raised.

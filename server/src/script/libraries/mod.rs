@@ -6,6 +6,7 @@ mod bit;
 mod cjson;
 mod cmsgpack;
 mod format;
+mod native;
 mod packed;
 pub(super) mod whole;
 

@@ -11,6 +11,7 @@ use lua_vm::state::{LuaCFunction, LuaState};
 use omnilua::LuaError;
 
 use super::format::format;
+use super::native;
 
 /// Where they stand, by the library's name, and none for global ones.
 const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
@@ -51,7 +52,8 @@ pub(in crate::script) fn install(state: &mut LuaState) -> Result<(), LuaError> {
     }
     api::get_global(state, b"tostring")?;
     state.push_c_closure(tostring, 1)?;
-    api::set_global(state, b"tostring")
+    api::set_global(state, b"tostring")?;
+    native::install(state)
 }
 
 /// A number as a whole one of 64 bits.
@@ -262,14 +264,11 @@ fn tostring(state: &mut LuaState) -> Result<usize, LuaError> {
         state.push_string(if number.is_sign_negative() { b"-nan" } else { b"nan" })?;
         return Ok(1);
     }
-    api::push_value(state, FIRST_UPVALUE);
+    api::push_value(state, native::FIRST_UPVALUE);
     api::push_value(state, 1);
     api::call_k(state, 1, 1, 0, None)?;
     Ok(1)
 }
-
-/// The place of what a function was made with.
-const FIRST_UPVALUE: i32 = -1_001_001;
 
 #[cfg(test)]
 mod tests {

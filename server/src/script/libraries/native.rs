@@ -1,0 +1,57 @@
+//! Functions for the preludes that Lua sees as the host's, though they call functions of Lua. Their arguments stay where they stand
+//! on the stack, however many there are.
+
+use lua_vm::api;
+use lua_vm::state::{LuaCFunction, LuaState};
+use omnilua::LuaError;
+
+/// The place of what a function was made with.
+pub(super) const FIRST_UPVALUE: i32 = -1_001_001;
+/// All results of a call.
+const ALL: i32 = -1;
+
+/// Offers the functions as global ones, which scripts do not see: `native_of` makes a function of the host, and
+/// `lasting_call` and `lasting_pcall` call what the table `current_calls` has at the time.
+pub(super) fn install(state: &mut LuaState) -> Result<(), LuaError> {
+    state.push_c_closure(native_of, 0)?;
+    api::set_global(state, b"native_of")?;
+    state.create_table(0, 2)?;
+    api::set_global(state, b"current_calls")?;
+    let lasting: [(&[u8], LuaCFunction); 2] = [(b"lasting_call", call), (b"lasting_pcall", pcall)];
+    for (name, function) in lasting {
+        api::get_global(state, b"current_calls")?;
+        state.push_c_closure(function, 1)?;
+        api::set_global(state, name)?;
+    }
+    Ok(())
+}
+
+fn native_of(state: &mut LuaState) -> Result<usize, LuaError> {
+    api::set_top(state, 1)?;
+    state.push_c_closure(forward, 1)?;
+    Ok(1)
+}
+
+/// Calls the function that it was made with.
+fn forward(state: &mut LuaState) -> Result<usize, LuaError> {
+    api::push_value(state, FIRST_UPVALUE);
+    call_pushed(state)
+}
+
+fn call(state: &mut LuaState) -> Result<usize, LuaError> {
+    api::get_field(state, FIRST_UPVALUE, b"call")?;
+    call_pushed(state)
+}
+
+fn pcall(state: &mut LuaState) -> Result<usize, LuaError> {
+    api::get_field(state, FIRST_UPVALUE, b"pcall")?;
+    call_pushed(state)
+}
+
+/// Calls the function on top with the arguments below it.
+fn call_pushed(state: &mut LuaState) -> Result<usize, LuaError> {
+    api::rotate(state, 1, 1);
+    let arguments = api::get_top(state) - 1;
+    api::call_k(state, arguments, ALL, 0, None)?;
+    Ok(api::get_top(state) as usize)
+}
