@@ -251,7 +251,7 @@ impl Interpreter {
 fn is_over(until: Instant, looks: &Cell<u32>) -> bool {
     const LOOKS: u32 = 256;
     looks.set(looks.get().wrapping_add(1));
-    looks.get() % LOOKS == 0 && Instant::now() >= until
+    looks.get().is_multiple_of(LOOKS) && Instant::now() >= until
 }
 
 /// Where the innermost function of a script stands.

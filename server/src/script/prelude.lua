@@ -415,6 +415,11 @@ math.random, math.randomseed = native(math.random), native(math.randomseed)
 for _, name in ipairs({ 'string', 'table', 'math' }) do
     globals[name] = protect(_G[name])
 end
+for _, name in ipairs({ 'unpack', 'unpack_one', 'unpack_limit' }) do
+    local library = host.libraries.cmsgpack
+    library[name] = spread_of(library[name])
+end
+host.libraries.struct.unpack = spread_of(host.libraries.struct.unpack)
 for name, library in pairs(host.libraries) do
     globals[name] = protect(library)
 end

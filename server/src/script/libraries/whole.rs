@@ -239,7 +239,7 @@ fn read_digits(text: &[u8], base: u32) -> Option<f64> {
     };
     let marked = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
     let digits =
-        marked.filter(|rest| base == 16 && rest.starts_with(|digit: char| digit.is_digit(16))).unwrap_or(digits);
+        marked.filter(|rest| base == 16 && rest.starts_with(|digit: char| digit.is_ascii_hexdigit())).unwrap_or(digits);
     let mut number: Option<u64> = (!digits.is_empty()).then_some(0);
     for digit in digits.chars() {
         let digit = digit.to_digit(base)?;
