@@ -195,7 +195,8 @@ fn char(state: &mut LuaState) -> Result<usize, LuaError> {
 
 fn select(state: &mut LuaState) -> Result<usize, LuaError> {
     let top = api::get_top(state);
-    if api::to_lua_string(state, 1)?.is_some_and(|text| text.as_bytes().first() == Some(&b'#')) {
+    let is_text = matches!(api::lua_type_at(state, 1), LuaType::String);
+    if is_text && api::to_lua_string(state, 1)?.is_some_and(|text| text.as_bytes().first() == Some(&b'#')) {
         api::push_number(state, f64::from(top - 1));
         return Ok(1);
     }
