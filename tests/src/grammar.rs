@@ -26,7 +26,7 @@ const TEMPLATES: &[&str] = &[
     "EVAL redis.call('SET',KEYS[1],ARGV[1])return(redis.call('APPEND',KEYS[1],ARGV[1])) 1 <key> <value>",
     "FUNCTION LOAD [REPLACE|REPLACE|] <library>",
     "FUNCTION DELETE [one|two|x]",
-    "FUNCTION LIST LIBRARYNAME [one|TWO|t*|x] [WITHCODE|]",
+    "FUNCTION LIST LIBRARYNAME [one|TWO|thr*|x] [WITHCODE|]",
     "FUNCTION STATS",
     "[FCALL|FCALL|FCALL_RO] [put|PUT|read|kind|count|missing] 1 <key> <value>",
     "STRLEN <key>",
