@@ -43,6 +43,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("COMMAND|INFO", OTHER_COMMANDS),
     ("COMMAND|LIST", OTHER_COMMANDS),
     ("CONFIG|HELP", OWN_TEXT),
+    ("FUNCTION|HELP", OWN_TEXT),
     ("HELLO", BY_CHANCE),
     ("HEXPIRE", NEW),
     ("HEXPIREAT", NEW),
