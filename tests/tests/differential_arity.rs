@@ -20,6 +20,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("ACL|LOG", NEW),
     ("BITCOUNT", NEW),
     ("BITPOS", NEW),
+    ("CACHE", OURS),
     ("CACHE|HELP", OURS),
     ("CACHE|STATS", OURS),
     ("CACHE|WHATIF", OURS),
