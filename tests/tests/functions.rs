@@ -305,3 +305,43 @@ fn a_pause_of_writes_lets_functions_pass_that_do_not_write() {
     client.check("CLIENT UNPAUSE", "+OK\r\n");
     assert_eq!(text(other.reply().unwrap()), ":1\r\n");
 }
+
+#[test]
+fn calls_whose_results_have_errors_count_as_failed_as_in_redis() {
+    const LIBRARY: &str = "#!lua name=a\nredis.register_function('f', function() \
+        return {redis.pcall('LPUSH'), redis.pcall('GET'), redis.error_reply('MY a'), redis.error_reply('MY b')} end)";
+    const SCRIPTS: [&str; 6] = [
+        "return {redis.pcall('LPUSH'), redis.error_reply('MINE a')}",
+        "return {redis.pcall('LPUSH'), redis.pcall('LPUSH'), {redis.pcall('GET', 'a', 'b')}}",
+        "return {redis.error_reply('MINE a'), redis.error_reply('MINE b')}",
+        "redis.pcall('LPUSH') return 1",
+        "return redis.call('LPUSH')",
+        "error({err = 'OTHER a'})",
+    ];
+    let Some(both) = Both::start() else { return };
+    let mut counted = Vec::new();
+    for server in [&both.subject, &both.peer] {
+        let mut client = server.client();
+        load(&mut client, LIBRARY);
+        client.call(&["FCALL", "f", "0"]);
+        // The second time the script is known, and runs with its connection.
+        for script in SCRIPTS.iter().flat_map(|script| [script, script]) {
+            client.call(&["EVAL", script, "0"]);
+        }
+        let (commands, errors) = (client.call(&["INFO", "commandstats"]), client.call(&["INFO", "errorstats"]));
+        let (commands, errors) = (text(commands), text(errors));
+        let names = ["eval", "fcall", "lpush", "get"].map(|name| format!("cmdstat_{name}:"));
+        let mut facts: Vec<String> = commands
+            .lines()
+            .filter(|line| names.iter().any(|name| line.starts_with(name)))
+            .map(|line| line.split(',').filter(|fact| !fact.starts_with("usec")).collect::<Vec<_>>().join(","))
+            .chain(errors.lines().filter(|line| line.starts_with("errorstat_")).map(str::to_owned))
+            .collect();
+        facts.sort();
+        counted.push(facts);
+    }
+    assert!(
+        counted[0].iter().any(|fact| fact.starts_with("cmdstat_eval:calls=12,") && !fact.contains("failed_calls=0"))
+    );
+    assert_eq!(counted[0], counted[1]);
+}

@@ -18,16 +18,17 @@ const MOST_CODE_BYTES: usize = 64;
 /// Errors in a result.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Failures {
-    any: bool,
-    /// The codes of those that the statistics do not have, and how often they are there.
+    /// How many there are that the statistics have already.
+    counted: u64,
+    /// The codes of the others, and how often they are there.
     codes: BTreeMap<String, u64>,
 }
 
 impl Failures {
     /// Notes an error. `is_counted`: the statistics have it already.
     pub(super) fn note(&mut self, text: &[u8], is_counted: bool) {
-        self.any = true;
         if is_counted {
+            self.counted += 1;
             return;
         }
         let code = text.iter().position(|byte| *byte == b' ').map_or(&b"ERR"[..], |end| &text[..end]);
@@ -90,15 +91,16 @@ impl Calls<'_, '_> {
             self.engine.stats().errors_of(code, *count);
             self.session.stats.counters.errors.add(*count);
         }
-        if failures.any {
-            self.note_failure(call);
-        }
+        // As in Redis: each error that was counted before makes the call one that failed, the others do so together.
+        self.note_failures(call, failures.counted + u64::from(!failures.codes.is_empty()));
     }
 
     /// The call counts as one that failed, though it answers by itself.
-    fn note_failure(&self, call: &Ending<'_>) {
-        if let Ok(row) = TABLE.find(call.args) {
-            self.session.stats.row(row).failed.add(1);
+    fn note_failures(&self, call: &Ending<'_>, times: u64) {
+        if times > 0
+            && let Ok(row) = TABLE.find(call.args)
+        {
+            self.session.stats.row(row).failed.add(times);
         }
     }
 
@@ -115,7 +117,7 @@ impl Calls<'_, '_> {
             return Err(error);
         }
         reply.error(error.text());
-        self.note_failure(call);
+        self.note_failures(call, 1);
         Ok(())
     }
 }
@@ -128,7 +130,7 @@ mod tests {
     fn errors_are_noted_by_their_codes() {
         let mut failures = Failures::default();
         failures.note(b"ERR of a command", true);
-        assert!(failures.any && failures.codes.is_empty());
+        assert!(failures.counted == 1 && failures.codes.is_empty());
         for text in [&b"MINE a"[..], b"MINE b", b"nothing"] {
             failures.note(text, false);
         }
