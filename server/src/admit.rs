@@ -141,7 +141,7 @@ pub(crate) fn adds_data(session: &Session, command: &Command) -> bool {
 }
 
 /// Keeps a command for EXEC.
-pub(crate) fn queue(session: &mut Session, row: u16, args: Args<'_>) {
+pub(crate) fn queue(engine: &Engine, session: &mut Session, row: u16, args: Args<'_>) {
     let transaction = session.multi.get_or_insert_with(Transaction::default);
     if transaction.aborted || session.client.has_watch_failed() {
         // EXEC will not run it.
@@ -149,7 +149,7 @@ pub(crate) fn queue(session: &mut Session, row: u16, args: Args<'_>) {
     }
     let args: OwnedArgs = args.to_owned();
     transaction.bytes += args.bytes();
-    transaction.flags |= TABLE.row(row).flags;
+    transaction.flags |= engine.flags_of_call(row, args.as_args());
     transaction.queue.push(Queued { row, args });
     session.client.facts.row.store(u32::from(row), Relaxed);
 }

@@ -75,7 +75,7 @@ impl Engine {
 
     /// Whether a command must wait for the end of a pause.
     #[cold]
-    pub(crate) fn must_pause(&self, session: &Session, row: u16, now: u64) -> bool {
+    pub(crate) fn must_pause(&self, session: &Session, row: u16, args: Args<'_>, now: u64) -> bool {
         if !self.pause.is_on(now) {
             self.pause.end(now, || {
                 self.attention.fetch_and(!PAUSED, Relaxed);
@@ -85,7 +85,7 @@ impl Engine {
         let command = TABLE.row(row);
         let flags = match &session.multi {
             Some(transaction) if command.name == "EXEC" => transaction.flags,
-            _ => command.flags,
+            _ => self.flags_of_call(row, args),
         };
         let is_held = !session.monitors && session.client.addresses.has_socket();
         is_held && self.pause.holds(now, flags & (WRITE | MAY_REPLICATE) != 0)

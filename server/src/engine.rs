@@ -433,7 +433,7 @@ impl Engine {
         let admission = admit::admit(self, session, call.row, call.args, reply.proto());
         if let Ok(Admission::Run(row) | Admission::Queue(row)) = admission
             && call.attention & PAUSED != 0
-            && self.must_pause(session, row, call.now)
+            && self.must_pause(session, row, call.args, call.now)
         {
             return Turn::Paused;
         }
@@ -453,7 +453,7 @@ impl Engine {
         let outcome = match admission {
             Ok(Admission::Run(row)) => self.execute(session, stats, TABLE.row(row), row, &call, reply),
             Ok(Admission::Queue(row)) => {
-                admit::queue(session, row, call.args);
+                admit::queue(self, session, row, call.args);
                 reply.simple("QUEUED");
                 Ok(())
             }

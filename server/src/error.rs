@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::acl::{Denied, RuleError};
+use crate::script::Place;
 
 /// What a command answers instead of its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +127,7 @@ texts! {
     INVALID_CURSOR = "ERR invalid cursor";
     DB_OUT_OF_RANGE = "ERR DB index is out of range";
     BUSY_SCRIPT = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    BUSY_FUNCTION = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
     NOT_BUSY = "NOTBUSY No scripts in execution right now.";
     UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
     NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
@@ -138,7 +140,24 @@ texts! {
     SCRIPT_NEGATIVE_KEYS = "ERR Number of keys can't be negative";
     SCRIPT_HEADER_UNFINISHED = "ERR Invalid script shebang";
     SCRIPT_WRITES_FOR_RO = "ERR Can not execute a script with write flag using *_ro command.";
-    SCRIPT_OUT_OF_MEMORY = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
+    SCRIPT_DEBUG_MODE = "ERR Use SCRIPT DEBUG YES/SYNC/NO";
+    NO_DEBUGGER = "ERR there is no debugger for scripts";
+    FUNCTION_NOT_FOUND = "ERR Function not found";
+    FUNCTION_KEYS = "ERR Bad number of keys provided";
+    FUNCTION_FLUSH_MODE = "ERR FUNCTION FLUSH only supports SYNC|ASYNC option";
+    FUNCTION_RESTORE_POLICY = "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.";
+    FUNCTIONS_OF_OLD_FORMAT = "ERR Pre-GA function format not supported";
+    NOT_A_FUNCTION = "ERR given type is not a function";
+    LIBRARY_PAYLOAD = "ERR Failed loading library payload";
+    LIBRARY_HEADER_MISSING = "ERR Missing library metadata";
+    LIBRARY_HEADER_INVALID = "ERR Invalid library metadata";
+    LIBRARY_NAMED_TWICE = "ERR Invalid metadata value, name argument was given multiple times";
+    LIBRARY_WITHOUT_NAME = "ERR Library name was not given";
+    LIBRARY_NAME = "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long";
+    LIBRARY_IS_EMPTY = "ERR No functions registered";
+    LIBRARY_NOT_FOUND = "ERR Library not found";
+    LIBRARY_PATTERN_MISSING = "ERR library name argument was not given";
+    LIBRARIES_TOO_LARGE = "ERR the libraries are too large together";
     SCRIPT_CALL_EMPTY = "ERR Please specify at least one argument for this redis lib call";
     SCRIPT_CALL_TYPES = "ERR Lua redis lib command arguments must be strings or integers";
     SCRIPT_CALL_UNKNOWN = "ERR Unknown Redis command called from script";
@@ -534,9 +553,60 @@ pub(crate) fn script_does_not_compile(text: &[u8]) -> Error {
     quoting(&[b"ERR Error compiling script (new function): ", text])
 }
 
-/// The answer to a script that was ended.
-pub(crate) fn script_failed(text: &[u8], digest: &str) -> Error {
-    quoting(&[text, b" script: ", digest.as_bytes()])
+/// The answer to a script or function that was ended, or that has raised an error.
+pub(crate) fn script_failed(text: &[u8], name: &str, place: Option<&Place>) -> Error {
+    let name = name.as_bytes();
+    match place {
+        Some(Place { source, line }) => {
+            quoting(&[text, b" script: ", name, b", on ", source, format!(":{line}.").as_bytes()])
+        }
+        None => quoting(&[text, b" script: ", name]),
+    }
+}
+
+/// The answers to FUNCTION LOAD of what is there already.
+pub(crate) fn library_already_exists(name: &[u8]) -> Error {
+    quoting(&[b"ERR Library '", name, b"' already exists"])
+}
+
+/// The same, where several libraries come together.
+pub(crate) fn library_exists(name: &[u8]) -> Error {
+    quoting(&[b"ERR Library ", name, b" already exists"])
+}
+
+/// See [`library_already_exists`].
+pub(crate) fn function_exists(name: &[u8]) -> Error {
+    quoting(&[b"ERR Function ", name, b" already exists"])
+}
+
+/// The answers to a library that cannot be loaded.
+pub(crate) fn library_engine_unknown(name: &[u8]) -> Error {
+    quoting(&[b"ERR Engine '", name, b"' not found"])
+}
+
+/// See [`library_engine_unknown`].
+pub(crate) fn library_option_unknown(option: &[u8]) -> Error {
+    quoting(&[b"ERR Invalid metadata value given: ", printed(option)])
+}
+
+/// See [`library_engine_unknown`].
+pub(crate) fn library_does_not_compile(text: &[u8]) -> Error {
+    quoting(&[b"ERR Error compiling function: ", text])
+}
+
+/// See [`library_engine_unknown`].
+pub(crate) fn library_does_not_register(text: &[u8]) -> Error {
+    quoting(&[b"ERR Error registering functions: ", text])
+}
+
+/// The answers to options of FUNCTION that there are not.
+pub(crate) fn load_option_unknown(option: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown option given: ", printed(option)])
+}
+
+/// See [`load_option_unknown`].
+pub(crate) fn list_option_unknown(option: &[u8]) -> Error {
+    quoting(&[b"ERR Unknown argument ", printed(option)])
 }
 
 /// The answers to what is wrong with the first line of a script.

@@ -105,6 +105,8 @@ pub struct Locked<'a> {
     pub(crate) rules: Option<Arc<Rules>>,
     /// Whether expired keys stay and are not seen (CLIENT PAUSE). Not for commands that write.
     pub(crate) hides_expired: bool,
+    /// Whether a script calls the command that runs.
+    pub(crate) is_script: bool,
     /// What runs scripts, where this is for a script or a transaction with some.
     pub(crate) machine: Option<&'a Machine>,
     /// Changes of the running command.
@@ -176,6 +178,7 @@ impl<'a> Locked<'a> {
             no_touch: false,
             rules: None,
             hides_expired: false,
+            is_script: false,
             machine: None,
             dirty: 0,
             rewritten: false,

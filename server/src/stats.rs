@@ -225,7 +225,7 @@ impl WorkerStats {
 }
 
 /// How many different error codes are counted; a client can make up codes, so there is a bound.
-const MAX_ERROR_CODES: usize = 128;
+pub(crate) const MAX_ERROR_CODES: usize = 128;
 
 /// Statistics of an engine.
 #[derive(Default)]
@@ -265,11 +265,16 @@ impl Stats {
     /// Counts an error reply by its code.
     #[cold]
     pub(crate) fn error(&self, code: &str) {
+        self.errors_of(code, 1);
+    }
+
+    /// The same, so often.
+    pub(crate) fn errors_of(&self, code: &str, times: u64) {
         let mut errors = self.errors.lock();
         if let Some(count) = errors.get_mut(code) {
-            *count += 1;
+            *count += times;
         } else if errors.len() < MAX_ERROR_CODES {
-            errors.insert(code.to_owned(), 1);
+            errors.insert(code.to_owned(), times);
         }
     }
 

@@ -24,6 +24,11 @@ const TEMPLATES: &[&str] = &[
     "APPEND <key> <value>",
     "EVAL return(redis.call(ARGV[1],KEYS[1])) 1 <key> [GET|INCR|DEL|LLEN|STRLEN|TYPE]",
     "EVAL redis.call('SET',KEYS[1],ARGV[1])return(redis.call('APPEND',KEYS[1],ARGV[1])) 1 <key> <value>",
+    "FUNCTION LOAD [REPLACE|REPLACE|] <library>",
+    "FUNCTION DELETE [one|two|x]",
+    "FUNCTION LIST LIBRARYNAME [one|TWO|thr*|x] [WITHCODE|]",
+    "FUNCTION STATS",
+    "[FCALL|FCALL|FCALL_RO] [put|PUT|read|kind|count|missing] 1 <key> <value>",
     "STRLEN <key>",
     "SETRANGE <key> <offset> <value>",
     "[GETRANGE|SUBSTR] <key> <index> <index>",
@@ -372,6 +377,18 @@ const BITS: &[&str] = &["0", "1", "7", "8", "9", "100", "355", "360", "20000", "
 const WHOLE_NUMBERS: &[&str] =
     &["0", "1", "3", "7", "40", "-1", "-2", "-9", "2500", "9223372036854775807", "-9223372036854775808"];
 const BITFIELDS: &[&str] = &["u1", "u8", "i8", "i5", "u13", "i32", "u63", "i64", "u64", "i0", "x"];
+/// Libraries of one function each, as those of a library have no order, of the same names or not, and what is none.
+const LIBRARIES: &[&str] = &[
+    "#!lua name=one\nredis.register_function('put', function(k, a) redis.call('SET', k[1], a[1]) return redis.call('APPEND', k[1], 'x') end)",
+    "#!lua name=one\nredis.register_function{function_name='read', flags={'no-writes'}, callback=function(k) return redis.call('GET', k[1]) end}",
+    "#!lua name=two\nredis.register_function{function_name='kind', flags={'no-writes'}, callback=function(k) return redis.call('TYPE', k[1]) end}",
+    "#!lua name=two\nredis.register_function('READ', function(k) return redis.pcall('INCR', k[1]) end)",
+    "#!lua name=three\nlocal n = 0 redis.register_function('count', function() n = n + 1 return n end)",
+    "#!lua name=two\nredis.nothing()",
+    "#!lua name=two\nreturn",
+    "x",
+];
+
 const HYPERLOGLOGS: &[&str] = &["hl1", "hl2", "hl3", "hl1"];
 const PLACES: &[&str] = &["g1", "g2", "g1", "z1", "a"];
 const LONGITUDES: &[&str] =
@@ -496,6 +513,7 @@ fn argument(name: &str, random: &mut Random) -> Vec<u8> {
         "whole" => WHOLE_NUMBERS,
         "bitfield" => BITFIELDS,
         "hll" => HYPERLOGLOGS,
+        "library" => LIBRARIES,
         "geo" => PLACES,
         "longitude" => LONGITUDES,
         "latitude" => LATITUDES,

@@ -51,6 +51,16 @@ fn scripts_that_are_known() {
 }
 
 #[test]
+fn lua() {
+    corpus::run(include_str!("corpus/scripting_lua.txt"));
+}
+
+#[test]
+fn functions() {
+    corpus::run(include_str!("corpus/functions.txt"));
+}
+
+#[test]
 fn sets() {
     corpus::run(include_str!("corpus/set.txt"));
 }

@@ -150,9 +150,12 @@ fn stats(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
         facts.count(name, 0);
     }
     facts.count("clients.normal", figures.clients);
-    for name in ["cluster.links", "aof.buffer", "lua.caches", "functions.caches"] {
+    for name in ["cluster.links", "aof.buffer"] {
         facts.count(name, 0);
     }
+    let scripts = &locked.engine().scripts;
+    facts.count("lua.caches", scripts.cache.lock().figures().1 as u64);
+    facts.count("functions.caches", scripts.libraries.lock().figures().2 as u64);
     for (db, index) in &figures.indexes {
         let database = facts.name(&format!("db.{db}"));
         database.map(2);

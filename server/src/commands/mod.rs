@@ -16,6 +16,7 @@ mod debug;
 mod draw;
 mod dump;
 mod expire;
+mod functions;
 mod geo;
 mod hash;
 mod hyperloglog;
@@ -84,6 +85,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     replication::COMMANDS,
     cluster::COMMANDS,
     scripting::COMMANDS,
+    functions::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -5,16 +5,18 @@ use larder_protocol::{Args, Reply};
 use super::command::*;
 use super::command_info::help;
 use crate::engine::Engine;
-use crate::error::{NOT_BUSY, Outcome, SCRIPT_FLUSH_MODE, UNKILLABLE};
+use crate::error::{
+    BUSY_FUNCTION, BUSY_SCRIPT, NO_DEBUGGER, NOT_BUSY, Outcome, SCRIPT_DEBUG_MODE, SCRIPT_FLUSH_MODE, UNKILLABLE,
+};
 use crate::locked::Locked;
-use crate::script::{Unkillable, call_digest, call_source, load};
+use crate::script::{Kind, Unkillable, call_digest, call_source, load};
 use crate::session::Session;
 
 /// What all that run scripts have in common.
-const RUNS: u32 = NOSCRIPT | SKIP_MONITOR | NO_MANDATORY_KEYS | STALE;
-const WRITES: &str = "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE";
-const READS: &str = "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS";
-const DEPENDS: &str = "Depends on the script";
+pub(super) const RUNS: u32 = NOSCRIPT | SKIP_MONITOR | NO_MANDATORY_KEYS | STALE;
+pub(super) const WRITES: &str = "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE";
+pub(super) const READS: &str = "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS";
+pub(super) const DEPENDS: &str = "Depends on the script";
 const BY_SOURCE: &str = "script numkeys [key]... [arg]...";
 const BY_DIGEST: &str = "sha1 numkeys [key]... [arg]...";
 
@@ -94,6 +96,14 @@ pub(super) const COMMANDS: &[Command] = &[
         .tips(&["request_policy:all_shards", "response_policy:one_succeeded"])
         .summary("Ends the script that runs, unless it has changed data.")
         .examples(&[("SCRIPT KILL", "(error) NOTBUSY No scripts in execution right now.")]),
+    Command::session("SCRIPT|DEBUG", Arity::exactly(2), script_debug)
+        .flags(NOSCRIPT)
+        .group(Group::Scripting)
+        .since("3.2.0")
+        .syntax("YES | SYNC | NO")
+        .complexity("O(1)")
+        .summary("Says that scripts are not debugged; there is no debugger.")
+        .examples(&[("SCRIPT DEBUG NO", "OK"), ("SCRIPT DEBUG YES", "(error) ERR there is no debugger for scripts")]),
     Command::session("SCRIPT|HELP", Arity::exactly(1), help)
         .flags(LOADING | STALE)
         .group(Group::Scripting)
@@ -167,10 +177,26 @@ fn script_flush(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Re
     Ok(())
 }
 
+fn script_debug(_: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+    match args.at(2).to_ascii_uppercase().as_slice() {
+        b"NO" => reply.ok(),
+        b"YES" | b"SYNC" => return Err(NO_DEBUGGER),
+        _ => return Err(SCRIPT_DEBUG_MODE),
+    }
+    Ok(())
+}
+
 fn script_kill(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
-    engine.scripts.control.kill().map_err(|why| match why {
+    kill(engine, Kind::Script, reply)
+}
+
+/// SCRIPT KILL and FUNCTION KILL.
+pub(super) fn kill(engine: &Engine, kind: Kind, reply: &mut Reply) -> Outcome {
+    engine.scripts.control.kill(kind).map_err(|why| match why {
         Unkillable::NoneRuns => NOT_BUSY,
         Unkillable::HasWritten => UNKILLABLE,
+        Unkillable::Other(Kind::Function) => BUSY_FUNCTION,
+        Unkillable::Other(Kind::Script) => BUSY_SCRIPT,
     })?;
     reply.ok();
     Ok(())

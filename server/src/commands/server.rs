@@ -5,7 +5,7 @@ use larder_protocol::{Args, Reply};
 use super::command::*;
 use super::parse::is;
 use crate::engine::Engine;
-use crate::error::{BUSY_SCRIPT, Error, NO_SHUTDOWN, Outcome, SHUTDOWN_FAILED, SYNTAX};
+use crate::error::{Error, NO_SHUTDOWN, Outcome, SHUTDOWN_FAILED, SYNTAX};
 use crate::info;
 use crate::locked::Locked;
 use crate::session::Session;
@@ -87,7 +87,7 @@ fn shutdown(engine: &Engine, session: &mut Session, args: Args<'_>, _: &mut Repl
     // The server ends at once when it is asked to, so there is never an end to call off.
     let options = ShutdownOptions::parse(args.from(1))?.ok_or(NO_SHUTDOWN)?;
     if !options.nosave && engine.is_busy() {
-        return Err(BUSY_SCRIPT);
+        return Err(engine.busy());
     }
     if options.save && !options.force {
         tracing::warn!("Asked to save before the end, which is not supported; the server goes on");

@@ -240,6 +240,7 @@ impl Elements {
 fn load(locked: &mut Locked<'_>, key: &[u8], call: &mut Call<'_>) -> Result<Elements, Error> {
     let mut elements = Elements::default();
     let backwards = call.keeps_order && call.descends;
+    let is_script = locked.is_script;
     match locked.read(key).map(|entry| entry.value()) {
         None => {}
         Some(Value::List(list)) => {
@@ -261,8 +262,8 @@ fn load(locked: &mut Locked<'_>, key: &[u8], call: &mut Call<'_>) -> Result<Elem
         }
         Some(Value::Set(set)) => {
             set.iter().for_each(|member| elements.push(member.text(&mut itoa::Buffer::new())));
-            if call.keeps_order && call.store.is_some() {
-                // A set's order is nobody's: what is stored must be the same wherever the command is repeated.
+            if call.keeps_order && (call.store.is_some() || is_script) {
+                // A set's order is nobody's: what is stored, or read by a script, must be the same wherever that is repeated.
                 (call.keeps_order, call.alpha, call.by) = (false, true, None);
             }
         }

@@ -160,12 +160,13 @@ fn scripts_memory(report: &mut Report<'_, '_>) {
     report.fact("used_memory_lua_human", "0B");
     report.fact("used_memory_scripts_eval", bytes);
     report.fact("number_of_cached_scripts", scripts);
-    for name in ["number_of_functions", "number_of_libraries", "used_memory_vm_functions"] {
-        report.fact(name, 0);
-    }
+    let (libraries, functions, of_functions) = report.locked.engine().scripts.libraries.lock().figures();
+    report.fact("number_of_functions", functions);
+    report.fact("number_of_libraries", libraries);
+    report.fact("used_memory_vm_functions", 0);
     report.bytes("used_memory_vm_total", 0);
-    report.fact("used_memory_functions", 0);
-    report.bytes("used_memory_scripts", bytes as u64);
+    report.fact("used_memory_functions", of_functions);
+    report.bytes("used_memory_scripts", (bytes + of_functions) as u64);
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {
@@ -233,8 +234,8 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("expire_cycle_cpu_milliseconds", totals.sweep_nanoseconds / 1_000_000);
     report.fact("evicted_keys", totals.evicted);
     report.fact("evicted_clients", totals.evicted_clients);
-    // There are no scripts.
-    report.fact("evicted_scripts", 0);
+    let (.., evicted_scripts) = engine.scripts.cache.lock().figures();
+    report.fact("evicted_scripts", evicted_scripts);
     let excess = engine.evictor().excess(engine);
     report.fact("total_eviction_exceeded_time", excess.total.as_millis());
     report.fact("current_eviction_exceeded_time", excess.current.as_millis());

@@ -11,7 +11,7 @@ use larder_storage::value::{Value, canonical_i64};
 use super::{container, listpack, types};
 
 /// The version of the format that Redis 7.0 writes.
-const VERSION: u16 = 10;
+pub(crate) const VERSION: u16 = 10;
 /// The first version with fields that expire.
 const VERSION_OF_EXPIRING_FIELDS: u16 = 12;
 /// What Redis writes for a number that is not known.
@@ -58,7 +58,7 @@ fn length(out: &mut Vec<u8>, length: u64) {
     }
 }
 
-fn string(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
     /// Longer ones are no integers of 32 bits.
     const DIGITS: usize = 11;
     if text.len() > DIGITS || !canonical_i64(text).is_some_and(|number| integer(out, number)) {

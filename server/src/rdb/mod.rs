@@ -17,6 +17,7 @@
 //!   ziplist.rs    the packed form that Redis had before the listpack
 //!   zipmap.rs     the packed hashes of Redis 2.4
 //!   lzf.rs        compressed strings
+//! functions.rs  libraries of functions, which FUNCTION DUMP and FUNCTION RESTORE hand around
 //! ```
 //!
 //! Packed collections are taken over as they are, once they are checked: the elements in `larder_storage::types::pack`
@@ -26,6 +27,7 @@ use crc::{CRC_64_REDIS, Crc, Table};
 
 mod decode;
 mod encode;
+mod functions;
 mod lzf;
 mod reader;
 mod stream;
@@ -33,7 +35,8 @@ mod ziplist;
 mod zipmap;
 
 pub(crate) use decode::decode;
-pub(crate) use encode::encode;
+pub(crate) use encode::{VERSION, encode};
+pub(crate) use functions::{Functions, encode_library};
 
 /// The latest version of the format that is known.
 const LATEST_VERSION: u16 = 12;

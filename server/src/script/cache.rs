@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::interpreter::Source;
 use super::quick::{MOST_ARGUMENTS, Quick};
+use super::thread::Machine;
+use crate::commands::command::{DENYOOM, MAY_REPLICATE, WRITE};
+use crate::error::{self, Error};
 
 /// Scripts that came by EVAL.
 const MOST_BY_EVAL: usize = 500;
@@ -44,6 +47,21 @@ pub(super) struct Flags {
     pub(super) declared: bool,
     pub(super) no_writes: bool,
     pub(super) allow_oom: bool,
+}
+
+impl Flags {
+    /// What they make of the flags of the command that runs the script.
+    pub(super) fn of_command(self, flags: u32) -> u32 {
+        let writes = if self.no_writes { 0 } else { WRITE };
+        let adds_data = if self.no_writes || self.allow_oom { 0 } else { DENYOOM };
+        flags & !(MAY_REPLICATE | WRITE | DENYOOM) | writes | adds_data
+    }
+
+    /// Refuses what says that it adds data, while memory is short.
+    pub(super) fn check_memory(self, machine: &Machine) -> Result<(), Error> {
+        let adds_data = self.declared && !self.allow_oom && !self.no_writes;
+        if adds_data && machine.short_of_memory.get() { Err(error::OUT_OF_MEMORY) } else { Ok(()) }
+    }
 }
 
 /// A script.

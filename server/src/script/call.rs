@@ -57,10 +57,10 @@ impl Calls<'_, '_> {
     fn admit(&mut self, args: Args<'_>) -> Result<u16, Error> {
         let row = TABLE.find(args).map_err(|_| error::SCRIPT_CALL_UNKNOWN)?;
         let command = TABLE.row(row);
-        if !command.arity.allows(args.len()) {
-            return Err(error::SCRIPT_CALL_ARITY);
-        }
-        let refused = self.refuse(row, command, args);
+        let refused = match command.arity.allows(args.len()) {
+            true => self.refuse(row, command, args),
+            false => Err(error::SCRIPT_CALL_ARITY),
+        };
         if refused.is_err() {
             self.session.stats.row(row).rejected.add(1);
         }
@@ -94,7 +94,9 @@ impl Calls<'_, '_> {
         self.locked.shards().extend(set);
         self.locked.rules = self.session.login.restrictions();
         self.session.is_script = true;
+        self.locked.is_script = true;
         self.engine.run_queued(self.session, self.locked, row, args, reply, true);
         self.session.is_script = false;
+        self.locked.is_script = false;
     }
 }

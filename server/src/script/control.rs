@@ -3,14 +3,29 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use larder_protocol::{Args, OwnedArgs};
 use parking_lot::Mutex;
 
 /// See the module's page.
 #[derive(Default)]
 pub(crate) struct Control {
-    since: Mutex<Option<Instant>>,
+    running: Mutex<Option<Running>>,
     has_written: AtomicBool,
     killed: AtomicBool,
+}
+
+/// What runs.
+struct Running {
+    since: Instant,
+    /// The name of the function and its call, if it is no script.
+    call: Option<(Vec<u8>, OwnedArgs)>,
+}
+
+/// What may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Script,
+    Function,
 }
 
 /// Why a script cannot be killed.
@@ -18,22 +33,48 @@ pub(crate) struct Control {
 pub(crate) enum Unkillable {
     NoneRuns,
     HasWritten,
+    /// What runs is of the other kind.
+    Other(Kind),
 }
 
 impl Control {
     /// A script begins, or has done so at this time.
     pub(super) fn begin(&self, at: Instant) {
-        let mut since = self.since.lock();
-        *since = Some(at);
+        self.begin_to_run(at, None);
+    }
+
+    /// A function begins that is called so.
+    pub(super) fn begin_function(&self, name: &[u8], args: Args<'_>) {
+        self.begin_to_run(Instant::now(), Some((name.to_vec(), args.to_owned())));
+    }
+
+    fn begin_to_run(&self, since: Instant, call: Option<(Vec<u8>, OwnedArgs)>) {
+        let mut running = self.running.lock();
+        *running = Some(Running { since, call });
         self.has_written.store(false, SeqCst);
         self.killed.store(false, SeqCst);
     }
 
     /// It has ended, and with it the wish that it should.
     pub(super) fn end(&self) {
-        let mut since = self.since.lock();
-        *since = None;
+        let mut running = self.running.lock();
+        *running = None;
         self.killed.store(false, SeqCst);
+    }
+
+    /// What runs, if anything does.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        let is_function = self.running.lock().as_ref()?.call.is_some();
+        Some(if is_function { Kind::Function } else { Kind::Script })
+    }
+
+    /// Shows the name and the call of the function that runs, and for how long it has been running.
+    pub(crate) fn show_function<R>(&self, show: impl FnOnce(Option<(&[u8], Args<'_>, Duration)>) -> R) -> R {
+        let running = self.running.lock();
+        show(running.as_ref().and_then(|running| {
+            let (name, call) = running.call.as_ref()?;
+            Some((name.as_slice(), call.as_args(), running.since.elapsed()))
+        }))
     }
 
     /// Notes that the script is about to change data; false if it shall end instead.
@@ -41,7 +82,7 @@ impl Control {
         if self.has_written.load(SeqCst) {
             return true;
         }
-        let _since = self.since.lock();
+        let _running = self.running.lock();
         self.has_written.store(!self.killed.load(SeqCst), SeqCst);
         self.has_written.load(SeqCst)
     }
@@ -56,14 +97,16 @@ impl Control {
         self.killed.load(SeqCst)
     }
 
-    /// SCRIPT KILL: ends the script unless it has changed data.
-    pub(crate) fn kill(&self) -> Result<(), Unkillable> {
-        let since = self.since.lock();
-        if since.is_none() {
-            return Err(Unkillable::NoneRuns);
-        }
+    /// SCRIPT KILL and FUNCTION KILL: ends what runs unless it has changed data.
+    pub(crate) fn kill(&self, kind: Kind) -> Result<(), Unkillable> {
+        let running = self.running.lock();
+        let Some(running) = running.as_ref() else { return Err(Unkillable::NoneRuns) };
         if self.has_written.load(SeqCst) {
             return Err(Unkillable::HasWritten);
+        }
+        let other = if running.call.is_some() { Kind::Function } else { Kind::Script };
+        if other != kind {
+            return Err(Unkillable::Other(other));
         }
         self.killed.store(true, SeqCst);
         Ok(())
@@ -76,7 +119,7 @@ impl Control {
 
     /// For how long it has been running.
     pub(super) fn running_for(&self) -> Option<Duration> {
-        self.since.lock().map(|since| since.elapsed())
+        self.running.lock().as_ref().map(|running| running.since.elapsed())
     }
 }
 
@@ -87,13 +130,13 @@ mod tests {
     #[test]
     fn what_has_written_is_not_killed_and_what_is_killed_does_not_write() {
         let control = Control::default();
-        assert_eq!(control.kill(), Err(Unkillable::NoneRuns));
+        assert_eq!(control.kill(Kind::Script), Err(Unkillable::NoneRuns));
         control.begin(Instant::now());
         assert!(control.may_write());
-        assert_eq!(control.kill(), Err(Unkillable::HasWritten));
+        assert_eq!(control.kill(Kind::Script), Err(Unkillable::HasWritten));
         control.end();
         control.begin(Instant::now());
-        assert_eq!(control.kill(), Ok(()));
+        assert_eq!(control.kill(Kind::Script), Ok(()));
         assert!(!control.may_write());
         assert!(control.must_end());
         control.end();
@@ -101,5 +144,10 @@ mod tests {
         control.stop();
         control.begin(Instant::now());
         assert!(!control.must_end());
+        control.begin_function(b"f", OwnedArgs::from_slices(&[b"FCALL", b"f", b"0"]).as_args());
+        assert_eq!(control.kill(Kind::Script), Err(Unkillable::Other(Kind::Function)));
+        assert_eq!(control.kind(), Some(Kind::Function));
+        assert_eq!(control.show_function(|call| call.map(|(name, ..)| name.to_vec())).as_deref(), Some(&b"f"[..]));
+        assert_eq!(control.kill(Kind::Function), Ok(()));
     }
 }

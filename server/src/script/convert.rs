@@ -1,6 +1,5 @@
 //! Replies become Lua's values, and these become replies, as in Redis.
 
-use std::cell::Cell;
 use std::io::IoSlice;
 
 use larder_protocol::{ArgsBuffer, Reply, format_double, parse_i64};
@@ -8,6 +7,7 @@ use lua_types::{GcRef, LuaString, LuaTable, LuaValue};
 use lua_vm::state::{LuaState, LuaTableRefExt};
 use omnilua::{Error, Lua, LuaError, Value};
 
+use super::conclude::Failures;
 use crate::error;
 
 /// Tables nested deeper than this are answered as an error: Lua's stack has no room for more in Redis.
@@ -248,10 +248,7 @@ pub(super) fn error(lua: &Lua, text: &[u8]) -> Result<Value, Error> {
 pub(super) fn word(value: &LuaValue, words: &mut ArgsBuffer) -> bool {
     let added = match value {
         LuaValue::Str(text) => words.push(text.as_bytes()),
-        LuaValue::Float(number) => match whole(*number) {
-            Some(number) => words.push(itoa::Buffer::new().format(number).as_bytes()),
-            None => words.push(format_double(*number).as_bytes()),
-        },
+        LuaValue::Float(number) => print(*number, |text| words.push(text)),
         LuaValue::Int(number) => words.push(itoa::Buffer::new().format(*number).as_bytes()),
         _ => false,
     };
@@ -262,17 +259,18 @@ pub(super) fn word(value: &LuaValue, words: &mut ArgsBuffer) -> bool {
 pub(super) fn bytes(value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::String(string) => string.as_bytes().ok(),
-        Value::Number(number) => Some(print(*number)),
+        Value::Number(number) => Some(print(*number, <[u8]>::to_vec)),
         Value::Integer(number) => Some(number.to_string().into_bytes()),
         _ => None,
     }
 }
 
-/// A number without loss: as an integer where it is one.
-fn print(number: f64) -> Vec<u8> {
+/// Shows a number without loss: as an integer where it is one; what is no number has a sign, as C prints it.
+fn print<R>(number: f64, show: impl FnOnce(&[u8]) -> R) -> R {
     match whole(number) {
-        Some(number) => number.to_string().into_bytes(),
-        None => format_double(number).as_bytes().to_vec(),
+        Some(number) => show(itoa::Buffer::new().format(number).as_bytes()),
+        None if number.is_nan() && number.is_sign_negative() => show(b"-nan"),
+        None => show(format_double(number).as_bytes()),
     }
 }
 
@@ -288,18 +286,27 @@ pub(super) fn integer(number: f64) -> i64 {
     if (-BEYOND..BEYOND).contains(&number) { number as i64 } else { i64::MIN }
 }
 
-/// Writes a script's result; false if it has more than `most_values` values, a table's that stands in it several times
-/// counted each time. `resp3`: the script has asked for RESP3's types.
-pub(super) fn write(names: &Names, value: &LuaValue, resp3: bool, most_values: usize, reply: &mut Reply) -> bool {
+/// Writes a script's result, and notes its errors; false if it has more than `most_values` values, a table's that stands in
+/// it several times counted each time. `resp3`: the script has asked for RESP3's types.
+pub(super) fn write(
+    names: &Names,
+    value: &LuaValue,
+    resp3: bool,
+    most_values: usize,
+    reply: &mut Reply,
+    failures: &mut Failures,
+) -> bool {
     let (mark, before) = (reply.mark(), reply.len());
-    let values_left = Cell::new(most_values);
-    let writer = Writer { names, resp3, most_bytes: before.saturating_add(MOST_RESULT_BYTES), values_left };
+    let most_bytes = before.saturating_add(MOST_RESULT_BYTES);
+    let mut writer = Writer { names, resp3, most_bytes, values_left: most_values, failures };
     writer.write(value, reply, 0);
+    let values_left = writer.values_left;
     if reply.len() - before > MOST_RESULT_BYTES {
         reply.rewind(mark);
+        failures.note(error::SCRIPT_RESULT_TOO_LARGE.text(), false);
         reply.error(error::SCRIPT_RESULT_TOO_LARGE.text());
     }
-    writer.values_left.get() > 0
+    values_left > 0
 }
 
 struct Writer<'w> {
@@ -308,17 +315,20 @@ struct Writer<'w> {
     /// When the reply has more, what is still to come does not matter.
     most_bytes: usize,
     /// The same when so many values have been written.
-    values_left: Cell<usize>,
+    values_left: usize,
+    failures: &'w mut Failures,
 }
 
 impl Writer<'_> {
-    fn write(&self, value: &LuaValue, reply: &mut Reply, depth: usize) {
-        self.values_left.set(self.values_left.get().saturating_sub(1));
-        if reply.len() > self.most_bytes || self.values_left.get() == 0 {
+    fn write(&mut self, value: &LuaValue, reply: &mut Reply, depth: usize) {
+        self.values_left = self.values_left.saturating_sub(1);
+        if reply.len() > self.most_bytes || self.values_left == 0 {
             return reply.null();
         }
         if depth > MOST_DEPTH {
-            return reply.error("ERR reached lua stack limit");
+            const TEXT: &str = "ERR reached lua stack limit";
+            self.failures.note(TEXT.as_bytes(), false);
+            return reply.error(TEXT);
         }
         match value {
             LuaValue::Str(text) => reply.bulk(text.as_bytes()),
@@ -331,17 +341,17 @@ impl Writer<'_> {
         }
     }
 
-    fn write_table(&self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) {
+    fn write_table(&mut self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) {
         if !self.write_special(table, reply, depth) {
             self.write_array(table, reply, depth);
         }
     }
 
-    fn write_array(&self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) {
+    fn write_array(&mut self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) {
         let (deferred, mut count) = (reply.defer(), 0);
         loop {
             let element = table.get_int(count + 1);
-            if element.is_nil() || self.values_left.get() == 0 {
+            if element.is_nil() || self.values_left == 0 {
                 break;
             }
             self.write(&element, reply, depth + 1);
@@ -351,10 +361,11 @@ impl Writer<'_> {
     }
 
     /// Writes a table that stands for something else than an array; whether it does.
-    fn write_special(&self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) -> bool {
+    fn write_special(&mut self, table: &GcRef<LuaTable>, reply: &mut Reply, depth: usize) -> bool {
         let names = self.names;
         let at = |name| table.get_short_str(name);
         if let LuaValue::Str(text) = at(&names.err) {
+            self.failures.note(text.as_bytes(), is_counted(names, table));
             reply.error(one_line(text));
         } else if let LuaValue::Str(text) = at(&names.ok) {
             reply.simple(one_line(text));
@@ -388,6 +399,11 @@ impl Writer<'_> {
         let text = |name| verbatim.as_table()?.get_short_str(name).as_string().copied();
         text(&self.names.format).zip(text(&self.names.string))
     }
+}
+
+/// Whether the statistics have an error already: it is that of a command.
+pub(super) fn is_counted(names: &Names, error: &GcRef<LuaTable>) -> bool {
+    matches!(error.get_short_str(&names.ignore_error_stats_update), LuaValue::Bool(true))
 }
 
 fn pairs(table: &GcRef<LuaTable>) -> Vec<(LuaValue, LuaValue)> {

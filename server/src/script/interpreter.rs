@@ -4,18 +4,22 @@
 //! is ended by its budget, which no `pcall` catches. Its memory is bounded too: what makes much in one step is checked
 //! before ([`PRELUDE`]). A state that has met one of its limits is thrown away.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use larder_protocol::{Args, Reply};
 use lua_types::LuaValue;
-pub(super) use omnilua::Error;
-use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason, Variadic};
+use lua_vm::debug::{LuaDebug, get_info, get_stack};
+use lua_vm::state::LuaState;
+pub(super) use omnilua::{Error, Value};
+use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason};
 
 use super::cache::{ByDigest, Script};
+use super::conclude::Failures;
 use super::control::Control;
-use super::natives::{self, Exchange, LOOK_EVERY, Limits, Raised, Shared};
+use super::natives::{self, Call, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::quick::Quick;
 use super::{libraries, redis_table};
 
@@ -42,21 +46,26 @@ pub(super) struct Source {
 /// How a script ended that did not end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// By the wish of somebody.
-    Killed,
-    /// It ran too long where nobody can end it.
-    Instructions,
+    /// By the wish of somebody, or after so many steps where nobody can end it, or that were more than it may take.
+    Steps,
     /// It wanted too much memory.
     Memory,
 }
 
+/// Where a script stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) source: Vec<u8>,
+    pub(crate) line: i64,
+}
+
 /// What came of a script.
 pub(super) enum Ended {
-    /// Its result is written.
-    Done,
+    /// Its result is written, with these errors in it.
+    Done(Failures),
     /// The error that it raised.
     Raised(Raised),
-    Stopped(Stopped),
+    Stopped(Stopped, Option<Place>),
 }
 
 /// A script that is compiled.
@@ -78,6 +87,12 @@ pub(super) struct Interpreter {
     desk: Shared,
     /// Whether the budget of the script that runs is not filled again.
     is_bounded: Rc<Cell<bool>>,
+    /// When what runs must have ended, if there is such a time.
+    deadline: Rc<Cell<Option<Instant>>>,
+    /// Where what ran was told to end.
+    place: Rc<RefCell<Option<Place>>>,
+    /// What another prelude builds on.
+    pub(super) parts: Table,
     /// By the digest of their source.
     compiled: ByDigest<Compiled>,
 }
@@ -87,12 +102,15 @@ impl Interpreter {
         /// Where the prelude finds the functions of the host.
         const NATIVES: &str = "natives";
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
-        let is_bounded = Rc::new(Cell::new(false));
-        let bounded = is_bounded.clone();
+        libraries::whole::install(runtime.state_mut())?;
+        let (is_bounded, deadline) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(None)));
+        let place: Rc<RefCell<Option<Place>>> = Rc::default();
+        let (bounded, until, looks, ended_at) = (is_bounded.clone(), deadline.clone(), Cell::new(0), place.clone());
         runtime.state_mut().hook = Some(Box::new(move |state, _| {
             if bounded.get() {
                 // It ends soon.
-            } else if control.must_end() {
+            } else if control.must_end() || until.get().is_some_and(|until| is_over(until, &looks)) {
+                ended_at.replace(place_of(state));
                 // The budget is spent: the next look at it ends the script.
                 state.sandbox_charge(u64::MAX);
             } else {
@@ -109,16 +127,17 @@ impl Interpreter {
         host.raw_set("libraries", libraries::all(&lua, &fail)?)?;
         host.raw_set("find", libraries::find(&lua, &fail)?)?;
         redis_table::functions(&lua, &host)?;
-        host.raw_set("native", lua.create_function(native)?)?;
         let seed = Rc::new(Cell::new(0x1234_330e_u64));
         libraries::random(&lua, &host, &seed)?;
         let prelude = lua.load(PRELUDE).set_name("=redis").into_function()?;
         let control: Table = prelude.call((host, MEMORY_BYTES as f64))?;
         let (prepare, run, kept) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("kept")?);
+        let parts = control.raw_get("parts")?;
         // It is set once.
         let _ = fail.set(control.raw_get("fail")?);
         let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
-        Ok(Self { lua, sandbox, prepare, run, _kept: kept, desk, is_bounded, compiled: ByDigest::default() })
+        let compiled = ByDigest::default();
+        Ok(Self { lua, sandbox, prepare, run, _kept: kept, desk, is_bounded, deadline, place, parts, compiled })
     }
 
     /// Whether a script is compiled.
@@ -131,23 +150,36 @@ impl Interpreter {
         if self.has(digest) {
             return Ok(());
         }
-        self.lua.install_sandbox(limits(MEMORY_BYTES)).map_err(|error| message(&error))?;
-        self.sandbox.reset();
         let text = &script.source.text[script.source.header..];
         if text.first() == Some(&27) {
             return Err(b"compiled code is not loaded".to_vec());
         }
-        let compile = || -> Result<Function, Error> {
-            let chunk = self.lua.load(text).set_name("@user_script").into_function()?;
-            self.prepare.call::<_, ()>((chunk.clone(), script.leaves_globals()))?;
-            Ok(chunk)
-        };
-        let function = compile().map_err(|error| message(&error))?;
-        let value = self.desk.exchange.borrow_mut().take_function();
-        let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
-        let memory_bytes = (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES);
-        let limits = Limits { look_every: LOOK_EVERY, instructions: MOST_UNSEEN, memory_bytes, is_quick: false };
+        let made = self.prepared(text, "@user_script", script.leaves_globals());
+        let (function, value) = made.map_err(|error| message(&error))?;
+        let limits = limits_of(memory_of(text));
         self.compiled.insert(digest.to_owned(), Compiled { value, _function: function, limits });
+        Ok(())
+    }
+
+    /// A compiled text that sees what scripts see.
+    pub(super) fn chunk(&self, text: &[u8], name: &str) -> Result<Function, Error> {
+        self.prepared(text, name, false).map(|(function, _)| function)
+    }
+
+    /// The same, as a handle and as a value, which may be given the globals themselves.
+    fn prepared(&self, text: &[u8], name: &str, is_given_globals: bool) -> Result<(Function, LuaValue), Error> {
+        self.make_ready(MEMORY_BYTES)?;
+        let chunk = self.lua.load(text).set_name(name).into_function()?;
+        self.prepare.call::<_, ()>((chunk.clone(), is_given_globals))?;
+        let value = self.desk.exchange.borrow_mut().take_function();
+        Ok((chunk, value))
+    }
+
+    /// Sets the limits of something that is no call.
+    fn make_ready(&self, memory_bytes: usize) -> Result<(), Error> {
+        self.is_bounded.set(false);
+        self.lua.install_sandbox(limits(memory_bytes))?;
+        self.sandbox.reset();
         Ok(())
     }
 
@@ -185,29 +217,113 @@ impl Interpreter {
             }
             None => *limits,
         };
-        self.is_bounded.set(quick.is_some());
+        let call = Call { function: *value, limits, arguments, keys, gets_tables: false };
+        self.serve(call, reply, &mut serve, || self.run.call(()))
+    }
+
+    /// As [`Interpreter::run`], of a function within a bound of memory, which gets its keys and arguments as tables.
+    pub(super) fn call(
+        &self,
+        function: &Function,
+        memory_bytes: usize,
+        arguments: Args<'_>,
+        keys: usize,
+        reply: &mut Reply,
+        mut serve: impl FnMut(&mut Exchange),
+    ) -> Result<Ended, Error> {
+        let limits = limits_of(memory_bytes);
+        let call = Call { function: LuaValue::Nil, limits, arguments, keys, gets_tables: true };
+        self.serve(call, reply, &mut serve, || self.run.call(function.clone()))
+    }
+
+    /// Answers what a call asks for while it runs.
+    fn serve(
+        &self,
+        call: Call<'_>,
+        reply: &mut Reply,
+        serve: &mut dyn FnMut(&mut Exchange),
+        run: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Ended, Error> {
+        self.is_bounded.set(call.limits.is_quick);
         self.sandbox.reset();
-        {
-            let mut exchange = self.desk.exchange.borrow_mut();
-            exchange.begin(*value, limits, arguments, keys);
-            exchange.result.clear();
-            exchange.result.set_proto(reply.proto());
-        }
-        let result: Result<(), Error> = self.desk.server.lend(&mut serve, || self.run.call(()));
+        self.desk.exchange.borrow_mut().begin(call, reply.proto());
+        let result = self.desk.server.lend(serve, run);
         let mut exchange = self.desk.exchange.borrow_mut();
         exchange.end();
         if exchange.is_too_much {
             exchange.result.clear();
-            return Ok(Ended::Stopped(Stopped::Instructions));
+            return Ok(Ended::Stopped(Stopped::Steps, None));
         }
         take_result(&mut exchange.result, reply);
-        match (self.sandbox.tripped(), result) {
-            (Some(TripReason::Memory), _) => Ok(Ended::Stopped(Stopped::Memory)),
-            (Some(TripReason::Instructions), _) => Ok(Ended::Stopped(Stopped::Instructions)),
-            (None, Ok(())) => Ok(exchange.raised.take().map_or(Ended::Done, Ended::Raised)),
-            (None, Err(error)) => Err(error),
+        if let Some(stopped) = self.stopped() {
+            return Ok(Ended::Stopped(stopped, self.place.take()));
+        }
+        result.map(|()| match exchange.raised.take() {
+            Some(raised) => Ended::Raised(raised),
+            None => Ended::Done(std::mem::take(&mut exchange.failures)),
+        })
+    }
+
+    /// The limit that was met, if any was.
+    fn stopped(&self) -> Option<Stopped> {
+        match self.sandbox.tripped()? {
+            TripReason::Memory => Some(Stopped::Memory),
+            TripReason::Instructions => Some(Stopped::Steps),
         }
     }
+
+    /// Runs a chunk of the server's own choice by `by`, until a time at most: gives what `by` gives, or the limit that was met.
+    pub(super) fn run_until(
+        &self,
+        until: Instant,
+        by: &Function,
+        chunk: Function,
+        memory_bytes: usize,
+    ) -> Result<Result<(bool, Value), Stopped>, Error> {
+        self.make_ready(memory_bytes)?;
+        self.deadline.set(Some(until));
+        let result = by.call(chunk);
+        self.deadline.set(None);
+        match self.stopped() {
+            Some(stopped) => Ok(Err(stopped)),
+            None => result.map(Ok),
+        }
+    }
+}
+
+/// Whether a time has come. The clock is read now and then only.
+fn is_over(until: Instant, looks: &Cell<u32>) -> bool {
+    const LOOKS: u32 = 256;
+    looks.set(looks.get().wrapping_add(1));
+    looks.get().is_multiple_of(LOOKS) && Instant::now() >= until
+}
+
+/// Where the innermost function of a script stands.
+fn place_of(state: &mut LuaState) -> Option<Place> {
+    /// Calls that are looked at.
+    const MOST: i32 = 250;
+    for level in 0..MOST {
+        let mut info = LuaDebug::default();
+        if !get_stack(state, level, &mut info) || !get_info(state, b"Sl", &mut info) {
+            break;
+        }
+        let source = info.source.unwrap_or_default();
+        if info.currentline > 0 && source != b"=redis" {
+            return Some(Place { source, line: info.currentline.into() });
+        }
+    }
+    None
+}
+
+/// The memory that a source may use.
+pub(super) fn memory_of(text: &[u8]) -> usize {
+    let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
+    (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES)
+}
+
+/// What may be used of what is not quick.
+fn limits_of(memory_bytes: usize) -> Limits {
+    Limits { look_every: LOOK_EVERY, instructions: MOST_UNSEEN, memory_bytes, is_quick: false }
 }
 
 /// Instructions that a quick script may run: no token stands for nearly as many.
@@ -228,11 +344,6 @@ fn take_result(result: &mut Reply, reply: &mut Reply) {
         }
     }
     result.clear();
-}
-
-/// A function of Lua as one of the host.
-fn native(lua: &Lua, function: Function) -> Result<Function, Error> {
-    lua.create_function(move |_, values: Variadic<omnilua::Value>| function.call::<_, Variadic<omnilua::Value>>(values))
 }
 
 fn limits(memory_bytes: usize) -> SandboxConfig {

@@ -3,7 +3,8 @@
 //! - `interpreter`, `natives`, `convert`: the places that know the interpreter: its state and limits; what a run costs most
 //!   often; values and replies. `prelude.lua`: what scripts find around them.
 //! - `call`: commands that a script calls, `lender` the way to them; `redis_table`, `libraries`: what else scripts may use.
-//! - `cache`: scripts by the digest of their source; `control`: the one that runs, as others see it.
+//! - `cache`: scripts by the digest of their source; `functions`: libraries of functions; `control`: the one that runs, as
+//!   others see it; `conclude`: what is answered.
 //! - `quick`: which ones end soon; `here`: these, where their connection runs; `thread`: the thread of the others.
 //!
 //! Scripts of an engine run one after the other, wherever they run: whoever runs one holds the token. Quick ones run where
@@ -17,8 +18,10 @@
 
 mod cache;
 mod call;
+mod conclude;
 mod control;
 mod convert;
+pub(crate) mod functions;
 mod here;
 mod interpreter;
 mod lender;
@@ -39,8 +42,9 @@ use larder_storage::keyspace::ShardSet;
 use parking_lot::{Condvar, Mutex};
 
 pub(crate) use cache::Cache;
-pub(crate) use control::{Control, Unkillable};
+pub(crate) use control::{Control, Kind, Unkillable};
 pub(crate) use here::Here;
+pub(crate) use interpreter::Place;
 pub(crate) use run::{call_digest, call_source, load};
 pub(crate) use thread::{Machine, STACK_BYTES};
 
@@ -77,6 +81,7 @@ struct Parked {
 /// The scripts of an engine; see the module's page.
 pub(crate) struct Scripts {
     pub(crate) cache: Mutex<Cache>,
+    pub(crate) libraries: Mutex<functions::Libraries>,
     pub(crate) control: Arc<Control>,
     thread: thread::Handle,
     /// Held by whoever runs a script: there is one claim of shards at a time.
@@ -92,6 +97,7 @@ impl Scripts {
     pub(crate) fn new(engine: Weak<Engine>) -> Self {
         Self {
             cache: Mutex::default(),
+            libraries: Mutex::default(),
             control: Arc::default(),
             thread: thread::Handle::new(engine),
             token: Mutex::new(()),
@@ -141,6 +147,14 @@ impl Engine {
         self.scripts.control.running_for().is_some_and(|time| time >= threshold)
     }
 
+    /// What clients are told while something runs for long.
+    pub(crate) fn busy(&self) -> Error {
+        match self.scripts.control.kind() {
+            Some(Kind::Function) => error::BUSY_FUNCTION,
+            _ => error::BUSY_SCRIPT,
+        }
+    }
+
     /// How long a script runs before clients are told so; for ever where the option says 0.
     fn busy_threshold(&self) -> Duration {
         match self.settings().busy_reply_threshold.get() {
@@ -152,11 +166,11 @@ impl Engine {
     /// The answer to a call that a script is in the way of; a transaction ends with it.
     pub(crate) fn busy_error(&self, session: &mut Session, row: u16) -> Error {
         if TABLE.row(row).name != "EXEC" {
-            return error::BUSY_SCRIPT;
+            return self.busy();
         }
         session.multi = None;
         unwatch_all(self, session);
-        error::exec_refused(&error::BUSY_SCRIPT)
+        error::exec_refused(&self.busy())
     }
 
     /// Takes back a session whose script has not begun in time: then a script that runs for long is in its way, or many
@@ -241,7 +255,7 @@ impl Engine {
         let command = TABLE.row(row);
         let may_fail = !command.has(ALLOW_BUSY);
         if !session.may_wait {
-            let Run::Session(function) = command.run else { return Err(error::BUSY_SCRIPT) };
+            let Run::Session(function) = command.run else { return Err(self.busy()) };
             if may_fail && self.is_busy() {
                 return Err(self.busy_error(session, row));
             }
@@ -317,6 +331,21 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// The flags of a command, for a call of a script or function that says by itself what it does.
+    pub(crate) fn flags_of_call(&self, row: u16, args: Args<'_>) -> u32 {
+        let command = TABLE.row(row);
+        let declared = match command.name {
+            "EVAL" | "EVAL_RO" => args.get(1).and_then(run::declared_flags),
+            "EVALSHA" | "EVALSHA_RO" => args.get(1).and_then(|digest| {
+                let script = self.scripts.cache.lock().get(&String::from_utf8_lossy(digest).to_ascii_lowercase())?;
+                script.flags.declared.then_some(script.flags)
+            }),
+            "FCALL" | "FCALL_RO" => args.get(1).and_then(|name| functions::declared_flags(&self.scripts, name)),
+            _ => None,
+        };
+        declared.map_or(command.flags, |flags| flags.of_command(command.flags))
     }
 
     /// The shards of the keys that a call names.

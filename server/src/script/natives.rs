@@ -10,14 +10,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use larder_protocol::{Args, ArgsBuffer, Reply};
+use larder_protocol::{Args, ArgsBuffer, Proto, Reply};
 use lua_types::closure::LuaClosure;
 use lua_types::{GcRef, LuaString, LuaTable, LuaValue};
 use lua_vm::api;
 use lua_vm::state::{LuaCallable, LuaState, LuaTableRefExt};
 use omnilua::LuaError;
 
+use super::conclude::Failures;
 use super::convert::{self, Names};
+use super::interpreter::Place;
 use super::lender::Lender;
 use crate::error::{self, Error};
 
@@ -39,8 +41,9 @@ pub(super) enum Ask {
 pub(super) struct Raised {
     /// None where it is no table.
     pub(super) text: Option<Vec<u8>>,
-    /// The source and the line, if it is known where.
-    pub(super) place: Option<(Vec<u8>, i64)>,
+    pub(super) place: Option<Place>,
+    /// Whether the statistics have it already: it is that of a command.
+    pub(super) is_counted: bool,
 }
 
 /// What is handed over between a script and the server.
@@ -56,16 +59,32 @@ pub(super) struct Exchange {
     /// The script's keys and other arguments, and how many of them are keys.
     arguments: ArgsBuffer,
     keys: usize,
+    /// Whether it gets these as tables of its own, as functions do, and not as KEYS and ARGV.
+    gets_tables: bool,
     /// The function to run, and what it may use.
     function: LuaValue,
     pub(super) limits: Limits,
     pub(super) result: Reply,
+    /// Errors in the result.
+    pub(super) failures: Failures,
     pub(super) raised: Option<Raised>,
     /// Whether the result shows the same tables so often that it is not quickly written.
     pub(super) is_too_much: bool,
     /// What the interpreter held when the script had ended.
     pub(super) heap_bytes: usize,
     kept: Option<Kept>,
+}
+
+/// A call of a script or function.
+pub(super) struct Call<'c> {
+    /// Nothing where the function is given to [`run`].
+    pub(super) function: LuaValue,
+    pub(super) limits: Limits,
+    pub(super) arguments: Args<'c>,
+    /// How many of them are keys.
+    pub(super) keys: usize,
+    /// Whether it gets these as tables.
+    pub(super) gets_tables: bool,
 }
 
 /// What a script may use.
@@ -108,14 +127,18 @@ pub(super) struct Desk {
 pub(super) type Shared = Rc<Desk>;
 
 impl Exchange {
-    /// Makes ready for a script with these keys and arguments.
-    pub(super) fn begin(&mut self, function: LuaValue, limits: Limits, arguments: Args<'_>, keys: usize) {
+    /// Makes ready for a call, whose result goes to a client of this protocol.
+    pub(super) fn begin(&mut self, call: Call<'_>, proto: Proto) {
         self.arguments.clear();
-        arguments.iter().for_each(|argument| {
+        call.arguments.iter().for_each(|argument| {
             self.arguments.push(argument);
         });
-        (self.function, self.limits, self.keys) = (function, limits, keys);
+        (self.function, self.limits) = (call.function, call.limits);
+        (self.keys, self.gets_tables) = (call.keys, call.gets_tables);
         (self.resp3, self.raised, self.is_too_much) = (false, None, false);
+        self.failures = Failures::default();
+        self.result.clear();
+        self.result.set_proto(proto);
     }
 
     /// Forgets what the script had.
@@ -272,26 +295,30 @@ fn kept(kept: &Option<Kept>) -> Result<&Kept, LuaError> {
     kept.as_ref().ok_or_else(|| LuaError::runtime(format_args!("the prelude has not run")))
 }
 
-/// Runs the script that [`Exchange::begin`] has named.
+/// Runs what [`Exchange::begin`] has named, or the function that is given.
 fn run(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
-    let (handler, function) = {
+    let given = argument(state, 0);
+    let (handler, function, tables) = {
         let exchange = &mut *desk.exchange.borrow_mut();
-        begin(state, exchange)?;
-        (kept(&exchange.kept)?.handler, exchange.function)
+        let tables = begin(state, exchange)?;
+        let function = if given.is_nil() { exchange.function } else { given };
+        (kept(&exchange.kept)?.handler, function, tables)
     };
     state.push(handler);
     let handler_at = api::get_top(state);
     state.push(function);
-    let ended = api::pcall_k(state, 0, 1, handler_at, 0, None);
+    let count = tables.as_ref().map_or(0, |tables| tables.len());
+    tables.into_iter().flatten().for_each(|table| state.push(LuaValue::Table(table)));
+    let ended = api::pcall_k(state, count as i32, 1, handler_at, 0, None);
     let exchange = &mut *desk.exchange.borrow_mut();
-    let kept = kept(&exchange.kept)?;
+    let names = &kept(&exchange.kept)?.names;
     match ended {
         Ok(_) => {
-            let value = state.pop();
-            let most = most_values(state, &exchange.limits);
-            exchange.is_too_much = !convert::write(&kept.names, &value, exchange.resp3, most, &mut exchange.result);
+            let (value, most) = (state.pop(), most_values(state, &exchange.limits));
+            let (result, failures) = (&mut exchange.result, &mut exchange.failures);
+            exchange.is_too_much = !convert::write(names, &value, exchange.resp3, most, result, failures);
         }
-        Err(error) => exchange.raised = Some(raised(&error, &kept.names)),
+        Err(error) => exchange.raised = Some(raised(&error, names)),
     }
     end(state, exchange)?;
     Ok(0)
@@ -307,8 +334,8 @@ fn most_values(state: &LuaState, limits: &Limits) -> usize {
     }
 }
 
-/// Sets the limits, and KEYS and ARGV.
-fn begin(state: &mut LuaState, exchange: &mut Exchange) -> Result<(), LuaError> {
+/// Sets the limits, and KEYS and ARGV, or gives tables in their place.
+fn begin(state: &mut LuaState, exchange: &mut Exchange) -> Result<Option<[GcRef<LuaTable>; 2]>, LuaError> {
     let Limits { look_every, instructions, memory_bytes, .. } = exchange.limits;
     state.install_sandbox_limits(look_every as i32, Some(instructions), Some(memory_bytes));
     {
@@ -318,12 +345,24 @@ fn begin(state: &mut LuaState, exchange: &mut Exchange) -> Result<(), LuaError> 
         }
     }
     let (words, kept) = (exchange.arguments.as_args(), kept(&exchange.kept)?);
-    for ((name, table), words) in kept.own.iter().zip([words.until(exchange.keys), words.from(exchange.keys)]) {
-        for (at, word) in words.iter().enumerate() {
-            let word = state.intern_str(word)?;
-            LuaTableRefExt::raw_set_int(table, state, at as i64 + 1, LuaValue::Str(word))?;
-        }
+    let words = [words.until(exchange.keys), words.from(exchange.keys)];
+    if exchange.gets_tables {
+        // A function may keep them.
+        let tables = [state.new_table(), state.new_table()];
+        tables.iter().zip(words).try_for_each(|(table, words)| fill(state, table, words))?;
+        return Ok(Some(tables));
+    }
+    for ((name, table), words) in kept.own.iter().zip(words) {
+        fill(state, table, words)?;
         LuaTableRefExt::raw_set(&kept.globals, state, LuaValue::Str(*name), LuaValue::Table(*table))?;
+    }
+    Ok(None)
+}
+
+fn fill(state: &mut LuaState, table: &GcRef<LuaTable>, words: Args<'_>) -> Result<(), LuaError> {
+    for (at, word) in words.iter().enumerate() {
+        let word = state.intern_str(word)?;
+        LuaTableRefExt::raw_set_int(table, state, at as i64 + 1, LuaValue::Str(word))?;
     }
     Ok(())
 }
@@ -333,6 +372,9 @@ fn end(state: &mut LuaState, exchange: &mut Exchange) -> Result<(), LuaError> {
     exchange.heap_bytes = state.global().heap.bytes_used();
     let (count, keys) = (exchange.arguments.as_args().len(), exchange.keys);
     let Some(kept) = &mut exchange.kept else { return Ok(()) };
+    if exchange.gets_tables {
+        return empty_stand_ins(state, kept);
+    }
     let all = kept.all;
     for (number, (name, table)) in kept.own.iter_mut().enumerate() {
         LuaTableRefExt::raw_set(&kept.globals, state, LuaValue::Str(*name), LuaValue::Nil)?;
@@ -370,7 +412,7 @@ fn empty_stand_ins(state: &mut LuaState, kept: &Kept) -> Result<(), LuaError> {
 
 fn raised(error: &LuaError, names: &Names) -> Raised {
     let (LuaError::Runtime(LuaValue::Table(table)) | LuaError::Syntax(LuaValue::Table(table))) = error else {
-        return Raised { text: None, place: None };
+        return Raised { text: None, place: None, is_counted: false };
     };
     let text = |name| table.get_short_str(name).as_string().map(|text| text.as_bytes().to_vec());
     let line = match table.get_short_str(&names.line) {
@@ -378,6 +420,7 @@ fn raised(error: &LuaError, names: &Names) -> Raised {
         LuaValue::Int(line) => Some(line),
         _ => None,
     };
-    let place = text(&names.source).zip(line);
-    Raised { text: Some(text(&names.err).unwrap_or_else(|| b"ERR unknown error".to_vec())), place }
+    let place = text(&names.source).zip(line).map(|(source, line)| Place { source, line });
+    let text = text(&names.err).unwrap_or_else(|| b"ERR unknown error".to_vec());
+    Raised { text: Some(text), place, is_counted: convert::is_counted(names, table) }
 }

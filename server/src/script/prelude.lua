@@ -11,9 +11,10 @@
 local host, most_bytes = ...
 local getinfo = debug.getinfo
 local rawget, rawset, next, type, error, select = rawget, rawset, next, type, error, select
-local getmetatable, setmetatable, setfenv, loadstring = getmetatable, setmetatable, setfenv, loadstring
+local getmetatable, setmetatable, loadstring = getmetatable, setmetatable, loadstring
+local getfenv, setfenv = getfenv, setfenv
 local pcall, xpcall, tostring, tonumber, concat = pcall, xpcall, tostring, tonumber, table.concat
-local gsub, format, find = string.gsub, string.format, string.find
+local gsub, find = string.gsub, string.find
 
 local READONLY = 'Attempt to modify a readonly table'
 local behind = {}
@@ -52,7 +53,7 @@ local function finish(ended, ...)
 end
 
 local function native(f)
-    return host.native(function(...)
+    return native_of(function(...)
         return finish(pcall(f, ...))
     end)
 end
@@ -69,8 +70,9 @@ local function protect(original)
 end
 
 local names = {
-    'assert', 'collectgarbage', 'error', 'gcinfo', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal', 'rawget', 'rawset',
-    'select', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION', 'coroutine',
+    'assert', 'collectgarbage', 'error', 'gcinfo', 'getfenv', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal',
+    'rawget', 'rawset',
+    'select', 'setfenv', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION', 'coroutine',
 }
 local globals = {}
 for _, name in ipairs(names) do
@@ -87,7 +89,8 @@ local missing = {
     end,
 }
 setmetatable(globals, missing)
-local shown_missing = protect({ __index = missing.__index })
+-- Shown in the place of metatables.
+local stand_ins = { [missing] = protect({ __index = missing.__index }) }
 
 -- Functions that look at tables.
 
@@ -95,10 +98,12 @@ function globals.next(t, key)
     return next(behind[t] or t, key)
 end
 
-function globals.pairs(t)
+function globals.pairs(...)
+    local t = ...
     t = behind[t] or t
     if type(t) ~= 'table' then
-        error("bad argument #1 to 'pairs' (table expected, got " .. (t == nil and 'no value' or type(t)) .. ')')
+        local got = select('#', ...) == 0 and 'no value' or type(t)
+        error("bad argument #1 to 'pairs' (table expected, got " .. got .. ')')
     end
     return next, t, nil
 end
@@ -107,25 +112,45 @@ function globals.rawget(t, key)
     return rawget(behind[t] or t, key)
 end
 
-function globals.rawset(t, key, value)
+function globals.rawset(t, ...)
+    if select('#', ...) == 1 then
+        error("bad argument #3 to 'rawset' (value expected)")
+    end
+    local key, value = ...
     if behind[t] then
         error(READONLY, 0)
     end
-    return rawset(t, key, value)
+    local changed = rawset(t, key, value)
+    return changed
 end
 
 function globals.getmetatable(t)
-    if behind[t] then
-        return t == environment and shown_missing or nil
+    if not behind[t] then
+        return getmetatable(t)
     end
-    return getmetatable(t)
+    local meta = getmetatable(behind[t])
+    if meta and not stand_ins[meta] then
+        stand_ins[meta] = protect(meta)
+    end
+    return stand_ins[meta or behind]
 end
 
 function globals.setmetatable(t, meta)
     if behind[t] then
         error(READONLY, 0)
     end
-    return setmetatable(t, meta)
+    if type(t) == 'table' and meta ~= nil and type(meta) ~= 'table' then
+        error("bad argument #2 to 'setmetatable' (nil or table expected)")
+    end
+    if type(t) == 'table' and getmetatable(t) ~= nil then
+        local ended, problem = pcall(setmetatable, t, meta)
+        if not ended then
+            error(problem)
+        end
+        return t
+    end
+    local changed = setmetatable(t, meta)
+    return changed
 end
 
 -- As in Redis, of an error with a text that is what is given.
@@ -141,14 +166,73 @@ local function finish_pcall(ended, ...)
 end
 
 function globals.pcall(...)
+    if select('#', ...) == 0 then
+        return false
+    end
     return finish_pcall(pcall(...))
 end
 
 function globals.collectgarbage(what, ...)
     if what == nil or what == 'collect' or what == 'count' or what == 'step' then
         return collectgarbage(what, ...)
+    elseif what == 'stop' or what == 'restart' or what == 'setpause' or what == 'setstepmul' then
+        return 0
     end
-    return 0
+    error("bad argument #1 to 'collectgarbage' (invalid option '" .. tostring(what) .. "')")
+end
+
+-- The function that a value says: a function, or the number of a level counted from the script's own.
+local function function_of(value, name)
+    if type(value) == 'function' then
+        return value
+    end
+    local level = value == nil and 1 or tonumber(value)
+    if not level then
+        error("bad argument #1 to '" .. name .. "' (number expected, got " .. type(value) .. ')')
+    elseif level < 0 then
+        error("bad argument #1 to '" .. name .. "' (level must be non-negative)")
+    end
+    level = level - level % 1
+    if level == 0 then
+        return nil
+    end
+    local seen = 0
+    for at = 2, 250 do
+        local info = getinfo(at, 'Sf')
+        if not info then
+            break
+        end
+        if info.what ~= 'C' and info.what ~= 'tail' and info.source ~= '=redis' then
+            seen = seen + 1
+            if seen == level then
+                return info.func
+            end
+        end
+    end
+    error("bad argument #1 to '" .. name .. "' (invalid level)")
+end
+
+-- Functions that are no script's have an environment of their own, which scripts do not see.
+local function is_own(f)
+    local info = getinfo(f, 'S')
+    return info.what == 'C' or info.source == '=redis'
+end
+
+function globals.getfenv(value)
+    local f = function_of(value, 'getfenv')
+    return f and not is_own(f) and getfenv(f) or environment
+end
+
+function globals.setfenv(value, table)
+    if type(table) ~= 'table' then
+        local got = table == nil and 'no value' or type(table)
+        error("bad argument #2 to 'setfenv' (table expected, got " .. got .. ')')
+    end
+    local f = function_of(value, 'setfenv')
+    if not f or is_own(f) then
+        error("'setfenv' cannot change environment of given object")
+    end
+    return setfenv(f, table)
 end
 
 -- Functions that load code.
@@ -239,22 +323,11 @@ function string.gsub(text, pattern, replacement, most)
         local _, references = gsub(replacement, '%%', '')
         check_bytes(#text * (references + 1) + matches * #replacement)
     end
-    return gsub(text, pattern, replacement, most)
-end
-
-function string.format(...)
-    local count = select('#', ...)
-    if count > 8 then
-        local bytes = 0
-        for at = 1, count do
-            local argument = select(at, ...)
-            if type(argument) == 'string' then
-                bytes = bytes + #argument
-            end
-            check_bytes(bytes)
-        end
+    if kind ~= 'string' and kind ~= 'number' and kind ~= 'table' and kind ~= 'function' then
+        error("bad argument #3 to 'gsub' (string/function/table expected)")
     end
-    return format(...)
+    local made, count = gsub(text, pattern, replacement, most)
+    return made, count
 end
 
 function table.concat(t, separator, first, last)
@@ -270,7 +343,8 @@ function table.concat(t, separator, first, last)
             check_bytes(bytes)
         end
     end
-    return concat(t, separator, first, last)
+    local made = concat(t, separator, first, last)
+    return made
 end
 
 table.foreach, table.foreachi = function(t, visit)
@@ -328,18 +402,24 @@ function math.randomseed(seed)
 end
 
 for _, name in ipairs({
-    'next', 'pairs', 'rawget', 'rawset', 'getmetatable', 'setmetatable', 'collectgarbage', 'loadstring', 'load',
+    'next', 'pairs', 'rawget', 'rawset', 'getmetatable', 'setmetatable', 'getfenv', 'setfenv', 'collectgarbage', 'loadstring',
+    'load',
 }) do
     globals[name] = native(globals[name])
 end
 string.find = host.find
-string.gsub, string.format, table.concat = native(string.gsub), native(string.format), native(table.concat)
+string.gsub, table.concat = native(string.gsub), native(table.concat)
 table.foreach, table.foreachi = native(table.foreach), native(table.foreachi)
 math.random, math.randomseed = native(math.random), native(math.randomseed)
 
 for _, name in ipairs({ 'string', 'table', 'math' }) do
     globals[name] = protect(_G[name])
 end
+for _, name in ipairs({ 'unpack', 'unpack_one', 'unpack_limit' }) do
+    local library = host.libraries.cmsgpack
+    library[name] = spread_of(library[name])
+end
+host.libraries.struct.unpack = spread_of(host.libraries.struct.unpack)
 for name, library in pairs(host.libraries) do
     globals[name] = protect(library)
 end
@@ -410,7 +490,7 @@ function control.prepare(chunk, is_given_globals)
     natives.hand_over(setfenv(chunk, is_given_globals and globals or environment))
 end
 
-control.raise, control.run = error, natives.run
+control.run = natives.run
 
 -- Raises a text of the host's at the script's line.
 function control.fail(text)
@@ -420,5 +500,10 @@ end
 
 control.kept = { globals = globals, handler = handler, shown = shown }
 natives.remember(control.kept)
+
+-- What the prelude of functions changes.
+control.parts = {
+    environment = environment, globals = globals, missing = missing, native = native, protect = protect, redis = redis,
+}
 
 return control

@@ -122,7 +122,7 @@ fn log(values: &[Value]) -> Option<&'static str> {
         1 => tracing::debug!("{text}"),
         2 => tracing::info!("{text}"),
         3 => tracing::warn!("{text}"),
-        _ => return Some("Invalid debug level."),
+        _ => return Some("Invalid log level."),
     }
     None
 }

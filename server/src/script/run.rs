@@ -7,15 +7,16 @@ use larder_protocol::{Args, Reply};
 
 use super::cache::{Flags, Script};
 use super::call::{Calls, Permissions};
-use super::interpreter::{Ended, Interpreter, Source, Stopped, message};
-use super::natives::{Exchange, Raised};
+use super::conclude::Ending;
+use super::interpreter::{Ended, Interpreter, Source, message};
+use super::natives::Exchange;
 use super::quick::Quick;
 use super::redis_table::digest;
 use super::thread::Machine;
 use crate::commands::parse;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
-use crate::locked::{Hashes, Locked};
+use crate::locked::Locked;
 use crate::session::Session;
 
 /// So many compiled scripts may be kept that are not in the cache any more.
@@ -164,6 +165,11 @@ fn read_header(text: &[u8]) -> Result<(Flags, usize), Error> {
     Ok((flags, header))
 }
 
+/// The flags that a script declares, if it does.
+pub(super) fn declared_flags(text: &[u8]) -> Option<Flags> {
+    read_header(text).ok().map(|(flags, _)| flags).filter(|flags| flags.declared)
+}
+
 /// A call of a script.
 pub(super) struct Run<'r> {
     pub(super) digest: &'r str,
@@ -186,7 +192,7 @@ impl Run<'_> {
         reply: &mut Reply,
     ) -> Option<Outcome> {
         let Some(machine) = locked.machine else { return Some(Err(error::NO_SCRIPT_THREAD)) };
-        let ready = permissions(machine, self)
+        let ready = permissions(machine, self.script.flags, self.read_only)
             .and_then(|permissions| compile_source(engine, locked, self.digest, self.script).map(|()| permissions));
         let permissions = match ready {
             Ok(permissions) => permissions,
@@ -200,61 +206,23 @@ impl Run<'_> {
         let arguments = self.args.from(3);
         let serve = |exchange: &mut Exchange| calls.serve(exchange);
         let ended = interpreter.run(self.digest, arguments, self.keys, self.quick, reply, serve);
-        let (killed, has_written) = (control.must_end(), control.has_written());
-        control.end();
-        session.db = db;
-        // What the calls have changed is recorded: nothing is left for the script itself.
-        locked.begin(db, Hashes::default());
+        let is_slow = self.quick.is_some() && matches!(ended, Ok(Ended::Stopped(..))) && !control.has_written();
+        let ending = Ending { db, args: self.args, name: self.digest, is_quick: self.quick.is_some() };
+        let (outcome, is_usable) = calls.conclude(&ending, ended, reply);
         let is_large = self.quick.is_some() && interpreter.heap_bytes() > MOST_KEPT_BYTES;
-        if is_large || !matches!(ended, Ok(Ended::Done | Ended::Raised(_))) {
+        if is_large || !is_usable {
             *kept = None;
         }
-        match ended {
-            Ok(Ended::Done) => Some(Ok(())),
-            Ok(Ended::Raised(raised)) => Some(Err(raised_error(raised, self.digest))),
-            Ok(Ended::Stopped(_)) if self.quick.is_some() && !has_written => None,
-            Ok(Ended::Stopped(stopped)) => Some(Err(self.stopped(if killed { Stopped::Killed } else { stopped }))),
-            Err(problem) => Some(Err(error::script_failed(&message(&problem), self.digest))),
-        }
-    }
-
-    fn stopped(&self, how: Stopped) -> Error {
-        match how {
-            Stopped::Killed => error::script_failed(error::SCRIPT_KILLED.text(), self.digest),
-            Stopped::Instructions if self.quick.is_some() => {
-                error::script_failed(b"ERR too many steps for a script that looked short", self.digest)
-            }
-            Stopped::Instructions => {
-                error::script_failed(b"ERR too many steps in a coroutine or a pattern", self.digest)
-            }
-            Stopped::Memory => error::script_failed(b"ERR not enough memory", self.digest),
-        }
+        (!is_slow).then_some(outcome)
     }
 }
 
-/// What the script may do, or why it may not run.
-fn permissions(machine: &Machine, run: &Run<'_>) -> Result<Permissions, Error> {
-    let flags = run.script.flags;
-    if flags.declared && !flags.no_writes && run.read_only {
+/// What a script or function may do, or why it may not run.
+pub(super) fn permissions(machine: &Machine, flags: Flags, read_only: bool) -> Result<Permissions, Error> {
+    flags.check_memory(machine)?;
+    if flags.declared && !flags.no_writes && read_only {
         return Err(error::SCRIPT_WRITES_FOR_RO);
     }
-    let is_short = machine.short_of_memory.get();
-    if is_short && flags.declared && !flags.allow_oom && !flags.no_writes {
-        return Err(error::SCRIPT_OUT_OF_MEMORY);
-    }
-    let read_only = run.read_only || flags.no_writes;
-    Ok(Permissions { read_only, short_of_memory: is_short && !flags.allow_oom })
-}
-
-/// The answer to an error that a script has raised.
-fn raised_error(raised: Raised, digest: &str) -> Error {
-    let Some(mut text) = raised.text else {
-        return Error::made(format!("ERR Error running script {digest}, execution failure"));
-    };
-    if let Some((source, line)) = raised.place {
-        text.extend_from_slice(format!(" script: {digest}, on ").as_bytes());
-        text.extend_from_slice(&source);
-        text.extend_from_slice(format!(":{line}.").as_bytes());
-    }
-    Error::made(text)
+    let short_of_memory = machine.short_of_memory.get() && !flags.allow_oom;
+    Ok(Permissions { read_only: read_only || flags.no_writes, short_of_memory })
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use larder_protocol::{Proto, Reply};
 use parking_lot::{Condvar, Mutex};
 
+use super::functions;
 use super::interpreter::Interpreter;
 use crate::commands::command::Run;
 use crate::commands::table::TABLE;
@@ -40,6 +41,8 @@ struct Job {
 pub(crate) struct Machine {
     /// Made for the first script, and anew after one that met a limit.
     pub(super) interpreter: RefCell<Option<Interpreter>>,
+    /// The same, for functions.
+    pub(super) functions: RefCell<Option<functions::State>>,
     /// Whether there was no room, nor any to be made, before the call that runs.
     pub(super) short_of_memory: Cell<bool>,
 }
@@ -168,6 +171,7 @@ fn let_run(engine: &Engine, session: &mut Session, machine: &Machine, call: &Que
         // The interpreter is at fault, or a command: no state of theirs is used again.
         tracing::error!("a script ended in a panic");
         machine.interpreter.replace(None);
+        machine.functions.replace(None);
         engine.scripts.control.end();
         reply.rewind(mark);
         engine.fail(&session.stats, &error::SCRIPT_PANICKED, reply);
@@ -190,6 +194,7 @@ fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, call: &Qu
             locked.machine = Some(machine);
             locked.begin(session.db, Hashes::default());
             let outcome = function(engine, session, &mut locked, args, reply);
+            locked.end(args);
             locked.before_release();
             outcome
         }

@@ -5,7 +5,10 @@
 mod bit;
 mod cjson;
 mod cmsgpack;
+mod format;
+mod native;
 mod packed;
+pub(super) mod whole;
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -14,6 +17,9 @@ use omnilua::{Error, Function, Lua, Table, Value, Variadic};
 
 /// What one call may make, in bytes.
 const MOST_BYTES: usize = 64 << 20;
+
+/// Results that a function gives as they are.
+const MOST_PUSHED: usize = 16;
 
 /// The prelude's function that raises a text at the script's line, once it is there.
 pub(super) type Fail = Rc<OnceCell<Function>>;
@@ -65,6 +71,15 @@ fn function(
 ) -> Result<Function, Error> {
     let fail = fail.clone();
     lua.create_function(move |lua, values: Variadic<Value>| match run(lua, &values) {
+        Ok(results) if results.len() > MOST_PUSHED => {
+            // On the stack there may be no room for them: `spread_of` makes some.
+            let table = lua.create_table()?;
+            for (at, result) in results.iter().enumerate() {
+                table.raw_set((at + 1) as f64, result.clone())?;
+            }
+            table.raw_set("n", results.len() as f64)?;
+            Ok(Variadic::from(vec![Value::Table(table), Value::LightUserData(native::MANY as *mut _)]))
+        }
         Ok(results) => Ok(Variadic::from(results)),
         Err(Problem::Lua(error)) => Err(error),
         Err(Problem::Text(text)) => match fail.get() {
@@ -120,7 +135,7 @@ fn number(values: &[Value], at: usize) -> Option<f64> {
 }
 
 /// The bytes that an argument is, a number as Lua prints it.
-fn text(values: &[Value], at: usize) -> Option<Vec<u8>> {
+pub(super) fn text(values: &[Value], at: usize) -> Option<Vec<u8>> {
     match values.get(at)? {
         Value::String(text) => text.as_bytes().ok(),
         Value::Number(number) => Some(printed(*number, 14).into_bytes()),

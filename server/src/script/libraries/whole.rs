@@ -1,0 +1,291 @@
+//! Functions of Lua as Lua 5.1 has them, where those of the interpreter differ. Most take whole numbers: of a number the part behind the point is cut off, and one
+//! that does not fit is the least of all. Those of the interpreter refuse such numbers, as later versions of Lua do; the
+//! functions here make numbers whole before they call them, or take their place. The others answer other errors.
+
+use lua_gc::HeapGuard;
+use lua_stdlib::{string_lib, table_lib};
+use lua_types::LuaType;
+use lua_vm::api;
+use lua_vm::debug::{arg_error_impl, c_api_runtime};
+use lua_vm::state::{LuaCFunction, LuaState};
+use omnilua::LuaError;
+
+use super::format::format;
+use super::native;
+pub(super) use crate::script::convert::integer as whole;
+
+/// Where they stand, by the library's name, and none for global ones.
+const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
+    ("", "assert", assert),
+    ("", "select", select),
+    ("", "tonumber", tonumber),
+    ("", "unpack", unpack),
+    ("math", "max", |state| extreme(state, |number, best| number > best)),
+    ("math", "min", |state| extreme(state, |number, best| number < best)),
+    ("string", "byte", |state| cut_and(state, "byte", &[2, 3], string_lib::str_byte)),
+    ("string", "char", char),
+    ("string", "find", |state| search(state, "find", string_lib::str_find)),
+    ("string", "format", format),
+    ("string", "gsub", |state| cut_and(state, "gsub", &[4], string_lib::str_gsub)),
+    ("string", "match", |state| search(state, "match", string_lib::str_match)),
+    ("string", "rep", |state| cut_and(state, "rep", &[2], string_lib::str_rep)),
+    ("string", "sub", |state| cut_and(state, "sub", &[2, 3], string_lib::str_sub)),
+    ("table", "concat", |state| cut_and(state, "concat", &[3, 4], table_lib::concat)),
+    ("table", "insert", insert),
+    ("table", "remove", |state| cut_and(state, "remove", &[2], table_lib::remove)),
+    ("table", "setn", |state| Err(c_api_runtime(state, b"'setn' is obsolete".to_vec()))),
+    ("table", "sort", |state| cut_and(state, "sort", &[], table_lib::sort)),
+];
+
+/// Puts the functions in the place of the interpreter's.
+pub(in crate::script) fn install(state: &mut LuaState) -> Result<(), LuaError> {
+    let _guard = HeapGuard::push(&state.global().heap);
+    for (library, name, function) in FUNCTIONS {
+        if library.is_empty() {
+            state.push_c_closure(*function, 0)?;
+            api::set_global(state, name.as_bytes())?;
+        } else {
+            api::get_global(state, library.as_bytes())?;
+            state.push_c_closure(*function, 0)?;
+            api::set_field(state, -2, name.as_bytes())?;
+            api::set_top(state, -2)?;
+        }
+    }
+    api::get_global(state, b"tostring")?;
+    state.push_c_closure(tostring, 1)?;
+    api::set_global(state, b"tostring")?;
+    native::install(state)
+}
+
+/// Makes an argument whole, if it is a number.
+fn cut(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
+    if at > api::get_top(state) {
+        return Ok(());
+    }
+    let Some(number) = api::to_number_x(state, at) else { return Ok(()) };
+    let whole = whole(number) as f64;
+    if whole != number {
+        api::push_number(state, whole);
+        api::copy(state, -1, at);
+        api::set_top(state, -2)?;
+    }
+    Ok(())
+}
+
+/// Calls a function of the interpreter with whole numbers.
+fn cut_and(state: &mut LuaState, name: &str, arguments: &[i32], function: LuaCFunction) -> Result<usize, LuaError> {
+    arguments.iter().try_for_each(|at| cut(state, *at))?;
+    function(state).map_err(|error| located(state, name, error))
+}
+
+/// An error of a function of the interpreter with its place and in the words of Lua 5.1.
+fn located(state: &LuaState, name: &str, error: LuaError) -> LuaError {
+    let LuaError::RuntimeMsg(text) = &error else { return error };
+    let text = String::from_utf8_lossy(text);
+    let has_place = text.split_once(": ").is_some_and(|(before, _)| {
+        before
+            .rsplit_once(':')
+            .is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    let (place, text) = if has_place { text.split_at(text.find(": ").map_or(0, |at| at + 2)) } else { ("", &*text) };
+    let worded = if text.starts_with("invalid capture index") {
+        "invalid capture index".to_owned()
+    } else if text == "malformed pattern (missing arguments to '%b')" {
+        "unbalanced pattern".to_owned()
+    } else if let Some((argument, rest)) = text.strip_prefix("bad argument #").and_then(|rest| rest.split_once(" (")) {
+        match argument.contains(' ') {
+            true => text.to_owned(),
+            false => format!("bad argument #{argument} to '{name}' ({rest}"),
+        }
+    } else {
+        text.to_owned()
+    };
+    match has_place {
+        true => LuaError::runtime(format_args!("{place}{worded}")),
+        false => c_api_runtime(state, worded.into_bytes()),
+    }
+}
+
+/// `string.find` and `string.match`: a search that begins behind the text begins at its end.
+fn search(state: &mut LuaState, name: &str, function: LuaCFunction) -> Result<usize, LuaError> {
+    const FROM: i32 = 3;
+    if api::get_top(state) >= FROM
+        && let Some(from) = api::to_number_x(state, FROM)
+        && let Some(text) = api::to_lua_string(state, 1)?
+    {
+        let behind = text.as_bytes().len() as f64 + 1.0;
+        if from > behind {
+            api::push_number(state, behind);
+            api::copy(state, -1, FROM);
+            api::set_top(state, -2)?;
+        }
+    }
+    cut_and(state, name, &[FROM], function)
+}
+
+fn unpack(state: &mut LuaState) -> Result<usize, LuaError> {
+    check_table(state, 1)?;
+    cut_and(state, "unpack", &[2, 3], table_lib::unpack)
+}
+
+fn check_table(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
+    let got = api::lua_type_at(state, at);
+    if matches!(got, LuaType::Table) {
+        return Ok(());
+    }
+    let text = [b"table expected, got ", api::type_name(state, got)].concat();
+    Err(arg_error_impl(state, at, &text))
+}
+
+/// `table.insert`; the value may stand behind a gap.
+fn insert(state: &mut LuaState) -> Result<usize, LuaError> {
+    // With two arguments the second is the value.
+    if api::get_top(state) != 3 {
+        return cut_and(state, "insert", &[], table_lib::insert);
+    }
+    check_table(state, 1)?;
+    cut(state, 2)?;
+    let (at, length) = (whole(state.check_number(2)?), state.length_at(1)?);
+    if at > length + 1 {
+        state.raw_seti(1, at)?;
+        return Ok(0);
+    }
+    cut_and(state, "insert", &[], table_lib::insert)
+}
+
+fn assert(state: &mut LuaState) -> Result<usize, LuaError> {
+    state.check_arg_any(1)?;
+    if api::to_boolean(state, 1) {
+        return Ok(api::get_top(state) as usize);
+    }
+    let text = match api::lua_type_at(state, 2) {
+        LuaType::None | LuaType::Nil => b"assertion failed!".to_vec(),
+        _ => state.check_arg_string(2)?,
+    };
+    Err(c_api_runtime(state, text))
+}
+
+/// `math.max` and `math.min`.
+fn extreme(state: &mut LuaState, is_better: fn(f64, f64) -> bool) -> Result<usize, LuaError> {
+    let mut best = state.check_number(1)?;
+    for at in 2..=api::get_top(state) {
+        let number = state.check_number(at)?;
+        if is_better(number, best) {
+            best = number;
+        }
+    }
+    api::push_number(state, best);
+    Ok(1)
+}
+
+fn char(state: &mut LuaState) -> Result<usize, LuaError> {
+    let mut bytes = Vec::new();
+    for at in 1..=api::get_top(state) {
+        let number = whole(state.check_number(at)?);
+        bytes.push(u8::try_from(number).map_err(|_| arg_error_impl(state, at, b"invalid value"))?);
+    }
+    state.push_string(&bytes)?;
+    Ok(1)
+}
+
+fn select(state: &mut LuaState) -> Result<usize, LuaError> {
+    let top = api::get_top(state);
+    let is_text = matches!(api::lua_type_at(state, 1), LuaType::String);
+    if is_text && api::to_lua_string(state, 1)?.is_some_and(|text| text.as_bytes().first() == Some(&b'#')) {
+        api::push_number(state, f64::from(top - 1));
+        return Ok(1);
+    }
+    let number = whole(state.check_number(1)?);
+    let from = if number < 0 { i64::from(top) + number } else { number.min(top.into()) };
+    match usize::try_from(from) {
+        Ok(from @ 1..) => Ok(top as usize - from),
+        _ => Err(arg_error_impl(state, 1, b"index out of range")),
+    }
+}
+
+fn tonumber(state: &mut LuaState) -> Result<usize, LuaError> {
+    let base = if api::get_top(state) < 2 || matches!(api::lua_type_at(state, 2), LuaType::Nil) {
+        10
+    } else {
+        whole(state.check_number(2)?)
+    };
+    let number = if base == 10 {
+        state.check_arg_any(1)?;
+        api::to_number_x(state, 1)
+    } else {
+        let text = state.check_arg_string(1)?;
+        let Some(base) = u32::try_from(base).ok().filter(|base| (2..=36).contains(base)) else {
+            return Err(arg_error_impl(state, 2, b"base out of range"));
+        };
+        read_digits(&text, base)
+    };
+    match number {
+        Some(number) => api::push_number(state, number),
+        None => api::push_nil(state),
+    }
+    Ok(1)
+}
+
+/// Reads a whole number as C's `strtoul` does: a minus makes it the complement, and a large one is the largest of 64 bits.
+fn read_digits(text: &[u8], base: u32) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let marked = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let digits =
+        marked.filter(|rest| base == 16 && rest.starts_with(|digit: char| digit.is_ascii_hexdigit())).unwrap_or(digits);
+    let mut number: Option<u64> = (!digits.is_empty()).then_some(0);
+    for digit in digits.chars() {
+        let digit = digit.to_digit(base)?;
+        number =
+            number?.checked_mul(base.into()).and_then(|number| number.checked_add(digit.into())).or(Some(u64::MAX));
+        if number == Some(u64::MAX) {
+            break;
+        }
+    }
+    let number = number?;
+    Some(if negative && number != u64::MAX { number.wrapping_neg() } else { number } as f64)
+}
+
+/// `tostring`; what is no number has a sign, which C prints.
+fn tostring(state: &mut LuaState) -> Result<usize, LuaError> {
+    state.check_arg_any(1)?;
+    let number = match api::lua_type_at(state, 1) {
+        LuaType::Number => api::to_number_x(state, 1),
+        _ => None,
+    };
+    if let Some(number) = number.filter(|number| number.is_nan()) {
+        state.push_string(if number.is_sign_negative() { b"-nan" } else { b"nan" })?;
+        return Ok(1);
+    }
+    api::push_value(state, native::FIRST_UPVALUE);
+    api::push_value(state, 1);
+    api::call_k(state, 1, 1, 0, None)?;
+    Ok(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_read_as_by_strtoul() {
+        for (text, base, number) in [
+            ("ff", 16, Some(255.0)),
+            (" 0xFF ", 16, Some(255.0)),
+            ("-ff", 16, Some(18_446_744_073_709_551_361.0)),
+            ("ffffffffffffffffff", 16, Some(u64::MAX as f64)),
+            ("z", 36, Some(35.0)),
+            ("2", 2, None),
+            ("", 8, None),
+            ("-", 8, None),
+            ("1 1", 8, None),
+            ("0x", 16, None),
+        ] {
+            assert_eq!(read_digits(text.as_bytes(), base), number, "{text}");
+        }
+        assert_eq!([whole(1.9), whole(-1.9), whole(f64::NAN), whole(1e30)], [1, -1, i64::MIN, i64::MIN]);
+    }
+}
