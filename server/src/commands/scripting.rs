@@ -1,5 +1,7 @@
 //! EVAL and its like, and SCRIPT. What runs scripts is in the module `script`.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use larder_protocol::{Args, Reply};
 
 use super::command::*;
@@ -173,6 +175,7 @@ fn script_flush(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Re
         return Err(SCRIPT_FLUSH_MODE);
     }
     engine.scripts.cache.lock().clear();
+    engine.scripts.flushes.fetch_add(1, Relaxed);
     reply.ok();
     Ok(())
 }

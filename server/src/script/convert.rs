@@ -255,16 +255,6 @@ pub(super) fn word(value: &LuaValue, words: &mut ArgsBuffer) -> bool {
     added && words.bytes() <= MOST_ARGUMENT_BYTES
 }
 
-/// A string, or a number as the server prints it.
-pub(super) fn bytes(value: &Value) -> Option<Vec<u8>> {
-    match value {
-        Value::String(string) => string.as_bytes().ok(),
-        Value::Number(number) => Some(print(*number, <[u8]>::to_vec)),
-        Value::Integer(number) => Some(number.to_string().into_bytes()),
-        _ => None,
-    }
-}
-
 /// Shows a number without loss: as an integer where it is one; what is no number has a sign, as C prints it.
 fn print<R>(number: f64, show: impl FnOnce(&[u8]) -> R) -> R {
     match whole(number) {

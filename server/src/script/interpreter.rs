@@ -19,6 +19,7 @@ use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, Sandbox
 use super::cache::{ByDigest, Script};
 use super::conclude::Failures;
 use super::control::Control;
+use super::names::without_env;
 use super::natives::{self, Call, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::quick::Quick;
 use super::{libraries, redis_table};
@@ -84,6 +85,7 @@ pub(super) struct Interpreter {
     run: Function,
     /// What the functions of the host need of the prelude, kept alive.
     _kept: Table,
+    called: libraries::Fail,
     desk: Shared,
     /// Whether the budget of the script that runs is not filled again.
     is_bounded: Rc<Cell<bool>>,
@@ -95,6 +97,12 @@ pub(super) struct Interpreter {
     pub(super) parts: Table,
     /// By the digest of their source.
     compiled: ByDigest<Compiled>,
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        self.called.let_go();
+    }
 }
 
 impl Interpreter {
@@ -123,9 +131,9 @@ impl Interpreter {
         let host = lua.create_table()?;
         host.raw_set(NATIVES, lua.globals().raw_get::<_, Table>(NATIVES)?)?;
         host.raw_set("redis", redis_table::constants(&lua)?)?;
-        let fail = libraries::Fail::default();
-        host.raw_set("libraries", libraries::all(&lua, &fail)?)?;
-        host.raw_set("find", libraries::find(&lua, &fail)?)?;
+        let called = libraries::Fail::default();
+        host.raw_set("libraries", libraries::all(&lua, &called)?)?;
+        host.raw_set("find", libraries::find(&lua, &called)?)?;
         redis_table::functions(&lua, &host)?;
         let seed = Rc::new(Cell::new(0x1234_330e_u64));
         libraries::random(&lua, &host, &seed)?;
@@ -133,11 +141,10 @@ impl Interpreter {
         let control: Table = prelude.call((host, MEMORY_BYTES as f64))?;
         let (prepare, run, kept) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("kept")?);
         let parts = control.raw_get("parts")?;
-        // It is set once.
-        let _ = fail.set(control.raw_get("fail")?);
+        called.fail.replace(Some(control.raw_get("fail")?));
         let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
         let compiled = ByDigest::default();
-        Ok(Self { lua, sandbox, prepare, run, _kept: kept, desk, is_bounded, deadline, place, parts, compiled })
+        Ok(Self { lua, sandbox, prepare, run, _kept: kept, called, desk, is_bounded, deadline, place, parts, compiled })
     }
 
     /// Whether a script is compiled.
@@ -169,7 +176,7 @@ impl Interpreter {
     /// The same, as a handle and as a value, which may be given the globals themselves.
     fn prepared(&self, text: &[u8], name: &str, is_given_globals: bool) -> Result<(Function, LuaValue), Error> {
         self.make_ready(MEMORY_BYTES)?;
-        let chunk = self.lua.load(text).set_name(name).into_function()?;
+        let chunk = self.lua.load(&*without_env(text)).set_name(name).into_function()?;
         self.prepare.call::<_, ()>((chunk.clone(), is_given_globals))?;
         let value = self.desk.exchange.borrow_mut().take_function();
         Ok((chunk, value))
@@ -364,6 +371,16 @@ pub(super) fn message(error: &Error) -> Vec<u8> {
 mod tests {
     use super::super::quick::{GLOBALS, REFUSED};
     use super::*;
+
+    #[test]
+    fn an_interpreter_is_freed_when_it_is_dropped() {
+        let Ok(interpreter) = Interpreter::new(Arc::default()) else { panic!("no interpreter") };
+        let called = Rc::downgrade(&interpreter.called);
+        let text = b"local t = {} for i = 1, 1000 do t[i] = {i} end return ('a'):find('a')";
+        assert!(interpreter.chunk(text, "@user_script").is_ok());
+        drop(interpreter);
+        assert!(called.upgrade().is_none(), "functions of the state hold it");
+    }
 
     #[test]
     fn every_global_is_refused_to_quick_scripts_or_known_not_to_be_assigned() {

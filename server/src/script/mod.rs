@@ -26,6 +26,7 @@ mod here;
 mod interpreter;
 mod lender;
 mod libraries;
+mod names;
 mod natives;
 mod quick;
 mod redis_table;
@@ -33,7 +34,7 @@ mod run;
 mod thread;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ struct Parked {
 /// The scripts of an engine; see the module's page.
 pub(crate) struct Scripts {
     pub(crate) cache: Mutex<Cache>,
+    /// How often it was flushed.
+    pub(crate) flushes: AtomicU64,
     pub(crate) libraries: Mutex<functions::Libraries>,
     pub(crate) control: Arc<Control>,
     thread: thread::Handle,
@@ -97,6 +100,7 @@ impl Scripts {
     pub(crate) fn new(engine: Weak<Engine>) -> Self {
         Self {
             cache: Mutex::default(),
+            flushes: AtomicU64::default(),
             libraries: Mutex::default(),
             control: Arc::default(),
             thread: thread::Handle::new(engine),

@@ -85,7 +85,8 @@ shown[#shown + 1] = environment
 globals._G = environment
 local missing = {
     __index = function(_, name)
-        error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+        name = name == '_EnV' and '_ENV' or tostring(name)
+        error("Script attempted to access nonexistent global variable '" .. name .. "'", 2)
     end,
 }
 setmetatable(globals, missing)
@@ -117,7 +118,7 @@ function globals.rawset(t, ...)
         error("bad argument #3 to 'rawset' (value expected)")
     end
     local key, value = ...
-    if behind[t] then
+    if behind[t] or t == globals then
         error(READONLY, 0)
     end
     local changed = rawset(t, key, value)
@@ -235,6 +236,64 @@ function globals.setfenv(value, table)
     return setfenv(f, table)
 end
 
+-- Numbers that Lua 5.1 reads and the interpreter does not.
+
+local named_numbers = { inf = math.huge, infinity = math.huge, nan = -(0 / 0) }
+local LONGEST_NAMED_NUMBER = 64
+local lower, match = string.lower, string.match
+
+local function named_number(text)
+    if #text > LONGEST_NAMED_NUMBER then
+        return nil
+    end
+    local sign, name = match(lower(text), '^%s*([+-]?)(%a+)%s*$')
+    local number = name and named_numbers[name]
+    return number and sign == '-' and -number or number
+end
+
+local strict_tonumber = native(function(...)
+    if select('#', ...) == 0 then
+        error("bad argument #1 to 'tonumber' (value expected)")
+    end
+    local value, base = ...
+    local number = tonumber(base)
+    if base ~= nil and number and (number < 2 or number > 36) then
+        error("bad argument #2 to 'tonumber' (base out of range)")
+    end
+    return tonumber(value, base)
+end)
+
+function globals.tonumber(...)
+    if select('#', ...) ~= 1 then
+        return strict_tonumber(...)
+    end
+    local value = ...
+    local number = tonumber(value)
+    if number == nil and type(value) == 'string' then
+        return named_number(value)
+    end
+    return number
+end
+
+-- What is computed with texts that the interpreter does not take for numbers.
+for event, compute in pairs({
+    __add = function(a, b) return a + b end,
+    __sub = function(a, b) return a - b end,
+    __mul = function(a, b) return a * b end,
+    __div = function(a, b) return a / b end,
+    __mod = function(a, b) return a % b end,
+    __pow = function(a, b) return a ^ b end,
+    __unm = function(a) return -a end,
+}) do
+    getmetatable('')[event] = native(function(a, b)
+        local x, y = globals.tonumber(a), globals.tonumber(b)
+        if x == nil or y == nil then
+            error('attempt to perform arithmetic on a ' .. type(x == nil and a or b) .. ' value')
+        end
+        return compute(x, y)
+    end)
+end
+
 -- Functions that load code.
 
 local CONCATENATIONS = 16
@@ -247,7 +306,7 @@ local function load_text(text, name)
     if count > CONCATENATIONS then
         return nil, 'too many concatenations in loaded code'
     end
-    local made, message = loadstring(text, name or text)
+    local made, message = loadstring(host.without_env(text), name or text)
     if made then
         setfenv(made, environment)
     end

@@ -3,7 +3,9 @@
 use omnilua::{Error, Lua, Table, Value, Variadic};
 use sha1::{Digest, Sha1};
 
-use super::convert::{bytes, error};
+use super::convert::error;
+use super::libraries::printed;
+use super::names::without_env;
 use crate::info::REDIS_VERSION;
 
 /// Levels of `redis.log`, with their names.
@@ -75,10 +77,15 @@ fn with_code(text: &[u8]) -> Vec<u8> {
 /// Functions for the prelude: each answers a text if it fails, else nil and its value.
 pub(super) fn functions(lua: &Lua, host: &Table) -> Result<(), Error> {
     let sha1hex = lua.create_function(|_, values: Variadic<Value>| match values.as_slice() {
-        [value] => Ok((None, Some(digest(&bytes(value).unwrap_or_default())))),
+        [value] => Ok((None, Some(digest(&shown(value).unwrap_or_default())))),
         _ => Ok((Some("wrong number of arguments"), None)),
     })?;
     host.raw_set("sha1hex", sha1hex)?;
+    let renamed = lua.create_function(|lua, text: Value| match &text {
+        Value::String(source) => Ok(Value::String(lua.create_string(without_env(&source.as_bytes()?))?)),
+        _ => Ok(text),
+    })?;
+    host.raw_set("without_env", renamed)?;
     host.raw_set("log", lua.create_function(|_, values: Variadic<Value>| Ok(log(&values)))?)?;
     let set_repl = lua.create_function(|_, values: Variadic<Value>| {
         let problem = match values.as_slice() {
@@ -91,6 +98,18 @@ pub(super) fn functions(lua: &Lua, host: &Table) -> Result<(), Error> {
         Ok(problem)
     })?;
     host.raw_set("set_repl", set_repl)
+}
+
+/// The text of a value that has one, as Lua makes it.
+fn shown(value: &Value) -> Option<Vec<u8>> {
+    /// Digits of a number.
+    const DIGITS: usize = 14;
+    match value {
+        Value::String(string) => string.as_bytes().ok(),
+        Value::Number(number) => Some(printed(*number, DIGITS).into_bytes()),
+        Value::Integer(number) => Some(printed(*number as f64, DIGITS).into_bytes()),
+        _ => None,
+    }
 }
 
 fn number(value: &Value) -> Option<f64> {
@@ -110,7 +129,7 @@ fn log(values: &[Value]) -> Option<&'static str> {
     }
     let Some(level) = number(level) else { return Some("First argument must be a number (log level).") };
     let mut text = Vec::new();
-    for word in words.iter().filter_map(bytes) {
+    for word in words.iter().filter_map(shown) {
         if !text.is_empty() {
             text.push(b' ');
         }

@@ -1,6 +1,7 @@
 //! EVAL and its like: finds or compiles the script, runs it, and writes what comes of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use larder_protocol::{Args, Reply};
@@ -100,7 +101,9 @@ fn with_interpreter<R>(
 ) -> Result<R, Error> {
     let Some(machine) = locked.machine else { return Err(error::NO_SCRIPT_THREAD) };
     let mut kept = machine.interpreter.try_borrow_mut().map_err(|_| error::SCRIPT_PANICKED)?;
-    if kept.is_none() {
+    // Scripts that are flushed leave nothing of themselves.
+    let flushes = engine.scripts.flushes.load(Relaxed);
+    if kept.is_none() || machine.flushes.replace(flushes) != flushes {
         let made = Interpreter::new(engine.scripts.control.clone());
         *kept = Some(made.map_err(|error| Error::made([b"ERR ", message(&error).as_slice()].concat()))?);
     }

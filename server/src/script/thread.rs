@@ -41,6 +41,8 @@ struct Job {
 pub(crate) struct Machine {
     /// Made for the first script, and anew after one that met a limit.
     pub(super) interpreter: RefCell<Option<Interpreter>>,
+    /// How often scripts had been flushed when that was made.
+    pub(super) flushes: Cell<u64>,
     /// The same, for functions.
     pub(super) functions: RefCell<Option<functions::State>>,
     /// Whether there was no room, nor any to be made, before the call that runs.

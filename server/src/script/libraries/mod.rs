@@ -10,7 +10,7 @@ mod native;
 mod packed;
 pub(super) mod whole;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use omnilua::{Error, Function, Lua, Table, Value, Variadic};
@@ -21,8 +21,25 @@ const MOST_BYTES: usize = 64 << 20;
 /// Results that a function gives as they are.
 const MOST_PUSHED: usize = 16;
 
-/// The prelude's function that raises a text at the script's line, once it is there.
-pub(super) type Fail = Rc<OnceCell<Function>>;
+/// Functions of Lua that those of the host call. A state lives as long as somebody holds a function of it, and these are held
+/// by the state's own functions: so they are let go with its interpreter.
+#[derive(Default)]
+pub(super) struct Called {
+    /// The prelude's function that raises a text at the script's line, once it is there.
+    pub(super) fail: RefCell<Option<Function>>,
+    find: RefCell<Option<Function>>,
+}
+
+impl Called {
+    /// Lets go of them.
+    pub(super) fn let_go(&self) {
+        self.fail.replace(None);
+        self.find.replace(None);
+    }
+}
+
+/// See there.
+pub(super) type Fail = Rc<Called>;
 
 /// What goes wrong in a function.
 enum Problem {
@@ -82,7 +99,7 @@ fn function(
         }
         Ok(results) => Ok(Variadic::from(results)),
         Err(Problem::Lua(error)) => Err(error),
-        Err(Problem::Text(text)) => match fail.get() {
+        Err(Problem::Text(text)) => match &*fail.fail.borrow() {
             Some(fail) => fail.call(text),
             None => Err(omnilua::LuaError::runtime(format_args!("{text}")).into()),
         },
@@ -92,7 +109,8 @@ fn function(
 /// `string.find`: of a long plain text it takes the time of both lengths together, not of one times the other.
 pub(super) fn find(lua: &Lua, fail: &Fail) -> Result<Function, Error> {
     const LONG: usize = 1 << 24;
-    let of_lua: Function = lua.load("return string.find").eval()?;
+    fail.find.replace(Some(lua.load("return string.find").eval()?));
+    let called = fail.clone();
     let searcher = move |_: &Lua, values: &[Value]| {
         if let [Value::String(text), Value::String(pattern), rest @ ..] = values {
             let (text, pattern) = (text.as_bytes()?, pattern.as_bytes()?);
@@ -102,6 +120,8 @@ pub(super) fn find(lua: &Lua, fail: &Fail) -> Result<Function, Error> {
                 return Ok(find_plain(&text, &pattern, number(rest, 0).unwrap_or(1.0)));
             }
         }
+        let find = called.find.borrow();
+        let Some(of_lua) = &*find else { return Ok(Vec::new()) };
         match of_lua.call::<_, Variadic<Value>>(Variadic::from(values.to_vec())) {
             Ok(results) => Ok(results.into_vec()),
             // It does not know by which name it was called.
@@ -169,7 +189,7 @@ fn type_name(value: &Value) -> &'static str {
 }
 
 /// A number as C prints it with `%.<digits>g`.
-fn printed(number: f64, digits: usize) -> String {
+pub(super) fn printed(number: f64, digits: usize) -> String {
     if !number.is_finite() {
         let text = if number.is_nan() { "nan" } else { "inf" };
         return format!("{}{text}", if number.is_sign_negative() { "-" } else { "" });
