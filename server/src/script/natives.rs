@@ -337,6 +337,10 @@ fn most_values(state: &LuaState, limits: &Limits) -> usize {
 /// Sets the limits, and KEYS and ARGV, or gives tables in their place.
 fn begin(state: &mut LuaState, exchange: &mut Exchange) -> Result<Option<[GcRef<LuaTable>; 2]>, LuaError> {
     let Limits { look_every, instructions, memory_bytes, .. } = exchange.limits;
+    // What scripts before it have left is not counted against it.
+    if state.global().heap.bytes_used() > memory_bytes / 4 {
+        state.gc().full_collect();
+    }
     state.install_sandbox_limits(look_every as i32, Some(instructions), Some(memory_bytes));
     {
         let global = state.global();

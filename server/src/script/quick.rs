@@ -392,14 +392,9 @@ mod tests {
         {
             assert_eq!(leaves(source), Some(true), "{source}");
         }
-        for source in [
-            "KEYS = {}",
-            "type = nil",
-            "a, KEYS = 1, 2",
-            "ARGV, a = 1, 2",
-            "unpack --[[ ]] = 1",
-            "local type = type",
-        ] {
+        for source in
+            ["KEYS = {}", "type = nil", "a, KEYS = 1, 2", "ARGV, a = 1, 2", "unpack --[[ ]] = 1", "local type = type"]
+        {
             assert_eq!(leaves(source), Some(false), "{source}");
         }
     }
