@@ -197,9 +197,9 @@ impl App {
     }
 
     async fn warm(&self) -> Result<(), String> {
-        if self.options.warm > 0 {
-            self.shards.wait_connected(Duration::from_secs(1)).await;
-        }
+        let patience = Duration::from_millis(if self.options.warm > 0 { 1_000 } else { 200 });
+        self.shards.wait_connected(patience).await;
+        live::make_good(&self.layers, &self.feeds).await;
         let pages = strategy::warm::warm(&self.strategy, &self.db, self.options.warm).await;
         let pages = pages.map_err(|error| error.to_string())?;
         tracing::info!(node = self.node, strategy = self.strategy.name(), pages, "ready");

@@ -108,7 +108,7 @@ pub struct Poller {
 impl Poller {
     /// Looks again and again, forever.
     pub async fn run(self, every: Duration) {
-        let mut from = ids::first_id_at(self.clock.now_ms());
+        let mut from = ids::first_id_at(self.clock.now_ms() - OVERLAP_MS);
         loop {
             let started_ms = self.clock.now_ms();
             match self.look(from).await {
@@ -139,10 +139,25 @@ impl Poller {
     }
 }
 
+/// Makes good what caches missed that were connected just now; they are not believed before that.
+pub async fn make_good(layers: &Layers, feeds: &Feeds) {
+    for store in feeds.shards.all() {
+        let connection = store.connection();
+        if store.is_believed() || !store.is_open() {
+            continue;
+        }
+        match layers.make_good(store, &feeds.db).await {
+            Ok(()) => store.believe(connection),
+            Err(error) => tracing::debug!(store = store.name(), %error, "not believed yet"),
+        }
+    }
+}
+
 /// Tries again and again what could not be invalidated.
 pub async fn catch_up(layers: Arc<Layers>, feeds: Arc<Feeds>) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
+        make_good(&layers, &feeds).await;
         layers.catch_up().await;
         feeds.catch_up().await;
     }

@@ -153,6 +153,18 @@ impl Db {
         rows.iter().map(message).collect()
     }
 
+    /// The rooms with messages that were written, edited or deleted after `changed`.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn rooms_changed_after(&self, changed: i64) -> Result<Vec<RoomId>, AppError> {
+        let rows = sqlx::query("SELECT DISTINCT room FROM messages WHERE changed > $1")
+            .bind(changed)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| RoomId::new(row.try_get(0)?)).collect()
+    }
+
     /// The same in one room, for a reader who comes back: the last `limit` of them.
     ///
     /// # Errors
