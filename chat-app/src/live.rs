@@ -45,6 +45,8 @@ pub struct Hub {
     rooms: Mutex<HashMap<RoomId, broadcast::Sender<Arc<str>>>>,
     /// Changes that have been told, for [`OVERLAP_MS`] and a little more.
     told: Mutex<BTreeSet<i64>>,
+    /// Ids of sessions that were revoked.
+    revoked: broadcast::Sender<Arc<str>>,
     clock: Clock,
     rates: Arc<Rates>,
 }
@@ -52,7 +54,8 @@ pub struct Hub {
 impl Hub {
     /// No readers yet.
     pub fn new(clock: Clock, rates: Arc<Rates>) -> Self {
-        Self { rooms: Mutex::default(), told: Mutex::default(), clock, rates }
+        let revoked = broadcast::channel(WAITING).0;
+        Self { rooms: Mutex::default(), told: Mutex::default(), revoked, clock, rates }
     }
 
     /// What is said in a room from now on.
@@ -62,9 +65,24 @@ impl Hub {
         rooms.entry(room.clone()).or_insert_with(|| broadcast::channel(WAITING).0).subscribe()
     }
 
+    /// The sessions that are revoked from now on.
+    pub fn revocations(&self) -> broadcast::Receiver<Arc<str>> {
+        self.revoked.subscribe()
+    }
+
+    /// Ends the connections of a session on this server.
+    pub fn revoke(&self, session: &str) {
+        // That there are none is fine.
+        let _ = self.revoked.send(session.into());
+    }
+
     /// Readers on this server.
     pub fn readers(&self) -> usize {
         self.rooms.lock().values().map(broadcast::Sender::receiver_count).sum()
+    }
+
+    fn was_told(&self, message: &Message) -> bool {
+        self.told.lock().contains(&message.changed)
     }
 
     /// Tells the readers of its room; false if they have been told before.
@@ -124,15 +142,18 @@ impl Poller {
         self.metrics.polls.add(1);
         let mut latest = from;
         loop {
-            let changes = self.db.changes_after(latest, MOST_CHANGES).await?;
+            let mut changes = self.db.changes_after(latest, MOST_CHANGES).await?;
+            latest = changes.last().map_or(latest, |message| message.changed);
+            let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
+            changes.retain(|message| !self.hub.was_told(message));
+            self.db.add_reactions(&mut changes).await?;
             for message in &changes {
-                latest = latest.max(message.changed);
                 if self.hub.tell(message) {
                     // Nobody told: then nobody may have told the caches either.
-                    self.strategy.changed(&Group::Room(message.room.clone()), None).await;
+                    self.strategy.missed(&Group::Room(message.room.clone())).await;
                 }
             }
-            if i64::try_from(changes.len()).unwrap_or(i64::MAX) < MOST_CHANGES {
+            if count < MOST_CHANGES {
                 return Ok(());
             }
         }
@@ -178,6 +199,7 @@ mod tests {
             edited_ms: 0,
             deleted: false,
             changed: id + changed,
+            reactions: None,
         }
     }
 

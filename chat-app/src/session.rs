@@ -94,15 +94,16 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends all sessions of a user, wherever they were begun.
+    /// Ends all sessions of a user, wherever they were begun; gives their ids.
     ///
     /// # Errors
     /// A database that does not answer.
-    pub async fn end_all(&self, user: i64) -> Result<(), AppError> {
-        for id in self.db.end_sessions(user).await? {
-            self.remember(&id, false).await;
+    pub async fn end_all(&self, user: i64) -> Result<Vec<String>, AppError> {
+        let ended = self.db.end_sessions(user).await?;
+        for id in &ended {
+            self.remember(id, false).await;
         }
-        Ok(())
+        Ok(ended)
     }
 
     async fn remember(&self, id: &str, is_valid: bool) {

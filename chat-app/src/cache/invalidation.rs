@@ -27,6 +27,10 @@ use crate::store::{Store, Unreachable};
 pub const CHANNEL: &str = "cache:invalidate";
 /// Channel for what readers see at once: messages as JSON.
 pub const LIVE: &str = "live";
+/// Channel for posts that are in the feeds: their ids.
+pub const POSTS: &str = "posts";
+/// Channel for sessions that were revoked: their ids.
+pub const REVOKED: &str = "revoked";
 
 /// Makes groups stale in the cache.
 pub trait Invalidation: Send + Sync {
@@ -135,6 +139,22 @@ impl Invalidation for ByPattern {
 /// Why the cache does not answer.
 pub async fn announce(store: &Store, event: &str) -> Result<(), Unreachable> {
     store.pipeline(vec![publish(store, LIVE, event)]).await.map(drop)
+}
+
+/// Tells all servers that a post is in the feeds.
+///
+/// # Errors
+/// Why the cache does not answer.
+pub async fn announce_post(store: &Store, id: i64) -> Result<(), Unreachable> {
+    store.pipeline(vec![publish(store, POSTS, &id.to_string())]).await.map(drop)
+}
+
+/// Tells all servers that a session was revoked.
+///
+/// # Errors
+/// Why the cache does not answer.
+pub async fn announce_revoked(store: &Store, session: &str) -> Result<(), Unreachable> {
+    store.pipeline(vec![publish(store, REVOKED, session)]).await.map(drop)
 }
 
 /// What precedes a group that is stale although the cache could not be told.

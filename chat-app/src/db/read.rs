@@ -53,6 +53,17 @@ impl Db {
         rows.iter().map(reaction).collect()
     }
 
+    /// Adds their reactions to messages that were changed.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn add_reactions(&self, messages: &mut [Message]) -> Result<(), AppError> {
+        for message in messages.iter_mut().filter(|message| message.changed != message.id) {
+            message.reactions = Some(self.reactions(&message.room, message.id, message.id).await?);
+        }
+        Ok(())
+    }
+
     /// Who wrote in a room in the week before `now_ms`, busiest first.
     ///
     /// # Errors
@@ -209,5 +220,6 @@ fn message(row: &AnyRow) -> Result<Message, AppError> {
         edited_ms: row.try_get(5)?,
         deleted: row.try_get::<i64, _>(6)? != 0,
         changed: row.try_get(7)?,
+        reactions: None,
     })
 }
