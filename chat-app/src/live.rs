@@ -2,7 +2,7 @@
 //!
 //! The server that takes a message tells its own readers and publishes it; the others hear it and tell theirs. Publishing
 //! delivers at most once, so every server also looks into the database once a second for what it has not heard
-//! ([`Poller`]). That is all that is left when the cache is gone.
+//! ([`Poller`]). That is all that is left when the cache is gone. Reactions count as changes of their message.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

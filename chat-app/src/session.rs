@@ -3,7 +3,7 @@
 //! The cookie says who, until when and in which session, and carries an HMAC-SHA256 over it, so that nobody can write one
 //! of their own. A signature alone could not be revoked: the session must also exist. Its truth is a row in the database;
 //! the state server is asked first and remembers the answer for a minute, which is also the longest that a revoked session
-//! lives on when the state server could not be told.
+//! lives on when the state server could not be told. Open connections end by a message to all servers.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rustis::resp::cmd;

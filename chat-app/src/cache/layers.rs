@@ -372,6 +372,10 @@ impl Layers {
             commands.push(cmd("GET").key(&version_key).into());
         }
         let Ok(answers) = store.pipeline(commands).await else { return L2::Nothing { version: None } };
+        if !store.is_believed() {
+            // The question waited for a new connection.
+            return L2::Nothing { version: None };
+        }
         let mut answers = answers.into_iter();
         let entry = self.decode(answers.next());
         if !self.invalidation.has_versions() {

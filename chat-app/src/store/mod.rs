@@ -98,7 +98,7 @@ struct Shared {
     client: RwLock<Option<Client>>,
     /// The connection that may WATCH: whoever uses it has it alone.
     exclusive: tokio::sync::Mutex<Option<ExclusiveClient>>,
-    /// Counts the connections that were made; behind the same address may be another server each time.
+    /// Counts the connections that were made or broke; behind the same address may be another server each time.
     connection: AtomicU64,
     /// The last of them after which all that the server may have missed was made good.
     believed: AtomicU64,
@@ -149,7 +149,7 @@ impl Store {
         self.shared.breaker.is_closed() && self.shared.client.read().is_some()
     }
 
-    /// The number of its connection; grows whenever it is connected anew.
+    /// The number of its connection; grows whenever that breaks and whenever it is connected anew.
     pub fn connection(&self) -> u64 {
         self.shared.connection.load(Ordering::Acquire)
     }
@@ -327,6 +327,10 @@ impl Shared {
                 tracing::warn!(store = self.name, %error, "unreachable; going on without it");
             }
             _ => {}
+        }
+        if matches!(outcome, Err(Unreachable::Broken(_))) {
+            // What answers next may have restarted.
+            self.connection.fetch_add(1, Ordering::AcqRel);
         }
         match outcome {
             Ok(_) => self.metrics.latency.record(start.elapsed()),
