@@ -14,6 +14,10 @@
 //!
 //! The version is *removed*, not replaced: a server that is out of memory refuses SET but not UNLINK.
 //!
+//! An invalidation that is never told is the other trap: its server may be cut off from the cache and die, and a cache that
+//! restarts from a snapshot has forgotten what it was told. So whoever connects to a cache makes stale what changed lately
+//! before it believes it: [`super::layers::Layers::make_good`].
+//!
 //! Other servers' L1 hear of it on the channel `cache:invalidate`, or by RESP3 client tracking of the version's key.
 
 use futures_util::future::BoxFuture;

@@ -17,6 +17,7 @@ use crate::cache::ttl;
 use crate::error::AppError;
 use crate::ids;
 use crate::keys::Kind;
+use crate::store::Store;
 
 /// How far back each look goes, for clocks that differ and writes that take their time.
 const OVERLAP_MS: i64 = 10_000;
@@ -28,11 +29,11 @@ const MOST_POSTS: i64 = 1_000;
 impl Feeds {
     /// Looks again and again, forever.
     pub async fn watch(self: Arc<Self>, every: Duration) {
-        let mut connections = Vec::new();
-        let mut from_ms = 0;
+        let mut connections = vec![0; self.shards.all().len()];
+        let mut from_ms = self.clock.now_ms() - OVERLAP_MS;
         loop {
             tokio::time::sleep(every).await;
-            let (now_ms, connected) = (self.clock.now_ms(), self.connections());
+            let (now_ms, connected) = (self.clock.now_ms(), self.connections(&connections));
             let is_new = connections != connected;
             if is_new {
                 self.settled.lock().clear();
@@ -94,8 +95,10 @@ impl Feeds {
         }
     }
 
-    fn connections(&self) -> Vec<u64> {
-        self.shards.all().iter().map(crate::store::Store::connection).collect()
+    /// The numbers of the caches' connections; those that are away keep theirs until they are back.
+    fn connections(&self, before: &[u64]) -> Vec<u64> {
+        let number = |(store, before): (&Store, &u64)| if store.is_open() { store.connection() } else { *before };
+        self.shards.all().iter().zip(before).map(number).collect()
     }
 }
 
