@@ -77,7 +77,7 @@ impl Stage {
         let cache = Servers::start(peer, &["--dir", &directory.0.display().to_string()])?;
         let state = Servers::start(peer, &[])?;
         let options = shared_options(&cache, &state, &directory);
-        Some(Self { cache, state: state, directory, options })
+        Some(Self { cache, state, directory, options })
     }
 
     async fn app(&self, more: &[&str]) -> AppProcess {
