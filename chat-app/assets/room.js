@@ -30,7 +30,11 @@
   }
 
   function fill(item, message) {
-    const reactions = item.querySelector(".reactions");
+    let reactions = item.querySelector(".reactions");
+    if (message.reactions) {
+      reactions = message.reactions.length ? element("p", "reactions") : null;
+      for (const one of message.reactions) reactions.append(element("span", "", `${one.emoji} ${one.count} `));
+    }
     item.dataset.id = message.id;
     item.dataset.changed = message.changed;
     const time = element("time", "", clock(timeOf(message.id)));

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::cache::entry::Compression;
 use crate::cache::flight::Flights;
 use crate::cache::guard::{Early, Guard, Lock, NoGuard, Stale};
-use crate::cache::invalidation::{ByPattern, ByTtl, ByVersion, CHANNEL, Invalidation, LIVE, Notice};
+use crate::cache::invalidation::{ByPattern, ByTtl, ByVersion, CHANNEL, Invalidation, LIVE, Notice, POSTS, REVOKED};
 use crate::cache::l1::L1;
 use crate::cache::layers::{Changes, L1Mode, Layers};
 use crate::cache::ttl::{ByKind, ByRate, Fixed, HalfTheGap, HotAndCold, Rates, Ttl};
@@ -38,6 +38,9 @@ use crate::strategy::read_through::{LoadingCache, ReadThrough};
 use crate::strategy::write_behind::WriteBehind;
 use crate::strategy::write_through::WriteThrough;
 use crate::{random, strategy};
+
+/// How long a server that ends may take to empty its queue.
+const FINISH: Duration = Duration::from_secs(30);
 
 /// One server of the application.
 pub struct App {
@@ -141,6 +144,7 @@ impl App {
             building: Flights::new(),
             counting: Flights::new(),
             moments: Moments::default(),
+            settled: Mutex::default(),
             broken: Mutex::default(),
         });
         let secret = options.secret.clone().map_or_else(|| random::secret_bytes::<32>().to_vec(), String::into_bytes);
@@ -165,6 +169,9 @@ impl App {
             tasks: Mutex::default(),
             _embedded: embedded,
         });
+        if app.may_lose_queue() {
+            tracing::warn!("the write-behind queue is in this process: a crash loses what is not in the database yet");
+        }
         app.start_tasks(signals);
         app.warm().await?;
         Ok(app)
@@ -184,11 +191,28 @@ impl App {
             tokio::spawn(poller.run(Duration::from_millis(self.options.poll_ms))),
             tokio::spawn(live::catch_up(self.layers.clone(), self.feeds.clone())),
             tokio::spawn(self.feeds.clone().compute_trending(every)),
-            tokio::spawn(hear(signals, self.layers.clone(), self.hub.clone(), self.node)),
+            tokio::spawn(hear(signals, self.layers.clone(), self.feeds.clone(), self.hub.clone(), self.node)),
+            tokio::spawn(self.feeds.clone().watch(Duration::from_millis(self.options.poll_ms))),
             tokio::spawn(overview::watch(Arc::downgrade(self))),
             tokio::spawn(keep_time(self.clock.clone(), self.state.clone())),
         ];
         self.tasks.lock().extend(tasks.iter().map(tokio::task::JoinHandle::abort_handle));
+    }
+
+    /// Brings what is queued into the database, for as long as [`FINISH`].
+    ///
+    /// # Errors
+    /// Why some of it stays where it is.
+    pub async fn finish(&self) -> Result<(), String> {
+        match tokio::time::timeout(FINISH, self.strategy.finish()).await {
+            Ok(result) => result.map_err(|error| format!("messages stay in the queue: {error}")),
+            Err(_) => Err(format!("messages stay in the queue: not done in {} s", FINISH.as_secs())),
+        }
+    }
+
+    /// Whether what is queued ends with this process.
+    pub fn may_lose_queue(&self) -> bool {
+        self.options.strategy == StrategyName::WriteBehind && self.options.state_url.is_none()
     }
 
     /// Ends what it does in the background; for several servers one after the other in one process.
@@ -197,9 +221,9 @@ impl App {
     }
 
     async fn warm(&self) -> Result<(), String> {
-        if self.options.warm > 0 {
-            self.shards.wait_connected(Duration::from_secs(1)).await;
-        }
+        let patience = Duration::from_millis(if self.options.warm > 0 { 1_000 } else { 200 });
+        self.shards.wait_connected(patience).await;
+        live::make_good(&self.layers, &self.feeds).await;
         let pages = strategy::warm::warm(&self.strategy, &self.db, self.options.warm).await;
         let pages = pages.map_err(|error| error.to_string())?;
         tracing::info!(node = self.node, strategy = self.strategy.name(), pages, "ready");
@@ -262,7 +286,7 @@ fn l1(options: &Options, shards: &Shards) -> (L1Mode, mpsc::UnboundedReceiver<Si
     let listen = |topic: &Topic| -> Vec<Trust> {
         shards.all().iter().map(|store| subscribe::listen(store.clone(), topic.clone(), sink.clone())).collect()
     };
-    let messages = listen(&Topic::Channels(vec![CHANNEL, LIVE]));
+    let messages = listen(&Topic::Channels(vec![CHANNEL, LIVE, POSTS, REVOKED]));
     let l1 = L1::new(options.l1_bytes);
     let mode = match (options.strategy, options.l1) {
         (StrategyName::Local, _) => L1Mode::Alone(l1),
@@ -350,7 +374,13 @@ fn limiter(options: &Options, state: &Store, clock: &Clock) -> Arc<dyn Limiter> 
 }
 
 /// Does what other servers say.
-async fn hear(mut signals: mpsc::UnboundedReceiver<Signal>, layers: Arc<Layers>, hub: Arc<Hub>, node: i64) {
+async fn hear(
+    mut signals: mpsc::UnboundedReceiver<Signal>,
+    layers: Arc<Layers>,
+    feeds: Arc<Feeds>,
+    hub: Arc<Hub>,
+    node: i64,
+) {
     while let Some(signal) = signals.recv().await {
         match signal {
             Signal::Lost => layers.clear_l1(),
@@ -363,6 +393,8 @@ async fn hear(mut signals: mpsc::UnboundedReceiver<Signal>, layers: Arc<Layers>,
                 Notice::Stale(None) => layers.clear_l1(),
                 Notice::Distrust(group) => layers.distrust(&group),
             },
+            Signal::Message { channel, payload } if channel == POSTS => feeds.heard(&payload),
+            Signal::Message { channel, payload } if channel == REVOKED => hub.revoke(&payload),
             Signal::Message { payload, .. } => match serde_json::from_str::<Event>(&payload) {
                 Ok(event) if event.node != node => {
                     hub.tell(&event.message);

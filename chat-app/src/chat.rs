@@ -1,5 +1,6 @@
 //! What users do in rooms: the rules, then the strategy. Pages and interfaces call this and nothing below it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -73,6 +74,7 @@ impl App {
             edited_ms: 0,
             deleted: false,
             changed: id,
+            reactions: None,
         };
         self.strategy.post(&message, &self.event(&message)).await?;
         self.metrics.messages.add(1);
@@ -122,11 +124,31 @@ impl App {
         if !EMOJIS.contains(&emoji) {
             return Err(AppError::invalid("there is no such reaction"));
         }
-        let message = self.find_message(id).await?;
+        let mut message = self.find_message(id).await?;
+        message.changed = self.ids.next();
         self.db.react(&message, emoji, who.user, adds).await?;
-        self.metrics.database_writes.add(1);
-        self.strategy.changed(&Group::Room(message.room), None).await;
+        self.db.add_reactions(std::slice::from_mut(&mut message)).await?;
+        self.announce(&message).await;
         Ok(())
+    }
+
+    /// Messages of a room that were written or changed after `changed`, queued ones among them, in the order of their
+    /// changes: the last `limit` of them.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn changes(&self, room: &RoomId, changed: i64, limit: i64) -> Result<Vec<Message>, AppError> {
+        // First the queue: what leaves it meanwhile is in the database by then.
+        let queued = self.strategy.queued(room, limit).await;
+        let mut stored = self.db.changes_in_room(room, changed, limit).await?;
+        self.db.add_reactions(&mut stored).await?;
+        let mut all: BTreeMap<i64, Message> =
+            queued.into_iter().filter(|one| one.changed > changed).map(|one| (one.id, one)).collect();
+        all.extend(stored.into_iter().map(|one| (one.id, one)));
+        let mut all: Vec<Message> = all.into_values().collect();
+        all.sort_by_key(|message| message.changed);
+        let surplus = all.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
+        Ok(all.split_off(surplus))
     }
 
     /// Makes a room.

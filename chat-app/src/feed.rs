@@ -17,10 +17,13 @@
 //! quarter of a second, posts for one. That is what others' posts and deletions may be late by, and it spares the cache
 //! most of what a reader would ask it.
 //!
-//! A feed lives for 45 s after it was read last. Pushes that did not reach the cache leave gaps, so those feeds are removed
-//! as soon as the cache can be reached again.
+//! A feed lives for 45 s after it was read last, and every three minutes at the latest it is compared with the database.
+//! Pushes that did not reach the cache leave gaps, so those feeds are removed as soon as the cache can be reached again; and
+//! since whoever pushed may be the only one who cannot reach it, or may be gone by then, all servers look after it: see
+//! [`watch`].
 
 pub mod stars;
+pub mod watch;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -158,6 +161,8 @@ pub struct Feeds {
     pub counting: Flights<(), Result<Arc<HashSet<i64>>, AppError>>,
     /// What all readers share.
     pub moments: Moments,
+    /// Posts that reached the feeds, and deletions that reached the cache, as far as this server knows.
+    pub settled: Mutex<BTreeSet<i64>>,
     /// Keys to be removed once the cache can be reached: shard and key.
     pub broken: Mutex<HashSet<(String, String)>>,
 }
@@ -209,25 +214,43 @@ impl Feeds {
         self.db.insert_post(post.id, post.author, &post.body, promoted).await?;
         self.metrics.database_writes.add(1);
         self.store_posts(std::slice::from_ref(post)).await;
-        let mut followers = self.db.followers(post.author, self.fanout_limit + 1).await?;
-        if i64::try_from(followers.len()).unwrap_or(i64::MAX) > self.fanout_limit {
-            self.publish_as_star(post).await;
-            followers.clear();
+        // What this server cannot push it removes later by itself.
+        self.settled.lock().insert(post.id);
+        if self.fan_out(post, false).await? {
+            self.announce(post.id).await;
         }
-        followers.push(post.author);
-        self.push(&followers, post.id).await;
         Ok(())
     }
 
-    /// Takes back one's own post.
+    /// Puts a post where readers look for it, where it may be already if that is done `again`; whether all of them find it.
+    async fn fan_out(&self, post: &Post, again: bool) -> Result<bool, AppError> {
+        let mut followers = self.db.followers(post.author, self.fanout_limit + 1).await?;
+        let mut all = true;
+        if i64::try_from(followers.len()).unwrap_or(i64::MAX) > self.fanout_limit {
+            all = self.publish_as_star(post).await;
+            followers.clear();
+        }
+        followers.push(post.author);
+        Ok(self.push(&followers, post.id, again).await && all)
+    }
+
+    /// Takes back one's own post; `deletion` is the id of doing so.
     ///
     /// # Errors
     /// A post that does not exist or is somebody else's, a database that does not answer.
-    pub async fn delete(&self, id: i64, author: i64) -> Result<(), AppError> {
-        if !self.db.delete_post(id, author).await? {
+    pub async fn delete(&self, id: i64, author: i64, deletion: i64) -> Result<(), AppError> {
+        let forget = ids::first_id_at(self.clock.now_ms() - DAY_MS);
+        if !self.db.delete_post(id, author, deletion, forget).await? {
             return Err(AppError::NotFound("there is no such post of yours".into()));
         }
         self.metrics.database_writes.add(1);
+        self.settled.lock().insert(deletion);
+        self.mark_deleted(id).await;
+        Ok(())
+    }
+
+    /// Puts the mark of a deleted post in its place.
+    async fn mark_deleted(&self, id: i64) {
         self.moments.posts.forget(id);
         let (shard, key) = (post_shard(id), format!("post:{id}"));
         let store = self.shards.of_key(&shard);
@@ -235,7 +258,6 @@ impl Feeds {
         if store.call::<Value>(set).await.is_err() {
             self.broken.lock().insert((shard, key));
         }
-        Ok(())
     }
 
     /// Begins or ends following.
@@ -266,17 +288,27 @@ impl Feeds {
         self.db.like(post, user).await
     }
 
-    /// Pushes an id to the head of these users' feeds.
-    async fn push(&self, users: &[i64], id: i64) {
+    /// Pushes an id to the head of these users' feeds; whether all were reached. A feed that begins with it is there for
+    /// the builder who read the database a moment too early (so LPUSHX would not do), and lives no longer than others: most
+    /// of those who follow do not look.
+    async fn push(&self, users: &[i64], id: i64, again: bool) -> bool {
         let push = |store: &Store, user: i64| -> Vec<Command> {
             let feed = store.key(&format!("feed:{user}"));
-            vec![cmd("LPUSH").key(&feed).arg(id).into(), cmd("LTRIM").key(&feed).arg(0).arg(KEPT - 1).into()]
+            let remove = again.then(|| cmd("LREM").key(&feed).arg(1).arg(id).into());
+            let push = [
+                cmd("LPUSH").key(&feed).arg(id).into(),
+                cmd("LTRIM").key(&feed).arg(0).arg(KEPT - 1).into(),
+                cmd("EXPIRE").key(&feed).arg(ttl::of_kind(Kind::Feed).as_secs()).arg("NX").into(),
+            ];
+            remove.into_iter().chain(push).collect()
         };
-        self.for_each(users, push).await;
+        self.for_each(users, push).await
     }
 
-    /// Runs commands for each of these users, all in one go; feeds that were not reached are removed later.
-    async fn for_each(&self, users: &[i64], commands: impl Fn(&Store, i64) -> Vec<Command>) {
+    /// Runs commands for each of these users, all in one go; feeds that were not reached are removed later. Whether all
+    /// were.
+    async fn for_each(&self, users: &[i64], commands: impl Fn(&Store, i64) -> Vec<Command>) -> bool {
+        let mut all = true;
         let mut by_store: HashMap<&str, (&Store, Vec<i64>)> = HashMap::new();
         for user in users {
             let store = self.shards.of_key(&user_shard(*user));
@@ -290,13 +322,20 @@ impl Feeds {
                 match store.pipeline(lists.into_iter().flatten().collect()).await {
                     Ok(answers) => {
                         let failed = chunk.iter().zip(answers.chunks(each));
-                        let failed = failed.filter(|(_, answer)| matches!(answer.first(), Some(Value::Error(_))));
-                        self.broken.lock().extend(failed.map(|(user, _)| feed(user)));
+                        let failed =
+                            failed.filter(|(_, answer)| answer.iter().any(|one| matches!(one, Value::Error(_))));
+                        let failed: Vec<_> = failed.map(|(user, _)| feed(user)).collect();
+                        all &= failed.is_empty();
+                        self.broken.lock().extend(failed);
                     }
-                    Err(_) => self.broken.lock().extend(chunk.iter().map(feed)),
+                    Err(_) => {
+                        all = false;
+                        self.broken.lock().extend(chunk.iter().map(feed));
+                    }
                 }
             }
         }
+        all
     }
 
     /// Removes what is kept for a reader.
@@ -315,13 +354,14 @@ impl Feeds {
 
     /// Removes what could not be reached, as soon as it can.
     pub async fn catch_up(&self) {
-        let broken: Vec<(String, String)> = self.broken.lock().iter().take(1_000).cloned().collect();
+        // One shard that is away does not keep the others' keys.
+        let is_open = |(shard, _): &&(String, String)| self.shards.of_key(shard).is_open();
+        let broken: Vec<(String, String)> = self.broken.lock().iter().filter(is_open).take(1_000).cloned().collect();
         for (shard, key) in broken {
             let store = self.shards.of_key(&shard);
-            if !store.is_open() || store.call::<i64>(cmd("UNLINK").key(store.key(&key))).await.is_err() {
-                return;
+            if store.is_open() && store.call::<i64>(cmd("UNLINK").key(store.key(&key))).await.is_ok() {
+                self.broken.lock().remove(&(shard, key));
             }
-            self.broken.lock().remove(&(shard, key));
         }
     }
 
@@ -375,10 +415,13 @@ impl Feeds {
             return Ok(ids);
         }
         self.fill_follows(store, user, &followees).await?;
-        // Older ones go to the tail; what is at the head came with a push and stays there.
+        // Older ones go to the tail; what is at the head came with a push and stays there. What is missing between them is
+        // a push that was lost, or one that is on its way. (Readers sort, so its place at the head does no harm.)
         let oldest = listed.iter().filter(|id| **id != END).min().copied().unwrap_or(i64::MAX);
+        let missing = ids.iter().rev().filter(|id| **id > oldest && !listed.contains(id));
+        let mut commands: Vec<Command> = missing.map(|id| cmd("LPUSH").key(&feed).arg(*id).into()).collect();
         let older = ids.iter().filter(|id| **id < oldest);
-        let mut commands: Vec<Command> = older.map(|id| cmd("RPUSH").key(&feed).arg(*id).into()).collect();
+        commands.extend(older.map(|id| -> Command { cmd("RPUSH").key(&feed).arg(*id).into() }));
         if ids.len() < KEPT as usize {
             commands.push(cmd("RPUSH").key(&feed).arg(END).into());
         }
@@ -431,6 +474,9 @@ impl Feeds {
         self.metrics.database_reads.add(1);
         let loaded = self.db.posts(&missing).await?;
         self.store_posts(&loaded).await;
+        // Those that the database does not have are remembered as well. (An id gets into a list after its post is written.)
+        missing.retain(|id| loaded.iter().all(|post| post.id != *id));
+        self.store_marks(&missing).await;
         posts.extend(loaded.into_iter().map(|post| (post.id, Arc::new(post))));
         Ok((posts, false))
     }
@@ -444,6 +490,17 @@ impl Feeds {
             let _ = store.call::<Value>(set.arg("NX").arg("EX").arg(POST_LIFE_S)).await;
         };
         join_all(posts.iter().map(set)).await;
+    }
+
+    async fn store_marks(&self, ids: &[i64]) {
+        let set = async |id: &i64| {
+            let store = self.shards.of_key(&post_shard(*id));
+            let set =
+                cmd("SET").key(store.key(&format!("post:{id}"))).arg(DELETED).arg("NX").arg("EX").arg(POST_LIFE_S);
+            // What cannot be stored is a miss later.
+            let _ = store.call::<Value>(set).await;
+        };
+        join_all(ids.iter().map(set)).await;
     }
 
     async fn mix(&self) -> Option<Mix> {

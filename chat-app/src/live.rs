@@ -2,7 +2,7 @@
 //!
 //! The server that takes a message tells its own readers and publishes it; the others hear it and tell theirs. Publishing
 //! delivers at most once, so every server also looks into the database once a second for what it has not heard
-//! ([`Poller`]). That is all that is left when the cache is gone.
+//! ([`Poller`]). That is all that is left when the cache is gone. Reactions count as changes of their message.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -45,6 +45,8 @@ pub struct Hub {
     rooms: Mutex<HashMap<RoomId, broadcast::Sender<Arc<str>>>>,
     /// Changes that have been told, for [`OVERLAP_MS`] and a little more.
     told: Mutex<BTreeSet<i64>>,
+    /// Ids of sessions that were revoked.
+    revoked: broadcast::Sender<Arc<str>>,
     clock: Clock,
     rates: Arc<Rates>,
 }
@@ -52,7 +54,8 @@ pub struct Hub {
 impl Hub {
     /// No readers yet.
     pub fn new(clock: Clock, rates: Arc<Rates>) -> Self {
-        Self { rooms: Mutex::default(), told: Mutex::default(), clock, rates }
+        let revoked = broadcast::channel(WAITING).0;
+        Self { rooms: Mutex::default(), told: Mutex::default(), revoked, clock, rates }
     }
 
     /// What is said in a room from now on.
@@ -62,9 +65,24 @@ impl Hub {
         rooms.entry(room.clone()).or_insert_with(|| broadcast::channel(WAITING).0).subscribe()
     }
 
+    /// The sessions that are revoked from now on.
+    pub fn revocations(&self) -> broadcast::Receiver<Arc<str>> {
+        self.revoked.subscribe()
+    }
+
+    /// Ends the connections of a session on this server.
+    pub fn revoke(&self, session: &str) {
+        // That there are none is fine.
+        let _ = self.revoked.send(session.into());
+    }
+
     /// Readers on this server.
     pub fn readers(&self) -> usize {
         self.rooms.lock().values().map(broadcast::Sender::receiver_count).sum()
+    }
+
+    fn was_told(&self, message: &Message) -> bool {
+        self.told.lock().contains(&message.changed)
     }
 
     /// Tells the readers of its room; false if they have been told before.
@@ -108,7 +126,7 @@ pub struct Poller {
 impl Poller {
     /// Looks again and again, forever.
     pub async fn run(self, every: Duration) {
-        let mut from = ids::first_id_at(self.clock.now_ms());
+        let mut from = ids::first_id_at(self.clock.now_ms() - OVERLAP_MS);
         loop {
             let started_ms = self.clock.now_ms();
             match self.look(from).await {
@@ -124,17 +142,34 @@ impl Poller {
         self.metrics.polls.add(1);
         let mut latest = from;
         loop {
-            let changes = self.db.changes_after(latest, MOST_CHANGES).await?;
+            let mut changes = self.db.changes_after(latest, MOST_CHANGES).await?;
+            latest = changes.last().map_or(latest, |message| message.changed);
+            let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
+            changes.retain(|message| !self.hub.was_told(message));
+            self.db.add_reactions(&mut changes).await?;
             for message in &changes {
-                latest = latest.max(message.changed);
                 if self.hub.tell(message) {
                     // Nobody told: then nobody may have told the caches either.
-                    self.strategy.changed(&Group::Room(message.room.clone()), None).await;
+                    self.strategy.missed(&Group::Room(message.room.clone())).await;
                 }
             }
-            if i64::try_from(changes.len()).unwrap_or(i64::MAX) < MOST_CHANGES {
+            if count < MOST_CHANGES {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Makes good what caches missed that were connected just now; they are not believed before that.
+pub async fn make_good(layers: &Layers, feeds: &Feeds) {
+    for store in feeds.shards.all() {
+        let connection = store.connection();
+        if store.is_believed() || !store.is_open() {
+            continue;
+        }
+        match layers.make_good(store, &feeds.db).await {
+            Ok(()) => store.believe(connection),
+            Err(error) => tracing::debug!(store = store.name(), %error, "not believed yet"),
         }
     }
 }
@@ -143,6 +178,7 @@ impl Poller {
 pub async fn catch_up(layers: Arc<Layers>, feeds: Arc<Feeds>) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
+        make_good(&layers, &feeds).await;
         layers.catch_up().await;
         feeds.catch_up().await;
     }
@@ -163,6 +199,7 @@ mod tests {
             edited_ms: 0,
             deleted: false,
             changed: id + changed,
+            reactions: None,
         }
     }
 

@@ -32,7 +32,8 @@ async fn run(cli: Cli) -> Result<(), String> {
             if let Ok(address) = listener.local_addr() {
                 eprintln!("chat-app: http://{address}");
             }
-            web::serve(app, listener, ended()).await
+            let served = web::serve(app.clone(), listener, ended()).await;
+            served.and(app.finish().await)
         }
     }
 }

@@ -82,6 +82,9 @@ pub struct Message {
     /// Grows with each change of the message: an id, equal to the message's own until it is changed.
     #[serde(with = "crate::ids::text")]
     pub changed: i64,
+    /// How often it got each reaction, where a change is told of; pages carry those of all their messages apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reactions: Option<Vec<Reactions>>,
 }
 
 /// Messages of a room in the order in which they were said.

@@ -3,7 +3,7 @@
 //! The cookie says who, until when and in which session, and carries an HMAC-SHA256 over it, so that nobody can write one
 //! of their own. A signature alone could not be revoked: the session must also exist. Its truth is a row in the database;
 //! the state server is asked first and remembers the answer for a minute, which is also the longest that a revoked session
-//! lives on when the state server could not be told.
+//! lives on when the state server could not be told. Open connections end by a message to all servers.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rustis::resp::cmd;
@@ -94,15 +94,16 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends all sessions of a user, wherever they were begun.
+    /// Ends all sessions of a user, wherever they were begun; gives their ids.
     ///
     /// # Errors
     /// A database that does not answer.
-    pub async fn end_all(&self, user: i64) -> Result<(), AppError> {
-        for id in self.db.end_sessions(user).await? {
-            self.remember(&id, false).await;
+    pub async fn end_all(&self, user: i64) -> Result<Vec<String>, AppError> {
+        let ended = self.db.end_sessions(user).await?;
+        for id in &ended {
+            self.remember(id, false).await;
         }
-        Ok(())
+        Ok(ended)
     }
 
     async fn remember(&self, id: &str, is_valid: bool) {

@@ -14,6 +14,10 @@
 //!
 //! The version is *removed*, not replaced: a server that is out of memory refuses SET but not UNLINK.
 //!
+//! An invalidation that is never told is the other trap: its server may be cut off from the cache and die, and a cache that
+//! restarts from a snapshot has forgotten what it was told. So whoever connects to a cache makes stale what changed lately
+//! before it believes it: [`super::layers::Layers::make_good`].
+//!
 //! Other servers' L1 hear of it on the channel `cache:invalidate`, or by RESP3 client tracking of the version's key.
 
 use futures_util::future::BoxFuture;
@@ -27,6 +31,10 @@ use crate::store::{Store, Unreachable};
 pub const CHANNEL: &str = "cache:invalidate";
 /// Channel for what readers see at once: messages as JSON.
 pub const LIVE: &str = "live";
+/// Channel for posts that are in the feeds: their ids.
+pub const POSTS: &str = "posts";
+/// Channel for sessions that were revoked: their ids.
+pub const REVOKED: &str = "revoked";
 
 /// Makes groups stale in the cache.
 pub trait Invalidation: Send + Sync {
@@ -135,6 +143,22 @@ impl Invalidation for ByPattern {
 /// Why the cache does not answer.
 pub async fn announce(store: &Store, event: &str) -> Result<(), Unreachable> {
     store.pipeline(vec![publish(store, LIVE, event)]).await.map(drop)
+}
+
+/// Tells all servers that a post is in the feeds.
+///
+/// # Errors
+/// Why the cache does not answer.
+pub async fn announce_post(store: &Store, id: i64) -> Result<(), Unreachable> {
+    store.pipeline(vec![publish(store, POSTS, &id.to_string())]).await.map(drop)
+}
+
+/// Tells all servers that a session was revoked.
+///
+/// # Errors
+/// Why the cache does not answer.
+pub async fn announce_revoked(store: &Store, session: &str) -> Result<(), Unreachable> {
+    store.pipeline(vec![publish(store, REVOKED, session)]).await.map(drop)
 }
 
 /// What precedes a group that is stale although the cache could not be told.

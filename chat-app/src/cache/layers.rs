@@ -20,8 +20,10 @@ use super::l1::{Epoch, L1};
 use super::lock;
 use super::ttl::{Ttl, with_jitter};
 use crate::clock::Clock;
+use crate::db::Db;
 use crate::db::source::Source;
 use crate::error::AppError;
+use crate::ids;
 use crate::keys::{Group, Query};
 use crate::metrics::Metrics;
 use crate::random;
@@ -29,10 +31,12 @@ use crate::store::shards::Shards;
 use crate::store::subscribe::Trust;
 use crate::store::{Store, Unreachable};
 
-/// Versions live longer than any value.
+/// Versions live longer than any value, also those of what does not exist.
 const VERSION_LIFE_S: u64 = 24 * 3_600;
 /// How long it is remembered that something does not exist.
 const ABSENT_LIFE: Duration = Duration::from_secs(5);
+/// How much the clocks of servers may differ, and a write may take.
+const CLOCKS_MS: i64 = 10_000;
 /// How often those who wait for another server look.
 const WAIT_STEP: Duration = Duration::from_millis(5);
 
@@ -242,7 +246,7 @@ impl Layers {
                         _ => own.fill(&query, ticket, &*source).await,
                     };
                     if let Ok(Some(held)) = held {
-                        let _ = held.release().await;
+                        held.release_soon();
                     }
                     result
                 }
@@ -271,8 +275,7 @@ impl Layers {
                         Some(entry) => Ok(entry),
                         None => self.fill(query, ticket, source).await,
                     };
-                    // It ends by itself if it cannot be released.
-                    let _ = held.release().await;
+                    held.release_soon();
                     return result;
                 }
                 Ok(None) => {}
@@ -359,16 +362,20 @@ impl Layers {
     async fn read_l2(&self, query: &Query) -> L2 {
         let group = query.group();
         let Some(shards) = &self.shards else { return L2::Nothing { version: Some(0) } };
-        if self.pending.lock().contains(&group) {
+        let store = shards.of(&group);
+        if !store.is_believed() || self.pending.lock().contains(&group) {
             return L2::Nothing { version: None };
         }
-        let store = shards.of(&group);
         let (key, version_key) = (store.key(&query.key()), store.key(&group.version_key()));
         let mut commands: Vec<Command> = vec![cmd("GET").key(&key).into()];
         if self.invalidation.has_versions() {
             commands.push(cmd("GET").key(&version_key).into());
         }
         let Ok(answers) = store.pipeline(commands).await else { return L2::Nothing { version: None } };
+        if !store.is_believed() {
+            // The question waited for a new connection.
+            return L2::Nothing { version: None };
+        }
         let mut answers = answers.into_iter();
         let entry = self.decode(answers.next());
         if !self.invalidation.has_versions() {
@@ -403,7 +410,13 @@ impl Layers {
         self.metrics.stored_bytes.add(bytes.len() as u64);
         let keep_ms = millis(self.guard.keep(ttl));
         let set = cmd("SET").key(store.key(&query.key())).arg(RefBulkString::new(&bytes)).arg("PX").arg(keep_ms);
-        if let Err(error) = store.call::<Value>(set).await {
+        let mut commands: Vec<Command> = vec![set.into()];
+        if entry.payload.is_none() && query.group() != Group::Rooms && self.invalidation.has_versions() {
+            // Whoever asks for rooms that do not exist must not fill the cache with their versions.
+            let version_key = store.key(&query.group().version_key());
+            commands.push(cmd("PEXPIRE").key(version_key).arg(2 * keep_ms).into());
+        }
+        if let Err(error) = store.pipeline(commands).await {
             tracing::debug!(%error, "a value was not stored");
         }
     }
@@ -452,6 +465,26 @@ impl Layers {
         }
     }
 
+    /// Makes stale what a cache that was away may hold of before: rooms that changed within the life of a page, and the list
+    /// of rooms. Who wrote then may have died before it could tell the cache, and a cache that restarts from a snapshot has
+    /// forgotten what it was told.
+    ///
+    /// # Errors
+    /// A database or a cache that does not answer; the cache is not believed then.
+    pub async fn make_good(&self, store: &Store, db: &Db) -> Result<(), AppError> {
+        let Some(shards) = &self.shards else { return Ok(()) };
+        let longest_ms = millis(self.guard.keep(self.ttl.longest())) + CLOCKS_MS;
+        let rooms = db.rooms_changed_after(ids::first_id_at(self.clock.now_ms() - longest_ms)).await?;
+        let groups = rooms.into_iter().map(Group::Room).chain([Group::Rooms]);
+        let own: Vec<Group> = groups.filter(|group| shards.of(group).url() == store.url()).collect();
+        for group in own {
+            self.drop_from_l1(&group);
+            let told = self.invalidation.invalidate(shards, &group, None).await;
+            told.map_err(|error| AppError::Unavailable(error.to_string()))?;
+        }
+        Ok(())
+    }
+
     /// Makes a group stale in this process.
     pub fn drop_from_l1(&self, group: &Group) {
         self.changes.of(group).fetch_add(1, Ordering::AcqRel);
@@ -470,7 +503,7 @@ impl Layers {
     /// The version of a group; `None` while the cache cannot be used for it.
     pub async fn version(&self, group: &Group) -> Option<u64> {
         let store = self.shards.as_ref()?.of(group);
-        if self.pending.lock().contains(group) {
+        if !store.is_believed() || self.pending.lock().contains(group) {
             return None;
         }
         let key = store.key(&group.version_key());

@@ -41,6 +41,11 @@ impl Held {
         self.store.remove_if_equal(&self.key, &self.token).await
     }
 
+    /// Frees it in the background: nobody who has an answer waits for that.
+    pub fn release_soon(self) {
+        tokio::spawn(self.release());
+    }
+
     /// Makes it live on from now; whether it was still ours. Meant for work that goes on and on.
     ///
     /// # Errors

@@ -16,6 +16,10 @@ pub trait Ttl: Send + Sync {
     fn name(&self) -> &'static str;
     /// How long the answer to a query may be cached; `None`: not at all.
     fn of(&self, query: &Query) -> Option<Duration>;
+    /// The longest that it says for the pages of rooms.
+    fn longest(&self) -> Duration {
+        Duration::from_secs(600)
+    }
 }
 
 /// By what it is.
@@ -33,6 +37,10 @@ impl Ttl for ByKind {
 
     fn of(&self, query: &Query) -> Option<Duration> {
         Some(of_kind(query.kind()))
+    }
+
+    fn longest(&self) -> Duration {
+        of_kind(Kind::Page)
     }
 }
 
@@ -115,6 +123,10 @@ impl Ttl for Fixed {
 
     fn of(&self, _: &Query) -> Option<Duration> {
         Some(self.0)
+    }
+
+    fn longest(&self) -> Duration {
+        self.0
     }
 }
 

@@ -23,17 +23,57 @@ impl Db {
         Ok(())
     }
 
-    /// Removes a post of this author; whether there was one.
+    /// Removes a post of this author; whether there was one. The deletion gets an id of its own, for servers that were
+    /// not told; those before `forget` are forgotten.
     ///
     /// # Errors
     /// A database that does not answer.
-    pub async fn delete_post(&self, id: i64, author: i64) -> Result<bool, AppError> {
+    pub async fn delete_post(&self, id: i64, author: i64, deletion: i64, forget: i64) -> Result<bool, AppError> {
+        let mut transaction = self.pool().begin().await?;
         let done = sqlx::query("DELETE FROM posts WHERE id = $1 AND author = $2")
             .bind(id)
             .bind(author)
-            .execute(self.pool())
+            .execute(&mut *transaction)
             .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query("INSERT INTO deleted_posts (id, post) VALUES ($1, $2)")
+            .bind(deletion)
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("DELETE FROM deleted_posts WHERE id < $1").bind(forget).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// The posts after an id, oldest first.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn posts_after(&self, after: i64, limit: i64) -> Result<Vec<Post>, AppError> {
+        let rows = sqlx::query(
+            "SELECT p.id, p.author, u.name, p.body FROM posts p JOIN users u ON u.id = p.author \
+             WHERE p.id > $1 ORDER BY p.id LIMIT $2",
+        )
+        .bind(after)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(post).collect()
+    }
+
+    /// Deletions after an id: their ids and the posts that are gone.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn deletions_after(&self, after: i64) -> Result<Vec<(i64, i64)>, AppError> {
+        let rows = sqlx::query("SELECT id, post FROM deleted_posts WHERE id > $1 ORDER BY id")
+            .bind(after)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     /// Begins or ends following; whether that changed anything.
@@ -134,9 +174,6 @@ impl Db {
             query = query.bind(*id);
         }
         let rows = query.fetch_all(self.pool()).await?;
-        let post = |row: &AnyRow| {
-            Ok(Post { id: row.try_get(0)?, author: row.try_get(1)?, name: row.try_get(2)?, body: row.try_get(3)? })
-        };
         rows.iter().map(post).collect()
     }
 
@@ -180,4 +217,8 @@ impl Db {
             .await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
+}
+
+fn post(row: &AnyRow) -> Result<Post, AppError> {
+    Ok(Post { id: row.try_get(0)?, author: row.try_get(1)?, name: row.try_get(2)?, body: row.try_get(3)? })
 }

@@ -79,6 +79,18 @@ impl Db {
         &self.pool
     }
 
+    /// A transaction that no other server is in: one of those that start at once goes first, the others wait here.
+    pub(crate) async fn begin_alone(&self) -> Result<sqlx::Transaction<'static, sqlx::Any>, sqlx::Error> {
+        match self.dialect {
+            Dialect::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
+            Dialect::Postgres => {
+                let mut transaction = self.pool.begin().await?;
+                sqlx::raw_sql("SELECT pg_advisory_xact_lock(7262736)").execute(&mut *transaction).await?;
+                Ok(transaction)
+            }
+        }
+    }
+
     /// Whether it answers.
     ///
     /// # Errors

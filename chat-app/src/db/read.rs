@@ -53,6 +53,17 @@ impl Db {
         rows.iter().map(reaction).collect()
     }
 
+    /// Adds their reactions to messages that were changed.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn add_reactions(&self, messages: &mut [Message]) -> Result<(), AppError> {
+        for message in messages.iter_mut().filter(|message| message.changed != message.id) {
+            message.reactions = Some(self.reactions(&message.room, message.id, message.id).await?);
+        }
+        Ok(())
+    }
+
     /// Who wrote in a room in the week before `now_ms`, busiest first.
     ///
     /// # Errors
@@ -153,6 +164,18 @@ impl Db {
         rows.iter().map(message).collect()
     }
 
+    /// The rooms with messages that were written, edited or deleted after `changed`.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn rooms_changed_after(&self, changed: i64) -> Result<Vec<RoomId>, AppError> {
+        let rows = sqlx::query("SELECT DISTINCT room FROM messages WHERE changed > $1")
+            .bind(changed)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| RoomId::new(row.try_get(0)?)).collect()
+    }
+
     /// The same in one room, for a reader who comes back: the last `limit` of them.
     ///
     /// # Errors
@@ -197,5 +220,6 @@ fn message(row: &AnyRow) -> Result<Message, AppError> {
         edited_ms: row.try_get(5)?,
         deleted: row.try_get::<i64, _>(6)? != 0,
         changed: row.try_get(7)?,
+        reactions: None,
     })
 }

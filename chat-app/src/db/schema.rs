@@ -2,10 +2,11 @@
 
 use sqlx::Row;
 
-use super::{Db, Dialect};
+use super::Db;
 
 /// One step per element.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
     INSERT INTO counters (name, value) VALUES ('node', 0);
 
@@ -49,19 +50,16 @@ const STEPS: &[&str] = &["
     );
     CREATE INDEX posts_by_author ON posts (author, id);
     CREATE TABLE likes (post BIGINT NOT NULL, member BIGINT NOT NULL, PRIMARY KEY (post, member));
-"];
+",
+    "
+    -- For servers that look for what they missed: deletions of the last hours, by an id that tells their time.
+    CREATE TABLE deleted_posts (id BIGINT PRIMARY KEY, post BIGINT NOT NULL);
+",
+];
 
 /// Takes the steps that this database has not taken.
 pub(super) async fn migrate(db: &Db) -> Result<(), sqlx::Error> {
-    // Several servers may start at once: one of them goes first, the others wait here.
-    let mut transaction = match db.dialect() {
-        Dialect::Sqlite => db.pool().begin_with("BEGIN IMMEDIATE").await?,
-        Dialect::Postgres => {
-            let mut transaction = db.pool().begin().await?;
-            sqlx::raw_sql("SELECT pg_advisory_xact_lock(7262736)").execute(&mut *transaction).await?;
-            transaction
-        }
-    };
+    let mut transaction = db.begin_alone().await?;
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_steps (step BIGINT PRIMARY KEY)")
         .execute(&mut *transaction)
         .await?;

@@ -5,7 +5,8 @@
 
 use std::io::{IsTerminal, Write};
 
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::{Db, places};
 use crate::bench::followees;
@@ -46,32 +47,49 @@ pub fn room_name(number: usize) -> String {
 }
 
 impl Db {
-    /// Brings a database up to `messages` messages; one that has as many stays as it is.
+    /// Brings a database up to `messages` messages; one that has as many stays as it is. Servers that start at once take
+    /// turns, batch by batch.
     ///
     /// # Errors
     /// A database that does not answer.
     pub async fn seed(&self, messages: usize, now_ms: i64) -> Result<(), AppError> {
-        let row = sqlx::query("SELECT value FROM counters WHERE name = 'seeded'").fetch_optional(self.pool()).await?;
-        let have: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
-        let have = usize::try_from(have).unwrap_or(0);
+        let row = sqlx::query(SEEDED).fetch_optional(self.pool()).await?;
+        let mut have = seeded(row.as_ref())?;
         if have >= messages {
             return Ok(());
         }
-        let mut random = Random::new(have as u64 + 1);
-        if have == 0 {
-            self.seed_rooms_and_users(now_ms).await?;
-            self.seed_posts(&mut random, now_ms).await?;
-        }
         let mut progress = Progress::new("seeding messages", messages - have);
-        let zipf = Zipf::new(ROOMS, 1.0);
-        let mut done = have;
-        while done < messages {
-            let count = BATCH.min(messages - done);
-            self.seed_messages(&mut random, &zipf, done, count, messages, now_ms).await?;
-            done += count;
-            progress.set(done - have);
+        let (zipf, first) = (Zipf::new(ROOMS, 1.0), have);
+        while have < messages {
+            have = self.seed_batch(&zipf, messages, now_ms).await?;
+            progress.set(have.min(messages) - first);
         }
         Ok(())
+    }
+
+    /// Adds a batch to what there is by now; how many there are then.
+    async fn seed_batch(&self, zipf: &Zipf, messages: usize, now_ms: i64) -> Result<usize, AppError> {
+        let mut transaction = self.begin_alone().await?;
+        let row = sqlx::query(SEEDED).fetch_optional(&mut *transaction).await?;
+        let have = seeded(row.as_ref())?;
+        if have >= messages {
+            return Ok(have);
+        }
+        // Whoever adds a batch, it is the same one.
+        let mut random = Random::new(have as u64 + 1);
+        if have == 0 {
+            seed_rooms_and_users(&mut transaction, now_ms).await?;
+            seed_posts(&mut transaction, &mut random, now_ms).await?;
+        }
+        let count = BATCH.min(messages - have);
+        seed_messages(&mut transaction, &mut random, zipf, have..have + count, messages, now_ms).await?;
+        sqlx::query("DELETE FROM counters WHERE name = 'seeded'").execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO counters (name, value) VALUES ('seeded', $1)")
+            .bind((have + count) as i64)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(have + count)
     }
 
     /// Adds users from an id on who follow each other by Zipf's law, each with a post; once.
@@ -118,112 +136,107 @@ impl Db {
         }
         Ok(())
     }
+}
 
-    async fn seed_rooms_and_users(&self, now_ms: i64) -> Result<(), AppError> {
-        let start_ms = now_ms - SPAN_MS;
-        let statement =
-            format!("INSERT INTO rooms (id, title, created_ms) VALUES {} ON CONFLICT DO NOTHING", places(ROOMS, 3));
-        let mut query = sqlx::query(AssertSqlSafe(statement));
-        for number in 0..ROOMS {
-            let title =
-                NAMED_ROOMS.get(number).map_or_else(|| format!("Room {number}"), |(_, title)| (*title).to_owned());
-            query = query.bind(room_name(number)).bind(title).bind(start_ms + number as i64);
-        }
-        query.execute(self.pool()).await?;
-        let statement =
-            format!("INSERT INTO users (id, name, created_ms) VALUES {} ON CONFLICT DO NOTHING", places(USERS, 3));
-        let mut query = sqlx::query(AssertSqlSafe(statement));
-        for number in 0..USERS {
-            query = query.bind(number as i64 + 1).bind(user_name(number)).bind(start_ms);
-        }
-        query.execute(self.pool()).await?;
-        Ok(())
+/// How many messages were seeded.
+const SEEDED: &str = "SELECT value FROM counters WHERE name = 'seeded'";
+
+fn seeded(row: Option<&AnyRow>) -> Result<usize, AppError> {
+    let have: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+    Ok(usize::try_from(have).unwrap_or(0))
+}
+
+async fn seed_rooms_and_users(database: &mut AnyConnection, now_ms: i64) -> Result<(), AppError> {
+    let start_ms = now_ms - SPAN_MS;
+    let statement =
+        format!("INSERT INTO rooms (id, title, created_ms) VALUES {} ON CONFLICT DO NOTHING", places(ROOMS, 3));
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for number in 0..ROOMS {
+        let title = NAMED_ROOMS.get(number).map_or_else(|| format!("Room {number}"), |(_, title)| (*title).to_owned());
+        query = query.bind(room_name(number)).bind(title).bind(start_ms + number as i64);
     }
+    query.execute(&mut *database).await?;
+    let statement =
+        format!("INSERT INTO users (id, name, created_ms) VALUES {} ON CONFLICT DO NOTHING", places(USERS, 3));
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for number in 0..USERS {
+        query = query.bind(number as i64 + 1).bind(user_name(number)).bind(start_ms);
+    }
+    query.execute(&mut *database).await?;
+    Ok(())
+}
 
-    async fn seed_messages(
-        &self,
-        random: &mut Random,
-        zipf: &Zipf,
-        done: usize,
-        count: usize,
-        total: usize,
-        now_ms: i64,
-    ) -> Result<(), AppError> {
-        let rooms: Vec<usize> = (0..count).map(|_| zipf.pick(random)).collect();
-        let id = |index: usize| {
-            let age_ms = SPAN_MS as f64 * (1.0 - (done + index) as f64 / total as f64);
-            // The count within the millisecond makes ids of a large seed differ.
-            ids::first_id_at(now_ms - 60_000 - age_ms as i64) + ((done + index) % (1 << 20)) as i64
-        };
+async fn seed_messages(
+    database: &mut AnyConnection,
+    random: &mut Random,
+    zipf: &Zipf,
+    numbers: std::ops::Range<usize>,
+    total: usize,
+    now_ms: i64,
+) -> Result<(), AppError> {
+    let (done, count) = (numbers.start, numbers.len());
+    let rooms: Vec<usize> = (0..count).map(|_| zipf.pick(random)).collect();
+    let id = |index: usize| {
+        let age_ms = SPAN_MS as f64 * (1.0 - (done + index) as f64 / total as f64);
+        // The count within the millisecond makes ids of a large seed differ.
+        ids::first_id_at(now_ms - 60_000 - age_ms as i64) + ((done + index) % (1 << 20)) as i64
+    };
+    let statement = format!(
+        "INSERT INTO messages (id, room, author, body, changed) VALUES {} ON CONFLICT DO NOTHING",
+        places(count, 5)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for (index, room) in rooms.iter().enumerate() {
+        // Each room has its regulars.
+        let author = (room * 7 + random.below(40) * random.below(3)) % USERS;
+        query =
+            query.bind(id(index)).bind(room_name(*room)).bind(author as i64 + 1).bind(sentence(random)).bind(id(index));
+    }
+    query.execute(&mut *database).await?;
+    let reacted: Vec<usize> = (0..count).filter(|_| random.below(4) == 0).collect();
+    let statement = format!(
+        "INSERT INTO reactions (room, message, emoji, member) VALUES {} ON CONFLICT DO NOTHING",
+        places(reacted.len() * 3, 4)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for index in &reacted {
+        for _ in 0..3 {
+            let (emoji, member) = (EMOJIS[random.below(EMOJIS.len())], random.below(USERS) as i64 + 1);
+            query = query.bind(room_name(rooms[*index])).bind(id(*index)).bind(emoji).bind(member);
+        }
+    }
+    if !reacted.is_empty() {
+        query.execute(&mut *database).await?;
+    }
+    Ok(())
+}
+
+async fn seed_posts(database: &mut AnyConnection, random: &mut Random, now_ms: i64) -> Result<(), AppError> {
+    let follows: Vec<(i64, i64)> = (0..USERS)
+        .flat_map(|user| (0..8).map(move |_| user))
+        .map(|user| (user as i64 + 1, (random.below(USERS) * random.below(USERS) / USERS) as i64 + 1))
+        .filter(|(follower, followee)| follower != followee)
+        .collect();
+    for chunk in follows.chunks(BATCH) {
         let statement = format!(
-            "INSERT INTO messages (id, room, author, body, changed) VALUES {} ON CONFLICT DO NOTHING",
-            places(count, 5)
+            "INSERT INTO follows (follower, followee) VALUES {} ON CONFLICT DO NOTHING",
+            places(chunk.len(), 2)
         );
         let mut query = sqlx::query(AssertSqlSafe(statement));
-        for (index, room) in rooms.iter().enumerate() {
-            // Each room has its regulars.
-            let author = (room * 7 + random.below(40) * random.below(3)) % USERS;
-            query = query
-                .bind(id(index))
-                .bind(room_name(*room))
-                .bind(author as i64 + 1)
-                .bind(sentence(random))
-                .bind(id(index));
+        for (follower, followee) in chunk {
+            query = query.bind(*follower).bind(*followee);
         }
-        let mut transaction = self.pool().begin().await?;
-        query.execute(&mut *transaction).await?;
-        let reacted: Vec<usize> = (0..count).filter(|_| random.below(4) == 0).collect();
-        let statement = format!(
-            "INSERT INTO reactions (room, message, emoji, member) VALUES {} ON CONFLICT DO NOTHING",
-            places(reacted.len() * 3, 4)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(statement));
-        for index in &reacted {
-            for _ in 0..3 {
-                let (emoji, member) = (EMOJIS[random.below(EMOJIS.len())], random.below(USERS) as i64 + 1);
-                query = query.bind(room_name(rooms[*index])).bind(id(*index)).bind(emoji).bind(member);
-            }
-        }
-        if !reacted.is_empty() {
-            query.execute(&mut *transaction).await?;
-        }
-        sqlx::query("DELETE FROM counters WHERE name = 'seeded'").execute(&mut *transaction).await?;
-        sqlx::query("INSERT INTO counters (name, value) VALUES ('seeded', $1)")
-            .bind((done + count) as i64)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
+        query.execute(&mut *database).await?;
     }
-
-    async fn seed_posts(&self, random: &mut Random, now_ms: i64) -> Result<(), AppError> {
-        let follows: Vec<(i64, i64)> = (0..USERS)
-            .flat_map(|user| (0..8).map(move |_| user))
-            .map(|user| (user as i64 + 1, (random.below(USERS) * random.below(USERS) / USERS) as i64 + 1))
-            .filter(|(follower, followee)| follower != followee)
-            .collect();
-        for chunk in follows.chunks(BATCH) {
-            let statement = format!(
-                "INSERT INTO follows (follower, followee) VALUES {} ON CONFLICT DO NOTHING",
-                places(chunk.len(), 2)
-            );
-            let mut query = sqlx::query(AssertSqlSafe(statement));
-            for (follower, followee) in chunk {
-                query = query.bind(*follower).bind(*followee);
-            }
-            query.execute(self.pool()).await?;
-        }
-        let posts = 1_000;
-        let statement =
-            format!("INSERT INTO posts (id, author, body) VALUES {} ON CONFLICT DO NOTHING", places(posts, 3));
-        let mut query = sqlx::query(AssertSqlSafe(statement));
-        for number in 0..posts {
-            let id = ids::first_id_at(now_ms - (posts - number) as i64 * 600_000) + number as i64;
-            query = query.bind(id).bind(random.below(USERS) as i64 + 1).bind(sentence(random));
-        }
-        query.execute(self.pool()).await?;
-        Ok(())
+    let posts = 1_000;
+    let statement = format!("INSERT INTO posts (id, author, body) VALUES {} ON CONFLICT DO NOTHING", places(posts, 3));
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for number in 0..posts {
+        let id = ids::first_id_at(now_ms - (posts - number) as i64 * 600_000) + number as i64;
+        query = query.bind(id).bind(random.below(USERS) as i64 + 1).bind(sentence(random));
     }
+    query.execute(&mut *database).await?;
+    Ok(())
 }
 
 fn user_name(number: usize) -> String {

@@ -73,7 +73,7 @@ impl Db {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Adds a user's reaction to a message, or takes it back.
+    /// Adds a user's reaction to a message, or takes it back. That counts as a change of the message, so that others notice.
     ///
     /// # Errors
     /// A database that does not answer.
@@ -83,13 +83,21 @@ impl Db {
         } else {
             "DELETE FROM reactions WHERE room = $1 AND message = $2 AND emoji = $3 AND member = $4"
         };
+        let mut transaction = self.pool().begin().await?;
         sqlx::query(statement)
             .bind(message.room.as_str())
             .bind(message.id)
             .bind(emoji)
             .bind(user)
-            .execute(self.pool())
+            .execute(&mut *transaction)
             .await?;
+        sqlx::query("UPDATE messages SET changed = $1 WHERE id = $2 AND changed < $3")
+            .bind(message.changed)
+            .bind(message.id)
+            .bind(message.changed)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
         Ok(())
     }
 

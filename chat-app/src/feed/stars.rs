@@ -71,11 +71,13 @@ impl Feeds {
         counted.unwrap_or_else(|| Err(AppError::Unavailable("counting followers failed".into())))
     }
 
-    /// Puts a post where the followers of its author look for it.
-    pub(super) async fn publish_as_star(&self, post: &Post) {
+    /// Puts a post where the followers of its author look for it; whether they find it there.
+    pub(super) async fn publish_as_star(&self, post: &Post) -> bool {
+        let mut all = true;
         let store = self.shards.of_key(STARS);
         let add = cmd("SADD").key(store.key(STARS)).arg(post.author);
         if store.call::<i64>(add).await.is_err() {
+            all = false;
             self.broken.lock().insert((STARS.into(), STARS.into()));
         }
         let (shard, key) = (user_shard(post.author), format!("posts-of:{}", post.author));
@@ -84,10 +86,12 @@ impl Feeds {
         if answers.is_err()
             || answers.is_ok_and(|answers| answers.iter().any(|answer| matches!(answer, Value::Error(_))))
         {
+            all = false;
             self.broken.lock().insert((shard, key));
         }
         self.moments.stars.forget(0);
         self.moments.lists.forget(post.author);
+        all
     }
 
     /// Has an author's posts pushed again once there are few enough followers.

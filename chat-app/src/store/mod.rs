@@ -11,6 +11,7 @@ pub mod subscribe;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -19,6 +20,7 @@ use rustis::client::{Client, Config, ExclusiveClient, IntoConfig, ReconnectionCo
 use rustis::resp::{Command, Value, cmd};
 use rustis::{ErrorKind, RedisError, RedisErrorKind};
 use serde::de::DeserializeOwned;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::metrics::StoreMetrics;
 use breaker::Breaker;
@@ -79,6 +81,8 @@ impl Default for StoreOptions {
 
 /// After this time without any answer a connection counts as lost, although nobody closed it.
 const SILENCE: Duration = Duration::from_secs(2);
+/// A new connection takes more round trips than a command.
+const CONNECT: Duration = Duration::from_millis(500);
 
 /// A server that speaks RESP; cheap to clone.
 #[derive(Clone)]
@@ -94,6 +98,10 @@ struct Shared {
     client: RwLock<Option<Client>>,
     /// The connection that may WATCH: whoever uses it has it alone.
     exclusive: tokio::sync::Mutex<Option<ExclusiveClient>>,
+    /// Counts the connections that were made or broke; behind the same address may be another server each time.
+    connection: AtomicU64,
+    /// The last of them after which all that the server may have missed was made good.
+    believed: AtomicU64,
     metrics: StoreMetrics,
 }
 
@@ -112,6 +120,8 @@ impl Store {
             breaker,
             client: RwLock::new(None),
             exclusive: tokio::sync::Mutex::new(None),
+            connection: AtomicU64::new(0),
+            believed: AtomicU64::new(0),
             metrics: StoreMetrics::default(),
         };
         let store = Self { shared: Arc::new(shared) };
@@ -137,6 +147,22 @@ impl Store {
     /// Whether requests are let through at the moment.
     pub fn is_open(&self) -> bool {
         self.shared.breaker.is_closed() && self.shared.client.read().is_some()
+    }
+
+    /// The number of its connection; grows whenever that breaks and whenever it is connected anew.
+    pub fn connection(&self) -> u64 {
+        self.shared.connection.load(Ordering::Acquire)
+    }
+
+    /// Whether what it holds can be believed: a server that was away, restarted from an old snapshot, or is another one
+    /// now, missed what happened meanwhile.
+    pub fn is_believed(&self) -> bool {
+        self.connection() == self.shared.believed.load(Ordering::Acquire)
+    }
+
+    /// What the server may have missed up to this connection was made good.
+    pub fn believe(&self, connection: u64) {
+        self.shared.believed.store(connection, Ordering::Release);
     }
 
     /// A key or channel under the application's prefix.
@@ -209,37 +235,39 @@ impl Store {
     /// # Errors
     /// Why there is no answer.
     pub async fn remove_if_equal(&self, key: &str, value: &str) -> Result<bool, Unreachable> {
-        let mut exclusive = self.shared.exclusive.lock().await;
-        let work = async {
-            let client = match exclusive.take() {
-                Some(client) => exclusive.insert(client),
-                None => exclusive.insert(ExclusiveClient::connect(config(&self.shared.url)?).await?),
-            };
-            client.send::<Value>(cmd("WATCH").key(key), Some(false)).await?;
-            let found: Option<String> = client.send(cmd("GET").key(key), Some(false)).await?;
-            if found.as_deref() != Some(value) {
-                client.send::<Value>(cmd("UNWATCH"), Some(false)).await?;
-                return Ok(false);
+        let shared = &*self.shared;
+        if !shared.breaker.lets_through() {
+            shared.metrics.skipped.add(1);
+            return Err(Unreachable::Down);
+        }
+        let start = Instant::now();
+        let outcome = self.remove_exclusively(key, value).await;
+        shared.note(&outcome, start);
+        outcome
+    }
+
+    /// Each wait has an end, that for the connection, too: others may be waiting for a server that does not answer.
+    async fn remove_exclusively(&self, key: &str, value: &str) -> Result<bool, Unreachable> {
+        let limit = self.shared.options.timeout;
+        let waited = tokio::time::timeout(limit, self.shared.exclusive.lock()).await;
+        let mut exclusive = waited.map_err(|_| Unreachable::Timeout)?;
+        // What is cut short is not put back: nobody knows what its connection has still to say.
+        let mut client = match exclusive.take() {
+            Some(client) => client,
+            None => {
+                let connect = async { ExclusiveClient::connect(config(&self.shared.url)?).await };
+                let connected = tokio::time::timeout(limit.max(CONNECT), connect).await;
+                connected.map_err(|_| Unreachable::Timeout)?.map_err(|error| sort_out(&error))?
             }
-            let mut transaction = client.create_transaction();
-            transaction.queue_command(cmd("DEL").key(key));
-            Ok::<bool, rustis::Error>(transaction.execute::<i64>().await? == 1)
         };
-        let limit = self.shared.options.timeout.max(Duration::from_millis(500));
-        match tokio::time::timeout(limit, work).await {
-            Ok(Ok(removed)) => Ok(removed),
-            Ok(Err(error)) => {
-                // A key that changed under the watch is an answer, not a failure.
-                if matches!(error.kind(), ErrorKind::Aborted) {
-                    return Ok(false);
-                }
-                *exclusive = None;
-                Err(sort_out(&error))
+        match tokio::time::timeout(limit, remove_watched(&mut client, key, value)).await {
+            // A key that changed under the watch is an answer, not a failure.
+            Ok(Err(error)) if !matches!(error.kind(), ErrorKind::Aborted) => Err(sort_out(&error)),
+            Ok(removed) => {
+                *exclusive = Some(client);
+                Ok(removed.unwrap_or(false))
             }
-            Err(_) => {
-                *exclusive = None;
-                Err(Unreachable::Timeout)
-            }
+            Err(_) => Err(Unreachable::Timeout),
         }
     }
 
@@ -283,21 +311,59 @@ impl Store {
             Ok(Err(error)) => Err(sort_out(&error)),
             Err(_) => Err(Unreachable::Timeout),
         };
-        match &outcome {
-            Ok(_) | Err(Unreachable::Refused(_)) if shared.breaker.succeeded() => {
-                tracing::info!(store = shared.name, "reachable again");
+        shared.note(&outcome, start);
+        outcome
+    }
+}
+
+impl Shared {
+    /// Notes an answer, or that there was none, for the breaker and the dashboard.
+    fn note<T>(&self, outcome: &Result<T, Unreachable>, start: Instant) {
+        match outcome {
+            Ok(_) | Err(Unreachable::Refused(_)) if self.breaker.succeeded() => {
+                tracing::info!(store = self.name, "reachable again");
             }
-            Err(error) if !matches!(error, Unreachable::Refused(_)) && shared.breaker.failed() => {
-                tracing::warn!(store = shared.name, %error, "unreachable; going on without it");
+            Err(error) if !matches!(error, Unreachable::Refused(_)) && self.breaker.failed() => {
+                tracing::warn!(store = self.name, %error, "unreachable; going on without it");
             }
             _ => {}
         }
-        match &outcome {
-            Ok(_) => shared.metrics.latency.record(start.elapsed()),
-            Err(_) => shared.metrics.errors.add(1),
+        if matches!(outcome, Err(Unreachable::Broken(_))) {
+            // What answers next may have restarted.
+            self.connection.fetch_add(1, Ordering::AcqRel);
         }
-        outcome
+        match outcome {
+            Ok(_) => self.metrics.latency.record(start.elapsed()),
+            Err(_) => self.metrics.errors.add(1),
+        }
     }
+
+    /// Uses this client from now on. What its server holds is not believed until somebody has made good what it missed,
+    /// now and whenever the client connects anew.
+    fn adopt(self: &Arc<Self>, client: Client) {
+        let (shared, mut reconnected) = (Arc::downgrade(self), client.on_reconnect());
+        self.connection.fetch_add(1, Ordering::AcqRel);
+        *self.client.write() = Some(client);
+        tokio::spawn(async move {
+            // That some were left out is one that was not.
+            while !matches!(reconnected.recv().await, Err(RecvError::Closed)) {
+                let Some(shared) = shared.upgrade() else { return };
+                shared.connection.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+    }
+}
+
+async fn remove_watched(client: &mut ExclusiveClient, key: &str, value: &str) -> rustis::Result<bool> {
+    client.send::<Value>(cmd("WATCH").key(key), Some(false)).await?;
+    let found: Option<String> = client.send(cmd("GET").key(key), Some(false)).await?;
+    if found.as_deref() != Some(value) {
+        client.send::<Value>(cmd("UNWATCH"), Some(false)).await?;
+        return Ok(false);
+    }
+    let mut transaction = client.create_transaction();
+    transaction.queue_command(cmd("DEL").key(key));
+    Ok(transaction.execute::<i64>().await? == 1)
 }
 
 /// Connects for as long as it takes. The client connects anew by itself when its connection breaks; where answers merely
@@ -310,7 +376,7 @@ async fn keep_connected(shared: std::sync::Weak<Shared>) {
             let connect = async { Client::connect(config(&shared.url)?).await };
             match tokio::time::timeout(SILENCE, connect).await {
                 Ok(Ok(client)) => {
-                    *shared.client.write() = Some(client);
+                    shared.adopt(client);
                     shared.breaker.succeeded();
                     tracing::info!(store = shared.name, "connected");
                 }

@@ -27,6 +27,12 @@ impl Strategy for Local {
         self.0.post(message, event)
     }
 
+    /// Without messages between servers nobody hears of it; that the application looks into the database for its live
+    /// messages must not hide that.
+    fn missed<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     fn changed<'a>(&'a self, group: &'a Group, event: Option<&'a str>) -> BoxFuture<'a, ()> {
         self.0.changed(group, event)
     }

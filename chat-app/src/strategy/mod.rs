@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use crate::cache::layers::Served;
 use crate::error::AppError;
 use crate::keys::{Group, Query};
-use crate::model::Message;
+use crate::model::{Message, RoomId};
 
 /// See the table on the page of this module.
 pub trait Strategy: Send + Sync {
@@ -38,8 +38,23 @@ pub trait Strategy: Send + Sync {
     /// The database has changed what this group shows. `event` goes to all readers.
     fn changed<'a>(&'a self, group: &'a Group, event: Option<&'a str>) -> BoxFuture<'a, ()>;
 
+    /// Another server has changed what this group shows, and nobody told of it.
+    fn missed<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, ()> {
+        self.changed(group, None)
+    }
+
+    /// The newest messages of a room that are written, but not in the database yet.
+    fn queued<'a>(&'a self, _room: &'a RoomId, _limit: i64) -> BoxFuture<'a, Vec<Message>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     /// Makes sure that all messages that were written are in the database, before one of them is changed there.
     fn settle(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// The same at the end: messages that come later go straight to the database. Gives what stays out of it.
+    fn finish(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }

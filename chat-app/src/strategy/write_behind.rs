@@ -2,8 +2,9 @@
 //! with others. Writes get as fast as the queue, and a database that is slow or away for a while is not noticed.
 //!
 //! The price: what is in the queue and not yet in the database is lost with the queue. The queue outlives every crash of
-//! the application, but when its server keeps nothing on disk, it does not outlive that server. So this is for messages
-//! that one could bear to lose, or for a state server with persistence.
+//! the application, but when its server keeps nothing on disk, it does not outlive that server; and one that runs in the
+//! application's own process ends with it. So this is for messages that one could bear to lose, or for a state server with
+//! persistence. A server that is told to end empties the queue before it does.
 //!
 //! - Its author, and everybody else, sees a message at once: a page is what the cache or the database has, and over it
 //!   what is queued. The queue is read *first*: what leaves it meanwhile is in the database by then.
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rustis::resp::{Command, RefBulkString, Value, cmd};
+use tokio::sync::RwLock;
 
 use super::Strategy;
 use super::cache_aside::CacheAside;
@@ -50,12 +52,15 @@ pub struct Queue {
     state: Store,
     db: Db,
     layers: Arc<Layers>,
+    /// Held by those who push; set once nobody may any more.
+    is_closed: RwLock<bool>,
 }
 
 impl WriteBehind {
     /// Queues in `state`; begins to empty them.
     pub fn new(aside: CacheAside, state: Store) -> Self {
-        let queue = Arc::new(Queue { state, db: aside.db.clone(), layers: aside.layers.clone() });
+        let queue =
+            Arc::new(Queue { state, db: aside.db.clone(), layers: aside.layers.clone(), is_closed: RwLock::default() });
         tokio::spawn(empty_forever(Arc::downgrade(&queue)));
         Self { aside, queue }
     }
@@ -135,6 +140,17 @@ impl Strategy for WriteBehind {
         Box::pin(self.aside.layers.invalidate(group, event))
     }
 
+    fn queued<'a>(&'a self, room: &'a RoomId, limit: i64) -> BoxFuture<'a, Vec<Message>> {
+        Box::pin(self.queue.newest(room, limit))
+    }
+
+    fn finish(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            *self.queue.is_closed.write().await = true;
+            self.queue.empty_all().await
+        })
+    }
+
     fn settle(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             if let Err(error) = self.queue.empty_all().await {
@@ -155,7 +171,12 @@ impl Queue {
             cmd("SADD").key(self.state.key(ROOMS)).arg(message.room.as_str()).into(),
             cmd("RPUSH").key(self.key(&message.room)).arg(RefBulkString::new(text.as_bytes())).into(),
         ];
+        let is_closed = self.is_closed.read().await;
+        if *is_closed {
+            return Err(Unreachable::Down);
+        }
         let answers = self.state.pipeline(commands).await?;
+        drop(is_closed);
         match answers.as_slice() {
             [Value::Integer(_), Value::Integer(_)] => Ok(()),
             _ => Err(Unreachable::Refused(format!("{answers:?}"))),
@@ -201,10 +222,25 @@ impl Queue {
         }
         let length = |room: &RoomId| -> Command { cmd("LLEN").key(self.key(room)).into() };
         let lengths = self.state.pipeline(rooms.iter().map(length).collect()).await;
+        // A room that cannot be emptied does not keep the others' messages.
+        let mut result = Ok(());
         for (room, length) in rooms.iter().zip(lengths.map_err(|error| error.to_string())?) {
-            if length != Value::Integer(0) {
-                self.empty(room).await?;
+            match length {
+                Value::Integer(0) => {}
+                Value::Integer(_) => result = self.empty(room).await.map(drop).and(result),
+                _ => result = self.remove_garbage(room).await.and(result),
             }
+        }
+        result
+    }
+
+    /// Removes what is no list; nothing could be pushed to it.
+    async fn remove_garbage(&self, room: &RoomId) -> Result<(), String> {
+        let kind: String = self.state.call(cmd("TYPE").key(self.key(room))).await.map_err(|error| error.to_string())?;
+        if kind != "list" && kind != "none" {
+            tracing::warn!(%room, kind, "what stands in the place of the queue is no list; it is removed");
+            let remove = self.state.call::<i64>(cmd("UNLINK").key(self.key(room))).await;
+            remove.map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -238,7 +274,7 @@ mod tests {
     fn message(id: i64, body: &str) -> Message {
         let room = RoomId::new("general").unwrap();
         let (name, body) = ("Ann".into(), body.into());
-        Message { id, room, author: 1, name, body, edited_ms: 0, deleted: false, changed: id }
+        Message { id, room, author: 1, name, body, edited_ms: 0, deleted: false, changed: id, reactions: None }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub async fn changes(State(app): State<Arc<App>>, _: User, room: Part, query: Pa
     let room = RoomId::new(&part(room)?)?;
     let UrlQuery(query) = query.map_err(|error| AppError::Invalid(error.body_text()))?;
     let after = number("after", query.after.as_deref())?.unwrap_or(0);
-    let messages = app.db.changes_in_room(&room, after, model::PAGE_LIMIT).await?;
+    let messages = app.changes(&room, after, model::PAGE_LIMIT).await?;
     Ok(axum::Json(json!({ "messages": messages })).into_response())
 }
 
@@ -143,7 +143,7 @@ pub async fn sign_in(State(app): State<Arc<App>>, Json(name): Json<Name>) -> Ans
 
 /// Ends all sessions of whoever asks for it.
 pub async fn sign_out_everywhere(State(app): State<Arc<App>>, user: User) -> Answer {
-    app.sessions.end_all(user.0.user).await?;
+    app.sign_out_everywhere(&user.0).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use crate::app::App;
+use crate::cache::invalidation::{REVOKED, announce_revoked};
 use crate::error::AppError;
 use crate::model;
 use crate::session::{COOKIE, LIFE_MS, Session};
@@ -33,6 +34,35 @@ impl App {
         let user = self.db.user_named(&name, self.ids.next(), self.clock.now_ms()).await?;
         let value = self.sessions.begin(user, &name).await?;
         Ok((user, set_cookie(&value, LIFE_MS / 1_000)?))
+    }
+
+    /// Ends a session and its open connections.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn sign_out(&self, session: &Session) -> Result<(), AppError> {
+        self.sessions.end(session).await?;
+        self.tell_revoked(&session.id).await;
+        Ok(())
+    }
+
+    /// Ends all sessions of a user and their open connections.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn sign_out_everywhere(&self, session: &Session) -> Result<(), AppError> {
+        for id in self.sessions.end_all(session.user).await? {
+            self.tell_revoked(&id).await;
+        }
+        Ok(())
+    }
+
+    async fn tell_revoked(&self, session: &str) {
+        self.hub.revoke(session);
+        // Who does not hear it asks the database in a moment.
+        if let Err(error) = announce_revoked(self.shards.of_key(REVOKED), session).await {
+            tracing::debug!(%error, "a revocation was not announced");
+        }
     }
 }
 

@@ -121,6 +121,9 @@ fn choices(app: &App) -> Vec<(&'static str, String)> {
         bytes => format!("zstd, from {bytes} bytes on"),
     };
     let strategy = match app.strategy.name() {
+        "write-behind" if app.may_lose_queue() => {
+            "write-behind (the queue is in this process: a crash loses what it holds)"
+        }
         "write-behind" => "write-behind (what its queue's server loses is lost)",
         name => name,
     };

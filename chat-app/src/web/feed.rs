@@ -72,7 +72,7 @@ pub async fn publish(State(app): State<Arc<App>>, user: User, Json(new): Json<Ne
 
 /// Takes back one's own post.
 pub async fn delete(State(app): State<Arc<App>>, user: User, id: Part) -> Answer {
-    app.feeds.delete(id_of(id)?, user.0.user).await?;
+    app.feeds.delete(id_of(id)?, user.0.user, app.ids.next()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

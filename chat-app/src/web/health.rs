@@ -30,6 +30,8 @@ pub async fn report(app: &App) -> (StatusCode, Value) {
     let is_up = database.is_ok();
     parts.insert("database".into(), part(is_up, Some(took.as_secs_f64() * 1e3), database.err().map(|e| e.to_string())));
     let mut is_degraded = false;
+    // What is not believed yet is not used.
+    is_degraded |= app.shards.all().iter().any(|store| !store.is_believed());
     for (name, answer) in stores {
         is_degraded |= answer.is_err();
         let latency = answer.as_ref().ok().map(|took| took.as_secs_f64() * 1e3);

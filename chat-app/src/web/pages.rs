@@ -37,7 +37,7 @@ pub async fn sign_in(State(app): State<Arc<App>>, Form(name): Form<Name>) -> Ans
 
 /// Signs out.
 pub async fn sign_out(State(app): State<Arc<App>>, user: User) -> Answer {
-    app.sessions.end(&user.0).await?;
+    app.sign_out(&user.0).await?;
     Ok(([(header::SET_COOKIE, set_cookie("", 0)?)], Redirect::to("/")).into_response())
 }
 

@@ -83,7 +83,7 @@ struct Reader {
 
 impl Reader {
     async fn run(self, mut socket: WebSocket, after: Option<i64>) -> Result<(), axum::Error> {
-        let mut live = self.app.hub.listen(&self.room);
+        let (mut live, mut revoked) = (self.app.hub.listen(&self.room), self.app.hub.revocations());
         if let Some(after) = after {
             self.catch_up(&mut socket, after).await?;
         }
@@ -91,6 +91,12 @@ impl Reader {
         check.tick().await;
         loop {
             tokio::select! {
+                biased;
+                ended = revoked.recv() => match ended {
+                    Ok(session) if *session != *self.session.id => {}
+                    _ if self.is_signed_in().await => {}
+                    _ => return sign_out(&mut socket).await,
+                },
                 event = live.recv() => self.forward(&mut socket, event).await?,
                 frame = socket.recv() => match frame {
                     None => return Ok(()),
@@ -98,8 +104,7 @@ impl Reader {
                 },
                 _ = check.tick() => {
                     if !self.is_signed_in().await {
-                        let frame = CloseFrame { code: close_code::POLICY, reason: "signed out".into() };
-                        return socket.send(Frame::Close(Some(frame))).await;
+                        return sign_out(&mut socket).await;
                     }
                     socket.send(Frame::Ping(Vec::new().into())).await?;
                 }
@@ -150,7 +155,7 @@ impl Reader {
     /// Sends what changed since the reader was here last.
     async fn catch_up(&self, socket: &mut WebSocket, after: i64) -> Result<(), axum::Error> {
         let from = after.saturating_sub(OVERLAP_MS << 22);
-        let changes = self.app.db.changes_in_room(&self.room, from, PAGE_LIMIT).await;
+        let changes = self.app.changes(&self.room, from, PAGE_LIMIT).await;
         let changes = changes.unwrap_or_default();
         let is_all = i64::try_from(changes.len()).unwrap_or(i64::MAX) < PAGE_LIMIT;
         if !is_all && changes.first().is_some_and(|first| first.changed > after) {
@@ -174,6 +179,11 @@ impl Reader {
             None => false,
         }
     }
+}
+
+async fn sign_out(socket: &mut WebSocket) -> Result<(), axum::Error> {
+    let frame = CloseFrame { code: close_code::POLICY, reason: "signed out".into() };
+    socket.send(Frame::Close(Some(frame))).await
 }
 
 async fn send_error(socket: &mut WebSocket, error: &AppError) -> Result<(), axum::Error> {

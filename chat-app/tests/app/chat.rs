@@ -56,6 +56,62 @@ async fn what_one_server_writes_the_others_show() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reactions_are_live_and_found_by_those_who_were_not_told() {
+    let Some(mut fleet) = Fleet::start(first(), &["--cache-timeout-ms", "50"]).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    let posted = ann[0].post(PAGE, &json!({ "body": "like this" })).await.unwrap().json();
+    let url = format!("/api/messages/{}/reactions", posted["id"].as_str().unwrap());
+    let mut socket = Socket::open(&ann[2], "/ws/general").await;
+    let reacts = async |emoji: &str| {
+        let answer = ann[1].post(&url, &json!({ "emoji": emoji })).await.unwrap();
+        assert_eq!(answer.status.as_u16(), 204, "{}", answer.text());
+    };
+    let mut counts = async || loop {
+        let heard = socket.hears("like this").await;
+        if let Some(reactions) = heard["reactions"].as_array() {
+            return reactions.iter().map(|one| one["count"].as_i64().unwrap()).collect::<Vec<_>>();
+        }
+    };
+    reacts("👍").await;
+    assert_eq!(counts().await, [1]);
+    fleet.cache.kill();
+    reacts("🎉").await;
+    assert_eq!(counts().await, [1, 1], "without a cache");
+    let after = posted["changed"].as_str().unwrap();
+    let mut socket = Socket::open(&ann[0], &format!("/ws/general?after={after}")).await;
+    assert_eq!(
+        socket.hears("like this").await["reactions"].as_array().map(Vec::len),
+        Some(2),
+        "and when one comes back"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_session_hears_nothing_more() {
+    let Some(fleet) = Fleet::start(first(), &[]).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    let mut socket = Socket::open(&ann[0], "/ws/general").await;
+    let away = ann[1].send(Method::POST, "/api/sign-out-everywhere", &[], "".into()).await.unwrap();
+    assert_eq!(away.status.as_u16(), 204);
+    let ended = tokio::time::timeout(Duration::from_secs(2), socket.next()).await;
+    assert_eq!(ended, Ok(None), "its connection to another server ends at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_that_do_not_exist_leave_nothing_for_long() {
+    let Some(fleet) = Fleet::start(first(), &["--l1", "off"]).await else { return };
+    let ann = fleet.apps[0].user("Ann").await;
+    ann.get("/api/rooms/not-there/messages").await.unwrap();
+    ann.get(PAGE).await.unwrap();
+    let life = |room: &str| -> i64 {
+        let life = fleet.cache.ask(&["TTL", &format!("version:room:{room}")]);
+        life.trim_start_matches(':').trim_end().parse().unwrap()
+    };
+    assert!((0..=10).contains(&life("not-there")), "{}", life("not-there"));
+    assert!(life("general") > 3_600, "{}", life("general"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_authors_change_their_messages() {
     let Some(fleet) = Fleet::start(first(), &[]).await else { return };
     let (ann, bob) = (fleet.apps[0].user("Ann").await, fleet.apps[1].user("Bob").await);

@@ -120,6 +120,27 @@ async fn a_short_list_is_topped_up_at_its_tail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn feeds_that_nobody_reads_end_and_what_is_gone_is_remembered() {
+    let Some(fleet) = Fleet::start(first(), &["--limit", "1000"]).await else { return };
+    let (ann, bob) = (person(&fleet.apps[0], "Ann A").await, person(&fleet.apps[1], "Bob B").await);
+    ann.follows(&bob, true).await;
+    let gone = bob.posts("soon gone").await;
+    bob.posts("here to stay").await;
+    let life = fleet.cache.ask(&["TTL", &format!("feed:{}", ann.id)]);
+    let life: i64 = life.trim_start_matches(':').trim_end().parse().unwrap();
+    assert!((0..=45).contains(&life), "{life}");
+    eventually("from the cache", async || ann.followed().await.len() == 2 && ann.layer().await == "l2").await;
+    let deleted = bob.client.send(Method::DELETE, &format!("/api/posts/{gone}"), &[], "".into()).await.unwrap();
+    assert_eq!(deleted.status.as_u16(), 204);
+    within(Duration::from_secs(3), "it vanishes", async || ann.followed().await == ["here to stay"]).await;
+    // The other servers mark it once, too, with their next look.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    fleet.cache.ask(&["UNLINK", &format!("post:{gone}")]);
+    assert_eq!(ann.followed().await, ["here to stay"]);
+    assert_eq!(ann.layer().await, "l2", "the database is asked once for a post that it does not have");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn posts_of_authors_with_many_followers_are_merged_when_read() {
     for peer in peers() {
         let Some(fleet) = Fleet::start(peer, &["--limit", "1000", "--fanout-limit", "2"]).await else { continue };

@@ -88,6 +88,12 @@ impl AppProcess {
         drop(self.child.wait());
     }
 
+    /// Tells it to end, and waits until it has; whether all went well.
+    pub fn terminate(&mut self) -> bool {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        sent.success() && self.child.wait().unwrap().success()
+    }
+
     /// Somebody who is signed in here.
     pub async fn user(&self, name: &str) -> Client {
         let client = Client::new(&self.host());

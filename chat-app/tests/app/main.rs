@@ -12,6 +12,7 @@ mod fleet;
 mod hostile;
 mod limits;
 mod postgres;
+mod restart;
 mod seeing;
 mod servers;
 mod start;

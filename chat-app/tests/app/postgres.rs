@@ -124,12 +124,19 @@ async fn three_servers_on_one_postgresql_agree() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_start_at_once_make_one_schema() {
-    let Some(database) = Postgres::start() else { return };
-    let (directory, url) = (Directory::new(), database.url());
-    let options = ["--database-url", &url, "--seed", "0"];
-    let apps: Vec<AppProcess> = (0..3).map(|_| AppProcess::spawn(&directory, &options)).collect();
-    for app in &apps {
-        app.wait_ready(Duration::from_secs(30)).await;
+async fn servers_that_start_at_once_make_one_schema_and_one_seed() {
+    let directory = Directory::new();
+    let mut urls = vec![format!("sqlite://{}/at-once.db", directory.0.display())];
+    let database = Postgres::start();
+    urls.extend(database.as_ref().map(Postgres::url));
+    for url in urls {
+        let options = ["--database-url", &url, "--seed", "3000"];
+        let apps: Vec<AppProcess> = (0..3).map(|_| AppProcess::spawn(&directory, &options)).collect();
+        for app in &apps {
+            app.wait_ready(Duration::from_secs(60)).await;
+        }
+        let db = chat_app::db::Db::open(&url, 1).await.unwrap();
+        assert_eq!(db.changes_after(0, 100_000).await.unwrap().len(), 3_000, "{url}");
+        assert_eq!(db.posts_after(0, 100_000).await.unwrap().len(), 1_000, "{url}");
     }
 }

@@ -8,7 +8,7 @@ use chat_app::client::Client;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::fleet::{AppProcess, Directory, Fleet, Single, eventually, shared_options, within};
+use crate::fleet::{AppProcess, Directory, Fleet, Single, Socket, eventually, shared_options, within};
 use crate::servers::{Servers, first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
@@ -55,13 +55,15 @@ async fn write_through_has_the_new_page_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn caches_in_each_process_alone_disagree() {
-    let Some(fleet) = Fleet::start(first(), &["--strategy", "local", "--poll-ms", "60000"]).await else { return };
+    let Some(fleet) = Fleet::start(first(), &["--strategy", "local", "--poll-ms", "100"]).await else { return };
     let ann = fleet.everywhere("Ann").await;
     for client in &ann {
         last(client).await;
     }
     ann[0].post(PAGE, &json!({ "body": "only here" })).await.unwrap();
     assert_eq!(last(&ann[0]).await, "only here");
+    // Live messages come by the database; the caches do not hear of them.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     for client in &ann[1..] {
         assert_ne!(last(client).await, "only here", "another server shows the past");
     }
@@ -160,4 +162,79 @@ async fn after_fifty_kills_each_acknowledged_message_is_there_once() {
         assert_eq!(ours.iter().collect::<HashSet<_>>().len(), ours.len(), "none is there twice");
         drop(app);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_end_empties_its_own_queue() {
+    let directory = Directory::new();
+    let mut app = AppProcess::start(&directory, &["--strategy", "write-behind", "--limit", "1000000"]).await;
+    assert!(app.log().contains("a crash loses"), "{}", app.log());
+    let (client, acknowledged) = (app.user("Ann").await, Arc::new(Mutex::new(Vec::new())));
+    let tasks: Vec<_> = (0..4)
+        .map(|task| {
+            let client = Client::with_cookie(client.host(), &client.cookie());
+            tokio::spawn(post_until_gone(client, format!("task {task}"), acknowledged.clone()))
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(app.terminate(), "{}", app.log());
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let acknowledged = std::mem::take(&mut *acknowledged.lock());
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+    let url = format!("sqlite://{}/chat-app-data/chat.db", directory.0.display());
+    let db = chat_app::db::Db::open(&url, 1).await.unwrap();
+    let room = chat_app::model::RoomId::new("tech").unwrap();
+    let stored = db.messages(&room, 1_000_000, None).await.unwrap();
+    let stored: HashSet<String> = stored.into_iter().map(|message| message.body).collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|body| !stored.contains(*body)).collect();
+    assert!(lost.is_empty(), "{} of {} lost", lost.len(), acknowledged.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_queue_stops_no_other_room() {
+    for peer in peers() {
+        let Some(fleet) = Fleet::start(peer, &["--strategy", "write-behind", "--limit", "1000"]).await else {
+            continue;
+        };
+        let (ann, state) = (fleet.apps[0].user("Ann").await, fleet.state.as_ref().unwrap());
+        let post = async |room: &str| {
+            let posted = ann.post(&format!("/api/rooms/{room}/messages"), &json!({ "body": "anyway" })).await.unwrap();
+            assert_eq!(posted.status.as_u16(), 201, "{}", posted.text());
+        };
+        let rooms = ["general", "tech", "music"];
+        for room in rooms {
+            post(room).await;
+        }
+        let is_empty = |room: &str| state.ask(&["LLEN", &format!("queue:{room}")]) == ":0\r\n";
+        eventually("all is in the database", async || rooms.iter().all(|room| is_empty(room))).await;
+        state.ask(&["SET", "queue:general", "garbage"]);
+        for room in rooms {
+            post(room).await;
+        }
+        eventually("the garbage is gone and the others are emptied", async || rooms.iter().all(|room| is_empty(room)))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_comes_back_gets_what_is_queued() {
+    let (Some(cache), Some(state)) = (Servers::start(first(), &[]), Servers::start(first(), &[])) else { return };
+    // Nobody is elected to empty the queue.
+    state.ask(&["SET", "lock:queue", "somebody"]);
+    let directory = Directory::new();
+    let shared = shared_options(&cache, &state, &directory);
+    let mut options: Vec<&str> = shared.iter().map(String::as_str).collect();
+    options.extend(["--strategy", "write-behind"]);
+    let app = AppProcess::start(&directory, &options).await;
+    let ann = app.user("Ann").await;
+    let first = ann.post(PAGE, &json!({ "body": "first" })).await.unwrap().json();
+    ann.post(PAGE, &json!({ "body": "second" })).await.unwrap();
+    assert_eq!(state.ask(&["LLEN", "queue:general"]), ":2\r\n", "both are queued");
+    let after = first["changed"].as_str().unwrap();
+    let changes = ann.get(&format!("/api/rooms/general/changes?after={after}")).await.unwrap().json();
+    let changes = changes["messages"].as_array().unwrap();
+    assert_eq!((changes.len(), changes[0]["body"].as_str()), (1, Some("second")));
+    Socket::open(&ann, &format!("/ws/general?after={after}")).await.hears("second").await;
 }
