@@ -107,6 +107,7 @@ impl App {
     /// # Errors
     /// As [`App::start`].
     pub async fn with(options: Options, parts: Parts) -> Result<Arc<Self>, String> {
+        options.check()?;
         let clock = parts.clock.unwrap_or_else(Clock::system);
         let (stores, state, embedded) = connect(&options)?;
         let shards = Shards::new(stores);

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// The shortest key that signs sessions.
+const SECRET_BYTES: usize = 16;
+
 /// A chat that shows what a cache does.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "chat-app", version, args_override_self = true)]
@@ -42,7 +45,8 @@ pub struct Options {
     /// sqlite://path or postgres://user:password@host/name.
     #[arg(long, global = true, default_value = "sqlite://chat-app-data/chat.db")]
     pub database_url: String,
-    /// Signs sessions; the same for all servers. By chance when there is none, and sessions end with the process.
+    /// Signs sessions, of at least 16 bytes; the same for all servers. By chance when there is none, and sessions end with
+    /// the process.
     #[arg(long, global = true, env = "CHAT_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
     /// Messages that the database holds at least.
@@ -113,7 +117,7 @@ pub struct Options {
     #[arg(long, global = true, default_value_t = 16)]
     pub db_reads: usize,
     /// Connections to the database.
-    #[arg(long, global = true, default_value_t = 8)]
+    #[arg(long, global = true, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub db_connections: u32,
     /// Waits before each read of the database: a stand-in for a distant one, for measurements only.
     #[arg(long, global = true, default_value_t = 0)]
@@ -137,6 +141,20 @@ impl Options {
     /// The options without any argument.
     pub fn standard() -> Self {
         Cli::parse_from(["chat-app"]).options
+    }
+
+    /// Refuses what cannot work or is not safe.
+    ///
+    /// # Errors
+    /// Which option, and why.
+    pub fn check(&self) -> Result<(), String> {
+        match &self.secret {
+            Some(secret) if secret.len() < SECRET_BYTES => Err(format!(
+                "--secret has {} bytes and takes at least {SECRET_BYTES}: whoever guesses it can sign in as anybody",
+                secret.len()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The longest that a request waits for the cache.
@@ -239,4 +257,57 @@ pub enum DownName {
     Open,
     /// They are refused.
     Closed,
+}
+
+/// A URL as it may be shown: without the password before its host, nor those among its parameters.
+pub fn without_password(url: &str) -> String {
+    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    // A password may hold any character, `@` among them.
+    let base = match base.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
+        Some((scheme, Some((who, host)))) if scheme != "sqlite" => {
+            let user = who.split_once(':').map_or_else(|| who.to_owned(), |(user, _)| format!("{user}:***"));
+            format!("{scheme}://{user}@{host}")
+        }
+        _ => base.to_owned(),
+    };
+    let parameter = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.to_lowercase().contains("pass") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    match query {
+        Some(query) => format!("{base}?{}", query.split('&').map(parameter).collect::<Vec<_>>().join("&")),
+        None => base,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, without_password};
+
+    #[test]
+    fn what_is_shown_of_a_url_holds_no_password() {
+        for (url, shown) in [
+            ("postgres://chat:s3cret@db/chat", "postgres://chat:***@db/chat"),
+            ("postgres://chat@db/chat?password=s3cret&sslmode=off", "postgres://chat@db/chat?password=***&sslmode=off"),
+            ("redis://:s3c@/ret@10.0.0.5:6379/1", "redis://:***@10.0.0.5:6379/1"),
+            (
+                "redis-sentinel://u:s3cret@a:1,b:2/m?sentinel_password=s3cret",
+                "redis-sentinel://u:***@a:1,b:2/m?sentinel_password=***",
+            ),
+            ("sqlite://a:b@c/chat.db?mode=rwc", "sqlite://a:b@c/chat.db?mode=rwc"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_refused() {
+        for (secret, is_taken) in
+            [(None, true), (Some(""), false), (Some("fifteen letters"), false), (Some("sixteen letters!"), true)]
+        {
+            let options = Options { secret: secret.map(str::to_owned), ..Options::standard() };
+            assert_eq!(options.check().is_ok(), is_taken, "{secret:?}");
+        }
+    }
 }

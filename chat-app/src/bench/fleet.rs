@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Context, Target};
 use crate::app::App;
 use crate::client::Client;
-use crate::options::Options;
+use crate::options::{Options, without_password};
 use crate::random;
 use crate::store::Store;
 use crate::web;
@@ -64,7 +64,7 @@ impl Fleet {
             }));
             app.shards.wait_connected(Duration::from_secs(5)).await;
             if !app.state.wait_connected(Duration::from_secs(5)).await {
-                return Err(format!("{} cannot be reached", app.state.url()));
+                return Err(format!("{} cannot be reached", without_password(app.state.url())));
             }
             fleet.apps.push(app);
         }

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{DOCTYPE, Markup, html};
+use serde::Deserialize;
 
 use super::api::{self, Name, NewRoom, PageParameters, Part, Text};
 use super::auth::{User, set_cookie};
@@ -41,8 +43,18 @@ pub async fn sign_out(State(app): State<Arc<App>>, user: User) -> Answer {
     Ok(([(header::SET_COOKIE, set_cookie("", 0)?)], Redirect::to("/")).into_response())
 }
 
-/// The list of rooms.
-pub async fn rooms(State(app): State<Arc<App>>, user: User) -> Answer {
+/// A room that somebody names.
+#[derive(Debug, Default, Deserialize)]
+pub struct GoTo {
+    room: Option<String>,
+}
+
+/// The list of rooms, or the one that was asked for by its name: the list is as long as a page.
+pub async fn rooms(State(app): State<Arc<App>>, user: User, go_to: Result<UrlQuery<GoTo>, QueryRejection>) -> Answer {
+    let UrlQuery(go_to) = go_to.map_err(|error| AppError::Invalid(error.body_text()))?;
+    if let Some(room) = go_to.room {
+        return Ok(Redirect::to(&format!("/rooms/{}", RoomId::new(room.trim())?)).into_response());
+    }
     let (rooms, served): (Vec<Room>, Served) = app.read_as(&Query::Rooms).await?;
     let body = html! {
         h1 { "Rooms" }
@@ -50,6 +62,12 @@ pub async fn rooms(State(app): State<Arc<App>>, user: User) -> Answer {
             @for room in &rooms {
                 li { a href={ "/rooms/" (room.id) } { strong { (room.id) } " " span { (room.title) } } }
             }
+        }
+        form.stack method="get" action="/rooms" {
+            h2 { "Another room" }
+            label { "Its name " small { "the list has those in which something was said last" }
+                input name="room" required pattern="[a-z0-9\\-]{1,64}" maxlength="64"; }
+            button { "Go there" }
         }
         form.stack method="post" action="/rooms" {
             h2 { "A new room" }
