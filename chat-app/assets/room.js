@@ -38,7 +38,6 @@
     return null;
   }
   const timeOf = (id) => Number((BigInt(id) >> 22n) + 1704067200000n);
-  const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   const element = (tag, name, text) => {
     const made = document.createElement(tag);
     if (name) made.className = name;
@@ -57,11 +56,13 @@
     const reactions = item.querySelector(".reactions");
     item.dataset.id = message.id;
     item.dataset.changed = message.changed;
-    const time = element("time", "", clock(timeOf(message.id)));
+    const time = element("time", "", timeText(timeOf(message.id)));
     const text = message.deleted
       ? element("p", "text gone", "This message was deleted.")
       : element("p", "text", message.body);
-    item.replaceChildren(element("strong", "name", message.name), " ", time);
+    const name = element("a", "name", message.name);
+    name.href = "/users/" + message.author;
+    item.replaceChildren(name, " ", time);
     if (message.edited_ms > 0) item.append(element("small", "edited", " edited"));
     item.append(text);
     if (reactions) item.append(reactions);
@@ -179,7 +180,6 @@
     if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); form.requestSubmit(); }
   });
 
-  list.querySelectorAll("time[data-ms]").forEach((time) => { time.textContent = clock(Number(time.dataset.ms)); });
   list.querySelectorAll(".message").forEach((item) => { item.tabIndex = 0; });
   const actionsOf = (event) => event.target.closest(".message")?.querySelector(".actions");
   for (const [name, hidden] of [["mouseover", false], ["focusin", false]]) {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// The database of the application when there is no other.
+pub const OWN_DATABASE: &str = "sqlite://chat-app-data/chat.db";
 /// The shortest key that signs sessions.
 const SECRET_BYTES: usize = 16;
 
@@ -24,6 +26,14 @@ pub struct Cli {
 pub enum Task {
     /// Fills the database and ends.
     Seed,
+    /// Puts a post into everybody's feed, when the trending ones are computed next.
+    Promote {
+        /// Its id.
+        post: i64,
+        /// No longer.
+        #[arg(long)]
+        off: bool,
+    },
     /// Measures what caching does, with progress, tables, CSV and SVG.
     Bench(crate::bench::Bench),
 }
@@ -43,7 +53,7 @@ pub struct Options {
     #[arg(long, global = true)]
     pub state_url: Option<String>,
     /// sqlite://path or postgres://user:password@host/name.
-    #[arg(long, global = true, default_value = "sqlite://chat-app-data/chat.db")]
+    #[arg(long, global = true, default_value = OWN_DATABASE)]
     pub database_url: String,
     /// Signs sessions, of at least 16 bytes; the same for all servers. By chance when there is none, and sessions end with
     /// the process.
@@ -97,16 +107,22 @@ pub struct Options {
     #[arg(long, global = true, default_value_t = 300_000)]
     pub trending_ms: u64,
 
-    /// How messages are limited.
+    /// How users are limited.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub limiter: LimiterName,
-    /// Messages of one user in a window.
+    /// Messages and posts of one user in a window.
     #[arg(long, global = true, default_value_t = 10)]
     pub limit: u64,
+    /// Other changes of one user in a window: edits, deletions, reactions, likes, follows, rooms.
+    #[arg(long, global = true, default_value_t = 60)]
+    pub write_limit: u64,
+    /// Sign-ins from one address in a window (of IPv6: from one /64); 0: no limit. Behind a proxy all come from its address.
+    #[arg(long, global = true, default_value_t = 100)]
+    pub sign_in_limit: u64,
     /// The window.
     #[arg(long, global = true, default_value_t = 60_000)]
     pub limit_window_ms: u64,
-    /// What happens to messages when the state server cannot count them.
+    /// What happens to changes when the state server cannot count them.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub limiter_down: DownName,
 
@@ -252,7 +268,7 @@ pub enum LimiterName {
 /// What happens when nobody can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum DownName {
-    /// Messages are let through.
+    /// They are let through.
     #[default]
     Open,
     /// They are refused.

@@ -44,9 +44,11 @@ impl Fleet {
         let mut options = Options {
             redis_url: vec![url.clone()],
             state_url: Some(url),
-            prefix: format!("chat-bench:{}:", &random::token()[..8]),
+            prefix: format!("{}{}:", context.prefix, &random::token()[..8]),
             secret: Some(random::token()),
             limit: 1_000_000_000,
+            write_limit: 1_000_000_000,
+            sign_in_limit: 0,
             // A machine that also makes the load is slower than a server.
             cache_timeout_ms: 2_000,
             ..context.options.clone()
