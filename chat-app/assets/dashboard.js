@@ -35,7 +35,7 @@
         const y = 140 - value * 140 / top;
         // A lone second has no line to either side: it gets a short one of its own.
         const alone = pen === "M" && (values[at + 1] ?? null) === null;
-        path += alone ? `M${(x - 2).toFixed(1)} ${y.toFixed(1)}H${(x + 2).toFixed(1)}` : `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+        path += alone ? `M${(x - 6).toFixed(1)} ${y.toFixed(1)}H${(x + 6).toFixed(1)}` : `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
         pen = "L";
       });
       const line = document.createElementNS("http://www.w3.org/2000/svg", "path");

@@ -110,7 +110,7 @@ async fn exchange(state: &Store, own: &Snapshot) -> Vec<Snapshot> {
     let (node, text) = (own.node.to_string(), serde_json::to_string(own).unwrap_or_default());
     let tell: Vec<Command> = vec![
         cmd("SADD").key(state.key(SERVERS)).arg(&node).into(),
-        cmd("PEXPIRE").key(state.key(SERVERS)).arg(10 * GONE_MS).into(),
+        cmd("PEXPIRE").key(state.key(SERVERS)).arg(GONE_MS).into(),
         cmd("SET").key(key(&node)).arg(text).arg("PX").arg(GONE_MS).into(),
     ];
     if state.pipeline(tell).await.is_err() {

@@ -122,7 +122,7 @@ pub async fn page(State(app): State<Arc<App>>, user: User) -> Answer {
             textarea #body name="body" rows="2" required maxlength=(BODY_CHARS) {}
             button { "Post" }
         }
-        @if items.is_empty() { p { "Nothing yet: follow somebody, or post something." } }
+        @if items.is_empty() { p { "Nothing yet: follow somebody (in rooms, names lead to people), or post something." } }
         ol.messages.feed { @for item in &items { (post_item(&item.post, &item.why, &user.0, None)) } }
     };
     Ok(with_layer(layout("Feed", Some(&user.0), &body), &Served { body: None, layer }))
