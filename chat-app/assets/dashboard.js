@@ -23,13 +23,19 @@
   function draw(id, series, digits, fixedTop) {
     const svg = byId(id);
     const all = series.flat().filter((value) => value !== null);
-    const top = fixedTop || Math.max(1e-9, ...all) * 1.1;
+    const most = Math.max(0, ...all);
+    const top = fixedTop || most * 1.1 || 1;
+    byId(id + "-top").textContent = all.length ? "max " + number(most, digits) : "";
     const lines = series.map((values, index) => {
       let path = "";
       let pen = "M";
       values.forEach((value, at) => {
         if (value === null) { pen = "M"; return; }
-        path += `${pen}${(at * 600 / Math.max(1, values.length - 1)).toFixed(1)} ${(140 - value * 140 / top).toFixed(1)}`;
+        const x = at * 600 / Math.max(1, values.length - 1);
+        const y = 140 - value * 140 / top;
+        // A lone second has no line to either side: it gets a short one of its own.
+        const alone = pen === "M" && (values[at + 1] ?? null) === null;
+        path += alone ? `M${(x - 6).toFixed(1)} ${y.toFixed(1)}H${(x + 6).toFixed(1)}` : `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
         pen = "L";
       });
       const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
@@ -67,7 +73,7 @@
     const layers = stats.percentiles_ms;
     rows("percentiles", [["L1", layers.l1], ["L2", layers.l2], ["Database", layers.database]]
       .map(([name, times]) => [name, ...times.map((ms) => number(ms, 3))]));
-    rows("caches", stats.caches.map((cache) => [
+    rows("caches", [...stats.caches, stats.state].map((cache) => [
       cache.name, cache.up ? "up" : "unreachable", megabytes(cache.memory),
       cache.limit ? megabytes(cache.limit) : "none", number(cache.keys), number(cache.evicted),
     ]));
@@ -78,7 +84,13 @@
     for (const layer of ["l1", "l2", "database"]) {
       draw("chart-" + layer, [0, 1, 2].map((index) => of((point) => point[layer][index] || null)), 3);
     }
-    draw("chart-memory", [of((point) => point.memory / 1048576)], 2);
+    const megabytesOf = (bytes) => bytes === null ? null : bytes / 1048576;
+    draw("chart-memory", [of((point) => megabytesOf(point.memory)), of((point) => megabytesOf(point.limit))], 2);
+    draw("chart-keys", [of((point) => point.keys)], 0);
+    draw("chart-evictions", [of((point) => point.evictions)], 0);
+    draw("chart-errors", [of((point) => point.failures), of((point) => point.cache_errors)], 1);
+    draw("chart-refused", [of((point) => point.refused)], 1);
+    draw("chart-cost", [of((point) => point.cost_saved)], 4);
   }
 
   async function tick() {

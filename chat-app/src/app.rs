@@ -62,8 +62,12 @@ pub struct App {
     pub layers: Arc<Layers>,
     /// How they are used.
     pub strategy: Arc<dyn Strategy>,
-    /// Who may send.
+    /// Who may send messages and posts.
     pub limiter: Arc<dyn Limiter>,
+    /// Who may make other changes.
+    pub write_limiter: Arc<dyn Limiter>,
+    /// Who may sign in.
+    pub sign_in_limiter: Arc<dyn Limiter>,
     /// Who is signed in.
     pub sessions: Sessions,
     /// The feeds.
@@ -110,6 +114,7 @@ impl App {
     /// # Errors
     /// As [`App::start`].
     pub async fn with(options: Options, parts: Parts) -> Result<Arc<Self>, String> {
+        options.check()?;
         let clock = parts.clock.unwrap_or_else(Clock::system);
         let (stores, state, embedded) = connect(&options)?;
         let shards = Shards::new(stores);
@@ -150,7 +155,9 @@ impl App {
         let secret = options.secret.clone().map_or_else(|| random::secret_bytes::<32>().to_vec(), String::into_bytes);
         let app = Arc::new(Self {
             ids: Ids::new(clock.clone(), node),
-            limiter: limiter(&options, &state, &clock),
+            limiter: limiter(&options, "", options.limit, &state, &clock),
+            write_limiter: limiter(&options, "write:", options.write_limit, &state, &clock),
+            sign_in_limiter: limiter(&options, "sign-in:", options.sign_in_limit, &state, &clock),
             sessions: Sessions { secret, db: db.clone(), state: state.clone(), clock: clock.clone() },
             options,
             clock,
@@ -364,12 +371,12 @@ fn strategy(
     }
 }
 
-fn limiter(options: &Options, state: &Store, clock: &Clock) -> Arc<dyn Limiter> {
-    let rule = Rule { most: options.limit, window: Duration::from_millis(options.limit_window_ms) };
+fn limiter(options: &Options, what: &'static str, most: u64, state: &Store, clock: &Clock) -> Arc<dyn Limiter> {
+    let rule = Rule { most, window: Duration::from_millis(options.limit_window_ms) };
     let (store, clock) = (state.clone(), clock.clone());
     match options.limiter {
-        LimiterName::Fixed => Arc::new(FixedWindow { store, clock, rule }),
-        LimiterName::Sliding => Arc::new(SlidingWindow { store, clock, rule }),
+        LimiterName::Fixed => Arc::new(FixedWindow { store, clock, rule, what }),
+        LimiterName::Sliding => Arc::new(SlidingWindow { store, clock, rule, what }),
     }
 }
 

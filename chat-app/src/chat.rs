@@ -1,6 +1,7 @@
 //! What users do in rooms: the rules, then the strategy. Pages and interfaces call this and nothing below it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -9,7 +10,7 @@ use crate::app::App;
 use crate::cache::layers::Served;
 use crate::error::AppError;
 use crate::keys::{Group, Query};
-use crate::limit::{Decision, Quota};
+use crate::limit::{self, Decision, Limiter, Quota};
 use crate::model::{self, EMOJIS, Message, RoomId};
 use crate::options::DownName;
 use crate::session::Session;
@@ -37,22 +38,45 @@ impl App {
         Ok((value, served))
     }
 
-    /// Counts a message of a user; tells what is left.
+    /// Counts a message or post of a user; tells what is left.
     ///
     /// # Errors
     /// A user who has sent too much; with `--limiter-down closed`, limits that cannot be counted.
     pub async fn allow(&self, user: i64) -> Result<Option<Quota>, AppError> {
-        match self.limiter.check(user).await {
+        self.count(&*self.limiter, user).await
+    }
+
+    /// Counts another change of a user.
+    ///
+    /// # Errors
+    /// As [`App::allow`].
+    pub async fn allow_write(&self, user: i64) -> Result<(), AppError> {
+        self.count(&*self.write_limiter, user).await.map(drop)
+    }
+
+    /// Counts a sign-in.
+    ///
+    /// # Errors
+    /// As [`App::allow`].
+    pub async fn allow_sign_in(&self, from: IpAddr) -> Result<(), AppError> {
+        if self.options.sign_in_limit == 0 {
+            return Ok(());
+        }
+        self.count(&*self.sign_in_limiter, limit::number_of(from)).await.map(drop)
+    }
+
+    async fn count(&self, limiter: &dyn Limiter, who: i64) -> Result<Option<Quota>, AppError> {
+        match limiter.check(who).await {
             Ok(Decision::Allowed(quota)) => Ok(Some(quota)),
             Ok(Decision::Refused(refusal)) => {
                 self.metrics.limited.add(1);
                 Err(AppError::Limited(refusal))
             }
             Err(error) if self.options.limiter_down == DownName::Open => {
-                tracing::debug!(%error, "a message was not counted");
+                tracing::debug!(%error, "a request was not counted");
                 Ok(None)
             }
-            Err(_) => Err(AppError::Unavailable("messages cannot be counted at the moment".into())),
+            Err(_) => Err(AppError::Unavailable("requests cannot be counted at the moment".into())),
         }
     }
 
@@ -86,9 +110,10 @@ impl App {
     /// Replaces the text of one's own message.
     ///
     /// # Errors
-    /// A text that breaks a rule; a message that does not exist, or is somebody else's.
+    /// A text that breaks a rule; a message that does not exist, or is somebody else's; a user who has made too many changes.
     pub async fn edit(&self, who: &Session, id: i64, text: &str) -> Result<Message, AppError> {
         let body = model::body(text)?;
+        self.allow_write(who.user).await?;
         let mut message = self.own_message(who, id).await?;
         message.changed = self.ids.next();
         message.edited_ms = self.clock.now_ms();
@@ -103,8 +128,9 @@ impl App {
     /// Takes back one's own message.
     ///
     /// # Errors
-    /// A message that does not exist, or is somebody else's.
+    /// A message that does not exist, or is somebody else's; a user who has made too many changes.
     pub async fn delete(&self, who: &Session, id: i64) -> Result<Message, AppError> {
+        self.allow_write(who.user).await?;
         let mut message = self.own_message(who, id).await?;
         message.changed = self.ids.next();
         message.deleted = true;
@@ -119,11 +145,12 @@ impl App {
     /// Adds a reaction to a message, or takes it back.
     ///
     /// # Errors
-    /// A reaction that does not exist, or a message that does not.
+    /// A reaction or a message that does not exist, a user who has made too many changes.
     pub async fn react(&self, who: &Session, id: i64, emoji: &str, adds: bool) -> Result<(), AppError> {
         if !EMOJIS.contains(&emoji) {
             return Err(AppError::invalid("there is no such reaction"));
         }
+        self.allow_write(who.user).await?;
         let mut message = self.find_message(id).await?;
         message.changed = self.ids.next();
         self.db.react(&message, emoji, who.user, adds).await?;
@@ -154,10 +181,11 @@ impl App {
     /// Makes a room.
     ///
     /// # Errors
-    /// A name or a title that breaks a rule, a room that exists.
-    pub async fn create_room(&self, name: &str, title: &str) -> Result<RoomId, AppError> {
+    /// A name or a title that breaks a rule, a room that exists, a user who has made too many changes.
+    pub async fn create_room(&self, who: &Session, name: &str, title: &str) -> Result<RoomId, AppError> {
         let room = RoomId::new(name)?;
         let title = model::user_name(title).map_err(|_| AppError::invalid("a title has 1 to 32 characters"))?;
+        self.allow_write(who.user).await?;
         if !self.db.create_room(&room, &title, self.clock.now_ms()).await? {
             return Err(AppError::invalid("there is such a room already"));
         }

@@ -38,7 +38,7 @@ impl fmt::Display for AppError {
             | AppError::Unavailable(text) => f.write_str(text),
             AppError::SignedOut => f.write_str("sign in first"),
             AppError::Limited(refusal) => {
-                write!(f, "too many messages; try again in {} s", refusal.retry_after_s())
+                write!(f, "too many requests; try again in {} s", refusal.retry_after_s())
             }
         }
     }

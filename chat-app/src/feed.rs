@@ -22,6 +22,7 @@
 //! since whoever pushed may be the only one who cannot reach it, or may be gone by then, all servers look after it: see
 //! [`watch`].
 
+pub mod author;
 pub mod stars;
 pub mod watch;
 
@@ -210,8 +211,8 @@ impl Feeds {
     ///
     /// # Errors
     /// A database that does not answer.
-    pub async fn publish(&self, post: &Post, promoted: bool) -> Result<(), AppError> {
-        self.db.insert_post(post.id, post.author, &post.body, promoted).await?;
+    pub async fn publish(&self, post: &Post) -> Result<(), AppError> {
+        self.db.insert_post(post.id, post.author, &post.body).await?;
         self.metrics.database_writes.add(1);
         self.store_posts(std::slice::from_ref(post)).await;
         // What this server cannot push it removes later by itself.
@@ -540,7 +541,8 @@ impl Feeds {
     }
 }
 
-/// A page: newest first, no post twice, and after every ten one that is trending or promoted.
+/// A page: newest first, no post twice, and after every ten one that is trending or promoted. A feed with fewer than ten
+/// is filled up with them: whoever follows nobody yet finds somebody there.
 fn mix_in(ids: &[i64], mix: &Mix, posts: &HashMap<i64, Arc<Post>>) -> Vec<Item> {
     let mut seen = HashSet::new();
     let followed: Vec<&Arc<Post>> =
@@ -553,18 +555,22 @@ fn mix_in(ids: &[i64], mix: &Mix, posts: &HashMap<i64, Arc<Post>>) -> Vec<Item> 
     let promoted = promoted.into_iter().filter(|one| !trending.iter().any(|other| other.post.id == one.post.id));
     // By turns, trending first.
     let (mut trending, mut promoted) = (trending.clone().into_iter(), promoted.collect::<Vec<_>>().into_iter());
+    let mut next = |is_trendings_turn: bool| {
+        if is_trendings_turn {
+            trending.next().or_else(|| promoted.next())
+        } else {
+            promoted.next().or_else(|| trending.next())
+        }
+    };
     let mut items = Vec::new();
     for (index, post) in followed.into_iter().enumerate() {
         items.push(Item { post: post.as_ref().clone(), why: "followed".into() });
         if (index + 1) % MIX_EVERY == 0 {
-            let is_even = (index + 1) / MIX_EVERY % 2 == 1;
-            let next = if is_even {
-                trending.next().or_else(|| promoted.next())
-            } else {
-                promoted.next().or_else(|| trending.next())
-            };
-            items.extend(next);
+            items.extend(next((index + 1) / MIX_EVERY % 2 == 1));
         }
+    }
+    for turn in items.len()..MIX_EVERY {
+        items.extend(next(turn % 2 == 0));
     }
     items
 }
@@ -613,5 +619,14 @@ mod tests {
         assert_eq!((items[21].post.id, items[21].why.as_str()), (102, "promoted"));
         let unique: HashSet<i64> = items.iter().map(|item| item.post.id).collect();
         assert_eq!(unique.len(), items.len());
+    }
+
+    #[test]
+    fn a_short_page_is_filled_up_with_what_is_mixed_in() {
+        let mix = Mix { trending: (20..30).collect(), promoted: vec![40, 21] };
+        let posts = (1..=40).map(|id| (id, Arc::new(post(id)))).collect();
+        let ids = |ids: &[i64]| mix_in(ids, &mix, &posts).iter().map(|item| item.post.id).collect::<Vec<_>>();
+        assert_eq!(ids(&[]), [20, 40, 21, 22, 23, 24, 25, 26, 27, 28]);
+        assert_eq!(ids(&[9, 8]), [9, 8, 20, 40, 21, 22, 23, 24, 25, 26]);
     }
 }

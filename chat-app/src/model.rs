@@ -160,7 +160,7 @@ pub const EMOJIS: &[&str] = &["👍", "❤️", "😂", "🎉", "🤔"];
 /// The rule that it breaks.
 pub fn body(text: &str) -> Result<String, AppError> {
     let text = text.trim();
-    if text.is_empty() {
+    if text.chars().all(shows_nothing) {
         return Err(AppError::invalid("the text is empty"));
     }
     if text.chars().count() > BODY_CHARS {
@@ -178,7 +178,7 @@ pub fn body(text: &str) -> Result<String, AppError> {
 /// The rule that it breaks.
 pub fn user_name(text: &str) -> Result<String, AppError> {
     let text = text.trim();
-    if text.is_empty() {
+    if text.chars().all(shows_nothing) {
         return Err(AppError::invalid("the name is empty"));
     }
     if text.chars().count() > NAME_CHARS {
@@ -188,6 +188,17 @@ pub fn user_name(text: &str) -> Result<String, AppError> {
         return Err(AppError::invalid("the name holds control characters"));
     }
     Ok(text.to_owned())
+}
+
+/// Whether a reader sees nothing of a character: spaces, what joins and directs others (Unicode's
+/// `Default_Ignorable_Code_Point`), and the blank pattern of Braille.
+fn shows_nothing(letter: char) -> bool {
+    letter.is_whitespace()
+        || matches!(letter,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Takes the size of a page.
@@ -221,6 +232,10 @@ mod tests {
         assert_eq!(body("  hello\n").unwrap(), "hello");
         assert!(body(" \n ").is_err() && body("\u{0}").is_err());
         assert!(body(&"ä".repeat(4_000)).is_ok() && body(&"ä".repeat(4_001)).is_err());
+        for blank in ["\u{200b}", " \u{200d}\u{feff} ", "\u{3164}", "\u{2800}"] {
+            assert!(body(blank).is_err() && user_name(blank).is_err(), "{blank:?} shows nothing");
+        }
+        assert!(body("\u{200b}a").is_ok() && body("❤\u{fe0f}").is_ok());
         assert!(user_name("<b>Ann</b>").is_ok(), "escaped where it is shown, not refused");
         assert!(user_name("").is_err() && user_name(&"n".repeat(33)).is_err() && user_name("a\u{7}").is_err());
     }

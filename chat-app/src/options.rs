@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// The database of the application when there is no other.
+pub const OWN_DATABASE: &str = "sqlite://chat-app-data/chat.db";
+/// The shortest key that signs sessions.
+const SECRET_BYTES: usize = 16;
+
 /// A chat that shows what a cache does.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "chat-app", version, args_override_self = true)]
@@ -21,6 +26,14 @@ pub struct Cli {
 pub enum Task {
     /// Fills the database and ends.
     Seed,
+    /// Puts a post into everybody's feed, when the trending ones are computed next.
+    Promote {
+        /// Its id.
+        post: i64,
+        /// No longer.
+        #[arg(long)]
+        off: bool,
+    },
     /// Measures what caching does, with progress, tables, CSV and SVG.
     Bench(crate::bench::Bench),
 }
@@ -40,9 +53,10 @@ pub struct Options {
     #[arg(long, global = true)]
     pub state_url: Option<String>,
     /// sqlite://path or postgres://user:password@host/name.
-    #[arg(long, global = true, default_value = "sqlite://chat-app-data/chat.db")]
+    #[arg(long, global = true, default_value = OWN_DATABASE)]
     pub database_url: String,
-    /// Signs sessions; the same for all servers. By chance when there is none, and sessions end with the process.
+    /// Signs sessions, of at least 16 bytes; the same for all servers. By chance when there is none, and sessions end with
+    /// the process.
     #[arg(long, global = true, env = "CHAT_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
     /// Messages that the database holds at least.
@@ -93,16 +107,22 @@ pub struct Options {
     #[arg(long, global = true, default_value_t = 300_000)]
     pub trending_ms: u64,
 
-    /// How messages are limited.
+    /// How users are limited.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub limiter: LimiterName,
-    /// Messages of one user in a window.
+    /// Messages and posts of one user in a window.
     #[arg(long, global = true, default_value_t = 10)]
     pub limit: u64,
+    /// Other changes of one user in a window: edits, deletions, reactions, likes, follows, rooms.
+    #[arg(long, global = true, default_value_t = 60)]
+    pub write_limit: u64,
+    /// Sign-ins from one address in a window (of IPv6: from one /64); 0: no limit. Behind a proxy all come from its address.
+    #[arg(long, global = true, default_value_t = 100)]
+    pub sign_in_limit: u64,
     /// The window.
     #[arg(long, global = true, default_value_t = 60_000)]
     pub limit_window_ms: u64,
-    /// What happens to messages when the state server cannot count them.
+    /// What happens to changes when the state server cannot count them.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub limiter_down: DownName,
 
@@ -113,7 +133,7 @@ pub struct Options {
     #[arg(long, global = true, default_value_t = 16)]
     pub db_reads: usize,
     /// Connections to the database.
-    #[arg(long, global = true, default_value_t = 8)]
+    #[arg(long, global = true, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub db_connections: u32,
     /// Waits before each read of the database: a stand-in for a distant one, for measurements only.
     #[arg(long, global = true, default_value_t = 0)]
@@ -137,6 +157,20 @@ impl Options {
     /// The options without any argument.
     pub fn standard() -> Self {
         Cli::parse_from(["chat-app"]).options
+    }
+
+    /// Refuses what cannot work or is not safe.
+    ///
+    /// # Errors
+    /// Which option, and why.
+    pub fn check(&self) -> Result<(), String> {
+        match &self.secret {
+            Some(secret) if secret.len() < SECRET_BYTES => Err(format!(
+                "--secret has {} bytes and takes at least {SECRET_BYTES}: whoever guesses it can sign in as anybody",
+                secret.len()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The longest that a request waits for the cache.
@@ -234,9 +268,62 @@ pub enum LimiterName {
 /// What happens when nobody can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum DownName {
-    /// Messages are let through.
+    /// They are let through.
     #[default]
     Open,
     /// They are refused.
     Closed,
+}
+
+/// A URL as it may be shown: without the password before its host, nor those among its parameters.
+pub fn without_password(url: &str) -> String {
+    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    // A password may hold any character, `@` among them.
+    let base = match base.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
+        Some((scheme, Some((who, host)))) if scheme != "sqlite" => {
+            let user = who.split_once(':').map_or_else(|| who.to_owned(), |(user, _)| format!("{user}:***"));
+            format!("{scheme}://{user}@{host}")
+        }
+        _ => base.to_owned(),
+    };
+    let parameter = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.to_lowercase().contains("pass") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    match query {
+        Some(query) => format!("{base}?{}", query.split('&').map(parameter).collect::<Vec<_>>().join("&")),
+        None => base,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, without_password};
+
+    #[test]
+    fn what_is_shown_of_a_url_holds_no_password() {
+        for (url, shown) in [
+            ("postgres://chat:s3cret@db/chat", "postgres://chat:***@db/chat"),
+            ("postgres://chat@db/chat?password=s3cret&sslmode=off", "postgres://chat@db/chat?password=***&sslmode=off"),
+            ("redis://:s3c@/ret@10.0.0.5:6379/1", "redis://:***@10.0.0.5:6379/1"),
+            (
+                "redis-sentinel://u:s3cret@a:1,b:2/m?sentinel_password=s3cret",
+                "redis-sentinel://u:***@a:1,b:2/m?sentinel_password=***",
+            ),
+            ("sqlite://a:b@c/chat.db?mode=rwc", "sqlite://a:b@c/chat.db?mode=rwc"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_refused() {
+        for (secret, is_taken) in
+            [(None, true), (Some(""), false), (Some("fifteen letters"), false), (Some("sixteen letters!"), true)]
+        {
+            let options = Options { secret: secret.map(str::to_owned), ..Options::standard() };
+            assert_eq!(options.check().is_ok(), is_taken, "{secret:?}");
+        }
+    }
 }

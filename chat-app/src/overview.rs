@@ -53,6 +53,8 @@ pub struct Point {
     pub servers: usize,
     /// The caches.
     pub caches: Vec<CacheInfo>,
+    /// The state server.
+    pub state: CacheInfo,
 }
 
 /// What was seen in the last two minutes.
@@ -98,8 +100,8 @@ async fn look(app: &Arc<App>) -> Point {
     let own = app.metrics.snapshot(app.node, at_ms, app.cache_errors());
     let others = exchange(&app.state, &own).await;
     let snapshots = if others.is_empty() { vec![own] } else { others };
-    let caches = join_all(app.shards.all().iter().map(info)).await;
-    Point { at_ms, sum: Snapshot::sum(&snapshots), servers: snapshots.len(), caches }
+    let (caches, state) = tokio::join!(join_all(app.shards.all().iter().map(info)), info(&app.state));
+    Point { at_ms, sum: Snapshot::sum(&snapshots), servers: snapshots.len(), caches, state }
 }
 
 /// The counters of all servers; none when the state server cannot be reached.
@@ -108,6 +110,7 @@ async fn exchange(state: &Store, own: &Snapshot) -> Vec<Snapshot> {
     let (node, text) = (own.node.to_string(), serde_json::to_string(own).unwrap_or_default());
     let tell: Vec<Command> = vec![
         cmd("SADD").key(state.key(SERVERS)).arg(&node).into(),
+        cmd("PEXPIRE").key(state.key(SERVERS)).arg(GONE_MS).into(),
         cmd("SET").key(key(&node)).arg(text).arg("PX").arg(GONE_MS).into(),
     ];
     if state.pipeline(tell).await.is_err() {
@@ -180,6 +183,12 @@ pub fn alerts(points: &[Point]) -> Vec<Alert> {
             advice: "Look for keys that are never asked for twice, raise TTLs, warm popular rooms, or give the cache more memory.",
         });
     }
+    if !last.state.up {
+        alerts.push(Alert {
+            what: format!("the {} server cannot be reached", last.state.name),
+            advice: "Requests are not limited, sessions are looked up in the database, nothing is queued, guards do not hold between servers, and only this server is counted here. Start it again, or look at the network.",
+        });
+    }
     for cache in &last.caches {
         if !cache.up {
             alerts.push(Alert {
@@ -234,7 +243,8 @@ mod tests {
     fn point(second: i64, hits: u64, misses: u64, evicted: u64) -> Point {
         let sum = Snapshot { l2_hits: hits, misses, ..Snapshot::default() };
         let cache = CacheInfo { name: "cache".into(), up: true, memory: 50, limit: 100, keys: 1, evicted };
-        Point { at_ms: second * 1_000, sum, servers: 1, caches: vec![cache] }
+        let state = CacheInfo { name: "state".into(), up: true, ..CacheInfo::default() };
+        Point { at_ms: second * 1_000, sum, servers: 1, caches: vec![cache], state }
     }
 
     fn said(points: &[Point]) -> Vec<String> {
@@ -273,5 +283,8 @@ mod tests {
         let mut gone = point(0, 0, 0, 0);
         gone.caches[0].up = false;
         assert_eq!(said(&[gone]), ["cache cannot be reached"]);
+        let mut gone = point(0, 0, 0, 0);
+        gone.state.up = false;
+        assert_eq!(said(&[gone]), ["the state server cannot be reached"]);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The cookie says who, until when and in which session, and carries an HMAC-SHA256 over it, so that nobody can write one
 //! of their own. A signature alone could not be revoked: the session must also exist. Its truth is a row in the database;
-//! the state server is asked first and remembers the answer for a minute, which is also the longest that a revoked session
-//! lives on when the state server could not be told. Open connections end by a message to all servers.
+//! the state server is asked first and remembers whose the session is for a minute, which is also the longest that a revoked
+//! session lives on when the state server could not be told. Open connections end by a message to all servers.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rustis::resp::cmd;
@@ -21,6 +21,8 @@ pub const COOKIE: &str = "chat_session";
 /// How long a session lasts.
 pub const LIFE_MS: i64 = 7 * 24 * 3_600 * 1_000;
 const REMEMBERED_S: u64 = 60;
+/// What is remembered of a session that is nobody's.
+const REVOKED: &str = "0";
 /// A cookie that is longer is none of ours.
 const LONGEST: usize = 1_024;
 
@@ -59,7 +61,7 @@ impl Sessions {
         let expires_ms = now_ms + LIFE_MS;
         let session = Session { id: random::token(), user, name: name.to_owned(), expires_ms };
         self.db.begin_session(&session.id, user, expires_ms, now_ms).await?;
-        self.remember(&session.id, true).await;
+        self.remember(&session.id, Some(user)).await;
         Ok(self.sign(&session))
     }
 
@@ -75,12 +77,12 @@ impl Sessions {
         }
         let known: Option<String> = self.state.call(cmd("GET").key(self.key(&session.id))).await.unwrap_or_default();
         match known.as_deref() {
-            Some("1") => return Ok(session),
-            Some("0") => return Err(AppError::SignedOut),
+            Some(REVOKED) => return Err(AppError::SignedOut),
+            Some(user) if user == session.user.to_string() => return Ok(session),
             _ => {}
         }
-        let is_valid = self.db.has_session(&session.id, now_ms).await?;
-        self.remember(&session.id, is_valid).await;
+        let is_valid = self.db.has_session(&session.id, session.user, now_ms).await?;
+        self.remember(&session.id, is_valid.then_some(session.user)).await;
         if is_valid { Ok(session) } else { Err(AppError::SignedOut) }
     }
 
@@ -90,7 +92,7 @@ impl Sessions {
     /// A database that does not answer.
     pub async fn end(&self, session: &Session) -> Result<(), AppError> {
         self.db.end_session(&session.id).await?;
-        self.remember(&session.id, false).await;
+        self.remember(&session.id, None).await;
         Ok(())
     }
 
@@ -101,18 +103,19 @@ impl Sessions {
     pub async fn end_all(&self, user: i64) -> Result<Vec<String>, AppError> {
         let ended = self.db.end_sessions(user).await?;
         for id in &ended {
-            self.remember(id, false).await;
+            self.remember(id, None).await;
         }
         Ok(ended)
     }
 
-    async fn remember(&self, id: &str, is_valid: bool) {
-        let value = if is_valid { "1" } else { "0" };
+    /// Remembers whose a session is; `None`: nobody's.
+    async fn remember(&self, id: &str, user: Option<i64>) {
+        let value = user.map_or_else(|| REVOKED.to_owned(), |user| user.to_string());
         // A revocation outlives every answer that was remembered before it.
-        let life_s = if is_valid { REMEMBERED_S } else { 2 * REMEMBERED_S };
+        let life_s = if user.is_some() { REMEMBERED_S } else { 2 * REMEMBERED_S };
         let set = cmd("SET").key(self.key(id)).arg(value).arg("EX").arg(life_s);
         // What was read before a revocation must not cover it.
-        let set = if is_valid { set.arg("NX") } else { set };
+        let set = if user.is_some() { set.arg("NX") } else { set };
         if let Err(error) = self.state.call::<rustis::resp::Value>(set).await {
             tracing::debug!(%error, "a session was not remembered");
         }

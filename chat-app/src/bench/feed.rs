@@ -96,7 +96,7 @@ async fn one(
         if random.below(READS_PER_POST) == 0 {
             let post =
                 Post { id: app.ids.next(), author: user, name: "Bench".into(), body: "a post of the bench".into() };
-            app.feeds.publish(&post, false).await.map_err(|error| error.to_string())?;
+            app.feeds.publish(&post).await.map_err(|error| error.to_string())?;
             found.push(Found { read: None, post: Some(start.elapsed().as_secs_f64() * 1e3) });
         } else {
             let (_, layer) = app.feeds.read(user).await.map_err(|error| error.to_string())?;
@@ -118,7 +118,7 @@ async fn propagation(fleet: &Fleet, posts: usize) -> Result<Vec<f64>, String> {
         let app = &fleet.apps[0];
         let post = Post { id: app.ids.next(), author, name: "Bench".into(), body: "is it there yet?".into() };
         let start = Instant::now();
-        app.feeds.publish(&post, false).await.map_err(|error| error.to_string())?;
+        app.feeds.publish(&post).await.map_err(|error| error.to_string())?;
         loop {
             let (items, _) = fleet.apps[1].feeds.read(*follower).await.map_err(|error| error.to_string())?;
             if items.iter().any(|item| item.post.id == post.id) {

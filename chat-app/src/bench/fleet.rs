@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Context, Target};
 use crate::app::App;
 use crate::client::Client;
-use crate::options::Options;
+use crate::options::{Options, without_password};
 use crate::random;
 use crate::store::Store;
 use crate::web;
@@ -44,9 +44,11 @@ impl Fleet {
         let mut options = Options {
             redis_url: vec![url.clone()],
             state_url: Some(url),
-            prefix: format!("chat-bench:{}:", &random::token()[..8]),
+            prefix: format!("{}{}:", context.prefix, &random::token()[..8]),
             secret: Some(random::token()),
             limit: 1_000_000_000,
+            write_limit: 1_000_000_000,
+            sign_in_limit: 0,
             // A machine that also makes the load is slower than a server.
             cache_timeout_ms: 2_000,
             ..context.options.clone()
@@ -64,7 +66,7 @@ impl Fleet {
             }));
             app.shards.wait_connected(Duration::from_secs(5)).await;
             if !app.state.wait_connected(Duration::from_secs(5)).await {
-                return Err(format!("{} cannot be reached", app.state.url()));
+                return Err(format!("{} cannot be reached", without_password(app.state.url())));
             }
             fleet.apps.push(app);
         }

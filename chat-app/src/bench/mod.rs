@@ -2,7 +2,10 @@
 //!
 //! Servers of the application run in this process and are asked as browsers would ask them. The caches are those of
 //! `--against NAME=URL`, in alternating rounds, or a Larder that is started here. On a cache that it did not start the bench
-//! touches only keys under a prefix of its own, and removes them at the end.
+//! touches only keys under a prefix of its own, and removes them at the end, and when it is interrupted.
+//!
+//! What it writes stays in its database, which is therefore another than the application's: `chat-app-data/bench.db`. A
+//! database that `--database-url` names is used, and written to, as it is.
 
 mod compression;
 mod feed;
@@ -16,15 +19,21 @@ mod strategies;
 mod table;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use crate::db::Db;
 use crate::db::seed::Progress;
-use crate::options::Options;
+use crate::options::{OWN_DATABASE, Options};
+use crate::random;
+use crate::store::{Store, StoreOptions};
 
 pub use feed::followees;
 pub use table::Row;
+
+/// The bench's own database.
+const DATABASE: &str = "sqlite://chat-app-data/bench.db";
 
 /// What to measure and how.
 #[derive(Debug, Clone, Args)]
@@ -80,6 +89,8 @@ pub struct Context {
     pub options: Options,
     /// Divides the amount of work.
     pub divide: usize,
+    /// Stands before all keys.
+    pub prefix: String,
 }
 
 impl Context {
@@ -93,13 +104,38 @@ impl Context {
 ///
 /// # Errors
 /// A cache or database that does not answer, and files that cannot be written.
-pub async fn run(options: Options, bench: Bench) -> Result<(), String> {
+pub async fn run(mut options: Options, bench: Bench) -> Result<(), String> {
     let targets = targets(&bench)?;
+    if options.database_url == OWN_DATABASE {
+        options.database_url = DATABASE.into();
+    }
     // The database is seeded once, with its progress shown.
     let db = Db::open(&options.database_url, 2).await?;
     db.seed(options.seed, crate::clock::Clock::system().now_ms()).await.map_err(|error| error.to_string())?;
     std::fs::create_dir_all(&bench.out).map_err(|error| format!("{}: {error}", bench.out.display()))?;
-    let context = Context { options, divide: bench.divide };
+    let prefix = format!("chat-bench:{}:", &random::token()[..8]);
+    let context = Context { options, divide: bench.divide, prefix };
+    tokio::select! {
+        done = measure(&context, &bench, &targets) => done,
+        _ = tokio::signal::ctrl_c() => {
+            for url in targets.iter().filter_map(|target| target.url.as_deref()) {
+                remove_keys(url, &context.prefix).await?;
+            }
+            Err("interrupted; its keys are removed".into())
+        }
+    }
+}
+
+/// Removes what the bench left on a cache. The counters that its servers still tell end by themselves within moments.
+async fn remove_keys(url: &str, prefix: &str) -> Result<(), String> {
+    let timeout = Duration::from_secs(2);
+    let store =
+        Store::new("cache", url, StoreOptions { timeout, prefix: prefix.to_owned(), ..StoreOptions::default() })?;
+    store.wait_connected(timeout).await;
+    store.unlink_pattern("*").await.map(drop).map_err(|error| error.to_string())
+}
+
+async fn measure(context: &Context, bench: &Bench, targets: &[Target]) -> Result<(), String> {
     let all = Experiment::value_variants();
     let experiments = if bench.experiments.is_empty() { all.to_vec() } else { bench.experiments.clone() };
     for experiment in experiments {
@@ -116,7 +152,7 @@ pub async fn run(options: Options, bench: Bench) -> Result<(), String> {
             for (done, index) in order.into_iter().enumerate() {
                 let target = &targets[index];
                 let found =
-                    one(experiment, &context, target).await.map_err(|error| format!("{}: {error}", target.name))?;
+                    one(experiment, context, target).await.map_err(|error| format!("{}: {error}", target.name))?;
                 rows.extend(found.into_iter().map(|row| Row { target: target.name.clone(), round, ..row }));
                 progress.set(round * targets.len() + done + 1);
             }

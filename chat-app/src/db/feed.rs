@@ -12,12 +12,11 @@ impl Db {
     ///
     /// # Errors
     /// A database that does not answer.
-    pub async fn insert_post(&self, id: i64, author: i64, body: &str, promoted: bool) -> Result<(), AppError> {
-        sqlx::query("INSERT INTO posts (id, author, body, promoted) VALUES ($1, $2, $3, $4)")
+    pub async fn insert_post(&self, id: i64, author: i64, body: &str) -> Result<(), AppError> {
+        sqlx::query("INSERT INTO posts (id, author, body) VALUES ($1, $2, $3)")
             .bind(id)
             .bind(author)
             .bind(body)
-            .bind(i64::from(promoted))
             .execute(self.pool())
             .await?;
         Ok(())
@@ -88,6 +87,19 @@ impl Db {
         };
         let done = sqlx::query(statement).bind(follower).bind(followee).execute(self.pool()).await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Whether one user follows another.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn is_following(&self, follower: i64, followee: i64) -> Result<bool, AppError> {
+        let row = sqlx::query("SELECT 1 FROM follows WHERE follower = $1 AND followee = $2")
+            .bind(follower)
+            .bind(followee)
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(row.is_some())
     }
 
     /// At most `limit` of those who follow a user.
@@ -204,6 +216,19 @@ impl Db {
         .fetch_all(self.pool())
         .await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Promotes a post, or no longer; whether there is such a post.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn promote(&self, post: i64, begins: bool) -> Result<bool, AppError> {
+        let done = sqlx::query("UPDATE posts SET promoted = $1 WHERE id = $2")
+            .bind(i64::from(begins))
+            .bind(post)
+            .execute(self.pool())
+            .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// The newest promoted posts.

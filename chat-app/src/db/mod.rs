@@ -17,6 +17,7 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Row};
 
 use crate::error::AppError;
+use crate::options::without_password;
 
 /// A database; cheap to clone.
 #[derive(Clone)]
@@ -63,9 +64,9 @@ impl Db {
             })
             .connect(&url)
             .await
-            .map_err(|error| format!("{url}: {error}"))?;
+            .map_err(|error| format!("{}: {error}", without_password(&url)))?;
         let db = Self { pool, dialect };
-        schema::migrate(&db).await.map_err(|error| format!("migrating {url}: {error}"))?;
+        schema::migrate(&db).await.map_err(|error| format!("migrating {}: {error}", without_password(&url)))?;
         Ok(db)
     }
 

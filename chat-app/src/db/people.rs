@@ -40,13 +40,14 @@ impl Db {
         Ok(())
     }
 
-    /// Whether a session has begun and not been revoked.
+    /// Whether a session of this user has begun and not been revoked.
     ///
     /// # Errors
     /// A database that does not answer.
-    pub async fn has_session(&self, id: &str, now_ms: i64) -> Result<bool, AppError> {
-        let row = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND expires_ms > $2")
+    pub async fn has_session(&self, id: &str, user: i64, now_ms: i64) -> Result<bool, AppError> {
+        let row = sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND member = $2 AND expires_ms > $3")
             .bind(id)
+            .bind(user)
             .bind(now_ms)
             .fetch_optional(self.pool())
             .await?;

@@ -96,15 +96,24 @@ impl Db {
         row.map(|row| Ok(Room { id: room.clone(), title: row.try_get(0)? })).transpose()
     }
 
-    /// The oldest rooms.
+    /// The rooms in which something was said last; one in which nothing was said yet counts from when it was made.
     ///
     /// # Errors
     /// A database that does not answer.
     pub async fn rooms(&self) -> Result<Vec<Room>, AppError> {
-        let rows = sqlx::query("SELECT id, title FROM rooms ORDER BY created_ms, id LIMIT $1")
-            .bind(ROOMS)
-            .fetch_all(self.pool())
-            .await?;
+        // One look into the index per room; grouping all messages would read the whole of it.
+        let rows = sqlx::query(
+            "SELECT id, title FROM (\
+                 SELECT r.id, r.title, r.created_ms, \
+                 COALESCE((SELECT MAX(m.id) FROM messages m WHERE m.room = r.id), (r.created_ms - $1) * $2) AS latest \
+                 FROM rooms r\
+             ) AS listed ORDER BY latest DESC, created_ms DESC, id LIMIT $3",
+        )
+        .bind(ids::time_of(0))
+        .bind(ids::first_id_at(ids::time_of(0) + 1))
+        .bind(ROOMS)
+        .fetch_all(self.pool())
+        .await?;
         let room = |row: &AnyRow| Ok(Room { id: RoomId::new(row.try_get(0)?)?, title: row.try_get(1)? });
         rows.iter().map(room).collect()
     }

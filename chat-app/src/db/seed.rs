@@ -37,6 +37,7 @@ const WORDS: &str = "the a we you they is was are cache page room server key val
     hot cold old new first last when where why because so then but and or not never always maybe today tomorrow query \
     index table shard lock queue message reader writer user answer question good better bad worse think know see find \
     look works broke fixed tried measured deployed again still already soon later coffee lunch weekend thanks";
+const POSTS: usize = 1_000;
 /// Messages per statement.
 const BATCH: usize = 500;
 const SPAN_MS: i64 = 28 * 24 * 3_600 * 1_000;
@@ -228,15 +229,38 @@ async fn seed_posts(database: &mut AnyConnection, random: &mut Random, now_ms: i
         }
         query.execute(&mut *database).await?;
     }
-    let posts = 1_000;
-    let statement = format!("INSERT INTO posts (id, author, body) VALUES {} ON CONFLICT DO NOTHING", places(posts, 3));
+    seed_likes(database, now_ms).await?;
+    let statement = format!("INSERT INTO posts (id, author, body) VALUES {} ON CONFLICT DO NOTHING", places(POSTS, 3));
     let mut query = sqlx::query(AssertSqlSafe(statement));
-    for number in 0..posts {
-        let id = ids::first_id_at(now_ms - (posts - number) as i64 * 600_000) + number as i64;
-        query = query.bind(id).bind(random.below(USERS) as i64 + 1).bind(sentence(random));
+    for number in 0..POSTS {
+        query = query.bind(post_id(number, now_ms)).bind(random.below(USERS) as i64 + 1).bind(sentence(random));
     }
     query.execute(&mut *database).await?;
     Ok(())
+}
+
+/// Of the newest posts some have one or two likes: enough to be trending, and few enough that three people change it.
+async fn seed_likes(database: &mut AnyConnection, now_ms: i64) -> Result<(), AppError> {
+    let mut random = Random::new(11);
+    let mut liked = Vec::new();
+    for number in POSTS - 100..POSTS {
+        for _ in 0..random.below(3) {
+            liked.push((post_id(number, now_ms), random.below(USERS)));
+        }
+    }
+    let statement =
+        format!("INSERT INTO likes (post, member) VALUES {} ON CONFLICT DO NOTHING", places(liked.len(), 2));
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for (post, member) in liked {
+        query = query.bind(post).bind(member as i64 + 1);
+    }
+    query.execute(&mut *database).await?;
+    Ok(())
+}
+
+/// The id of the post with this number: one every ten minutes.
+fn post_id(number: usize, now_ms: i64) -> i64 {
+    ids::first_id_at(now_ms - (POSTS - number) as i64 * 600_000) + number as i64
 }
 
 fn user_name(number: usize) -> String {

@@ -1,4 +1,4 @@
-//! Fixed windows: time is cut into windows, and each has a counter of its own, `limit:fixed:<user>:<window>`. The number of
+//! Fixed windows: time is cut into windows, and each has a counter of its own, `limit:fixed:<what><user>:<window>`. The number of
 //! the window is part of the key, so a counter never has to be set back.
 //!
 //! INCR and EXPIRE go as one transaction. Counting first and setting the expiry in another step would, once in a while,
@@ -19,6 +19,8 @@ pub struct FixedWindow {
     pub clock: Clock,
     /// How much is allowed.
     pub rule: Rule,
+    /// What is counted; stands before the user in the key.
+    pub what: &'static str,
 }
 
 impl Limiter for FixedWindow {
@@ -30,7 +32,7 @@ impl Limiter for FixedWindow {
         Box::pin(async move {
             let (now, window) = (self.clock.shared_ms(), self.rule.window_ms());
             let number = now.div_euclid(window);
-            let key = self.store.key(&format!("limit:fixed:{user}:{number}"));
+            let key = self.store.key(&format!("limit:fixed:{}{user}:{number}", self.what));
             let commands = vec![cmd("INCR").key(&key).into(), cmd("PEXPIRE").key(&key).arg(window).into()];
             let answers = self.store.transaction(commands).await?;
             let Some(Value::Integer(count)) = answers.first() else {

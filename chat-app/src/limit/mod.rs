@@ -1,4 +1,5 @@
-//! Limits on what one user may send, counted over all servers in the state server.
+//! Limits on what one user may do, counted over all servers in the state server: messages and posts by `--limit`, all other
+//! changes by `--write-limit`, and sign-ins by the address that they come from.
 //!
 //! | limiter   | memory per user | at the border of two windows |
 //! |-----------|-----------------|-------------------------------|
@@ -8,6 +9,7 @@
 pub mod fixed;
 pub mod sliding;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -70,5 +72,28 @@ impl Refusal {
     /// The same in whole seconds, rounded up.
     pub fn retry_after_s(&self) -> i64 {
         (self.retry_after_ms.max(1) + 999) / 1_000
+    }
+}
+
+/// The number by which an address is counted. Whoever has an address of IPv6 has a whole network of them (/64), so its
+/// network is what counts.
+pub fn number_of(address: IpAddr) -> i64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => i64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64 as i64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number_of;
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let number = |text: &str| number_of(text.parse().unwrap());
+        assert_eq!(number("2001:db8::1"), number("2001:db8::ffff:2"));
+        assert_ne!(number("2001:db8::1"), number("2001:db8:0:1::1"));
+        assert_ne!(number("10.0.0.1"), number("10.0.0.2"));
+        assert_eq!(number("::ffff:10.0.0.1"), number("10.0.0.1"));
     }
 }

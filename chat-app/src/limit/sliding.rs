@@ -1,4 +1,4 @@
-//! A sliding window: the requests of the last minute are kept in a sorted set by their time, `limit:sliding:<user>`.
+//! A sliding window: the requests of the last minute are kept in a sorted set by their time, `limit:sliding:<what><user>`.
 //!
 //! One transaction removes what is too old, counts, adds the request and renews the expiry. The *reply of ZCARD* decides:
 //! counting in one step and adding in another would let through whoever comes in between. Each request is a member of its
@@ -21,6 +21,8 @@ pub struct SlidingWindow {
     pub clock: Clock,
     /// How much is allowed.
     pub rule: Rule,
+    /// What is counted; stands before the user in the key.
+    pub what: &'static str,
 }
 
 impl Limiter for SlidingWindow {
@@ -31,7 +33,7 @@ impl Limiter for SlidingWindow {
     fn check<'a>(&'a self, user: i64) -> BoxFuture<'a, Result<Decision, Unreachable>> {
         Box::pin(async move {
             let (now, window) = (self.clock.shared_ms(), self.rule.window_ms());
-            let (key, member) = (self.store.key(&format!("limit:sliding:{user}")), random::token());
+            let (key, member) = (self.store.key(&format!("limit:sliding:{}{user}", self.what)), random::token());
             let commands = vec![
                 // What is exactly one window old still counts.
                 cmd("ZREMRANGEBYSCORE").key(&key).arg("-inf").arg(format!("({}", now - window)).into(),

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::metrics::StoreMetrics;
+use crate::options::without_password;
 use breaker::Breaker;
 
 /// Why there is no answer. The caller goes on without.
@@ -111,7 +112,7 @@ impl Store {
     /// # Errors
     /// A URL that is none.
     pub fn new(name: &str, url: &str, options: StoreOptions) -> Result<Self, String> {
-        config(url).map_err(|error| format!("{url}: {error}"))?;
+        config(url).map_err(|error| format!("{}: {error}", without_password(url)))?;
         let breaker = Breaker::new(options.failures, options.open_for);
         let shared = Shared {
             name: name.to_owned(),

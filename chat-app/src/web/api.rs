@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::auth::User;
+use super::auth::{From, User};
 use super::reply::{Json, cached, quota_headers};
 use crate::app::App;
 use crate::error::AppError;
@@ -76,8 +76,8 @@ pub struct NewRoom {
 }
 
 /// Makes a room.
-pub async fn create_room(State(app): State<Arc<App>>, _: User, Json(new): Json<NewRoom>) -> Answer {
-    let room = app.create_room(&new.name, &new.title).await?;
+pub async fn create_room(State(app): State<Arc<App>>, user: User, Json(new): Json<NewRoom>) -> Answer {
+    let room = app.create_room(&user.0, &new.name, &new.title).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({ "id": room }))).into_response())
 }
 
@@ -135,8 +135,8 @@ pub struct Name {
 }
 
 /// Signs in by name.
-pub async fn sign_in(State(app): State<Arc<App>>, Json(name): Json<Name>) -> Answer {
-    let (user, cookie) = app.sign_in(&name.name).await?;
+pub async fn sign_in(State(app): State<Arc<App>>, from: From, Json(name): Json<Name>) -> Answer {
+    let (user, cookie) = app.sign_in(&name.name, from.0.ip()).await?;
     let body = axum::Json(json!({ "user": user.to_string() }));
     Ok(([(header::SET_COOKIE, cookie)], body).into_response())
 }

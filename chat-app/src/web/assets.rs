@@ -9,6 +9,7 @@ use crate::error::AppError;
 const ASSETS: &[(&str, &str, &str)] = &[
     ("style.css", "text/css; charset=utf-8", include_str!("../../assets/style.css")),
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("../../assets/dashboard.js")),
+    ("times.js", "text/javascript; charset=utf-8", include_str!("../../assets/times.js")),
     ("room.js", "text/javascript; charset=utf-8", include_str!("../../assets/room.js")),
 ];
 

@@ -1,8 +1,9 @@
 //! Who makes a request: the session in its cookie.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 
@@ -14,6 +15,9 @@ use crate::session::{COOKIE, LIFE_MS, Session};
 
 /// A user who is signed in; a request without one is refused.
 pub struct User(pub Session);
+
+/// Where a request comes from.
+pub type From = ConnectInfo<SocketAddr>;
 
 impl FromRequestParts<Arc<App>> for User {
     type Rejection = AppError;
@@ -28,9 +32,10 @@ impl App {
     /// Signs in by name and gives the cookie.
     ///
     /// # Errors
-    /// A name that breaks a rule, a database that does not answer.
-    pub async fn sign_in(&self, name: &str) -> Result<(i64, HeaderValue), AppError> {
+    /// A name that breaks a rule, too many sign-ins from there, a database that does not answer.
+    pub async fn sign_in(&self, name: &str, from: IpAddr) -> Result<(i64, HeaderValue), AppError> {
         let name = model::user_name(name)?;
+        self.allow_sign_in(from).await?;
         let user = self.db.user_named(&name, self.ids.next(), self.clock.now_ms()).await?;
         let value = self.sessions.begin(user, &name).await?;
         Ok((user, set_cookie(&value, LIFE_MS / 1_000)?))

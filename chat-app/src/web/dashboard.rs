@@ -41,13 +41,14 @@ fn report(app: &App) -> Value {
         "messages": sum.messages,
         "percentiles_ms": { "l1": l1, "l2": l2, "database": database },
         "caches": last.caches,
+        "state": last.state,
         "alerts": overview::alerts(&points),
-        "points": points.windows(2).map(|pair| second(&pair[0], &pair[1])).collect::<Vec<_>>(),
+        "points": points.windows(2).map(|pair| second(&pair[0], &pair[1], app.options.query_cost)).collect::<Vec<_>>(),
     })
 }
 
 /// What happened between two points.
-fn second(before: &Point, after: &Point) -> Value {
+fn second(before: &Point, after: &Point, query_cost: f64) -> Value {
     let seconds = (after.at_ms - before.at_ms).max(1) as f64 / 1_000.0;
     let grown = |count: fn(&Point) -> u64| count(after).saturating_sub(count(before)) as f64;
     let hits = grown(|point| point.sum.l1_hits + point.sum.l2_hits);
@@ -64,6 +65,13 @@ fn second(before: &Point, after: &Point) -> Value {
         "queries": grown(|point| point.sum.database_reads) / seconds,
         "evictions": grown(|point| point.caches.iter().map(|cache| cache.evicted).sum()) / seconds,
         "memory": after.caches.iter().map(|cache| cache.memory).sum::<u64>(),
+        // A cache without a limit has no line to stay under.
+        "limit": after.caches.iter().map(|cache| Some(cache.limit).filter(|limit| *limit > 0)).sum::<Option<u64>>(),
+        "keys": after.caches.iter().map(|cache| cache.keys).sum::<u64>(),
+        "refused": grown(|point| point.sum.limited) / seconds,
+        "failures": grown(|point| point.sum.failures) / seconds,
+        "cache_errors": grown(|point| point.sum.cache_errors) / seconds,
+        "cost_saved": (after.sum.l1_hits + after.sum.l2_hits) as f64 * query_cost / 1e6,
         "l1": times(0),
         "l2": times(1),
         "database": times(2),
@@ -73,14 +81,6 @@ fn second(before: &Point, after: &Point) -> Value {
 /// The page; its script fills it once a second.
 pub async fn page(State(app): State<Arc<App>>, user: User) -> Result<Response, AppError> {
     let figure = |id: &str, name: &str| html! { div.figure { dt { (name) } dd id=(id) { "–" } } };
-    let chart = |id: &str, name: &str, unit: &str| -> Markup {
-        html! {
-            figure.chart {
-                figcaption { (name) " " small { (unit) } " " span.now id={ (id) "-now" } {} }
-                svg id=(id) viewBox="0 0 600 140" role="img" aria-label=(name) preserveAspectRatio="none" {}
-            }
-        }
-    };
     let body = html! {
         h1 { "What the cache does" }
         p #verdict role="status" {}
@@ -90,27 +90,54 @@ pub async fn page(State(app): State<Arc<App>>, user: User) -> Result<Response, A
             (figure("time-saved", "Database time saved")) (figure("cost-saved", "Cost saved")) (figure("queries", "Queries made"))
             (figure("refused", "Refused by the limiter")) (figure("errors", "Errors")) (figure("servers", "Servers"))
         }
-        div.charts {
-            (chart("chart-hits", "Hit rate", "%")) (chart("chart-queries", "Reads and queries", "per second"))
-            (chart("chart-l1", "L1: P50, P95, P99", "ms")) (chart("chart-l2", "L2: P50, P95, P99", "ms"))
-            (chart("chart-database", "Database: P50, P95, P99", "ms")) (chart("chart-memory", "Memory", "MB"))
-        }
+        div.charts { @for (id, name, unit, lines) in CHARTS { (chart(id, name, unit, lines)) } }
         h2 { "Percentiles since the start, in milliseconds" }
-        table {
-            thead { tr { th scope="col" { "Layer" } th scope="col" { "P50" } th scope="col" { "P95" } th scope="col" { "P99" } } }
+        div.wide { table {
+            thead { tr { @for name in ["Layer", "P50", "P95", "P99"] { th scope="col" { (name) } } } }
             tbody #percentiles {}
-        }
-        h2 { "Caches" }
-        table {
-            thead { tr { th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Memory" } th scope="col" { "Limit" }
-                th scope="col" { "Keys" } th scope="col" { "Evicted" } } }
+        } }
+        h2 { "Caches and state server" }
+        div.wide { table {
+            thead { tr { @for name in ["Name", "State", "Memory", "Limit", "Keys", "Evicted"] { th scope="col" { (name) } } } }
             tbody #caches {}
-        }
+        } }
         h2 { "What is active" }
         table { tbody { @for (what, name) in choices(&app) { tr { th scope="row" { (what) } td { (name) } } } } }
         script src="/assets/dashboard.js" defer {}
     };
     Ok(layout("Dashboard", Some(&user.0), &body).into_response())
+}
+
+/// Id, name, unit, and what each line is when there are several.
+const CHARTS: &[(&str, &str, &str, &[&str])] = &[
+    ("chart-hits", "Hit rate", "%", &[]),
+    ("chart-queries", "Reads and queries", "per second", &["reads", "queries"]),
+    ("chart-l1", "L1", "ms", &["P50", "P95", "P99"]),
+    ("chart-l2", "L2", "ms", &["P50", "P95", "P99"]),
+    ("chart-database", "Database", "ms", &["P50", "P95", "P99"]),
+    ("chart-memory", "Memory of the caches", "MB", &["used", "limit"]),
+    ("chart-keys", "Keys", "", &[]),
+    ("chart-evictions", "Evictions", "per second", &[]),
+    ("chart-errors", "Errors", "per second", &["answers", "cache requests"]),
+    ("chart-refused", "Refused by the limiter", "per second", &[]),
+    ("chart-cost", "Cost saved", "since the start", &[]),
+];
+
+fn chart(id: &str, name: &str, unit: &str, lines: &[&str]) -> Markup {
+    html! {
+        figure.chart {
+            figcaption {
+                (name) " " small { (unit) } " " span.now id={ (id) "-now" } {}
+                @if !lines.is_empty() {
+                    span.legend { @for (index, line) in lines.iter().enumerate() { span class={ "line-" (index) } { (line) } " " } }
+                }
+            }
+            div.plot {
+                small.top id={ (id) "-top" } {}
+                svg id=(id) viewBox="0 0 600 140" role="img" aria-label=(name) preserveAspectRatio="none" {}
+            }
+        }
+    }
 }
 
 /// What was chosen about caching.

@@ -12,6 +12,7 @@ pub mod pages;
 pub mod reply;
 pub mod socket;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,8 @@ pub async fn serve(
         ended.await;
         let _ = begin.send(());
     };
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).into_future();
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown).into_future();
     // Readers keep their sockets open for good, so patience has an end.
     let impatience = async {
         if begun.await.is_err() {
@@ -88,6 +90,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/feed", get(feed::page).post(feed::publish_form))
         .route("/users/{id}", get(feed::user_page))
         .route("/users/{id}/follow", post(feed::follow_form))
+        .route("/posts/{id}/like", post(feed::like_form))
+        .route("/posts/{id}/delete", post(feed::delete_form))
         .route("/ws/{room}", get(socket::upgrade))
         .route("/dashboard", get(dashboard::page))
         .route("/api/stats", get(dashboard::stats))

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{DOCTYPE, Markup, html};
+use serde::Deserialize;
 
 use super::api::{self, Name, NewRoom, PageParameters, Part, Text};
-use super::auth::{User, set_cookie};
+use super::auth::{From, User, set_cookie};
 use super::reply::{Form, X_CACHE};
 use crate::app::App;
 use crate::cache::layers::Served;
@@ -30,8 +32,8 @@ pub async fn start(user: Result<User, AppError>) -> Response {
 }
 
 /// Signs in.
-pub async fn sign_in(State(app): State<Arc<App>>, Form(name): Form<Name>) -> Answer {
-    let (_, cookie) = app.sign_in(&name.name).await?;
+pub async fn sign_in(State(app): State<Arc<App>>, from: From, Form(name): Form<Name>) -> Answer {
+    let (_, cookie) = app.sign_in(&name.name, from.0.ip()).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/rooms")).into_response())
 }
 
@@ -41,8 +43,18 @@ pub async fn sign_out(State(app): State<Arc<App>>, user: User) -> Answer {
     Ok(([(header::SET_COOKIE, set_cookie("", 0)?)], Redirect::to("/")).into_response())
 }
 
-/// The list of rooms.
-pub async fn rooms(State(app): State<Arc<App>>, user: User) -> Answer {
+/// A room that somebody names.
+#[derive(Debug, Default, Deserialize)]
+pub struct GoTo {
+    room: Option<String>,
+}
+
+/// The list of rooms, or the one that was asked for by its name: the list is as long as a page.
+pub async fn rooms(State(app): State<Arc<App>>, user: User, go_to: Result<UrlQuery<GoTo>, QueryRejection>) -> Answer {
+    let UrlQuery(go_to) = go_to.map_err(|error| AppError::Invalid(error.body_text()))?;
+    if let Some(room) = go_to.room {
+        return Ok(Redirect::to(&format!("/rooms/{}", RoomId::new(room.trim())?)).into_response());
+    }
     let (rooms, served): (Vec<Room>, Served) = app.read_as(&Query::Rooms).await?;
     let body = html! {
         h1 { "Rooms" }
@@ -50,6 +62,12 @@ pub async fn rooms(State(app): State<Arc<App>>, user: User) -> Answer {
             @for room in &rooms {
                 li { a href={ "/rooms/" (room.id) } { strong { (room.id) } " " span { (room.title) } } }
             }
+        }
+        form.stack method="get" action="/rooms" {
+            h2 { "Another room" }
+            label { "Its name " small { "the list has those in which something was said last" }
+                input name="room" required pattern="[a-z0-9\\-]{1,64}" maxlength="64"; }
+            button { "Go there" }
         }
         form.stack method="post" action="/rooms" {
             h2 { "A new room" }
@@ -62,8 +80,8 @@ pub async fn rooms(State(app): State<Arc<App>>, user: User) -> Answer {
 }
 
 /// Makes a room.
-pub async fn create_room(State(app): State<Arc<App>>, _: User, Form(new): Form<NewRoom>) -> Answer {
-    let room = app.create_room(&new.name, &new.title).await?;
+pub async fn create_room(State(app): State<Arc<App>>, user: User, Form(new): Form<NewRoom>) -> Answer {
+    let room = app.create_room(&user.0, &new.name, &new.title).await?;
     Ok(Redirect::to(&format!("/rooms/{room}")).into_response())
 }
 
@@ -143,7 +161,7 @@ fn message_item(message: &Message, reactions: &[Reactions], who: &Session) -> Ma
     let reactions: Vec<&Reactions> = reactions.iter().filter(|one| one.message == message.id).collect();
     html! {
         li.message data-id=(message.id) data-changed=(message.changed) {
-            strong.name { (message.name) } " "
+            a.name href={ "/users/" (message.author) } { (message.name) } " "
             time data-ms=(ids::time_of(message.id)) { (time_text(ids::time_of(message.id))) }
             @if message.edited_ms > 0 { small.edited { " edited" } }
             @if message.deleted { p.text.gone { "This message was deleted." } } @else { p.text { (message.body) } }
@@ -186,6 +204,7 @@ pub fn layout(title: &str, who: Option<&Session>, body: &Markup) -> Markup {
                 meta name="color-scheme" content="light dark";
                 title { (title) " · chat-app" }
                 link rel="stylesheet" href="/assets/style.css";
+                script src="/assets/times.js" defer {}
             }
             body {
                 a.skip href="#main" { "Skip to content" }
@@ -206,8 +225,42 @@ pub fn with_layer(page: Markup, served: &Served) -> Response {
     ([(X_CACHE, served.layer.name())], page).into_response()
 }
 
-/// Hours and minutes in UTC; the script shows the reader's own time.
+/// Date and time in UTC; the script shows the reader's own time.
 pub fn time_text(ms: i64) -> String {
-    let minutes = ms.div_euclid(60_000);
-    format!("{:02}:{:02} UTC", minutes.div_euclid(60).rem_euclid(24), minutes.rem_euclid(60))
+    let (days, minutes) = (ms.div_euclid(86_400_000), ms.div_euclid(60_000));
+    let (year, month, day) = date(days);
+    let (hour, minute) = (minutes.div_euclid(60).rem_euclid(24), minutes.rem_euclid(60));
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+}
+
+/// Year, month and day of a number of days since 1970. Years are taken to begin in March, so that the leap day is their last
+/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn date(days: i64) -> (i64, i64, i64) {
+    let since = days + 719_468;
+    let (era, of_era) = (since.div_euclid(146_097), since.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time_text;
+
+    #[test]
+    fn times_have_their_date() {
+        for (ms, text) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_340_000, "2000-02-28 23:59 UTC"),
+            (951_782_400_000, "2000-02-29 00:00 UTC"),
+            (1_709_251_199_999, "2024-02-29 23:59 UTC"),
+            (1_767_225_600_000, "2026-01-01 00:00 UTC"),
+            (-60_000, "1969-12-31 23:59 UTC"),
+        ] {
+            assert_eq!(time_text(ms), text);
+        }
+    }
 }

@@ -93,12 +93,39 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, AppError> {
         let (parts, body) = request.into_parts();
         let body = body_of(Request::new(body)).await?;
+        // The form's own decoder would put a replacement in the place of what is not valid, and it would be stored.
+        if std::str::from_utf8(&form_bytes(&body)).is_err() {
+            return Err(AppError::invalid("the form is not valid UTF-8"));
+        }
         let request = Request::from_parts(parts, Body::from(body));
         match axum::Form::<T>::from_request(request, state).await {
             Ok(axum::Form(form)) => Ok(Self(form)),
             Err(rejection) => Err(AppError::Invalid(rejection.body_text())),
         }
     }
+}
+
+/// The bytes that a form's percent signs stand for.
+fn form_bytes(mut form: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = Vec::with_capacity(form.len());
+    while let Some((first, rest)) = form.split_first() {
+        let coded = match (first, rest) {
+            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        match coded {
+            Some((high, low)) => {
+                bytes.push(high << 4 | low);
+                form = &rest[2..];
+            }
+            None => {
+                bytes.push(*first);
+                form = rest;
+            }
+        }
+    }
+    bytes
 }
 
 /// A body of at most [`super::MOST_BYTES`]. One that is longer is read on for a while, so that whoever sends it gets to

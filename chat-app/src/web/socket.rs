@@ -41,6 +41,8 @@ pub struct Resume {
 #[derive(Debug, Deserialize)]
 struct Say {
     body: String,
+    /// Comes back with the answer, so that the reader knows what was taken and what was refused.
+    tag: Option<u32>,
 }
 
 /// Begins a connection.
@@ -142,13 +144,15 @@ impl Reader {
             Ok(said) => said,
             Err(error) => return send_error(socket, &AppError::Invalid(format!("the message: {error}"))).await,
         };
-        if !self.is_signed_in().await {
-            return send_error(socket, &AppError::SignedOut).await;
-        }
-        match self.app.post(&self.session, &self.room, &said.body).await {
+        let outcome = match self.is_signed_in().await {
+            true => self.app.post(&self.session, &self.room, &said.body).await,
+            false => Err(AppError::SignedOut),
+        };
+        match (outcome, said.tag) {
             // It comes back with what everybody hears.
-            Ok(_) => Ok(()),
-            Err(error) => send_error(socket, &error).await,
+            (Ok(_), None) => Ok(()),
+            (Ok(_), Some(tag)) => send(socket, &json!({ "type": "taken", "tag": tag })).await,
+            (Err(error), tag) => send_error_about(socket, &error, tag).await,
         }
     }
 
@@ -187,11 +191,20 @@ async fn sign_out(socket: &mut WebSocket) -> Result<(), axum::Error> {
 }
 
 async fn send_error(socket: &mut WebSocket, error: &AppError) -> Result<(), axum::Error> {
+    send_error_about(socket, error, None).await
+}
+
+/// Refuses what came with this tag.
+async fn send_error_about(socket: &mut WebSocket, error: &AppError, tag: Option<u32>) -> Result<(), axum::Error> {
     let retry_after_s = match error {
         AppError::Limited(refusal) => Some(refusal.retry_after_s()),
         _ => None,
     };
-    send(socket, &json!({ "type": "error", "error": error.to_string(), "retry_after": retry_after_s })).await
+    let is_signed_out = *error == AppError::SignedOut;
+    let said = json!({
+        "type": "error", "error": error.to_string(), "retry_after": retry_after_s, "tag": tag, "signed_out": is_signed_out,
+    });
+    send(socket, &said).await
 }
 
 async fn send(socket: &mut WebSocket, value: &serde_json::Value) -> Result<(), axum::Error> {

@@ -31,6 +31,8 @@ fn every_experiment_runs_and_leaves_foreign_keys_alone() {
             assert!(svg.starts_with("<svg") && svg.matches("<rect").count() > 3, "{name}");
             assert!(text.contains(name));
         }
+        let database = |name: &str| directory.0.join("chat-app-data").join(name).exists();
+        assert!(database("bench.db") && !database("chat.db"), "the application's database is left alone");
         assert_eq!(server.ask(&["GET", "messages:general:50:latest"]), "$7\r\nforeign\r\n");
         assert_eq!(server.keys(), 2, "its own keys are removed");
         for forbidden in ["flushdb", "flushall", "config|set"] {

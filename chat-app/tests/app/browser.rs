@@ -230,3 +230,33 @@ async fn two_browsers_chat_and_watch_the_cache() {
     browser.screenshot(&ann, "feed").await;
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_stays_in_the_field_and_who_is_signed_out_is_told() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let Some(fleet) = Fleet::start(first(), &["--limit", "1"]).await else { return };
+    let host = fleet.apps[0].host();
+    let ann = sign_in(&mut browser, &host, "Ann").await;
+    browser.go(&ann, &format!("http://{host}/rooms/general")).await;
+    browser.waits(&ann, "document.getElementById('state').textContent === 'Connected.'").await;
+    browser.evaluate(&ann, "document.getElementById('body').focus()").await;
+    browser.types(&ann, "the only one").await;
+    browser.waits(&ann, "document.querySelector('#messages').innerText.includes('the only one')").await;
+    browser.types(&ann, "one too many").await;
+    browser.waits(&ann, "document.getElementById('state').textContent.includes('too many requests')").await;
+    assert_eq!(browser.evaluate(&ann, "document.getElementById('body').value").await, "one too many");
+    // Lines stay lines when a message is edited, and the new text is shown where the old one was.
+    let press = "document.querySelector('#messages').lastElementChild.querySelector('[data-edit]').click()";
+    browser.evaluate(&ann, press).await;
+    let field = "document.querySelector('.edit textarea')";
+    browser.evaluate(&ann, &format!("{field}.value = 'two\\nlines'; {field}.form.requestSubmit()")).await;
+    let text = "document.querySelector('#messages').lastElementChild.querySelector('.text').textContent";
+    browser.waits(&ann, &format!("{text} === 'two\\nlines' && !document.querySelector('.edit')")).await;
+    // Signed out by another of one's browsers.
+    let elsewhere = fleet.apps[1].user("Ann").await;
+    elsewhere.post("/api/sign-out-everywhere", &json!({})).await.unwrap();
+    browser.waits(&ann, "document.querySelector('#state a')?.textContent === 'Sign in'").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    browser.waits(&ann, "document.querySelector('#state a')?.textContent === 'Sign in'").await;
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}

@@ -170,3 +170,25 @@ async fn unknown_rooms_are_remembered_until_they_are_made() {
         assert_eq!(client.get(unknown).await.unwrap().json()["messages"][0]["body"], "the first");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_rooms_begins_with_those_in_which_something_happened_last() {
+    let Some(fleet) = Fleet::start(first(), &[]).await else { return };
+    let ann = fleet.everywhere("Ann").await;
+    ann[0].post("/api/rooms/room-299/messages", &json!({ "body": "is anybody here?" })).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let made = ann[1].post("/api/rooms", &json!({ "name": "ours", "title": "Made by a user" })).await.unwrap();
+    assert_eq!(made.status.as_u16(), 201, "{}", made.text());
+    for client in &ann {
+        let newest = async || {
+            let rooms = client.get("/api/rooms").await.unwrap().json();
+            (rooms[0]["id"] == "ours", rooms[1]["id"] == "room-299", rooms.as_array().map(Vec::len))
+        };
+        let is_there = async || newest().await == (true, true, Some(100));
+        within(Duration::from_millis(500), "the room is listed, and the one where somebody spoke", is_there).await;
+    }
+    // Of three hundred rooms most are not listed; their names lead to them.
+    let there = ann[0].get("/rooms?room=room-250").await.unwrap();
+    assert_eq!((there.status.as_u16(), there.header("location")), (303, "/rooms/room-250"));
+    assert_eq!(ann[0].get("/rooms?room=No%2A").await.unwrap().status.as_u16(), 400);
+}

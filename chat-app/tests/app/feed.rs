@@ -1,5 +1,6 @@
 //! Feeds over three servers.
 
+use std::process::Command;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -257,7 +258,13 @@ async fn trending_and_promoted_posts_are_mixed_in() {
         bob.posts(&format!("post {number}")).await;
     }
     let liked = cleo.posts("liked by all").await;
-    cleo.client.post("/api/posts", &json!({ "body": "an advertisement", "promoted": true })).await.unwrap();
+    let refused = cleo.client.post("/api/posts", &json!({ "body": "for all", "promoted": true })).await.unwrap();
+    assert_eq!(refused.status.as_u16(), 400, "only the operator promotes");
+    let promoted = cleo.posts("an advertisement").await;
+    let promote = Command::new(env!("CARGO_BIN_EXE_chat-app"))
+        .args(["promote", &promoted, "--database-url", &fleet.database_url()])
+        .status();
+    assert!(promote.unwrap().success());
     for who in [&ann, &bob, &cleo] {
         let answer = who.client.post(&format!("/api/posts/{liked}/likes"), &json!({})).await.unwrap();
         assert_eq!(answer.status.as_u16(), 204);
@@ -272,4 +279,32 @@ async fn trending_and_promoted_posts_are_mixed_in() {
     .await;
     let page = ann.client.get("/feed").await.unwrap().text();
     assert!(page.contains("liked by all") && page.contains("post 24"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_lead_to_people_and_their_posts() {
+    let Some(fleet) = Fleet::start(first(), &["--trending-ms", "1000"]).await else { return };
+    let (ann, bob) = (person(&fleet.apps[0], "Ann A").await, person(&fleet.apps[1], "Bob B").await);
+    let page = async |path: &str| ann.client.get(path).await.unwrap().text();
+    assert!(page("/rooms/general").await.contains("<a class=\"name\" href=\"/users/"), "names are links");
+    eventually("whoever follows nobody sees what is trending", async || page("/feed").await.contains("trending")).await;
+    let post = bob.posts("what Bob thinks").await;
+    let his = format!("/users/{}", bob.id);
+    let before = page(&his).await;
+    assert!(before.contains("what Bob thinks") && before.contains(">Follow<") && !before.contains("Unfollow"));
+    let press = async |who: &Person, path: &str, form: &'static str| {
+        let kind = [("content-type", "application/x-www-form-urlencoded")];
+        let answer = who.client.send(Method::POST, path, &kind, form.into()).await.unwrap();
+        (answer.status.as_u16(), answer.header("location").to_owned())
+    };
+    assert_eq!(press(&ann, &format!("{his}/follow"), "begins=true").await, (303, his.clone()));
+    let after = page(&his).await;
+    assert!(after.contains("Unfollow") && !after.contains(">Follow<"));
+    eventually("it is in the feed", async || page("/feed").await.contains("what Bob thinks")).await;
+    assert_eq!(press(&ann, &format!("/posts/{post}/like"), "").await, (303, "/feed".to_owned()));
+    let form = "page_of=7";
+    assert_eq!(press(&ann, &format!("/posts/{post}/like"), form).await, (303, "/users/7".to_owned()));
+    assert_eq!(press(&ann, &format!("/posts/{post}/delete"), "").await.0, 404, "somebody else's");
+    assert_eq!(press(&bob, &format!("/posts/{post}/delete"), "").await.0, 303);
+    eventually("it is gone", async || !page(&his).await.contains("what Bob thinks")).await;
 }

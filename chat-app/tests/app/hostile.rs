@@ -30,6 +30,7 @@ async fn bad_requests_get_clear_errors_and_store_nothing() {
             (Bytes::from_static(b"{\"body\":\"\xff\xfe\"}"), 400),
             (Bytes::from_static(b"{\"body\":\"  \"}"), 400),
             (Bytes::from_static(b"{\"body\":\"a\\u0000b\"}"), 400),
+            (Bytes::from_static(b"{\"body\":\"\\u200b\\u2060\"}"), 400),
             (Bytes::from_static(b"{\"body\":7}"), 400),
             (Bytes::from_static(b"{"), 400),
             (Bytes::new(), 400),
@@ -37,6 +38,11 @@ async fn bad_requests_get_clear_errors_and_store_nothing() {
             let answer = ann.send(Method::POST, PAGE, &[], body).await.unwrap();
             assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
             assert!(!answer.json()["error"].as_str().unwrap().is_empty());
+        }
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        for body in [&b"body=%FF%FE"[..], b"body=\xff", b"body=%E2%82", b"%FF=1&body=a"] {
+            let answer = ann.send(Method::POST, "/rooms/general/messages", &form, body.into()).await.unwrap();
+            assert_eq!(answer.status.as_u16(), 400, "{}", String::from_utf8_lossy(body));
         }
         for (path, status) in [
             ("/api/rooms/nowhere/messages", 404),
@@ -161,6 +167,17 @@ async fn sockets_answer_bad_input_and_go_on() {
             socket.send(frame).await;
             let said = socket.next().await.unwrap();
             assert_eq!(said["type"], "error", "{said}");
+        }
+        // What is sent with a tag is answered with it.
+        for (body, kind) in [("", "error"), ("taken", "taken")] {
+            socket.send(Frame::Text(json!({ "body": body, "tag": 7 }).to_string().into())).await;
+            let said = loop {
+                let said = socket.next().await.unwrap();
+                if said["type"] != "message" {
+                    break said;
+                }
+            };
+            assert_eq!((&said["type"], &said["tag"]), (&json!(kind), &json!(7)), "{said}");
         }
         socket.say("still here").await;
         socket.hears("still here").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use chat_app::client::{Answer, Client};
 use chat_app::ids;
 use futures_util::future::join_all;
@@ -104,6 +104,39 @@ async fn what_is_left_is_told() {
         assert!(refused.json()["error"].as_str().unwrap().contains("try again in"));
         assert_eq!(bob.post(PAGE, &json!({ "body": "another user" })).await.unwrap().status.as_u16(), 201);
         assert_eq!(fleet.metric("chat_limited_total").await, 1.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_and_every_sign_in_is_counted() {
+    for limiter in ["fixed", "sliding"] {
+        let options = ["--limiter", limiter, "--limit", "3", "--write-limit", "7", "--sign-in-limit", "2"];
+        let Some(fleet) = Fleet::start(first(), &options).await else { continue };
+        let (ann, _) = (fleet.apps[0].user("Ann").await, fleet.apps[1].user("Bob").await);
+        let third = Client::new(&fleet.apps[2].host()).post("/api/sign-in", &json!({ "name": "Cleo" })).await.unwrap();
+        assert_eq!(third.status.as_u16(), 429, "{limiter}: {}", third.text());
+        let id_of = |answer: Answer| answer.json()["id"].as_str().unwrap().to_owned();
+        let message = id_of(ann.post(PAGE, &json!({ "body": "counted apart" })).await.unwrap());
+        let post = id_of(ann.post("/api/posts", &json!({ "body": "this one, too" })).await.unwrap());
+        let url = format!("/api/messages/{message}");
+        let changes = [
+            (Method::PUT, url.clone(), json!({ "body": "edited" })),
+            (Method::POST, format!("{url}/reactions"), json!({ "emoji": "👍" })),
+            (Method::DELETE, url, json!({})),
+            (Method::POST, format!("/api/posts/{post}/likes"), json!({})),
+            (Method::DELETE, format!("/api/posts/{post}"), json!({})),
+            (Method::PUT, "/api/follows/7".to_owned(), json!({})),
+            (Method::POST, "/api/rooms".to_owned(), json!({ "name": "counted", "title": "Counted" })),
+        ];
+        for (method, path, body) in &changes {
+            let answer = ann.send(method.clone(), path, &[], body.to_string().into()).await.unwrap();
+            assert!(answer.status.is_success(), "{limiter}: {path}: {}", answer.text());
+        }
+        for (method, path, body) in &changes {
+            let answer = ann.send(method.clone(), path, &[], body.to_string().into()).await.unwrap();
+            assert_eq!(answer.status.as_u16(), 429, "{limiter}: {path}: {}", answer.text());
+        }
+        assert_eq!(ann.post(PAGE, &json!({ "body": "still free" })).await.unwrap().status.as_u16(), 201);
     }
 }
 

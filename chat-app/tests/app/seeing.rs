@@ -68,6 +68,21 @@ async fn an_unreachable_cache_alerts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_state_server_alerts() {
+    let Some(mut fleet) = Fleet::start(first(), &[]).await else { return };
+    let ann = fleet.apps[0].user("Ann").await;
+    let stats = async || ann.get("/api/stats").await.unwrap().json();
+    eventually("it is there", async || stats().await["state"]["up"] == true).await;
+    fleet.stop_state();
+    eventually("an alert", async || {
+        let stats = stats().await;
+        let said = |alert: &serde_json::Value| alert["what"] == "the state server cannot be reached";
+        stats["state"]["up"] == false && stats["alerts"].as_array().unwrap().iter().any(said)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_rules_and_dashboards_is_there() {
     let directory = Directory::new();
     let app = AppProcess::start(&directory, &["--seed", "500"]).await;

@@ -1,5 +1,6 @@
 //! The application by itself, as it is on a fresh machine.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::fleet::{AppProcess, Directory, Socket};
@@ -11,6 +12,10 @@ async fn it_starts_with_nothing_and_two_users_chat() {
     let took = start.elapsed();
     // Two seconds is what an optimized program must keep; the tests run one that is not, beside others.
     assert!(took < Duration::from_secs(10), "{took:?}");
+    for name in ["cache", "state"] {
+        let line = format!("chat-app: {name} redis://127.0.0.1:");
+        assert!(app.log().contains(&line), "says where its servers are: {line}");
+    }
     let (ann, bob) = (app.user("Ann").await, app.user("Bob").await);
     let health = ann.get("/health").await.unwrap();
     assert_eq!((health.status.as_u16(), health.json()["status"].as_str()), (200, Some("healthy")));
@@ -61,4 +66,24 @@ async fn the_seed_is_kept_between_runs() {
     let app = AppProcess::start(&directory, &["--seed", "1000"]).await;
     assert_eq!(app.user("Ann").await.get("/api/rooms/tech/messages").await.unwrap().body, page);
     assert!(!app.log().contains("seeding"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_no_password_is_shown() {
+    let directory = Directory::new();
+    for (options, says) in [
+        (["--secret", "too short"], "at least 16"),
+        (["--secret", ""], "at least 16"),
+        (["--db-connections", "0"], "--db-connections"),
+        (["--database-url", "postgres://chat:hunter2@127.0.0.1:1/chat"], "postgres://chat:***@127.0.0.1:1/chat"),
+        (["--redis-url", "redis://chat:hunter2@127.0.0.1:many"], "redis://chat:***@127.0.0.1:many"),
+    ] {
+        let program = env!("CARGO_BIN_EXE_chat-app");
+        let mut command = Command::new(program);
+        let output =
+            command.args(["--listen", "127.0.0.1:0"]).args(options).current_dir(&directory.0).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(says), "{options:?}: {text}");
+        assert!(!text.contains("hunter2") && !text.contains("panicked"), "{options:?}: {text}");
+    }
 }
