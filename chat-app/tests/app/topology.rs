@@ -14,7 +14,16 @@ const PAGE: &str = "/api/rooms/general/messages";
 async fn apps(directory: &Directory, urls: &[String]) -> Vec<AppProcess> {
     let mut options: Vec<&str> = urls.iter().map(String::as_str).collect();
     let database = format!("sqlite://{}/chat.db", directory.0.display());
-    options.extend(["--database-url", &database, "--secret", "shared by all of them", "--seed", "1000", "--limit", "1000"]);
+    options.extend([
+        "--database-url",
+        &database,
+        "--secret",
+        "shared by all apps",
+        "--seed",
+        "1000",
+        "--limit",
+        "1000",
+    ]);
     options.extend(["--cache-timeout-ms", "1000"]);
     let mut apps = Vec::new();
     for _ in 0..3 {
