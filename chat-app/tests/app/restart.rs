@@ -145,6 +145,8 @@ async fn what_a_server_could_not_tell_before_it_died_is_made_good() {
     let deleted = ann.send(Method::DELETE, &format!("/api/messages/{id}"), &[], "".into()).await.unwrap();
     assert_eq!(deleted.status.as_u16(), 200, "{}", deleted.text());
     app.kill();
+    // Longer ago than the first look for messages goes back.
+    tokio::time::sleep(Duration::from_secs(11)).await;
     way.mend();
     let app = stage.app_by(&way).await;
     never_shows(&app.user("Ann").await, "regretted").await;
