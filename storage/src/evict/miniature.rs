@@ -233,6 +233,11 @@ impl Miniature {
             }
             (Event::Miss | Event::Expiry | Event::Removed, None) => {}
         }
+        if self.bytes > rules.limit && self.len > 1 {
+            // The limit is lower than it was, or the key has grown.
+            self.was_full = true;
+            self.evict(rules, rng);
+        }
         found.is_some()
     }
 
@@ -582,6 +587,19 @@ mod tests {
         }
         assert_eq!((small.len(), small.expiring), (20, 0), "those that may not go come, until there is no room");
         assert!((0..10).all(|key| small.find(hash(key)).is_some()));
+        small.validate();
+    }
+
+    #[test]
+    fn a_lower_limit_is_kept_though_nothing_is_stored() {
+        let (mut small, mut rng) = (Miniature::new(TABLES[1].welcome), Rng::seeded(1));
+        for key in 0..100 {
+            small.replay(event(key, Event::Stored, NEVER), &at(NOW, 1000, false), &mut rng);
+        }
+        for read in 0..1000 {
+            small.replay(event(read % 20, Event::Hit, NEVER), &at(NOW, 50, false), &mut rng);
+        }
+        assert_eq!((small.bytes(), small.was_full()), (50, true));
         small.validate();
     }
 
