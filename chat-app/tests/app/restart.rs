@@ -192,16 +192,16 @@ async fn posts_and_deletions_of_a_server_that_is_cut_off_reach_the_feeds() {
         posted.json()["id"].as_str().unwrap().to_owned()
     };
     let has = async |body: &str| ann.get("/api/feed").await.unwrap().text().contains(body);
-    let first = post("first").await;
-    within(Duration::from_secs(1), "the first is seen", async || has("first").await).await;
+    let first = post("one by Bob").await;
+    within(Duration::from_secs(1), "the first is seen", async || has("one by Bob").await).await;
     way.cut().await;
-    post("second").await;
-    within(Duration::from_secs(4), "the second is seen", async || has("second").await).await;
-    assert!(has("first").await);
+    post("two by Bob").await;
+    within(Duration::from_secs(4), "the second is seen", async || has("two by Bob").await).await;
+    assert!(has("one by Bob").await);
     let deleted = bob.send(Method::DELETE, &format!("/api/posts/{first}"), &[], "".into()).await.unwrap();
     assert_eq!(deleted.status.as_u16(), 204);
-    within(Duration::from_secs(4), "the first is gone", async || !has("first").await).await;
-    assert!(has("second").await);
+    within(Duration::from_secs(4), "the first is gone", async || !has("one by Bob").await).await;
+    assert!(has("two by Bob").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -263,7 +263,7 @@ local strict_tonumber = native(function(...)
     return tonumber(value, base)
 end)
 
-function globals.tonumber(...)
+globals.tonumber = native_of(function(...)
     if select('#', ...) ~= 1 then
         return strict_tonumber(...)
     end
@@ -273,7 +273,7 @@ function globals.tonumber(...)
         return named_number(value)
     end
     return number
-end
+end)
 
 -- What is computed with texts that the interpreter does not take for numbers.
 for event, compute in pairs({
