@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use crate::policy::reference_name;
 use crate::replay::Point;
@@ -28,6 +29,16 @@ struct Summary {
 }
 
 impl Reference {
+    /// Reads a file, if one is named.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line is not of this form.
+    pub fn read(path: Option<&Path>) -> Result<Option<Self>, String> {
+        let Some(path) = path else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Self::parse(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
     /// Reads a file's text.
     ///
     /// # Errors

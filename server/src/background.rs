@@ -168,7 +168,6 @@ pub(crate) fn every_second(engine: &Engine) {
     engine.advance_tick();
     engine.keyspace().regions().purge();
     engine.trim.tick(engine);
-    engine.insight.look(engine);
     engine.peak_memory.fetch_max(engine.keyspace().used_memory() as u64, Relaxed);
     let timeout = engine.settings().timeout.get() * 1000;
     if timeout == 0 {

@@ -91,7 +91,7 @@ impl Searching {
     /// Follows the options.
     fn follow(&mut self, engine: &Engine) {
         let settings = engine.settings();
-        self.chooser.set_size_weight(settings.maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100);
+        self.chooser.set_size_weight(size_weight(engine));
         self.chooser.select(engine.keyspace(), selection(engine));
         self.chooser.set_sample(SAMPLE * settings.maxmemory_samples.as_usize() / USUAL_SAMPLES);
     }
@@ -277,6 +277,11 @@ fn step_time(tenacity: u64) -> Option<Duration> {
         100.. => None,
         more => Some(Duration::from_micros(((POINT_US * USUAL) as f64 * 1.15f64.powi((more - USUAL) as i32)) as u64)),
     }
+}
+
+/// What a power of two of size weighs to the adaptive policies, in 256ths of one of age.
+pub(crate) fn size_weight(engine: &Engine) -> u32 {
+    engine.settings().maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100
 }
 
 /// The policy that the options name; `None` where nothing is evicted.

@@ -135,13 +135,7 @@ fn read_trace(arguments: &Arguments, name: &str, reading: &Reading) -> Result<Tr
 
 fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let policies = policies(arguments)?;
-    let reference = match &arguments.reference {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            Some(Reference::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?)
-        }
-        None => None,
-    };
+    let reference = Reference::read(arguments.reference.as_deref())?;
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let mut all = Vec::new();
     print(Point::HEADER);

@@ -74,13 +74,7 @@ fn print(line: &str) {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    let reference = match &arguments.reference {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            Some(Reference::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?)
-        }
-        None => None,
-    };
+    let reference = Reference::read(arguments.reference.as_deref())?;
     let mut summary = Summary::default();
     print("trace,live,size,times,policy,estimate,error,actual,difference");
     for name in &arguments.trace {

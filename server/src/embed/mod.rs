@@ -213,6 +213,7 @@ impl Engine {
         self.insight.work(self, &Budget::Endless);
         self.clock().advance(by);
         background::every_second(self);
+        self.insight.look(self);
         let (stats, shards) = (self.stats().idle_worker(), 0..self.keyspace().shards());
         while self.sweeps() && background::sweep(self, shards.clone(), &stats, &Budget::Endless) {}
         while self.free_garbage(&Budget::Endless) {}

@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use larder_storage::evict::WHOLE_SIZE;
 use larder_storage::evict::samples::{Listener, Sample};
 use larder_storage::evict::whatif::{Answer, Census, Present, WhatIf};
 use parking_lot::Mutex;
@@ -219,11 +218,10 @@ impl Pace {
 
 /// What the cache goes by.
 fn present(engine: &Engine) -> Present {
-    let settings = engine.settings();
     Present {
         selection: evict::selection(engine),
-        limit: settings.maxmemory.get(),
-        size_weight: settings.maxmemory_size_weight.get() as u32 * WHOLE_SIZE / 100,
+        limit: engine.settings().maxmemory.get(),
+        size_weight: evict::size_weight(engine),
     }
 }
 
