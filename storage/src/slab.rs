@@ -20,6 +20,7 @@
 
 #![expect(unsafe_code, reason = "cells are cut from raw pages that the slab owns")]
 
+use crate::cpu::prefetch_to_write;
 use crate::region::{PAGE, Regions};
 use class::{CLASS_UNITS, CLASSES, MAX_UNITS, PAGE_UNITS, UNIT, class_of, class_units};
 use length::{Source, page_length, source_of};
@@ -99,6 +100,8 @@ pub struct Slab {
     classes: Vec<Class>,
     /// A class's place in `classes`.
     slots: [u8; CLASSES],
+    /// The last allocation's class, in `classes`.
+    recent: u8,
     /// Bit `i` is set if cells of `classes[i]` were freed since compaction last found nothing to do there.
     freed: u128,
     /// First of the vacant page numbers, linked by `Place::next`.
@@ -163,6 +166,7 @@ impl Slab {
             places: Vec::new(),
             classes: Vec::new(),
             slots: [NO_SLOT; CLASSES],
+            recent: NO_SLOT,
             freed: 0,
             vacant: NO_PAGE,
             occupied: 0,
@@ -184,7 +188,18 @@ impl Slab {
             Some(class) if class.filled != 0 => class.heads[class.fullest_bucket()],
             _ => self.add_page(class)?,
         };
+        self.recent = slot;
         Some(self.alloc_in(page))
+    }
+
+    /// Asks for the cell that an allocation of the size of the last one will give.
+    #[inline]
+    pub fn prefetch_free(&self) {
+        if let Some(class) = self.classes.get(usize::from(self.recent)).filter(|class| class.filled != 0) {
+            let page = &self.pages[class.heads[class.fullest_bucket()] as usize];
+            let unit = if page.free_head < EMPTY_LIST { page.free_head } else { page.bump };
+            prefetch_to_write(page.base.as_ptr().wrapping_add(usize::from(unit) * UNIT));
+        }
     }
 
     /// Frees a live cell. Panics if it is free already.

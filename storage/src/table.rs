@@ -604,15 +604,20 @@ impl Table {
         self.index.prefetch(hash);
     }
 
-    /// Second step: asks for the entry, to be changed or only read.
+    /// Second step: asks for the entry, to be changed or only read; or for the place of one that will be new.
     #[inline]
     pub fn prefetch_entries(&self, hash: u64, writes: bool) {
+        let mut is_new = writes;
         self.index.each_candidate(hash, |bits| {
             let word = Word::from_bits(bits);
             if word.may_match(hash) {
                 prefetch_cell(&self.slab, word.cell(), writes);
+                is_new = false;
             }
         });
+        if is_new {
+            self.slab.prefetch_free();
+        }
     }
 
     /// Where a key stands that holds a large collection with an index; see [`Object::is_indexed`].

@@ -4,7 +4,7 @@
 //! Waldspurger, Saemundsson, Ahmad and Park, "Cache Modeling and Optimization using Miniature Simulations" (ATC 2017).
 //!
 //! Keys are known by their hashes, in a table with linear probing whose order has nothing to do with ages, so that a
-//! run of its slots is a random sample. Victims are chosen as in the large cache: see [`Best`] and [`Pool`].
+//! run of its slots is a random sample. Victims are chosen as in the large cache: see [`Pool`].
 //!
 //! Invariants: a slot is reached from its hash's home without passing a free one; at most three quarters of the slots
 //! are taken; `bytes` is the sum of the sizes, `expiring` counts the keys with an expiry.
@@ -13,7 +13,7 @@ use super::adaptive::Weighed;
 use super::ghost::{Ghost, Welcome};
 use super::pool::{Candidate, Pool};
 use super::samples::{Event, Sample, UNUSED_BITS};
-use super::{Best, Policy, SAMPLE, Seen};
+use super::{Policy, SAMPLE, Seen};
 use crate::index::Pos;
 use crate::rng::Rng;
 use crate::slab::Ref;
@@ -300,7 +300,7 @@ impl Miniature {
         if rules.volatile && self.expiring == 0 {
             return false;
         }
-        let mut best = Best::default();
+        self.pool.at_tick(&rules.model, self.tick);
         let mask = self.slots.len() - 1;
         let first = rng.index(self.slots.len());
         let mut seen = 0;
@@ -322,16 +322,14 @@ impl Miniature {
             let look = Seen { word: slot.word, note };
             let pos = Pos { segment: at as u32, slot: 0 };
             let rank = rules.model.rank(look, self.tick);
-            if best.admits(rank) {
-                best.offer(Candidate { shard: 0, database: 0, pos, seen: look, rank, address: 0 });
+            if self.pool.bar().is_none_or(|bar| rank > bar) {
+                self.pool.offer(Candidate { shard: 0, database: 0, pos, seen: look, rank, address: 0 });
             }
             seen += 1;
             if seen >= SAMPLE {
                 break;
             }
         }
-        self.pool.at_tick(&rules.model, self.tick);
-        best.into_iter().for_each(|candidate| self.pool.offer(candidate));
         let Some(victim) = self.pool.pop() else { return true };
         let at = victim.pos.segment as usize;
         if self.slots.get(at).is_some_and(|slot| !slot.is_free() && slot.word == victim.seen.word) {

@@ -2,11 +2,11 @@
 //!
 //! No list of entries is kept, and nothing is written on the way of a request but an entry's own history. To find a
 //! victim, a [`Chooser`] looks at whole segments of a random shard (and of the next ones, until it has seen
-//! a number of entries) and offers the best [`OFFERED`] to a small pool that spans all shards. The pool's best is the
+//! a number of entries), and those that rank above the worst of a small pool that spans all shards go there. The pool's best is the
 //! victim, if it is then still as it was seen; the caller removes it. One shard is locked at a time.
 //!
 //! What a large cache holds is in no processor's cache. There a look takes several samples of one shard, having asked for
-//! all their segments, and finds as many victims, whose entries are asked for before their turn comes: the misses overlap.
+//! all their segments, and finds several victims, whose entries are asked for before their turn comes: the misses overlap.
 //!
 //! A [`Policy`] tells which of two entries goes first; there is one per file. To add one, write its file, give it a
 //! [`Rule`], and name it in [`Chooser::next`].
@@ -49,11 +49,10 @@ use std::collections::VecDeque;
 
 /// Entries seen per sample, unless another number is set: about half a segment.
 pub const SAMPLE: usize = 28;
-/// Of them, so many are offered to the pool.
-const OFFERED: usize = 2;
-/// In a table of so many keys a look takes so many samples. In a smaller one they would find the same entries.
+/// In a table of so many keys a look takes so many samples, and so many victims. In a smaller one they would find the same entries.
 const ROOMY: usize = 2048;
 const BATCH: usize = 8;
+const VICTIMS_OF_BATCH: usize = 16;
 /// Segments that one look into a shard may visit, and those of a whole sample: where only few entries have an expiry
 /// there is no end of segments that hold hardly one.
 const SEGMENTS_PER_SHARD: usize = 16;
@@ -279,18 +278,10 @@ impl Chooser {
             return Choice::Victim(victim);
         }
         let (tick, wanted) = (keyspace.tick(), self.sample);
-        let mut sample = Sample {
-            policy,
-            volatile,
-            tick,
-            rng: &mut self.rng,
-            wanted,
-            seen: 0,
-            segments: 0,
-            best: Best::default(),
-            found: SmallVec::new(),
-            samples: 1,
-        };
+        self.pool.at_tick(policy, tick);
+        let pool = &mut self.pool;
+        let mut sample =
+            Sample { policy, volatile, tick, rng: &mut self.rng, wanted, seen: 0, segments: 0, pool, victims: 1 };
         let mut any = false;
         let shards = keyspace.shards();
         let first = sample.rng.index(shards);
@@ -305,11 +296,7 @@ impl Chooser {
                 break;
             }
         }
-        sample.end();
-        let (found, samples) = (sample.found, sample.samples);
-        self.pool.at_tick(policy, tick);
-        found.into_iter().for_each(|candidate| self.pool.offer(candidate));
-        for victim in (0..samples).map_while(|_| self.pool.pop()) {
+        for victim in (0..sample.victims).map_while(|_| self.pool.pop()) {
             prefetch(victim.address as *const u8);
             self.ready.push_back(victim);
         }
@@ -331,45 +318,9 @@ struct Sample<'a, P> {
     wanted: usize,
     seen: usize,
     segments: usize,
-    best: Best,
-    /// The best of each sample that has ended, and how many samples this makes with the present one.
-    found: SmallVec<[Candidate; OFFERED * BATCH]>,
-    samples: usize,
-}
-
-/// The best of a sample, in falling order.
-#[derive(Debug, Default)]
-struct Best {
-    candidates: SmallVec<[Candidate; OFFERED + 1]>,
-    /// The rank of the last, if there are enough.
-    bar: Option<u64>,
-}
-
-impl Best {
-    /// Whether an entry of this rank would be among the best.
-    #[inline]
-    fn admits(&self, rank: u64) -> bool {
-        self.bar.is_none_or(|bar| bar < rank)
-    }
-
-    #[inline]
-    fn offer(&mut self, candidate: Candidate) {
-        if self.admits(candidate.rank) {
-            let at = self.candidates.partition_point(|better| better.rank >= candidate.rank);
-            self.candidates.insert(at, candidate);
-            self.candidates.truncate(OFFERED);
-            self.bar = self.candidates.get(OFFERED - 1).map(|last| last.rank);
-        }
-    }
-}
-
-impl IntoIterator for Best {
-    type Item = Candidate;
-    type IntoIter = smallvec::IntoIter<[Candidate; OFFERED + 1]>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.candidates.into_iter()
-    }
+    pool: &'a mut Pool,
+    /// How many of the pool's best shall go.
+    victims: usize,
 }
 
 impl<P: Policy> Sample<'_, P> {
@@ -411,16 +362,10 @@ impl<P: Policy> Sample<'_, P> {
         if keys >= ROOMY && self.segments == 0 { BATCH } else { 1 }
     }
 
-    /// Ends a sample.
-    fn end(&mut self) {
-        self.found.extend(std::mem::take(&mut self.best));
-    }
-
-    /// Begins another sample.
+    /// Begins another sample of a batch.
     fn begin(&mut self) {
-        self.end();
         self.seen = 0;
-        self.samples += 1;
+        self.victims = VICTIMS_OF_BATCH;
     }
 
     fn any_segments(&mut self, table: &Table, place: (usize, usize)) {
@@ -496,24 +441,26 @@ impl<P: Policy> Sample<'_, P> {
     fn look_at(&mut self, table: &Table, segment: u32, (shard, database): (usize, usize)) -> usize {
         let before = self.seen;
         let most = self.policy.most_by_note(table);
-        let youngest = |best: &Best| best.bar.map_or(0, |bar| self.policy.youngest(bar, most));
-        let mut too_young = youngest(&self.best);
+        let youngest = |bar: Option<u64>| bar.map_or(0, |bar| self.policy.youngest(bar, most));
+        let mut bar = self.pool.bar();
+        let mut too_young = youngest(bar);
         for (pos, word) in table.words(segment) {
             if self.volatile && !word.expires() {
                 continue;
             }
             self.seen += 1;
             if word.age(self.tick) < too_young && !word.owns()
-                || !self.best.admits(self.policy.bound(word, self.tick, most))
+                || bar.is_some_and(|bar| self.policy.bound(word, self.tick, most) <= bar)
             {
                 continue;
             }
             let seen = Seen { word, note: self.policy.note(table, pos, self.rng) };
             let rank = self.policy.rank(seen, self.tick);
-            if self.best.admits(rank) {
+            if bar.is_none_or(|bar| rank > bar) {
                 let address = table.address(word).addr();
-                self.best.offer(Candidate { shard, database, pos, seen, rank, address });
-                too_young = youngest(&self.best);
+                self.pool.offer(Candidate { shard, database, pos, seen, rank, address });
+                bar = self.pool.bar();
+                too_young = youngest(bar);
             }
         }
         self.segments += 1;

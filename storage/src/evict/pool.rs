@@ -4,8 +4,9 @@ use super::{Policy, Seen};
 use crate::index::Pos;
 use crate::shard::Shard;
 
-/// How many candidates are kept.
-const PLACES: usize = 16;
+/// How many candidates are kept. Of so many the worst shows what is worth to be one; of fewer anything is.
+const PLACES: usize = 32;
+const TELLING: usize = 8;
 
 /// An entry that may be evicted, as it was when it was seen. By now it may have been used, moved or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +39,15 @@ pub(super) struct Pool {
     places: Vec<Candidate>,
     /// Ranks are as of this tick.
     tick: u32,
+    /// The least rank.
+    bar: Option<u64>,
 }
 
 impl Pool {
     /// Forgets all candidates.
     pub(super) fn clear(&mut self) {
         self.places.clear();
+        self.bar = None;
     }
 
     /// Ranks change with time.
@@ -51,10 +55,16 @@ impl Pool {
         if self.tick != tick {
             self.tick = tick;
             self.places.iter_mut().for_each(|place| place.rank = policy.rank(place.seen, tick));
+            self.bar = self.worst();
         }
     }
 
-    /// Takes a candidate in, if it is better than another or there is room.
+    /// What ranks no higher is of no use.
+    pub(super) fn bar(&self) -> Option<u64> {
+        if self.places.len() < TELLING { None } else { self.bar }
+    }
+
+    /// Takes in a candidate that ranks above the [bar](Pool::bar), instead of the worst if there is no room.
     pub(super) fn offer(&mut self, candidate: Candidate) {
         let same = |place: &&mut Candidate| {
             (place.pos, place.shard, place.database) == (candidate.pos, candidate.shard, candidate.database)
@@ -63,11 +73,14 @@ impl Pool {
             *known = candidate;
         } else if self.places.len() < PLACES {
             self.places.push(candidate);
-        } else if let Some(worst) = self.places.iter_mut().min_by_key(|place| place.rank)
-            && worst.rank < candidate.rank
-        {
+        } else if let Some(worst) = self.places.iter_mut().min_by_key(|place| place.rank) {
             *worst = candidate;
         }
+        self.bar = self.worst();
+    }
+
+    fn worst(&self) -> Option<u64> {
+        self.places.iter().map(|place| place.rank).min()
     }
 
     /// Takes the best candidate out.
