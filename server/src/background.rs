@@ -10,6 +10,7 @@ use larder_storage::table::Due;
 
 use crate::engine::Engine;
 use crate::locked::Locked;
+use crate::net::Rounds;
 use crate::stats::WorkerStats;
 use crate::tracking;
 use crate::upkeep::Budget;
@@ -26,13 +27,19 @@ const LOOK_FOR_FIELDS: usize = 8;
 const KEYS_PER_LOCK: usize = 32;
 
 /// Runs for ever, as the task of thread `number` of `threads`.
-pub(crate) async fn run(engine: Arc<Engine>, number: usize, threads: usize, stats: Arc<WorkerStats>) {
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    number: usize,
+    threads: usize,
+    stats: Arc<WorkerStats>,
+    rounds: Arc<Rounds>,
+) {
     let mut last_second = engine.clock().now_ms() / 1000;
     let compacted = AtomicUsize::new(0);
     loop {
         let rests = engine.rests.load(Relaxed);
         if !rests && slice(&engine, number, threads, &stats, &compacted) {
-            tokio::task::yield_now().await;
+            rounds.pause().await;
         } else {
             tokio::time::sleep(pause(engine.settings().hz.get())).await;
         }

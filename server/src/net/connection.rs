@@ -1,4 +1,4 @@
-//! One connection: read once, run every complete command, write once.
+//! One connection: read once, run every complete command, write once, when [all others have been served](super::round).
 //!
 //! Buffers belong to the thread: a connection keeps one only while it holds part of a command or replies that were
 //! not sent, so that idle connections cost little. A client may send as much as it likes before it reads its answers:
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use larder_protocol::{Batch, Parser, Reply};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::round::{self, Rounds};
 use super::socket::Socket;
 use crate::client::Client;
 use crate::config::OutputLimit;
@@ -48,37 +49,55 @@ const SLICE: Duration = Duration::from_micros(500);
 /// What the connections of one thread share.
 pub(super) struct Worker {
     pub(super) stats: Arc<WorkerStats>,
+    rounds: Arc<Rounds>,
     workspace: RefCell<Workspace>,
     machine: Machine,
-    /// Buffers that no connection uses: one to read into, one for replies.
+    /// Buffers that no connection uses: one to read into, and for replies as many as wait to be sent at once.
     spare_input: Cell<Vec<u8>>,
-    spare_output: Cell<Vec<u8>>,
+    spare_outputs: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Worker {
-    pub(super) fn new(stats: Arc<WorkerStats>) -> Self {
+    pub(super) fn new(stats: Arc<WorkerStats>, rounds: Arc<Rounds>) -> Self {
         let workspace = RefCell::new(Workspace::new(stats.clone()));
         Self {
             stats,
+            rounds,
             workspace,
             machine: Machine::default(),
             spare_input: Cell::default(),
-            spare_output: Cell::default(),
+            spare_outputs: RefCell::default(),
         }
     }
 }
 
-#[inline]
-fn take(spare: &Cell<Vec<u8>>) -> Vec<u8> {
-    let buffer = spare.take();
-    if buffer.capacity() > 0 { buffer } else { Vec::with_capacity(BUFFER_BYTES) }
-}
+impl Worker {
+    #[inline]
+    fn input(&self) -> Vec<u8> {
+        let buffer = self.spare_input.take();
+        if buffer.capacity() > 0 { buffer } else { Vec::with_capacity(BUFFER_BYTES) }
+    }
 
-#[inline]
-fn give(spare: &Cell<Vec<u8>>, mut buffer: Vec<u8>) {
-    if (BUFFER_BYTES..=4 * BUFFER_BYTES).contains(&buffer.capacity()) {
-        buffer.clear();
-        spare.set(buffer);
+    #[inline]
+    fn give_input(&self, mut buffer: Vec<u8>) {
+        if (BUFFER_BYTES..=4 * BUFFER_BYTES).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.spare_input.set(buffer);
+        }
+    }
+
+    #[inline]
+    fn output(&self) -> Vec<u8> {
+        self.spare_outputs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+    }
+
+    #[inline]
+    fn give_output(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare_outputs.borrow_mut();
+        if (BUFFER_BYTES..=2 * BUFFER_BYTES).contains(&buffer.capacity()) && spare.len() < round::MOST {
+            buffer.clear();
+            spare.push(buffer);
+        }
     }
 }
 
@@ -163,7 +182,7 @@ impl Connection {
             let event = self.event().await?;
             if std::mem::replace(&mut self.had_its_turn, true) {
                 // There is always something to do for who sends without end; others are to be served between.
-                tokio::task::yield_now().await;
+                self.worker.rounds.pause().await;
             }
             match event {
                 Event::Killed => {
@@ -197,11 +216,15 @@ impl Connection {
             if self.session.waiting.is_some() && self.finish_wait() {
                 self.run_commands().await;
             }
+            if !self.reply.is_empty() {
+                self.shelve();
+                self.had_its_turn &= !self.worker.rounds.over().await;
+            }
             self.take_messages();
             self.write()?;
             self.note_memory();
             if self.reply.is_empty() {
-                give(&self.worker.spare_output, self.reply.take_memory());
+                self.worker.give_output(self.reply.take_memory());
                 if self.ending {
                     return Ok(());
                 }
@@ -269,7 +292,7 @@ impl Connection {
         if len == self.buffer.capacity() {
             if len < BUFFER_BYTES {
                 // A rest that was shelved, or nothing.
-                let rest = std::mem::replace(&mut self.buffer, take(&self.worker.spare_input));
+                let rest = std::mem::replace(&mut self.buffer, self.worker.input());
                 self.buffer.extend_from_slice(&rest);
             } else {
                 // As much as a long argument still needs; if that is very much, or nobody knows, the buffer doubles.
@@ -290,7 +313,7 @@ impl Connection {
     fn shelve(&mut self) {
         let rest = if self.buffer.len() < SHELVED { self.buffer.as_slice().into() } else { Vec::new() };
         if rest.len() == self.buffer.len() {
-            give(&self.worker.spare_input, std::mem::replace(&mut self.buffer, rest));
+            self.worker.give_input(std::mem::replace(&mut self.buffer, rest));
         } else if self.buffer.capacity() > 4 * self.buffer.len() {
             self.buffer.shrink_to_fit();
         }
@@ -299,7 +322,7 @@ impl Connection {
 
     /// Runs every complete command of the buffer.
     async fn run_commands(&mut self) {
-        self.reply.lend_memory(take(&self.worker.spare_output));
+        self.reply.lend_memory(self.worker.output());
         self.apply_limits();
         self.note_query(self.buffer.len());
         self.stalled = false;
@@ -333,7 +356,7 @@ impl Connection {
                 break;
             }
             if Instant::now() >= slice {
-                tokio::task::yield_now().await;
+                self.worker.rounds.pause().await;
                 slice = Instant::now() + SLICE;
             }
             if self.reply.len() >= WRITE_EARLY {
@@ -400,7 +423,7 @@ impl Connection {
                 }
             }
             // Others go on while this client waits for room.
-            tokio::task::yield_now().await;
+            self.worker.rounds.pause().await;
         }
     }
 

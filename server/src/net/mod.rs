@@ -2,6 +2,7 @@
 //! connections and hands them out in turn.
 
 mod connection;
+mod round;
 mod socket;
 
 use std::io;
@@ -23,6 +24,7 @@ use crate::client::{Addresses, Client};
 use crate::config::error_text;
 use crate::engine::Engine;
 use crate::script::STACK_BYTES;
+pub(crate) use round::Rounds;
 use socket::Socket;
 
 /// A connection on its way to a thread.
@@ -156,14 +158,19 @@ pub(crate) fn start(engine: &Arc<Engine>, listeners: Listeners) -> io::Result<Ve
         let (tell, told) = std::sync::mpsc::channel();
         let work = move || {
             let options = tokio::runtime::LocalOptions::default();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options);
+            let rounds = Arc::new(Rounds::default());
+            let parked = rounds.clone();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(move || parked.end())
+                .build_local(options);
             let runtime = match runtime {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(tell.send(Err(error))),
             };
             let _ = tell.send(Ok(()));
             // Connections that are open when the end comes close with the runtime and its tasks.
-            runtime.block_on(worker(engine, number, threads, receiver, accepting));
+            runtime.block_on(worker(engine, number, threads, receiver, accepting, rounds));
         };
         let thread = std::thread::Builder::new().name(format!("larder-{number}")).stack_size(STACK_BYTES);
         handles.push(thread.spawn(work)?);
@@ -178,11 +185,12 @@ async fn worker(
     threads: usize,
     mut incoming: UnboundedReceiver<Incoming>,
     accepting: Option<(Listeners, Vec<UnboundedSender<Incoming>>)>,
+    rounds: Arc<Rounds>,
 ) {
     engine.loops.add_this();
     let stats = engine.stats().worker();
-    let shared = Rc::new(connection::Worker::new(stats.clone()));
-    tokio::task::spawn_local(background::run(engine.clone(), number, threads, stats.clone()));
+    let shared = Rc::new(connection::Worker::new(stats.clone(), rounds.clone()));
+    tokio::task::spawn_local(background::run(engine.clone(), number, threads, stats.clone(), rounds));
     let socket_path = accepting.map(|(listeners, senders)| accept_all(&engine, listeners, senders));
     loop {
         tokio::select! {
