@@ -66,3 +66,53 @@ impl Rounds {
         tokio::task::yield_now().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::{Context, Wake};
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_round_of_several_is_over_for_all_at_once() {
+        let (rounds, count) = (Rounds::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let waker = Waker::from(count.clone());
+        let cx = &mut Context::from_waker(&waker);
+        for _ in 0..2 {
+            assert!(pin!(rounds.over()).poll(cx) == Poll::Ready(false), "nobody was served before");
+        }
+        rounds.end();
+        let mut connections = std::array::from_fn::<_, 3, _>(|_| Box::pin(rounds.over()));
+        assert!(connections.iter_mut().all(|over| over.as_mut().poll(cx).is_pending()));
+        assert_eq!(count.0.load(Relaxed), 0);
+        rounds.end();
+        assert_eq!(count.0.load(Relaxed), 3);
+        assert!(connections.iter_mut().all(|over| over.as_mut().poll(cx) == Poll::Ready(true)));
+        // An end without anybody served changes nothing; a round of one is followed by one that does not wait.
+        rounds.end();
+        assert!(pin!(rounds.over()).poll(cx).is_pending());
+        rounds.end();
+        assert!(pin!(rounds.over()).poll(cx) == Poll::Ready(false));
+    }
+
+    #[test]
+    fn who_waits_goes_on_though_there_is_always_somebody_to_serve() {
+        let (rounds, count) = (Rounds::default(), Arc::new(Count(AtomicUsize::new(0))));
+        rounds.0.lock().before = 2;
+        let waker = Waker::from(count.clone());
+        let cx = &mut Context::from_waker(&waker);
+        let mut connections = std::array::from_fn::<_, MOST, _>(|_| Box::pin(rounds.over()));
+        connections.iter_mut().for_each(|over| assert!(over.as_mut().poll(cx).is_pending()));
+        assert_eq!(count.0.load(Relaxed), MOST);
+    }
+}
