@@ -360,6 +360,30 @@ fn memory_that_is_short_is_told_to_scripts() {
 }
 
 #[test]
+fn the_memory_of_a_script_has_a_limit() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let script = "redis.call('SET', 'k', 'before') local t = {} for i = 1, 200000 do t[i] = 'x' .. i end return #t";
+    client.check(&format!("EVAL \"{script}\" 0"), ":200000\r\n");
+    client.check("CONFIG SET lua-memory-limit 4mb", "+OK\r\n");
+    client.check("DEL k", ":1\r\n");
+    let refused = client.call(&["EVAL", script, "0"]);
+    let told = b"-ERR not enough memory: the script needs more than 'lua-memory-limit' allows script: ";
+    assert!(refused.starts_with(told), "{}", String::from_utf8_lossy(&refused));
+    client.check("GET k", "$6\r\nbefore\r\n");
+    let large = format!("return '{}'", "x".repeat(5 << 20));
+    let refused = client.call(&["EVAL", &large, "0"]);
+    assert!(refused.starts_with(b"-ERR Error compiling script (new function): not enough memory: "));
+    client.check("CONFIG SET lua-memory-limit 64mb", "+OK\r\n");
+    client.check(&format!("EVAL \"{script}\" 0"), ":200000\r\n");
+    let info = String::from_utf8(client.ask("INFO memory").text).unwrap();
+    let held = info.lines().find_map(|line| line.strip_prefix("used_memory_vm_eval:")).unwrap();
+    assert!(held.parse::<usize>().unwrap() > 1 << 20, "{held}");
+    client.check("SCRIPT FLUSH", "+OK\r\n");
+    client.check("EVAL \"return 1\" 0", ":1\r\n");
+}
+
+#[test]
 fn a_program_runs_scripts_without_a_socket() {
     let server = Arc::new(Server::builder().option("busy-reply-threshold", "30").build().unwrap());
     let mut connection = server.connect();
