@@ -13,7 +13,7 @@ pub(in crate::script) fn number_of(text: &[u8]) -> Option<f64> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = &text[text.iter().take_while(|byte| is_blank(byte)).count()..];
     let (number, length) = strtod(text)?;
-    text[length..].iter().all(|byte| is_blank(byte)).then_some(number)
+    text[length..].iter().all(is_blank).then_some(number)
 }
 
 /// The number that a value on the stack is, or says.
