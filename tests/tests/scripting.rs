@@ -70,6 +70,11 @@ fn runs(client: &mut RawClient) -> bool {
     client.call(&["GET", "key"]).starts_with(b"-BUSY")
 }
 
+/// Whether any of several keys can be set: a single one may lie in the part of the data that the script holds.
+fn serves_others(mut set: impl FnMut(&str) -> bool) -> bool {
+    (0..16).any(|number| set(&format!("other:{number}")))
+}
+
 #[test]
 fn every_endless_script_can_be_killed_while_others_are_served() {
     let server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "50"]);
@@ -83,7 +88,7 @@ fn every_endless_script_can_be_killed_while_others_are_served() {
         soon("the script runs", || runs(&mut client));
         let began = Instant::now();
         client.check("PING", "+PONG\r\n");
-        client.check("SET other-key 1", "+OK\r\n");
+        assert!(serves_others(|key| client.call(&["SET", key, "1"]) == b"+OK\r\n"));
         assert!(began.elapsed() < Duration::from_millis(500), "{script}: {:?}", began.elapsed());
         client.check("SCRIPT KILL", "+OK\r\n");
         let reply = running.join().unwrap();
@@ -120,7 +125,7 @@ fn a_script_that_has_written_goes_on_until_the_server_ends() {
     soon("the script runs", || runs(&mut client));
     assert!(client.call(&["SCRIPT", "KILL"]).starts_with(b"-UNKILLABLE "));
     assert!(client.call(&["FLUSHALL"]).starts_with(b"-BUSY "));
-    client.check("SET other-key 1", "+OK\r\n");
+    assert!(serves_others(|key| client.call(&["SET", key, "1"]) == b"+OK\r\n"));
     assert!(client.call(&["SHUTDOWN"]).starts_with(b"-BUSY "));
     let _ = client.send(&["SHUTDOWN", "NOSAVE"]);
     assert!(server.wait(Duration::from_secs(10)).success());
@@ -398,7 +403,7 @@ fn a_program_runs_scripts_without_a_socket() {
     soon("the script runs", || {
         connection.execute(["GET", "n"]).as_error().is_some_and(|error| error.starts_with("BUSY"))
     });
-    assert_eq!(connection.execute(["SET", "other-key", "v"]).as_str(), Some("OK"));
+    assert!(serves_others(|key| connection.execute(["SET", key, "v"]).as_str() == Some("OK")));
     assert_eq!(connection.execute(["SCRIPT", "KILL"]).as_str(), Some("OK"));
     assert!(running.join().unwrap().is_error());
     assert_eq!(connection.execute(["GET", "n"]).as_str(), Some("5"));
