@@ -130,13 +130,14 @@ fn runs_while_listening(command: &Command) -> bool {
     )
 }
 
-/// Whether a command must be refused while memory is short. Inside a transaction all are but those that end it: a
-/// queue takes memory.
-pub(crate) fn adds_data(session: &Session, command: &Command) -> bool {
+/// Whether a call must be refused while memory is short. Inside a transaction that is one that adds data, or EXEC behind one:
+/// what only reads is queued, as since Redis 7.4.
+pub(crate) fn adds_data(engine: &Engine, session: &Session, row: u16, args: Args<'_>) -> bool {
+    let command = TABLE.row(row);
     match &session.multi {
         None => command.has(DENYOOM),
         Some(transaction) if command.name == "EXEC" => transaction.flags & DENYOOM != 0,
-        Some(_) => !matches!(command.name, "DISCARD" | "QUIT" | "RESET"),
+        Some(_) => engine.flags_of_call(row, args) & DENYOOM != 0,
     }
 }
 

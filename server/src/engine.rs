@@ -440,7 +440,7 @@ impl Engine {
         if let Ok(Admission::Run(row) | Admission::Queue(row)) = admission
             && (TABLE.row(row).has(DENYOOM) || session.multi.is_some())
         {
-            match self.make_room(session, row, call.args.extent()) {
+            match self.make_room(session, row, call.args) {
                 Room::Enough => {}
                 Room::More => return Turn::NeedsRoom,
                 Room::None => {
@@ -480,14 +480,14 @@ impl Engine {
         limit == 0 || (self.keyspace.used_memory() + bytes) as u64 <= limit && !self.evictor.is_awaited()
     }
 
-    /// Frees memory for a command that adds data and whose arguments take so many bytes, as far as `maxmemory` asks
-    /// for it.
-    fn make_room(&self, session: &mut Session, row: u16, bytes: usize) -> Room {
+    /// Frees memory for a call that adds data and for its arguments, as far as `maxmemory` asks for it.
+    fn make_room(&self, session: &mut Session, row: u16, args: Args<'_>) -> Room {
         let queued = session.multi.as_ref().map_or(0, |transaction| transaction.bytes);
-        if self.has_room(bytes + queued) || !admit::adds_data(session, TABLE.row(row)) {
+        let bytes = args.extent() + queued;
+        if self.has_room(bytes) || !admit::adds_data(self, session, row, args) {
             return Room::Enough;
         }
-        self.evictor.make_room(self, session, bytes + queued)
+        self.evictor.make_room(self, session, bytes)
     }
 
     /// Whether there is no room for data, nor any to be made: what a script is told before it begins.

@@ -130,6 +130,7 @@ texts! {
     BUSY_FUNCTION = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
     NOT_BUSY = "NOTBUSY No scripts in execution right now.";
     UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    SCRIPT_MEMORY = "ERR not enough memory: the script needs more than 'lua-memory-limit' allows";
     NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL.";
     NO_SCRIPT_THREAD = "ERR the server has no thread for scripts";
     SCRIPT_PANICKED = "ERR the script met a fault of the server and was ended";

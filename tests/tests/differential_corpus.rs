@@ -56,6 +56,11 @@ fn lua() {
 }
 
 #[test]
+fn libraries_of_scripts() {
+    corpus::run(include_str!("corpus/scripting_libraries.txt"));
+}
+
+#[test]
 fn functions() {
     corpus::run(include_str!("corpus/functions.txt"));
 }

@@ -6,6 +6,7 @@ pub(crate) mod table;
 mod acl;
 mod bitmap;
 mod cache;
+mod choices;
 pub(crate) mod client;
 mod cluster;
 pub(crate) mod command_info;

@@ -10,6 +10,8 @@
 //!
 //! So SET's is `key value [NX | XX] [GET] [EX seconds | PX milliseconds | KEEPTTL]`, shortened.
 
+use super::choices;
+
 /// An argument, as COMMAND DOCS tells it.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Argument {
@@ -190,8 +192,14 @@ fn block(mut sequence: Vec<Argument>) -> Argument {
 }
 
 fn combined(kind: &'static str, parts: Vec<Argument>) -> Argument {
-    let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
-    Argument { name: names.join("-"), kind, parts, ..Argument::default() }
+    let name = choices::name_of(&spelled(&parts)).to_owned();
+    Argument { name, kind, parts, ..Argument::default() }
+}
+
+/// The names of all that parts are made of.
+fn spelled(parts: &[Argument]) -> String {
+    let each = |part: &Argument| if part.parts.is_empty() { part.name.clone() } else { spelled(&part.parts) };
+    parts.iter().map(each).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]

@@ -187,6 +187,9 @@ options! {
         "proto-max-bulk-len" => proto_max_bulk_len: Number = memory(MIB, LONG_MAX), "512mb", Live;
         /// How much of its commands a client may have the server buffer.
         "client-query-buffer-limit" => client_query_buffer_limit: Number = memory(MIB, LONG_MAX), "1gb", Live;
+        /// How much memory a script or function may use beside its arguments and result; less where its source has more than 7
+        /// concatenations, down to an eighth. Not an option of Redis.
+        "lua-memory-limit" => lua_memory_limit: Number = memory(4 * MIB, 1 << 30), "64mb", Live;
         /// For how many keys the server remembers which clients have read them, for CLIENT TRACKING; 0 is no limit.
         "tracking-table-max-keys" => tracking_table_max_keys: Number = integer(0, LONG_MAX), "1000000", Live;
         /// How much memory that may take, whatever the number of keys; 0 is no limit. Not an option of Redis.

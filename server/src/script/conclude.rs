@@ -74,7 +74,7 @@ impl Calls<'_, '_> {
             }
             Ok(Ended::Raised(raised)) => (self.raised(raised, call, reply), true),
             Ok(Ended::Stopped(_, place)) if killed => failed(error::SCRIPT_KILLED.text(), place),
-            Ok(Ended::Stopped(Stopped::Memory, place)) => failed(b"ERR not enough memory", place),
+            Ok(Ended::Stopped(Stopped::Memory, place)) => failed(error::SCRIPT_MEMORY.text(), place),
             Ok(Ended::Stopped(Stopped::Steps, place)) if call.is_quick => {
                 failed(b"ERR too many steps for a script that looked short", place)
             }

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use larder_protocol::{Args, Reply};
@@ -19,19 +20,17 @@ use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, Sandbox
 use super::cache::{ByDigest, Script};
 use super::conclude::Failures;
 use super::control::Control;
-use super::names::without_env;
+use super::names::{concatenations, for_compiler};
 use super::natives::{self, Call, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::quick::Quick;
 use super::{libraries, redis_table};
+use crate::error;
 
 /// What scripts find around them.
 const PRELUDE: &str = include_str!("prelude.lua");
-/// Memory that a script may use, in bytes.
-const MEMORY_BYTES: usize = 64 << 20;
-/// The least of it, where a source has so many concatenations that one step might make many times as much.
-const LEAST_MEMORY_BYTES: usize = 8 << 20;
-/// What one step may make, in bytes.
-const STEP_BYTES: usize = 1 << 29;
+/// What one step may make, as a multiple of the memory that a script may use; where its source has more concatenations, it may
+/// use less.
+const STEP_SHARE: usize = 8;
 /// The same of a quick script.
 const QUICK_LOOK_EVERY: u32 = 64;
 /// Instructions that run at most without such a look: in coroutines, and in one search for a pattern, there is none.
@@ -77,8 +76,16 @@ struct Compiled {
     limits: Limits,
 }
 
+/// What interpreters hold together, in bytes.
+pub(super) type Held = Arc<AtomicUsize>;
+
 /// A state; see the module's page.
 pub(super) struct Interpreter {
+    /// What a script may use.
+    memory_bytes: usize,
+    held: Held,
+    /// What this one has added there.
+    noted_bytes: Cell<usize>,
     pub(super) lua: Lua,
     sandbox: Sandbox,
     prepare: Function,
@@ -102,11 +109,13 @@ pub(super) struct Interpreter {
 impl Drop for Interpreter {
     fn drop(&mut self) {
         self.called.let_go();
+        self.held.fetch_sub(self.noted_bytes.get(), Relaxed);
     }
 }
 
 impl Interpreter {
-    pub(super) fn new(control: Arc<Control>) -> Result<Self, Error> {
+    /// One whose scripts may use so much memory, and which notes what it holds.
+    pub(super) fn new(control: Arc<Control>, memory_bytes: usize, held: Held) -> Result<Self, Error> {
         /// Where the prelude finds the functions of the host.
         const NATIVES: &str = "natives";
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
@@ -138,13 +147,30 @@ impl Interpreter {
         let seed = Rc::new(Cell::new(0x1234_330e_u64));
         libraries::random(&lua, &host, &seed)?;
         let prelude = lua.load(PRELUDE).set_name("=redis").into_function()?;
-        let control: Table = prelude.call((host, MEMORY_BYTES as f64))?;
+        let control: Table = prelude.call((host, memory_bytes as f64))?;
         let (prepare, run, kept) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("kept")?);
         let parts = control.raw_get("parts")?;
         called.fail.replace(Some(control.raw_get("fail")?));
-        let sandbox = lua.install_sandbox(limits(MEMORY_BYTES))?;
+        let sandbox = lua.install_sandbox(limits(memory_bytes))?;
         let compiled = ByDigest::default();
-        Ok(Self { lua, sandbox, prepare, run, _kept: kept, called, desk, is_bounded, deadline, place, parts, compiled })
+        let noted_bytes = Cell::new(0);
+        Ok(Self {
+            memory_bytes,
+            held,
+            noted_bytes,
+            lua,
+            sandbox,
+            prepare,
+            run,
+            _kept: kept,
+            called,
+            desk,
+            is_bounded,
+            deadline,
+            place,
+            parts,
+            compiled,
+        })
     }
 
     /// Whether a script is compiled.
@@ -163,7 +189,7 @@ impl Interpreter {
         }
         let made = self.prepared(text, "@user_script", script.leaves_globals());
         let (function, value) = made.map_err(|error| message(&error))?;
-        let limits = limits_of(memory_of(text));
+        let limits = limits_of(self.memory_of(text));
         self.compiled.insert(digest.to_owned(), Compiled { value, _function: function, limits });
         Ok(())
     }
@@ -175,8 +201,8 @@ impl Interpreter {
 
     /// The same, as a handle and as a value, which may be given the globals themselves.
     fn prepared(&self, text: &[u8], name: &str, is_given_globals: bool) -> Result<(Function, LuaValue), Error> {
-        self.make_ready(MEMORY_BYTES)?;
-        let chunk = self.lua.load(&*without_env(text)).set_name(name).into_function()?;
+        self.make_ready(self.memory_bytes)?;
+        let chunk = self.lua.load(&*for_compiler(text)).set_name(name).into_function()?;
         self.prepare.call::<_, ()>((chunk.clone(), is_given_globals))?;
         let value = self.desk.exchange.borrow_mut().take_function();
         Ok((chunk, value))
@@ -257,6 +283,7 @@ impl Interpreter {
         let result = self.desk.server.lend(serve, run);
         let mut exchange = self.desk.exchange.borrow_mut();
         exchange.end();
+        self.note_held(exchange.heap_bytes);
         if exchange.is_too_much {
             exchange.result.clear();
             return Ok(Ended::Stopped(Stopped::Steps, None));
@@ -269,6 +296,27 @@ impl Interpreter {
             Some(raised) => Ended::Raised(raised),
             None => Ended::Done(std::mem::take(&mut exchange.failures)),
         })
+    }
+
+    /// Tells others what this interpreter holds, unless that is nearly what they know.
+    fn note_held(&self, bytes: usize) {
+        const STEP_BYTES: usize = 16 << 10;
+        let noted = self.noted_bytes.get();
+        if bytes.abs_diff(noted) >= STEP_BYTES {
+            self.noted_bytes.set(bytes);
+            self.held.fetch_add(bytes.wrapping_sub(noted), Relaxed);
+        }
+    }
+
+    /// The memory that a source may use.
+    pub(super) fn memory_of(&self, text: &[u8]) -> usize {
+        let most = self.memory_bytes;
+        (STEP_SHARE * most / (concatenations(text) + 1)).clamp(most / STEP_SHARE, most)
+    }
+
+    /// What any of its scripts may use.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// The limit that was met, if any was.
@@ -322,12 +370,6 @@ fn place_of(state: &mut LuaState) -> Option<Place> {
     None
 }
 
-/// The memory that a source may use.
-pub(super) fn memory_of(text: &[u8]) -> usize {
-    let concatenations = text.windows(2).filter(|pair| pair == b"..").count();
-    (STEP_BYTES / (concatenations + 1)).clamp(LEAST_MEMORY_BYTES, MEMORY_BYTES)
-}
-
 /// What may be used of what is not quick.
 fn limits_of(memory_bytes: usize) -> Limits {
     Limits { look_every: LOOK_EVERY, instructions: MOST_UNSEEN, memory_bytes, is_quick: false }
@@ -362,9 +404,14 @@ fn limits(memory_bytes: usize) -> SandboxConfig {
     }
 }
 
-/// The text of an error.
+/// The text of an error. The interpreter has words of its own for its limit of memory.
 pub(super) fn message(error: &Error) -> Vec<u8> {
-    error.message_lossy().into_bytes()
+    const LIMIT: &str = "sandbox: memory limit exceeded";
+    let text = error.message_lossy();
+    match text.contains(LIMIT) {
+        true => error::SCRIPT_MEMORY.text().strip_prefix(b"ERR ").unwrap_or_default().to_vec(),
+        false => text.into_bytes(),
+    }
 }
 
 #[cfg(test)]
@@ -374,7 +421,9 @@ mod tests {
 
     #[test]
     fn an_interpreter_is_freed_when_it_is_dropped() {
-        let Ok(interpreter) = Interpreter::new(Arc::default()) else { panic!("no interpreter") };
+        let Ok(interpreter) = Interpreter::new(Arc::default(), 1 << 20, Held::default()) else {
+            panic!("no interpreter")
+        };
         let called = Rc::downgrade(&interpreter.called);
         let text = b"local t = {} for i = 1, 1000 do t[i] = {i} end return ('a'):find('a')";
         assert!(interpreter.chunk(text, "@user_script").is_ok());
@@ -384,7 +433,7 @@ mod tests {
 
     #[test]
     fn every_global_is_refused_to_quick_scripts_or_known_not_to_be_assigned() {
-        let interpreter = Interpreter::new(Arc::default()).map_err(|error| message(&error));
+        let interpreter = Interpreter::new(Arc::default(), 1 << 20, Held::default()).map_err(|error| message(&error));
         let Ok(interpreter) = interpreter else { panic!("no interpreter") };
         let globals: Table = interpreter._kept.raw_get("globals").unwrap();
         for (name, _) in globals.raw_pairs().unwrap() {

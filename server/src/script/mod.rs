@@ -45,6 +45,7 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) use cache::Cache;
 pub(crate) use control::{Control, Kind, Unkillable};
 pub(crate) use here::Here;
+use interpreter::Held;
 pub(crate) use interpreter::Place;
 pub(crate) use run::{call_digest, call_source, load};
 pub(crate) use thread::{Machine, STACK_BYTES};
@@ -86,6 +87,9 @@ pub(crate) struct Scripts {
     pub(crate) flushes: AtomicU64,
     pub(crate) libraries: Mutex<functions::Libraries>,
     pub(crate) control: Arc<Control>,
+    /// What the interpreters of scripts hold, and that of functions.
+    pub(crate) held: Held,
+    pub(crate) held_by_functions: Held,
     thread: thread::Handle,
     /// Held by whoever runs a script: there is one claim of shards at a time.
     token: Mutex<()>,
@@ -103,6 +107,8 @@ impl Scripts {
             flushes: AtomicU64::default(),
             libraries: Mutex::default(),
             control: Arc::default(),
+            held: Held::default(),
+            held_by_functions: Held::default(),
             thread: thread::Handle::new(engine),
             token: Mutex::new(()),
             parked: Mutex::default(),

@@ -1,5 +1,6 @@
-//! `_ENV` is a name like any other in Lua 5.1, but the interpreter's compiler takes it for the table of globals. So it gets another
-//! name before a source is compiled.
+//! What the interpreter's compiler reads otherwise than Lua 5.1 does, changed before a source is compiled: `_ENV` is a name like
+//! any other there, but the compiler takes it for the table of globals; and a number with an exponent, or in hexadecimal
+//! digits, ends before a point, as in `1e5..''`.
 
 use std::borrow::Cow;
 
@@ -9,29 +10,55 @@ const SPECIAL: &[u8] = b"_ENV";
 /// As long, so that everything else stays where it is.
 const PLAIN: &[u8] = b"_EnV";
 
-/// A source in which nothing is called `_ENV`. Strings and comments stay as they are.
-pub(super) fn without_env(source: &[u8]) -> Cow<'_, [u8]> {
-    if memmem::find(source, SPECIAL).is_none() {
+/// A source that the compiler reads as Lua 5.1 reads the given one: nothing is called `_ENV`, and there is a blank between a number
+/// and the point that does not belong to it. Strings and comments stay as they are.
+pub(super) fn for_compiler(source: &[u8]) -> Cow<'_, [u8]> {
+    let has_number = || memmem::find_iter(source, b"..").any(|at| at > 0 && source[at - 1].is_ascii_hexdigit());
+    if memmem::find(source, SPECIAL).is_none() && !has_number() {
         return Cow::Borrowed(source);
     }
-    let (mut renamed, mut at) = (source.to_vec(), 0);
-    while let Some(&byte) = source.get(at) {
-        let rest = &source[at..];
-        at += match byte {
+    let (mut changed, mut before) = (Vec::with_capacity(source.len() + 1), 0_u8);
+    for token in tokens(source) {
+        if before.is_ascii_digit() && token[0] == b'.' {
+            changed.push(b' ');
+        }
+        changed.extend_from_slice(if token == SPECIAL { PLAIN } else { token });
+        before = token[0];
+    }
+    Cow::Owned(changed)
+}
+
+/// How many times a source concatenates.
+pub(super) fn concatenations(source: &[u8]) -> usize {
+    tokens(source).filter(|token| *token == b"..").count()
+}
+
+/// The tokens of a source, comments and blanks among them.
+fn tokens(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let byte = *rest.first()?;
+        let length = match byte {
             b'-' if rest.starts_with(b"--") => comment(rest),
             b'"' | b'\'' => short_string(rest, byte),
             b'[' => long_string(rest).unwrap_or(1),
-            _ if is_word(byte) => {
-                let length = rest.iter().take_while(|byte| is_word(**byte)).count();
-                if &rest[..length] == SPECIAL {
-                    renamed[at..at + length].copy_from_slice(PLAIN);
-                }
-                length
-            }
+            b'0'..=b'9' => number(rest),
+            b'.' => rest.iter().take_while(|byte| **byte == b'.').count(),
+            _ if is_word(byte) => rest.iter().take_while(|byte| is_word(**byte)).count(),
             _ => 1,
         };
+        let (token, behind) = rest.split_at(length.min(rest.len()));
+        rest = behind;
+        Some(token)
+    })
+}
+
+/// Bytes of a number that begins here, as Lua 5.1 reads it: digits and points, an exponent's sign, and letters.
+fn number(rest: &[u8]) -> usize {
+    let mut length = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+    if matches!(rest.get(length), Some(b'e' | b'E')) {
+        length += 1 + usize::from(matches!(rest.get(length + 1), Some(b'+' | b'-')));
     }
-    Cow::Owned(renamed)
+    length + rest[length..].iter().take_while(|byte| is_word(**byte)).count()
 }
 
 fn is_word(byte: u8) -> bool {
@@ -73,7 +100,19 @@ fn long_string(rest: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::without_env;
+    use super::{concatenations, for_compiler};
+
+    #[test]
+    fn concatenations_are_counted_where_they_are_some() {
+        for (source, expected) in [
+            ("return a..b .. 'x..y' -- ..\n..c", 3),
+            ("--[[ a..b ]] return '\\'..', \"..\", [[..]], ...", 0),
+            ("local function f(...) return ... end", 0),
+            ("return 1 ..2", 1),
+        ] {
+            assert_eq!(concatenations(source.as_bytes()), expected, "{source}");
+        }
+    }
 
     #[test]
     fn the_name_is_changed_where_it_is_one() {
@@ -98,8 +137,12 @@ mod tests {
             ("x = '_ENV\n_ENV", "x = '_ENV\n_EnV"),
             ("return [[ _ENV", "return [[ _ENV"),
             ("-- _ENV\r_ENV", "-- _ENV\r_EnV"),
+            ("return 1e5..'1e5..'", "return 1e5 ..'1e5..'"),
+            ("return 1E-5..0x1f..a1..b", "return 1E-5 ..0x1f ..a1..b"),
+            ("return 1.5..1 -- 1e5..", "return 1.5..1 -- 1e5.."),
+            ("return 1e", "return 1e"),
         ] {
-            let renamed = without_env(source.as_bytes());
+            let renamed = for_compiler(source.as_bytes());
             assert_eq!(String::from_utf8_lossy(&renamed), expected, "{source:?}");
         }
     }

@@ -33,14 +33,28 @@ local function innermost(from)
     end
 end
 
+-- The text of an error that a function of the host raises: with the line of the script that called it, unless that was `pcall`,
+-- and by the name under which it was called.
+local function worded(text, from)
+    for level = from, 250 do
+        local info = getinfo(level, 'Slf')
+        if not info or info.func == pcall or info.func == xpcall then
+            return (gsub(text, "^(bad argument #%d+ to )'[^']*'", "%1'?'"))
+        end
+        if info.what ~= 'C' and info.source ~= '=redis' and info.currentline > 0 then
+            return info.short_src .. ':' .. info.currentline .. ': ' .. text
+        end
+    end
+    return text
+end
+
 local function reraise(problem)
     if type(problem) == 'string' and find(problem, '^invalid capture index') then
         problem = 'redis:0: invalid capture index'
     end
     if type(problem) == 'string' and find(problem, '^redis:%d+: ') then
-        local info = innermost(2)
         local text = gsub(problem, '^redis:%d+: ', '', 1)
-        problem = info and info.short_src .. ':' .. info.currentline .. ': ' .. text or text
+        problem = worded(text, 2)
     end
     error(problem, 0)
 end
@@ -126,7 +140,10 @@ function globals.rawset(t, ...)
 end
 
 function globals.getmetatable(t)
-    if not behind[t] then
+    if type(t) == 'number' then
+        -- It is the host's.
+        return nil
+    elseif not behind[t] then
         return getmetatable(t)
     end
     local meta = getmetatable(behind[t])
@@ -236,64 +253,6 @@ function globals.setfenv(value, table)
     return setfenv(f, table)
 end
 
--- Numbers that Lua 5.1 reads and the interpreter does not.
-
-local named_numbers = { inf = math.huge, infinity = math.huge, nan = -(0 / 0) }
-local LONGEST_NAMED_NUMBER = 64
-local lower, match = string.lower, string.match
-
-local function named_number(text)
-    if #text > LONGEST_NAMED_NUMBER then
-        return nil
-    end
-    local sign, name = match(lower(text), '^%s*([+-]?)(%a+)%s*$')
-    local number = name and named_numbers[name]
-    return number and sign == '-' and -number or number
-end
-
-local strict_tonumber = native(function(...)
-    if select('#', ...) == 0 then
-        error("bad argument #1 to 'tonumber' (value expected)")
-    end
-    local value, base = ...
-    local number = tonumber(base)
-    if base ~= nil and number and (number < 2 or number > 36) then
-        error("bad argument #2 to 'tonumber' (base out of range)")
-    end
-    return tonumber(value, base)
-end)
-
-globals.tonumber = native_of(function(...)
-    if select('#', ...) ~= 1 then
-        return strict_tonumber(...)
-    end
-    local value = ...
-    local number = tonumber(value)
-    if number == nil and type(value) == 'string' then
-        return named_number(value)
-    end
-    return number
-end)
-
--- What is computed with texts that the interpreter does not take for numbers.
-for event, compute in pairs({
-    __add = function(a, b) return a + b end,
-    __sub = function(a, b) return a - b end,
-    __mul = function(a, b) return a * b end,
-    __div = function(a, b) return a / b end,
-    __mod = function(a, b) return a % b end,
-    __pow = function(a, b) return a ^ b end,
-    __unm = function(a) return -a end,
-}) do
-    getmetatable('')[event] = native(function(a, b)
-        local x, y = globals.tonumber(a), globals.tonumber(b)
-        if x == nil or y == nil then
-            error('attempt to perform arithmetic on a ' .. type(x == nil and a or b) .. ' value')
-        end
-        return compute(x, y)
-    end)
-end
-
 -- Functions that load code.
 
 local CONCATENATIONS = 16
@@ -302,11 +261,10 @@ local function load_text(text, name)
     if text:byte(1) == 27 then
         return nil, 'compiled code is not loaded'
     end
-    local _, count = gsub(text, '%.%.', '')
-    if count > CONCATENATIONS then
+    if host.concatenations(text) > CONCATENATIONS then
         return nil, 'too many concatenations in loaded code'
     end
-    local made, message = loadstring(host.without_env(text), name or text)
+    local made, message = loadstring(host.for_compiler(text), name or text)
     if made then
         setfenv(made, environment)
     end
@@ -382,7 +340,8 @@ function string.gsub(text, pattern, replacement, most)
         local _, references = gsub(replacement, '%%', '')
         check_bytes(#text * (references + 1) + matches * #replacement)
     end
-    if kind ~= 'string' and kind ~= 'number' and kind ~= 'table' and kind ~= 'function' then
+    local is_text = (type(text) == 'string' or type(text) == 'number') and (type(pattern) == 'string' or type(pattern) == 'number')
+    if is_text and kind ~= 'string' and kind ~= 'number' and kind ~= 'table' and kind ~= 'function' then
         error("bad argument #3 to 'gsub' (string/function/table expected)")
     end
     local made, count = gsub(text, pattern, replacement, most)
@@ -553,8 +512,7 @@ control.run = natives.run
 
 -- Raises a text of the host's at the script's line.
 function control.fail(text)
-    local info = innermost(2)
-    error(info and info.short_src .. ':' .. info.currentline .. ': ' .. text or text, 0)
+    error(worded(text, 2), 0)
 end
 
 control.kept = { globals = globals, handler = handler, shown = shown }

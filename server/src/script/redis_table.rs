@@ -4,8 +4,9 @@ use omnilua::{Error, Lua, Table, Value, Variadic};
 use sha1::{Digest, Sha1};
 
 use super::convert::error;
+use super::libraries::numbers::number_of;
 use super::libraries::printed;
-use super::names::without_env;
+use super::names::{concatenations, for_compiler};
 use crate::info::REDIS_VERSION;
 
 /// Levels of `redis.log`, with their names.
@@ -82,10 +83,15 @@ pub(super) fn functions(lua: &Lua, host: &Table) -> Result<(), Error> {
     })?;
     host.raw_set("sha1hex", sha1hex)?;
     let renamed = lua.create_function(|lua, text: Value| match &text {
-        Value::String(source) => Ok(Value::String(lua.create_string(without_env(&source.as_bytes()?))?)),
+        Value::String(source) => Ok(Value::String(lua.create_string(for_compiler(&source.as_bytes()?))?)),
         _ => Ok(text),
     })?;
-    host.raw_set("without_env", renamed)?;
+    host.raw_set("for_compiler", renamed)?;
+    let counted = lua.create_function(|_, text: Value| match &text {
+        Value::String(source) => Ok(concatenations(&source.as_bytes()?) as f64),
+        _ => Ok(0.0),
+    })?;
+    host.raw_set("concatenations", counted)?;
     host.raw_set("log", lua.create_function(|_, values: Variadic<Value>| Ok(log(&values)))?)?;
     let set_repl = lua.create_function(|_, values: Variadic<Value>| {
         let problem = match values.as_slice() {
@@ -116,7 +122,7 @@ fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => Some(*number),
         Value::Integer(number) => Some(*number as f64),
-        Value::String(text) => text.to_str().ok()?.trim().parse().ok(),
+        Value::String(text) => number_of(&text.as_bytes().ok()?),
         _ => None,
     }
 }

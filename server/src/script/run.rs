@@ -103,8 +103,11 @@ fn with_interpreter<R>(
     let mut kept = machine.interpreter.try_borrow_mut().map_err(|_| error::SCRIPT_PANICKED)?;
     // Scripts that are flushed leave nothing of themselves.
     let flushes = engine.scripts.flushes.load(Relaxed);
-    if kept.is_none() || machine.flushes.replace(flushes) != flushes {
-        let made = Interpreter::new(engine.scripts.control.clone());
+    let memory = engine.settings().lua_memory_limit.as_usize();
+    kept.take_if(|kept| machine.flushes.get() != flushes || kept.memory_bytes() != memory);
+    machine.flushes.set(flushes);
+    if kept.is_none() {
+        let made = Interpreter::new(engine.scripts.control.clone(), memory, engine.scripts.held.clone());
         *kept = Some(made.map_err(|error| Error::made([b"ERR ", message(&error).as_slice()].concat()))?);
     }
     match &mut *kept {

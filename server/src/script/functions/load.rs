@@ -35,10 +35,12 @@ pub(super) fn with_state<R>(
     work: impl FnOnce(&mut State) -> Result<R, Failure>,
 ) -> Result<R, Error> {
     let mut kept = machine.functions.try_borrow_mut().map_err(|_| error::SCRIPT_PANICKED)?;
+    let memory = engine.settings().lua_memory_limit.as_usize();
+    kept.take_if(|state| state.interpreter.memory_bytes() != memory);
     let state = match &mut *kept {
         Some(state) => state,
         None => {
-            let made = State::new(engine.scripts.control.clone());
+            let made = State::new(engine.scripts.control.clone(), memory, engine.scripts.held_by_functions.clone());
             kept.insert(made.map_err(|error| Error::made([b"ERR ", message(&error).as_slice()].concat()))?)
         }
     };

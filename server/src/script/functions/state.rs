@@ -12,7 +12,7 @@ use super::header::is_name;
 use super::library::{FLAGS, Function};
 use crate::error::{self, Error};
 use crate::script::control::Control;
-use crate::script::interpreter::{Interpreter, Stopped, memory_of, message};
+use crate::script::interpreter::{Held, Interpreter, Stopped, message};
 use crate::script::libraries::text;
 
 /// What functions find around them.
@@ -56,8 +56,8 @@ pub(super) enum Failure {
 }
 
 impl State {
-    pub(super) fn new(control: Arc<Control>) -> Result<Self, LuaError> {
-        let interpreter = Interpreter::new(control)?;
+    pub(super) fn new(control: Arc<Control>, memory_bytes: usize, held: Held) -> Result<Self, LuaError> {
+        let interpreter = Interpreter::new(control, memory_bytes, held)?;
         let lua = &interpreter.lua;
         let loading: Rc<RefCell<Option<Registered>>> = Rc::default();
         let host = lua.create_table()?;
@@ -80,7 +80,7 @@ impl State {
         if code.first() == Some(&27) {
             return Err(Failure::Refused(error::library_does_not_compile(b"compiled code is not loaded")));
         }
-        let memory = memory_of(code);
+        let memory = self.interpreter.memory_of(code);
         let chunk = self.interpreter.chunk(code, "@user_function");
         let chunk = chunk.map_err(|error| Failure::Refused(error::library_does_not_compile(&message(&error))))?;
         *self.loading.borrow_mut() = Some(Registered::default());
@@ -93,7 +93,7 @@ impl State {
                 Ok(registered.functions)
             }
             Ok(Ok((false, problem))) => Err(Failure::Refused(registering(&problem_text(&problem)))),
-            Ok(Err(Stopped::Memory)) => Err(Failure::Stopped(registering(b"ERR not enough memory"))),
+            Ok(Err(Stopped::Memory)) => Err(Failure::Stopped(registering(error::SCRIPT_MEMORY.text()))),
             Ok(Err(Stopped::Steps)) => Err(Failure::Stopped(registering(b"ERR FUNCTION LOAD timeout"))),
             Err(problem) => Err(Failure::Stopped(registering(&[b"ERR ", message(&problem).as_slice()].concat()))),
         }

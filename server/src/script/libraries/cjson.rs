@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use omnilua::{Error, Lua, Table, Value};
 
+use super::numbers::strtod;
 use super::{Fail, MOST_BYTES, Problem, argument, function, number, printed, text, type_name, wrong};
 use crate::script::convert::integer;
 
@@ -74,11 +75,12 @@ fn add_settings(lua: &Lua, fail: &Fail, table: &Table, settings: &Shared) -> Res
     let integers: [IntegerSetting; 3] = [
         ("encode_max_depth", i64::from(i32::MAX), |settings| &mut settings.encode_depth),
         ("decode_max_depth", i64::from(i32::MAX), |settings| &mut settings.decode_depth),
-        ("encode_number_precision", 16, |settings| &mut settings.precision),
+        ("encode_number_precision", 14, |settings| &mut settings.precision),
     ];
     for (name, most, field) in integers {
         let with = settings.clone();
         let run = move |_: &Lua, values: &[Value]| {
+            check_count(values, 1, name)?;
             let mut settings = with.borrow_mut();
             change_integer(values, 0, name, 1, most, field(&mut settings))?;
             Ok(vec![Value::Number(*field(&mut settings) as f64)])
@@ -92,6 +94,7 @@ fn add_settings(lua: &Lua, fail: &Fail, table: &Table, settings: &Shared) -> Res
     for (name, field) in flags {
         let with = settings.clone();
         let run = move |_: &Lua, values: &[Value]| {
+            check_count(values, 1, name)?;
             let mut settings = with.borrow_mut();
             if let Some(value) = change_flag(values, 0, name)? {
                 *field(&mut settings) = value;
@@ -102,6 +105,7 @@ fn add_settings(lua: &Lua, fail: &Fail, table: &Table, settings: &Shared) -> Res
     }
     let with = settings.clone();
     let invalid = move |lua: &Lua, values: &[Value]| {
+        check_count(values, 1, "encode_invalid_numbers")?;
         let mut settings = with.borrow_mut();
         if text(values, 0).as_deref() == Some(b"null") {
             settings.encode_invalid = Invalid::Null;
@@ -117,6 +121,7 @@ fn add_settings(lua: &Lua, fail: &Fail, table: &Table, settings: &Shared) -> Res
     let with = settings.clone();
     let sparse = move |_: &Lua, values: &[Value]| {
         const NAME: &str = "encode_sparse_array";
+        check_count(values, 3, NAME)?;
         let mut settings = with.borrow_mut();
         if let Some(value) = change_flag(values, 0, NAME)? {
             settings.sparse_convert = value;
@@ -128,6 +133,13 @@ fn add_settings(lua: &Lua, fail: &Fail, table: &Table, settings: &Shared) -> Res
         Ok(vec![Value::Boolean(settings.sparse_convert), Value::Number(ratio), Value::Number(safe)])
     };
     table.raw_set("encode_sparse_array", function(lua, fail, sparse)?)
+}
+
+fn check_count(values: &[Value], most: usize, name: &str) -> Result<(), Problem> {
+    if values.len() > most {
+        return Err(wrong(most, name, "found too many arguments"));
+    }
+    Ok(())
 }
 
 fn change_integer(
@@ -143,7 +155,8 @@ fn change_integer(
     }
     let value = number(values, at).map(integer).ok_or_else(|| argument(values, at, name, "number"))?;
     if !(least..=most).contains(&value) {
-        return Err(wrong(at, name, &format!("expected integer between {least} and {most}")));
+        // The library names the first argument, whichever it is.
+        return Err(wrong(0, name, &format!("expected integer between {least} and {most}")));
     }
     *field = value;
     Ok(())
@@ -156,7 +169,10 @@ fn change_flag(values: &[Value], at: usize, name: &str) -> Result<Option<bool>, 
         Some(_) => match text(values, at).as_deref() {
             Some(b"on") => Ok(Some(true)),
             Some(b"off") => Ok(Some(false)),
-            Some(word) => Err(wrong(at, name, &format!("invalid option '{}'", String::from_utf8_lossy(word)))),
+            Some(word) => {
+                let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+                Err(wrong(at, name, &format!("invalid option '{}'", String::from_utf8_lossy(word))))
+            }
             None => Err(argument(values, at, name, "string")),
         },
     }
@@ -268,12 +284,11 @@ fn write_table(table: &Table, settings: &Settings, out: &mut Vec<u8>, depth: i64
         }
         match key {
             Value::String(text) => write_string(&text.as_bytes()?, out),
-            Value::Number(number) => {
+            Value::Number(_) | Value::Integer(_) => {
                 out.push(b'"');
-                write_number(*number, settings, out)?;
+                write(key, settings, out, depth)?;
                 out.push(b'"');
             }
-            Value::Integer(number) => out.extend_from_slice(format!("\"{number}\"").as_bytes()),
             other => {
                 let what = type_name(other);
                 return Err(format!("Cannot serialise {what}: table key must be a number or string").into());
@@ -363,7 +378,8 @@ impl Reader<'_> {
             self.at += 1;
         }
         self.token_at = self.at;
-        if self.at >= self.bytes.len() {
+        // To C a text ends at a zero.
+        if self.peek(0) == 0 {
             return Token::End;
         }
         let single = match self.peek(0) {
@@ -554,45 +570,4 @@ fn is_invalid_number(text: &[u8]) -> bool {
             word == b"inf" || word == b"nan"
         }
     }
-}
-
-/// The number at the front of a text, with its length: as C's `strtod`.
-fn strtod(text: &[u8]) -> Option<(f64, usize)> {
-    let sign = usize::from(matches!(text.first(), Some(b'-' | b'+')));
-    let negate = text.first() == Some(&b'-');
-    let signed = |number: f64| if negate { -number } else { number };
-    let rest = &text[sign..];
-    let lower: Vec<u8> = rest.iter().take(8).map(u8::to_ascii_lowercase).collect();
-    for (word, number) in [(b"infinity".as_slice(), f64::INFINITY), (b"inf", f64::INFINITY), (b"nan", f64::NAN)] {
-        if lower.starts_with(word) {
-            return Some((signed(number), sign + word.len()));
-        }
-    }
-    if lower.starts_with(b"0x") && rest.get(2).is_some_and(u8::is_ascii_hexdigit) {
-        let digits = rest[2..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        let digit = |byte: &u8| f64::from((*byte as char).to_digit(16).unwrap_or_default());
-        let number = rest[2..2 + digits].iter().fold(0.0, |number, byte| number * 16.0 + digit(byte));
-        return Some((signed(number), sign + 2 + digits));
-    }
-    let digits = |from: usize| rest[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let mut length = digits(0);
-    let mut count = length;
-    if rest.get(length) == Some(&b'.') {
-        let places = digits(length + 1);
-        count += places;
-        length += 1 + places;
-    }
-    if count == 0 {
-        return None;
-    }
-    if matches!(rest.get(length), Some(b'e' | b'E')) {
-        let exponent_sign = usize::from(matches!(rest.get(length + 1), Some(b'-' | b'+')));
-        let from = length + 1 + exponent_sign;
-        let exponent = if from <= rest.len() { digits(from) } else { 0 };
-        if exponent > 0 {
-            length = from + exponent;
-        }
-    }
-    let number: f64 = std::str::from_utf8(&rest[..length]).ok()?.parse().ok()?;
-    Some((signed(number), sign + length))
 }

@@ -6,6 +6,7 @@ use lua_vm::state::LuaState;
 use omnilua::LuaError;
 
 use super::MOST_BYTES;
+use super::numbers::check_number;
 use super::whole::whole;
 
 /// How one value is printed.
@@ -47,7 +48,7 @@ pub(super) fn format(state: &mut LuaState) -> Result<usize, LuaError> {
                 if conversion == b'q' { quote(&text, &mut out) } else { spec.text(&text, &mut out) }
             }
             b'c' | b'd' | b'i' | b'o' | b'u' | b'x' | b'X' | b'e' | b'E' | b'f' | b'g' | b'G' => {
-                let number = state.check_number(argument)?;
+                let number = check_number(state, argument)?;
                 out.extend_from_slice(&spec.number(conversion, number));
             }
             other => {
@@ -221,7 +222,7 @@ impl Spec {
 }
 
 /// A number as one of 64 bits without a sign, as C's conversion gives it on the usual machines.
-fn unsigned(number: f64) -> u64 {
+pub(super) fn unsigned(number: f64) -> u64 {
     const HALF: f64 = 9_223_372_036_854_775_808.0;
     if number >= HALF { whole(number - HALF) as u64 ^ 1 << 63 } else { whole(number) as u64 }
 }

@@ -2,11 +2,14 @@
 //!
 //! Their functions are the host's: what goes wrong in them is an error at the script's line, which the prelude makes.
 
+mod arithmetic;
 mod bit;
 mod cjson;
 mod cmsgpack;
 mod format;
+mod math;
 mod native;
+pub(super) mod numbers;
 mod packed;
 pub(super) mod whole;
 
@@ -149,7 +152,7 @@ fn number(values: &[Value], at: usize) -> Option<f64> {
     match values.get(at)? {
         Value::Number(number) => Some(*number),
         Value::Integer(number) => Some(*number as f64),
-        Value::String(text) => text.to_str().ok()?.trim().parse().ok(),
+        Value::String(text) => numbers::number_of(&text.as_bytes().ok()?),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use omnilua::{Error, Lua, Table, Value};
 
+use super::format::unsigned;
 use super::{Fail, MOST_BYTES, Problem, argument, function, number, text, wrong};
 use crate::script::convert::integer;
 
@@ -29,7 +30,9 @@ struct Format {
 
 impl Format {
     fn of(values: &[Value], name: &str) -> Result<Self, Problem> {
-        let bytes = text(values, 0).ok_or_else(|| argument(values, 0, name, "string"))?;
+        let mut bytes = text(values, 0).ok_or_else(|| argument(values, 0, name, "string"))?;
+        // To C a format ends at a zero.
+        bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
         Ok(Self { bytes, at: 0, little: cfg!(target_endian = "little"), alignment: 1 })
     }
 
@@ -120,7 +123,7 @@ fn pack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
                     b'f' => out.extend_from_slice(&(number as f32).to_le_bytes()),
                     b'd' => out.extend_from_slice(&number.to_le_bytes()),
                     _ => {
-                        let bits = if number < 0.0 { integer(number) as u64 } else { number as u64 };
+                        let bits = unsigned(number);
                         out.extend((0..size).map(|byte| if byte < 8 { (bits >> (8 * byte)) as u8 } else { 0 }));
                     }
                 }
@@ -154,7 +157,11 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
         None | Some(Value::Nil) => 1,
         Some(_) => number(values, 2).map(integer).ok_or_else(|| argument(values, 2, NAME, "number"))?,
     };
-    let mut at = usize::try_from(from - 1).map_err(|_| wrong(2, NAME, "offset must be 1 or greater"))?;
+    if from == 0 {
+        return Err(wrong(2, NAME, "offset must be 1 or greater"));
+    }
+    // As in C, what is before the beginning is far behind the end.
+    let mut at = from.wrapping_sub(1) as usize;
     let short = || wrong(1, NAME, "data string too short");
     let mut results: Vec<Value> = Vec::new();
     while let Some((option, mut size, padding)) = format.next(at)? {
@@ -177,7 +184,7 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
                     let Some(Value::Number(before)) = results.pop() else {
                         return Err("format 'c0' needs a previous size".into());
                     };
-                    size = before as usize;
+                    size = unsigned(before) as usize;
                 }
                 let end = at.checked_add(size).filter(|end| *end <= data.len()).ok_or_else(short)?;
                 results.push(Value::String(lua.create_string(&data[at..end])?));
@@ -191,7 +198,7 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
         }
         at += size;
     }
-    results.push(Value::Number((at + 1) as f64));
+    results.push(Value::Number(at.wrapping_add(1) as i64 as f64));
     Ok(results)
 }
 

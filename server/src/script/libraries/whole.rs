@@ -11,7 +11,8 @@ use lua_vm::state::{LuaCFunction, LuaState};
 use omnilua::LuaError;
 
 use super::format::format;
-use super::native;
+use super::numbers::{check_number, number_at};
+use super::{arithmetic, math, native};
 pub(super) use crate::script::convert::integer as whole;
 
 /// Where they stand, by the library's name, and none for global ones.
@@ -20,8 +21,6 @@ const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
     ("", "select", select),
     ("", "tonumber", tonumber),
     ("", "unpack", unpack),
-    ("math", "max", |state| extreme(state, |number, best| number > best)),
-    ("math", "min", |state| extreme(state, |number, best| number < best)),
     ("string", "byte", |state| cut_and(state, "byte", &[2, 3], string_lib::str_byte)),
     ("string", "char", char),
     ("string", "find", |state| search(state, "find", string_lib::str_find)),
@@ -41,20 +40,26 @@ const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
 pub(in crate::script) fn install(state: &mut LuaState) -> Result<(), LuaError> {
     let _guard = HeapGuard::push(&state.global().heap);
     for (library, name, function) in FUNCTIONS {
-        if library.is_empty() {
-            state.push_c_closure(*function, 0)?;
-            api::set_global(state, name.as_bytes())?;
-        } else {
-            api::get_global(state, library.as_bytes())?;
-            state.push_c_closure(*function, 0)?;
-            api::set_field(state, -2, name.as_bytes())?;
-            api::set_top(state, -2)?;
-        }
+        put(state, library, name, *function)?;
     }
     api::get_global(state, b"tostring")?;
     state.push_c_closure(tostring, 1)?;
     api::set_global(state, b"tostring")?;
+    math::install(state)?;
+    arithmetic::install(state)?;
     native::install(state)
+}
+
+/// Puts a function into its library, or among the globals.
+pub(super) fn put(state: &mut LuaState, library: &str, name: &str, function: LuaCFunction) -> Result<(), LuaError> {
+    if library.is_empty() {
+        state.push_c_closure(function, 0)?;
+        return api::set_global(state, name.as_bytes());
+    }
+    api::get_global(state, library.as_bytes())?;
+    state.push_c_closure(function, 0)?;
+    api::set_field(state, -2, name.as_bytes())?;
+    api::set_top(state, -2)
 }
 
 /// Makes an argument whole, if it is a number.
@@ -62,9 +67,9 @@ fn cut(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
     if at > api::get_top(state) {
         return Ok(());
     }
-    let Some(number) = api::to_number_x(state, at) else { return Ok(()) };
+    let Some(number) = number_at(state, at)? else { return Ok(()) };
     let whole = whole(number) as f64;
-    if whole != number {
+    if whole != number || matches!(api::lua_type_at(state, at), LuaType::String) {
         api::push_number(state, whole);
         api::copy(state, -1, at);
         api::set_top(state, -2)?;
@@ -95,6 +100,7 @@ fn located(state: &LuaState, name: &str, error: LuaError) -> LuaError {
     } else if let Some((argument, rest)) = text.strip_prefix("bad argument #").and_then(|rest| rest.split_once(" (")) {
         match argument.contains(' ') {
             true => text.to_owned(),
+            false if !is_called_by_lua(state) => format!("bad argument #{argument} to '?' ({rest}"),
             false => format!("bad argument #{argument} to '{name}' ({rest}"),
         }
     } else {
@@ -106,11 +112,16 @@ fn located(state: &LuaState, name: &str, error: LuaError) -> LuaError {
     }
 }
 
+/// Whether a function of a script has called the one that runs, and not `pcall`: then the call has a name.
+fn is_called_by_lua(state: &LuaState) -> bool {
+    state.ci_previous(state.ci).is_some_and(|caller| state.ci_lua_closure(caller).is_some())
+}
+
 /// `string.find` and `string.match`: a search that begins behind the text begins at its end.
 fn search(state: &mut LuaState, name: &str, function: LuaCFunction) -> Result<usize, LuaError> {
     const FROM: i32 = 3;
     if api::get_top(state) >= FROM
-        && let Some(from) = api::to_number_x(state, FROM)
+        && let Some(from) = number_at(state, FROM)?
         && let Some(text) = api::to_lua_string(state, 1)?
     {
         let behind = text.as_bytes().len() as f64 + 1.0;
@@ -145,7 +156,7 @@ fn insert(state: &mut LuaState) -> Result<usize, LuaError> {
     }
     check_table(state, 1)?;
     cut(state, 2)?;
-    let (at, length) = (whole(state.check_number(2)?), state.length_at(1)?);
+    let (at, length) = (whole(check_number(state, 2)?), state.length_at(1)?);
     if at > length + 1 {
         state.raw_seti(1, at)?;
         return Ok(0);
@@ -165,23 +176,10 @@ fn assert(state: &mut LuaState) -> Result<usize, LuaError> {
     Err(c_api_runtime(state, text))
 }
 
-/// `math.max` and `math.min`.
-fn extreme(state: &mut LuaState, is_better: fn(f64, f64) -> bool) -> Result<usize, LuaError> {
-    let mut best = state.check_number(1)?;
-    for at in 2..=api::get_top(state) {
-        let number = state.check_number(at)?;
-        if is_better(number, best) {
-            best = number;
-        }
-    }
-    api::push_number(state, best);
-    Ok(1)
-}
-
 fn char(state: &mut LuaState) -> Result<usize, LuaError> {
     let mut bytes = Vec::new();
     for at in 1..=api::get_top(state) {
-        let number = whole(state.check_number(at)?);
+        let number = whole(check_number(state, at)?) as i32;
         bytes.push(u8::try_from(number).map_err(|_| arg_error_impl(state, at, b"invalid value"))?);
     }
     state.push_string(&bytes)?;
@@ -195,7 +193,7 @@ fn select(state: &mut LuaState) -> Result<usize, LuaError> {
         api::push_number(state, f64::from(top - 1));
         return Ok(1);
     }
-    let number = whole(state.check_number(1)?);
+    let number = i64::from(whole(check_number(state, 1)?) as i32);
     let from = if number < 0 { i64::from(top) + number } else { number.min(top.into()) };
     match usize::try_from(from) {
         Ok(from @ 1..) => Ok(top as usize - from),
@@ -207,11 +205,11 @@ fn tonumber(state: &mut LuaState) -> Result<usize, LuaError> {
     let base = if api::get_top(state) < 2 || matches!(api::lua_type_at(state, 2), LuaType::Nil) {
         10
     } else {
-        whole(state.check_number(2)?)
+        whole(check_number(state, 2)?)
     };
     let number = if base == 10 {
         state.check_arg_any(1)?;
-        api::to_number_x(state, 1)
+        number_at(state, 1)?
     } else {
         let text = state.check_arg_string(1)?;
         let Some(base) = u32::try_from(base).ok().filter(|base| (2..=36).contains(base)) else {
@@ -249,11 +247,16 @@ fn read_digits(text: &[u8], base: u32) -> Option<f64> {
     Some(if negative && number != u64::MAX { number.wrapping_neg() } else { number } as f64)
 }
 
-/// `tostring`; what is no number has a sign, which C prints.
+/// `tostring`; what is no number has a sign, which C prints, and a null pointer has a name.
 fn tostring(state: &mut LuaState) -> Result<usize, LuaError> {
     state.check_arg_any(1)?;
     let number = match api::lua_type_at(state, 1) {
         LuaType::Number => api::to_number_x(state, 1),
+        // `cjson.null`, as C prints it.
+        LuaType::LightUserData if api::to_userdata(state, 1).is_none_or(|pointer| pointer.is_null()) => {
+            state.push_string(b"userdata: (nil)")?;
+            return Ok(1);
+        }
         _ => None,
     };
     if let Some(number) = number.filter(|number| number.is_nan()) {
