@@ -159,8 +159,8 @@ impl Reader {
     /// Sends what changed since the reader was here last.
     async fn catch_up(&self, socket: &mut WebSocket, after: i64) -> Result<(), axum::Error> {
         let from = after.saturating_sub(OVERLAP_MS << 22);
-        let changes = self.app.changes(&self.room, from, PAGE_LIMIT).await;
-        let changes = changes.unwrap_or_default();
+        // Without an answer the connection ends, and the reader comes again: what it goes on from here, it has all before.
+        let changes = self.app.changes(&self.room, from, PAGE_LIMIT).await.map_err(axum::Error::new)?;
         let is_all = i64::try_from(changes.len()).unwrap_or(i64::MAX) < PAGE_LIMIT;
         if !is_all && changes.first().is_some_and(|first| first.changed > after) {
             // More than a page: the reader loads the page anew.

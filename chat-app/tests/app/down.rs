@@ -280,6 +280,12 @@ async fn without_the_database_health_says_so() {
     let options = ["--seed", "500", "--database-url", &server.url()];
     let app = AppProcess::start(&directory, &options).await;
     assert_eq!(status(&app.host()).await, (200, "healthy".into()));
+    let ann = app.user("Ann").await;
+    let posted = ann.post(PAGE, &json!({ "body": "last" })).await.unwrap().json();
+    let after = format!("/ws/general?after={}", posted["changed"].as_str().unwrap());
+    Socket::open(&ann, &after).await.hears("last").await;
     drop(server);
+    // Who cannot be told what was said meanwhile is sent away, and not left with a gap.
+    assert_eq!(Socket::open(&ann, &after).await.next().await, None);
     eventually("unhealthy", async || status(&app.host()).await == (503, "unhealthy".into())).await;
 }
