@@ -94,6 +94,7 @@
     if (first && BigInt(first.dataset.id) > BigInt(message.id)) return; // On an older page.
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
     const item = element("li", "message");
+    item.tabIndex = 0;
     fill(item, message);
     // Messages stand in the order of their ids, whatever the order in which they come.
     let next = null;

@@ -367,7 +367,7 @@ fn strategy(
         StrategyName::WriteThrough => Arc::new(WriteThrough(aside)),
         StrategyName::WriteBehind => Arc::new(WriteBehind::new(aside, state.clone())),
         StrategyName::Local => Arc::new(Local(aside)),
-        StrategyName::None => Arc::new(NoCache { layers, source, db }),
+        StrategyName::None => Arc::new(NoCache(aside)),
     }
 }
 

@@ -46,6 +46,7 @@ use crate::ids;
 use crate::keys::{Group, Kind};
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::store::mend::is_wrong_type;
 use crate::store::shards::Shards;
 
 /// Posts on a page.
@@ -61,6 +62,8 @@ const POST_LIFE_S: u64 = 3_600;
 const MIX_EVERY: usize = 10;
 /// Posts that are trending, and that are promoted.
 const MIXED: i64 = 10;
+/// The key of what is mixed in, which also decides on its shard.
+const TRENDING: &str = "trending:posts";
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
 /// A post.
@@ -401,15 +404,14 @@ impl Feeds {
         let version = self.layers.version(&group).await;
         let store = self.shards.of_key(&user_shard(user));
         let feed = store.key(&format!("feed:{user}"));
-        let listed = match store.pipeline(vec![cmd("LRANGE").key(&feed).arg(0).arg(KEPT - 1).into()]).await {
-            Ok(answers) => answers.first().and_then(numbers),
-            Err(_) => Some(Vec::new()),
-        };
-        if listed.is_none() {
-            // Of another type; pushing would fail for good.
+        let range = cmd("LRANGE").key(&feed).arg(0).arg(KEPT - 1);
+        let answer = store.pipeline(vec![range.into()]).await.ok().and_then(|answers| answers.into_iter().next());
+        if answer.as_ref().is_some_and(is_wrong_type) {
+            // Pushing would fail for good.
             self.remove(user_shard(user), format!("feed:{user}")).await;
+            store.note_mended(&feed, "no list was there");
         }
-        let listed = listed.unwrap_or_default();
+        let listed = answer.as_ref().and_then(numbers).unwrap_or_default();
         let followees = self.db.followees(user).await?;
         let ids = self.db.feed_ids(user, i64::MAX, KEPT).await?;
         if version.is_none() {
@@ -456,16 +458,19 @@ impl Feeds {
                     missing.push(id);
                     continue;
                 }
-                match answers.get(index).and_then(text) {
-                    Some(found) if found == DELETED => {}
-                    Some(found) => match serde_json::from_str::<Post>(&found).map(Arc::new) {
-                        Ok(post) => {
-                            self.moments.posts.put(id, asked, post.clone());
-                            posts.insert(id, post);
-                        }
-                        Err(_) => missing.push(id),
-                    },
-                    None => missing.push(id),
+                match answers.get(index).map_or(Stored::Nothing, stored) {
+                    Stored::Mark => {}
+                    Stored::Post(post) => {
+                        self.moments.posts.put(id, asked, post.clone());
+                        posts.insert(id, post);
+                    }
+                    Stored::Nothing => missing.push(id),
+                    Stored::Garbage => {
+                        // Before the database is asked: should it be the mark of a deletion by now, that is found there.
+                        self.remove(post_shard(id), format!("post:{id}")).await;
+                        store.note_mended(&format!("post:{id}"), "no post was there");
+                        missing.push(id);
+                    }
                 }
             }
         }
@@ -509,8 +514,8 @@ impl Feeds {
             return Some(mix);
         }
         let asked = Instant::now();
-        let store = self.shards.of_key("trending");
-        let answers = store.pipeline(vec![cmd("GET").key(store.key("trending:posts")).into()]).await.ok()?;
+        let store = self.shards.of_key(TRENDING);
+        let answers = store.pipeline(vec![cmd("GET").key(store.key(TRENDING)).into()]).await.ok()?;
         let mix: Mix = serde_json::from_str(&text(answers.first()?)?).ok()?;
         self.moments.mix.put(0, asked, mix.clone());
         Some(mix)
@@ -520,11 +525,15 @@ impl Feeds {
     pub async fn compute_trending(self: Arc<Self>, every: Duration) {
         self.state.wait_connected(Duration::from_secs(60)).await;
         loop {
-            // The lock is not released: while it lives, what was computed is new enough.
-            if let Ok(Some(_elected)) = lock::acquire(&self.state, "trending", every).await
+            // Who could not store the result does not compute it. The lock is not released once it is stored: while the
+            // lock lives, what was computed is new enough.
+            if self.shards.of_key(TRENDING).is_open()
+                && let Ok(Some(elected)) = lock::acquire(&self.state, "trending", every).await
                 && let Err(error) = self.compute_once(every).await
             {
                 tracing::warn!(%error, "trending posts");
+                // Another server may be luckier; this one waits like the others.
+                elected.release_soon();
             }
             tokio::time::sleep(every.min(Duration::from_secs(5))).await;
         }
@@ -534,9 +543,9 @@ impl Feeds {
         let from = ids::first_id_at(self.clock.now_ms() - 7 * DAY_MS);
         let trending = self.db.trending_ids(from, MIXED).await?;
         let mix = Mix { trending, promoted: self.db.promoted_ids(MIXED).await? };
-        let store = self.shards.of_key("trending");
+        let store = self.shards.of_key(TRENDING);
         let text = serde_json::to_string(&mix).unwrap_or_default();
-        let set = cmd("SET").key(store.key("trending:posts")).arg(text).arg("PX").arg(every.as_millis() as u64 * 2);
+        let set = cmd("SET").key(store.key(TRENDING)).arg(text).arg("PX").arg(every.as_millis() as u64 * 2);
         store.call::<Value>(set).await.map(drop).map_err(|error| AppError::Unavailable(error.to_string()))
     }
 }
@@ -573,6 +582,26 @@ fn mix_in(ids: &[i64], mix: &Mix, posts: &HashMap<i64, Arc<Post>>) -> Vec<Item> 
         items.extend(next(turn % 2 == 0));
     }
     items
+}
+
+/// What stands in the place of a post.
+enum Stored {
+    Post(Arc<Post>),
+    /// It was deleted.
+    Mark,
+    Nothing,
+    /// What is not ours; with NX nothing would ever replace it.
+    Garbage,
+}
+
+fn stored(answer: &Value) -> Stored {
+    match (answer, text(answer)) {
+        (Value::Null, _) => Stored::Nothing,
+        (_, Some(found)) if found == DELETED => Stored::Mark,
+        (_, Some(found)) => serde_json::from_str(&found).map_or(Stored::Garbage, |post| Stored::Post(Arc::new(post))),
+        (Value::Error(_), None) if !is_wrong_type(answer) => Stored::Nothing,
+        _ => Stored::Garbage,
+    }
 }
 
 fn user_shard(user: i64) -> String {

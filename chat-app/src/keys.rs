@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use crate::model::RoomId;
+use crate::model::{RoomCursor, RoomId};
 
 /// A question to the database whose answer may be cached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,8 +32,11 @@ pub enum Query {
         /// Only messages with lower ids.
         before: Option<i64>,
     },
-    /// The list of rooms.
-    Rooms,
+    /// A page of the list of rooms.
+    Rooms {
+        /// Only rooms after this place.
+        after: Option<RoomCursor>,
+    },
     /// One room, if there is such a one.
     Room {
         /// The room.
@@ -76,7 +79,8 @@ impl Query {
         match self {
             Query::Messages { room, limit, before } => format!("messages:{room}:{limit}:{}", Before(*before)),
             Query::RoomPage { room, limit, before } => format!("room-page:{room}:{limit}:{}", Before(*before)),
-            Query::Rooms => "rooms:list".into(),
+            Query::Rooms { after: None } => "rooms:list:first".into(),
+            Query::Rooms { after: Some(after) } => format!("rooms:list:{after}"),
             Query::Room { room } => format!("rooms:one:{room}"),
             Query::Profile { user } => format!("profile:{user}"),
         }
@@ -86,7 +90,7 @@ impl Query {
     pub fn group(&self) -> Group {
         match self {
             Query::Messages { room, .. } | Query::RoomPage { room, .. } => Group::Room(room.clone()),
-            Query::Rooms | Query::Room { .. } => Group::Rooms,
+            Query::Rooms { .. } | Query::Room { .. } => Group::Rooms,
             Query::Profile { user } => Group::User(*user),
         }
     }
@@ -95,7 +99,7 @@ impl Query {
     pub fn kind(&self) -> Kind {
         match self {
             Query::Messages { .. } | Query::RoomPage { .. } => Kind::Page,
-            Query::Rooms | Query::Room { .. } => Kind::Rooms,
+            Query::Rooms { .. } | Query::Room { .. } => Kind::Rooms,
             Query::Profile { .. } => Kind::Profile,
         }
     }
@@ -173,7 +177,7 @@ impl fmt::Display for Before {
 #[cfg(test)]
 mod tests {
     use super::{Group, Query};
-    use crate::model::RoomId;
+    use crate::model::{RoomCursor, RoomId};
 
     fn page(room: &str, limit: i64, before: Option<i64>) -> Query {
         Query::Messages { room: RoomId::new(room).unwrap(), limit, before }
@@ -186,6 +190,9 @@ mod tests {
         let keys =
             [page("vip", 50, None), page("general", 50, None), page("general", 100, None)].map(|query| query.key());
         assert!(keys[0] != keys[1] && keys[1] != keys[2]);
+        assert_eq!(Query::Rooms { after: None }.key(), "rooms:list:first");
+        let after = RoomCursor::parse("7.general").unwrap();
+        assert_eq!(Query::Rooms { after: Some(after) }.key(), "rooms:list:7.general");
     }
 
     #[test]

@@ -105,6 +105,8 @@ pub struct StoreMetrics {
     pub errors: Counter,
     /// Requests that the open breaker refused.
     pub skipped: Counter,
+    /// Keys that held what is not ours and were put right.
+    pub mended: Counter,
 }
 
 /// What is counted of the application.

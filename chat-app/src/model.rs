@@ -135,6 +135,60 @@ pub struct Room {
     pub title: String,
 }
 
+/// A page of the list of rooms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomList {
+    /// Those in which something was said last come first.
+    pub rooms: Vec<Room>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<RoomCursor>,
+}
+
+/// The place of a room in the list of rooms; the next page is what comes after it. A place and no count: what is said
+/// meanwhile moves rooms to the head of the list, and a count would then show some of them twice.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RoomCursor {
+    /// When something was said there last, as an id.
+    pub latest: i64,
+    /// The room.
+    pub room: RoomId,
+}
+
+impl RoomCursor {
+    /// Reads what [`std::fmt::Display`] writes, and nothing else: one place has one text, and one key.
+    ///
+    /// # Errors
+    /// What is no cursor.
+    pub fn parse(text: &str) -> Result<Self, AppError> {
+        let cursor = text.split_once('.').and_then(|(latest, room)| {
+            let cursor = Self { latest: latest.parse().ok()?, room: RoomId::new(room).ok()? };
+            (cursor.to_string() == text).then_some(cursor)
+        });
+        cursor.ok_or_else(|| AppError::invalid("after is the place of a room, as another page tells it"))
+    }
+}
+
+impl TryFrom<String> for RoomCursor {
+    type Error = AppError;
+
+    fn try_from(text: String) -> Result<Self, AppError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RoomCursor> for String {
+    fn from(cursor: RoomCursor) -> String {
+        cursor.to_string()
+    }
+}
+
+impl std::fmt::Display for RoomCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.latest, self.room)
+    }
+}
+
 /// A user's public side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
@@ -214,7 +268,7 @@ pub fn page_limit(limit: Option<i64>) -> Result<i64, AppError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{RoomId, body, page_limit, user_name};
+    use super::{RoomCursor, RoomId, body, page_limit, user_name};
 
     #[test]
     fn names_of_rooms_cannot_break_out_of_a_key() {
@@ -225,6 +279,27 @@ mod tests {
             assert!(RoomId::new(bad).is_err(), "{bad:?}");
         }
         assert!(serde_json::from_str::<RoomId>("\"a:b\"").is_err());
+    }
+
+    #[test]
+    fn a_place_in_the_list_of_rooms_has_one_text() {
+        for good in ["0.general", "7340032123.room-7", "-1.a"] {
+            assert_eq!(RoomCursor::parse(good).unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "general",
+            ".general",
+            "1.",
+            "+1.general",
+            "01.general",
+            "1.a:b",
+            "1.*",
+            "1.a.b",
+            "99999999999999999999.a",
+        ] {
+            assert!(RoomCursor::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

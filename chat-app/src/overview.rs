@@ -113,8 +113,14 @@ async fn exchange(state: &Store, own: &Snapshot) -> Vec<Snapshot> {
         cmd("PEXPIRE").key(state.key(SERVERS)).arg(GONE_MS).into(),
         cmd("SET").key(key(&node)).arg(text).arg("PX").arg(GONE_MS).into(),
     ];
-    if state.pipeline(tell).await.is_err() {
-        return Vec::new();
+    match state.pipeline(tell).await {
+        Ok(answers) if matches!(answers.first(), Some(Value::Error(_))) => {
+            // With the next second it is a set again.
+            let _ = state.remove_unless(&state.key(SERVERS), "set").await;
+            return Vec::new();
+        }
+        Ok(_) => {}
+        Err(_) => return Vec::new(),
     }
     let nodes: Vec<String> = state.call(cmd("SMEMBERS").key(state.key(SERVERS))).await.unwrap_or_default();
     let get = |node: &String| -> Command { cmd("GET").key(key(node)).into() };
@@ -135,12 +141,15 @@ async fn exchange(state: &Store, own: &Snapshot) -> Vec<Snapshot> {
 
 async fn info(store: &Store) -> CacheInfo {
     let name = store.name().to_owned();
-    let keys = store.call::<u64>(cmd("DBSIZE")).await;
-    // A cluster answers for one of its nodes.
-    let text = store.call::<String>(cmd("INFO").arg("everything")).await.unwrap_or_default();
+    let (keys, infos) = tokio::join!(store.keys(), store.infos());
+    let infos = infos.unwrap_or_default();
+    // The masters of a cluster are one cache.
     let number = |field: &str| -> u64 {
-        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+        let value = |text: &String| {
+            let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            line.and_then(|value| value.trim().parse::<u64>().ok())
+        };
+        infos.iter().filter_map(value).sum()
     };
     CacheInfo {
         name,

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::error::AppError;
 use crate::random;
-use crate::store::Store;
+use crate::store::{Store, Unreachable};
 
 /// The name of the cookie.
 pub const COOKIE: &str = "chat_session";
@@ -75,11 +75,17 @@ impl Sessions {
         if session.expires_ms <= now_ms {
             return Err(AppError::SignedOut);
         }
-        let known: Option<String> = self.state.call(cmd("GET").key(self.key(&session.id))).await.unwrap_or_default();
-        match known.as_deref() {
-            Some(REVOKED) => return Err(AppError::SignedOut),
-            Some(user) if user == session.user.to_string() => return Ok(session),
-            _ => {}
+        let key = self.key(&session.id);
+        match self.state.call::<Option<String>>(cmd("GET").key(&key)).await {
+            Ok(Some(user)) if user == REVOKED => return Err(AppError::SignedOut),
+            Ok(Some(user)) if user == session.user.to_string() => return Ok(session),
+            Ok(None) | Err(Unreachable::Down | Unreachable::Timeout | Unreachable::Broken(_)) => {}
+            // None of ours. It goes before the database is asked, so a revocation that it may be by now is found there.
+            Ok(Some(_)) | Err(Unreachable::Refused(_)) => {
+                if self.state.call::<i64>(cmd("UNLINK").key(&key)).await == Ok(1) {
+                    self.state.note_mended(&key, "no session is remembered so");
+                }
+            }
         }
         let is_valid = self.db.has_session(&session.id, session.user, now_ms).await?;
         self.remember(&session.id, is_valid.then_some(session.user)).await;

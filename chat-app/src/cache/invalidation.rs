@@ -36,45 +36,30 @@ pub const POSTS: &str = "posts";
 /// Channel for sessions that were revoked: their ids.
 pub const REVOKED: &str = "revoked";
 
+/// Whether the cache was told.
+pub type Told<'a> = BoxFuture<'a, Result<(), Unreachable>>;
+
 /// Makes groups stale in the cache.
 pub trait Invalidation: Send + Sync {
     /// How the dashboard calls it.
     fn name(&self) -> &'static str;
     /// Whether values carry versions.
-    fn has_versions(&self) -> bool;
+    fn has_versions(&self) -> bool {
+        false
+    }
     /// Makes a group stale and publishes `event`, if there is one, to all servers.
-    fn invalidate<'a>(
-        &'a self,
-        shards: &'a Shards,
-        group: &'a Group,
-        event: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<(), Unreachable>>;
+    fn invalidate<'a>(&'a self, shards: &'a Shards, group: &'a Group, event: Option<&'a str>) -> Told<'a>;
 }
 
 /// Waits for the end of the TTL.
 pub struct ByTtl;
-
-/// Removes the group's version: the default. It costs the same with ten keys and with a million.
-pub struct ByVersion;
-
-/// Looks for the group's keys with SCAN and removes them. To be compared with, not to be used.
-pub struct ByPattern;
 
 impl Invalidation for ByTtl {
     fn name(&self) -> &'static str {
         "ttl"
     }
 
-    fn has_versions(&self) -> bool {
-        false
-    }
-
-    fn invalidate<'a>(
-        &'a self,
-        shards: &'a Shards,
-        group: &'a Group,
-        event: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<(), Unreachable>> {
+    fn invalidate<'a>(&'a self, shards: &'a Shards, group: &'a Group, event: Option<&'a str>) -> Told<'a> {
         Box::pin(async move {
             match event {
                 Some(event) => announce(shards.of(group), event).await,
@@ -83,6 +68,9 @@ impl Invalidation for ByTtl {
         })
     }
 }
+
+/// Removes the group's version: the default. It costs the same with ten keys and with a million.
+pub struct ByVersion;
 
 impl Invalidation for ByVersion {
     fn name(&self) -> &'static str {
@@ -93,12 +81,7 @@ impl Invalidation for ByVersion {
         true
     }
 
-    fn invalidate<'a>(
-        &'a self,
-        shards: &'a Shards,
-        group: &'a Group,
-        event: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<(), Unreachable>> {
+    fn invalidate<'a>(&'a self, shards: &'a Shards, group: &'a Group, event: Option<&'a str>) -> Told<'a> {
         Box::pin(async move {
             let store = shards.of(group);
             let mut commands = vec![cmd("UNLINK").key(store.key(&group.version_key())).into()];
@@ -112,21 +95,15 @@ impl Invalidation for ByVersion {
     }
 }
 
+/// Looks for the group's keys with SCAN and removes them. To be compared with, not to be used.
+pub struct ByPattern;
+
 impl Invalidation for ByPattern {
     fn name(&self) -> &'static str {
         "pattern"
     }
 
-    fn has_versions(&self) -> bool {
-        false
-    }
-
-    fn invalidate<'a>(
-        &'a self,
-        shards: &'a Shards,
-        group: &'a Group,
-        event: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<(), Unreachable>> {
+    fn invalidate<'a>(&'a self, shards: &'a Shards, group: &'a Group, event: Option<&'a str>) -> Told<'a> {
         Box::pin(async move {
             let store = shards.of(group);
             for pattern in group.patterns() {
@@ -142,7 +119,7 @@ impl Invalidation for ByPattern {
 /// # Errors
 /// Why the cache does not answer.
 pub async fn announce(store: &Store, event: &str) -> Result<(), Unreachable> {
-    store.pipeline(vec![publish(store, LIVE, event)]).await.map(drop)
+    tell(store, LIVE, event).await
 }
 
 /// Tells all servers that a post is in the feeds.
@@ -150,7 +127,7 @@ pub async fn announce(store: &Store, event: &str) -> Result<(), Unreachable> {
 /// # Errors
 /// Why the cache does not answer.
 pub async fn announce_post(store: &Store, id: i64) -> Result<(), Unreachable> {
-    store.pipeline(vec![publish(store, POSTS, &id.to_string())]).await.map(drop)
+    tell(store, POSTS, &id.to_string()).await
 }
 
 /// Tells all servers that a session was revoked.
@@ -158,7 +135,7 @@ pub async fn announce_post(store: &Store, id: i64) -> Result<(), Unreachable> {
 /// # Errors
 /// Why the cache does not answer.
 pub async fn announce_revoked(store: &Store, session: &str) -> Result<(), Unreachable> {
-    store.pipeline(vec![publish(store, REVOKED, session)]).await.map(drop)
+    tell(store, REVOKED, session).await
 }
 
 /// What precedes a group that is stale although the cache could not be told.
@@ -169,7 +146,7 @@ const DISTRUST: &str = "distrust ";
 /// # Errors
 /// Why the cache does not answer; the others find what was written in the database then.
 pub async fn distrust(store: &Store, group: &Group) -> Result<(), Unreachable> {
-    store.pipeline(vec![publish(store, CHANNEL, &format!("{DISTRUST}{group}"))]).await.map(drop)
+    tell(store, CHANNEL, &format!("{DISTRUST}{group}")).await
 }
 
 /// What a message on [`CHANNEL`] says.
@@ -194,6 +171,10 @@ impl Notice {
 fn announcements(store: &Store, group: &Group, event: Option<&str>) -> Vec<Command> {
     let stale = group.patterns().into_iter().map(|pattern| publish(store, CHANNEL, &pattern));
     stale.chain(event.map(|event| publish(store, LIVE, event))).collect()
+}
+
+async fn tell(store: &Store, channel: &str, payload: &str) -> Result<(), Unreachable> {
+    store.pipeline(vec![publish(store, channel, payload)]).await.map(drop)
 }
 
 fn publish(store: &Store, channel: &str, payload: &str) -> Command {

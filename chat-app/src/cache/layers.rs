@@ -529,13 +529,18 @@ async fn new_version(store: &Store, key: &str) -> Result<u64, Unreachable> {
     let version = u64::from_le_bytes(random::secret_bytes()).max(1);
     let set = cmd("SET").key(key).arg(version.to_string()).arg("NX").arg("EX").arg(VERSION_LIFE_S);
     let answers = store.pipeline(vec![set.into(), cmd("GET").key(key).into()]).await?;
-    match answers.get(1).and_then(version_of) {
-        Some(version) => Ok(version),
-        None => {
-            // Something that is no version stands in its place.
-            let answers = store.pipeline(vec![cmd("UNLINK").key(key).into()]).await?;
-            Err(Unreachable::Refused(format!("{answers:?}")))
-        }
+    match answers.get(1) {
+        None | Some(Value::Null) => Err(Unreachable::Refused(format!("{answers:?}"))),
+        Some(answer) => match version_of(answer) {
+            Some(version) => Ok(version),
+            None => {
+                let answers = store.pipeline(vec![cmd("UNLINK").key(key).into()]).await?;
+                if answers.first() == Some(&Value::Integer(1)) {
+                    store.note_mended(key, "no version was there");
+                }
+                Err(Unreachable::Refused(format!("{answers:?}")))
+            }
+        },
     }
 }
 

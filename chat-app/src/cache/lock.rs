@@ -5,10 +5,13 @@
 //! holds its own token (WATCH, GET, MULTI, DEL). A plain DEL, as one often sees it, would free anybody's.
 //!
 //! This guards work, not correctness: two holders at once cost a query and break nothing.
+//!
+//! A lock without an end is none of ours, and would be held for ever. Whoever finds one gives it an end (PEXPIRE NX, which
+//! leaves alone what has one).
 
 use std::time::Duration;
 
-use rustis::resp::cmd;
+use rustis::resp::{Value, cmd};
 
 use crate::random;
 use crate::store::{Store, Unreachable};
@@ -26,10 +29,24 @@ pub struct Held {
 /// Why the server that keeps locks does not answer.
 pub async fn acquire(store: &Store, name: &str, life: Duration) -> Result<Option<Held>, Unreachable> {
     let (key, token) = (store.key(&format!("lock:{name}")), random::token());
-    let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
-    let set = cmd("SET").key(&key).arg(&token).arg("NX").arg("PX").arg(life_ms);
-    let answer: Option<String> = store.call(set).await?;
-    Ok(answer.map(|_| Held { store: store.clone(), key, token }))
+    let life_ms = millis(life);
+    let commands = vec![
+        cmd("SET").key(&key).arg(&token).arg("NX").arg("PX").arg(life_ms).into(),
+        cmd("PEXPIRE").key(&key).arg(life_ms).arg("NX").into(),
+    ];
+    let answers = store.pipeline(commands).await?;
+    if answers.get(1) == Some(&Value::Integer(1)) {
+        store.note_mended(&key, "a lock has an end, and this one had none");
+    }
+    match answers.into_iter().next() {
+        Some(Value::Null) => Ok(None),
+        Some(Value::SimpleString(_)) => Ok(Some(Held { store: store.clone(), key, token })),
+        answer => Err(Unreachable::Refused(format!("SET answered {answer:?}"))),
+    }
+}
+
+fn millis(life: Duration) -> u64 {
+    u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 impl Held {
@@ -51,13 +68,12 @@ impl Held {
     /// # Errors
     /// Why the server does not answer.
     pub async fn renew(&self, life: Duration) -> Result<bool, Unreachable> {
-        let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
         let found: Option<String> = self.store.call(cmd("GET").key(&self.key)).await?;
         if found.as_deref() != Some(self.token.as_str()) {
             return Ok(false);
         }
         // Between the two somebody else may have taken it, who then holds it a little longer: see the module's page.
-        let renewed: i64 = self.store.call(cmd("PEXPIRE").key(&self.key).arg(life_ms)).await?;
+        let renewed: i64 = self.store.call(cmd("PEXPIRE").key(&self.key).arg(millis(life))).await?;
         Ok(renewed == 1)
     }
 }

@@ -7,10 +7,10 @@ use sqlx::any::AnyRow;
 use super::Db;
 use crate::error::AppError;
 use crate::ids;
-use crate::model::{Member, Message, Profile, Reactions, Room, RoomId};
+use crate::model::{Member, Message, Profile, Reactions, Room, RoomCursor, RoomId, RoomList};
 
-/// Rooms in the list of rooms.
-const ROOMS: i64 = 100;
+/// Rooms on a page of the list of rooms.
+const ROOMS: usize = 100;
 /// Members on the page of a room.
 const MEMBERS: i64 = 20;
 const WEEK_MS: i64 = 7 * 24 * 3_600 * 1_000;
@@ -96,26 +96,37 @@ impl Db {
         row.map(|row| Ok(Room { id: room.clone(), title: row.try_get(0)? })).transpose()
     }
 
-    /// The rooms in which something was said last; one in which nothing was said yet counts from when it was made.
+    /// The rooms in which something was said last, or those after a place in that list; a room in which nothing was said yet
+    /// counts from when it was made.
     ///
     /// # Errors
     /// A database that does not answer.
-    pub async fn rooms(&self) -> Result<Vec<Room>, AppError> {
+    pub async fn rooms(&self, after: Option<&RoomCursor>) -> Result<RoomList, AppError> {
         // One look into the index per room; grouping all messages would read the whole of it.
         let rows = sqlx::query(
-            "SELECT id, title FROM (\
-                 SELECT r.id, r.title, r.created_ms, \
+            "SELECT id, title, latest FROM (\
+                 SELECT r.id, r.title, \
                  COALESCE((SELECT MAX(m.id) FROM messages m WHERE m.room = r.id), (r.created_ms - $1) * $2) AS latest \
                  FROM rooms r\
-             ) AS listed ORDER BY latest DESC, created_ms DESC, id LIMIT $3",
+             ) AS listed WHERE latest < $3 OR (latest = $3 AND id > $4) ORDER BY latest DESC, id LIMIT $5",
         )
         .bind(ids::time_of(0))
         .bind(ids::first_id_at(ids::time_of(0) + 1))
-        .bind(ROOMS)
+        .bind(after.map_or(i64::MAX, |after| after.latest))
+        .bind(after.map_or("", |after| after.room.as_str()))
+        .bind(ROOMS as i64 + 1)
         .fetch_all(self.pool())
         .await?;
-        let room = |row: &AnyRow| Ok(Room { id: RoomId::new(row.try_get(0)?)?, title: row.try_get(1)? });
-        rows.iter().map(room).collect()
+        let room = |row: &AnyRow| Ok::<_, AppError>(Room { id: RoomId::new(row.try_get(0)?)?, title: row.try_get(1)? });
+        let page = &rows[..rows.len().min(ROOMS)];
+        let rooms = page.iter().map(room).collect::<Result<Vec<_>, _>>()?;
+        let next = match page.last() {
+            Some(last) if rows.len() > ROOMS => {
+                Some(RoomCursor { latest: last.try_get(2)?, room: RoomId::new(last.try_get(0)?)? })
+            }
+            _ => None,
+        };
+        Ok(RoomList { rooms, next })
     }
 
     /// The rooms in which most was said lately (among the last 5,000 messages), busiest first.

@@ -71,7 +71,7 @@ impl Database {
                 let members = db.members(room, self.clock.now_ms()).await?;
                 json(&RoomPage { messages, reactions, members })
             }
-            Query::Rooms => json(&db.rooms().await?),
+            Query::Rooms { after } => json(&db.rooms(after.as_ref()).await?),
             Query::Room { room } => match db.room(room).await? {
                 Some(room) => json(&room),
                 None => Ok(None),

@@ -22,6 +22,7 @@ use crate::cache::ttl;
 use crate::error::AppError;
 use crate::keys::{Group, Kind};
 use crate::store::Store;
+use crate::store::mend::is_wrong_type;
 
 /// The key of the set, which also decides on its shard.
 const STARS: &str = "stars";
@@ -171,7 +172,8 @@ fn add_posts(key: &str, ids: &[i64]) -> Vec<Command> {
 /// Runs commands on a key; once more without what is of another type in its place.
 async fn fill(store: &Store, key: &str, commands: Vec<Command>) {
     let answers = store.pipeline(commands.clone()).await;
-    if answers.is_ok_and(|answers| matches!(answers.first(), Some(Value::Error(_)))) {
+    if answers.is_ok_and(|answers| answers.first().is_some_and(is_wrong_type)) {
+        store.note_mended(key, "another type was there");
         let commands = std::iter::once(cmd("UNLINK").key(key).into()).chain(commands).collect();
         // What cannot be stored is a miss later.
         let _ = store.pipeline(commands).await;

@@ -6,7 +6,7 @@
 //! who keeps trying would never be let in again.
 
 use futures_util::future::BoxFuture;
-use rustis::resp::{Value, cmd};
+use rustis::resp::{Command, Value, cmd};
 
 use super::{Decision, Limiter, Quota, Refusal, Rule};
 use crate::clock::Clock;
@@ -34,14 +34,21 @@ impl Limiter for SlidingWindow {
         Box::pin(async move {
             let (now, window) = (self.clock.shared_ms(), self.rule.window_ms());
             let (key, member) = (self.store.key(&format!("limit:sliding:{}{user}", self.what)), random::token());
-            let commands = vec![
+            let commands: Vec<Command> = vec![
                 // What is exactly one window old still counts.
                 cmd("ZREMRANGEBYSCORE").key(&key).arg("-inf").arg(format!("({}", now - window)).into(),
                 cmd("ZCARD").key(&key).into(),
                 cmd("ZADD").key(&key).arg(now).arg(&member).into(),
                 cmd("PEXPIRE").key(&key).arg(window + 1).into(),
             ];
-            let answers = self.store.transaction(commands).await?;
+            let answers = match self.store.transaction(commands.clone()).await {
+                Ok(answers) if !matches!(answers.get(1), Some(Value::Error(_))) => answers,
+                Err(error) if !error.is_wrong_type() => return Err(error),
+                _ => {
+                    self.store.remove_unless(&key, "zset").await?;
+                    self.store.transaction(commands).await?
+                }
+            };
             let Some(Value::Integer(count)) = answers.get(1) else {
                 return Err(Unreachable::Refused(format!("ZCARD answered {answers:?}")));
             };

@@ -5,6 +5,8 @@
 //! without".
 
 pub mod breaker;
+pub mod mend;
+pub mod nodes;
 pub mod scan;
 pub mod shards;
 pub mod subscribe;
@@ -17,7 +19,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use parking_lot::RwLock;
 use rustis::client::{Client, Config, ExclusiveClient, IntoConfig, ReconnectionConfig};
-use rustis::resp::{Command, Value, cmd};
+use rustis::commands::{RequestPolicy, ResponsePolicy};
+use rustis::resp::{Command, CommandBuilder, Value, cmd};
 use rustis::{ErrorKind, RedisError, RedisErrorKind};
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
@@ -99,6 +102,8 @@ struct Shared {
     client: RwLock<Option<Client>>,
     /// The connection that may WATCH: whoever uses it has it alone.
     exclusive: tokio::sync::Mutex<Option<ExclusiveClient>>,
+    /// Connections to the masters of a cluster.
+    nodes: nodes::Nodes,
     /// Counts the connections that were made or broke; behind the same address may be another server each time.
     connection: AtomicU64,
     /// The last of them after which all that the server may have missed was made good.
@@ -121,6 +126,7 @@ impl Store {
             breaker,
             client: RwLock::new(None),
             exclusive: tokio::sync::Mutex::new(None),
+            nodes: nodes::Nodes::default(),
             connection: AtomicU64::new(0),
             believed: AtomicU64::new(0),
             metrics: StoreMetrics::default(),
@@ -231,47 +237,6 @@ impl Store {
         .await
     }
 
-    /// Removes a key if it holds this value: WATCH, GET, MULTI, DEL, EXEC. Whether it did.
-    ///
-    /// # Errors
-    /// Why there is no answer.
-    pub async fn remove_if_equal(&self, key: &str, value: &str) -> Result<bool, Unreachable> {
-        let shared = &*self.shared;
-        if !shared.breaker.lets_through() {
-            shared.metrics.skipped.add(1);
-            return Err(Unreachable::Down);
-        }
-        let start = Instant::now();
-        let outcome = self.remove_exclusively(key, value).await;
-        shared.note(&outcome, start);
-        outcome
-    }
-
-    /// Each wait has an end, that for the connection, too: others may be waiting for a server that does not answer.
-    async fn remove_exclusively(&self, key: &str, value: &str) -> Result<bool, Unreachable> {
-        let limit = self.shared.options.timeout;
-        let waited = tokio::time::timeout(limit, self.shared.exclusive.lock()).await;
-        let mut exclusive = waited.map_err(|_| Unreachable::Timeout)?;
-        // What is cut short is not put back: nobody knows what its connection has still to say.
-        let mut client = match exclusive.take() {
-            Some(client) => client,
-            None => {
-                let connect = async { ExclusiveClient::connect(config(&self.shared.url)?).await };
-                let connected = tokio::time::timeout(limit.max(CONNECT), connect).await;
-                connected.map_err(|_| Unreachable::Timeout)?.map_err(|error| sort_out(&error))?
-            }
-        };
-        match tokio::time::timeout(limit, remove_watched(&mut client, key, value)).await {
-            // A key that changed under the watch is an answer, not a failure.
-            Ok(Err(error)) if !matches!(error.kind(), ErrorKind::Aborted) => Err(sort_out(&error)),
-            Ok(removed) => {
-                *exclusive = Some(client);
-                Ok(removed.unwrap_or(false))
-            }
-            Err(_) => Err(Unreachable::Timeout),
-        }
-    }
-
     /// A client of its own for subscriptions or tracking; it connects anew by itself.
     ///
     /// # Errors
@@ -291,8 +256,16 @@ impl Store {
     /// Why there is no answer.
     pub async fn ping(&self) -> Result<Duration, Unreachable> {
         let start = Instant::now();
-        self.call::<String>(cmd("PING")).await?;
+        self.call::<String>(ping()).await?;
         Ok(start.elapsed())
+    }
+
+    /// How many keys it holds, those of others among them.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn keys(&self) -> Result<u64, Unreachable> {
+        self.call(cmd("DBSIZE").cluster_info(RequestPolicy::AllShards, ResponsePolicy::AggSum, 1)).await
     }
 
     async fn run<T>(&self, work: impl AsyncFnOnce(Client) -> rustis::Result<T>) -> Result<T, Unreachable> {
@@ -355,16 +328,9 @@ impl Shared {
     }
 }
 
-async fn remove_watched(client: &mut ExclusiveClient, key: &str, value: &str) -> rustis::Result<bool> {
-    client.send::<Value>(cmd("WATCH").key(key), Some(false)).await?;
-    let found: Option<String> = client.send(cmd("GET").key(key), Some(false)).await?;
-    if found.as_deref() != Some(value) {
-        client.send::<Value>(cmd("UNWATCH"), Some(false)).await?;
-        return Ok(false);
-    }
-    let mut transaction = client.create_transaction();
-    transaction.queue_command(cmd("DEL").key(key));
-    Ok(transaction.execute::<i64>().await? == 1)
+/// PING, on a cluster to each of its masters: that one of them answers says nothing of the others.
+fn ping() -> CommandBuilder {
+    cmd("PING").cluster_info(RequestPolicy::AllShards, ResponsePolicy::AllSucceeded, 1)
 }
 
 /// Connects for as long as it takes. The client connects anew by itself when its connection breaks; where answers merely

@@ -5,64 +5,67 @@
 use rustis::client::Client;
 use rustis::resp::{Value, cmd};
 
+use super::nodes::in_time;
 use super::{Store, Unreachable};
 
 /// Keys per step.
 const STEP: usize = 1_000;
 
+/// A look for keys that is on its way.
+pub struct Scan<'a> {
+    store: &'a Store,
+    pattern: String,
+    /// Where it goes on; empty once a node has told all.
+    cursor: String,
+    /// The masters of a cluster that are still to be asked, the one that is being asked last.
+    nodes: Vec<Client>,
+}
+
 impl Store {
-    /// Removes what matches `pattern` (under the application's prefix); on a cluster, from each master. How many.
+    /// Removes what matches `pattern` (under the application's prefix). How many.
     ///
     /// # Errors
     /// Why there is no answer; some keys may be gone then.
     pub async fn unlink_pattern(&self, pattern: &str) -> Result<u64, Unreachable> {
-        let pattern = self.key(pattern);
-        let nodes = self.masters().await?;
-        if nodes.is_empty() {
-            return self.sweep(&pattern, None).await;
-        }
-        let mut removed = 0;
-        for node in nodes {
-            let client = Client::connect(node.as_str()).await.map_err(|error| super::sort_out(&error))?;
-            removed += self.sweep(&pattern, Some(&client)).await?;
+        let (mut scan, mut removed) = (self.scan(pattern).await?, 0);
+        while let Some(keys) = scan.next().await? {
+            // One by one: on a cluster they lie in many slots.
+            let unlink = |key: String| cmd("UNLINK").key(key).into();
+            let answers = self.pipeline(keys.into_iter().map(unlink).collect()).await?;
+            removed += answers.iter().filter(|answer| matches!(answer, Value::Integer(1))).count() as u64;
         }
         Ok(removed)
     }
 
-    /// Sweeps one node: `node` to look for the keys on, the usual connection for removing them.
-    async fn sweep(&self, pattern: &str, node: Option<&Client>) -> Result<u64, Unreachable> {
-        let (mut cursor, mut removed) = (String::from("0"), 0);
-        loop {
-            let scan = cmd("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);
-            let (next, keys): (String, Vec<String>) = match node {
-                Some(node) => node.send(scan, Some(false)).await.map_err(|error| super::sort_out(&error))?,
-                None => self.call(scan).await?,
-            };
-            if !keys.is_empty() {
-                // One by one: on a cluster they lie in many slots.
-                let unlink = |key: String| cmd("UNLINK").key(key).into();
-                let answers = self.pipeline(keys.into_iter().map(unlink).collect()).await?;
-                removed += answers.iter().filter(|answer| matches!(answer, Value::Integer(1))).count() as u64;
-            }
-            if next == "0" {
-                return Ok(removed);
-            }
-            cursor = next;
-        }
+    /// Looks for the keys that match `pattern` (under the application's prefix); on a cluster, on each master.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn scan(&self, pattern: &str) -> Result<Scan<'_>, Unreachable> {
+        let nodes = self.masters().await?;
+        Ok(Scan { store: self, pattern: self.key(pattern), cursor: "0".into(), nodes })
     }
+}
 
-    /// The URLs of a cluster's masters; none for a single server.
-    async fn masters(&self) -> Result<Vec<String>, Unreachable> {
-        if !self.url().contains("cluster://") {
-            return Ok(Vec::new());
+impl Scan<'_> {
+    /// Some keys, or none at all now and then; `None` after the last.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn next(&mut self) -> Result<Option<Vec<String>>, Unreachable> {
+        if self.cursor.is_empty() {
+            self.nodes.pop();
+            if self.nodes.is_empty() {
+                return Ok(None);
+            }
+            self.cursor = "0".into();
         }
-        let nodes: String = self.call(cmd("CLUSTER").arg("NODES")).await?;
-        let address = |line: &str| {
-            let mut words = line.split(' ');
-            let (_, address, flags) = (words.next()?, words.next()?, words.next()?);
-            let address = address.split('@').next()?;
-            flags.split(',').any(|flag| flag == "master").then(|| format!("redis://{address}"))
+        let scan = cmd("SCAN").arg(&self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        let (next, keys): (String, Vec<String>) = match self.nodes.last() {
+            Some(node) => in_time(self.store.shared.options.timeout, node.send(scan, Some(false))).await?,
+            None => self.store.call(scan).await?,
         };
-        Ok(nodes.lines().filter_map(address).collect())
+        self.cursor = if next == "0" { String::new() } else { next };
+        Ok(Some(keys))
     }
 }

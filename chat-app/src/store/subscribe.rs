@@ -2,7 +2,8 @@
 //!
 //! Publish and subscribe delivers at most once: whoever is not connected misses what is said. A page in L1 is right only as
 //! long as no invalidation can have been missed. So a [`Feed`] asks its connection again and again whether it is alive
-//! (PING travels behind the messages, so its answer says that all before it has come), and tells when it is not.
+//! (PING travels behind the messages, so its answer says that all before it has come), and tells when it is not. On a cluster
+//! each master is asked, since the channels lie on several of them; what they have to say to each other may still come late.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use rustis::client::Client;
 use rustis::commands::{ClientTrackingOptions, ClientTrackingStatus, ConnectionCommands};
-use rustis::resp::{Value, cmd};
+use rustis::resp::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Store, Unreachable};
@@ -109,7 +110,7 @@ async fn session(
     let heartbeat = async {
         loop {
             let asked = Instant::now();
-            let answer = tokio::time::timeout(TRUST, client.send::<Value>(cmd("PING"), Some(false))).await;
+            let answer = tokio::time::timeout(TRUST, client.send::<Value>(super::ping(), Some(false))).await;
             match answer {
                 Ok(Ok(_)) => trust.extend(asked),
                 Ok(Err(error)) => return Unreachable::Broken(error.to_string()),

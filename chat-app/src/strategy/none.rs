@@ -1,27 +1,19 @@
-//! No cache: every read asks the database. What the others are measured against.
+//! No cache: every read asks the database. What the others are measured against. Writes are those of cache-aside, since
+//! readers still hear of them.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
 use super::Strategy;
-use crate::cache::layers::{Layer, Layers, Served};
-use crate::db::Db;
-use crate::db::source::Source;
+use super::cache_aside::CacheAside;
+use crate::cache::layers::{Layer, Served};
 use crate::error::AppError;
 use crate::keys::{Group, Query};
 use crate::model::Message;
 
 /// See the page of this module.
-pub struct NoCache {
-    /// Only its counters are used, and its channel for live messages.
-    pub layers: Arc<Layers>,
-    /// Where values come from.
-    pub source: Arc<dyn Source>,
-    /// Where messages go to.
-    pub db: Db,
-}
+pub struct NoCache(pub CacheAside);
 
 impl Strategy for NoCache {
     fn name(&self) -> &'static str {
@@ -31,22 +23,18 @@ impl Strategy for NoCache {
     fn read<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Served, AppError>> {
         Box::pin(async move {
             let start = Instant::now();
-            let body = self.source.load(query).await?.map(Into::into);
-            self.layers.metrics.misses.add(1);
-            self.layers.metrics.database_time.record(start.elapsed());
+            let body = self.0.source.load(query).await?.map(Into::into);
+            self.0.layers.metrics.misses.add(1);
+            self.0.layers.metrics.database_time.record(start.elapsed());
             Ok(Served { body, layer: Layer::Database })
         })
     }
 
     fn post<'a>(&'a self, message: &'a Message, event: &'a str) -> BoxFuture<'a, Result<(), AppError>> {
-        Box::pin(async move {
-            self.db.insert_messages(std::slice::from_ref(message)).await?;
-            self.layers.invalidate(&Group::Room(message.room.clone()), Some(event)).await;
-            Ok(())
-        })
+        self.0.post(message, event)
     }
 
     fn changed<'a>(&'a self, group: &'a Group, event: Option<&'a str>) -> BoxFuture<'a, ()> {
-        Box::pin(self.layers.invalidate(group, event))
+        self.0.changed(group, event)
     }
 }

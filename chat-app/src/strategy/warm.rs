@@ -19,7 +19,7 @@ pub async fn warm(strategy: &Arc<dyn Strategy>, db: &Db, rooms: usize) -> Result
         return Ok(0);
     }
     let popular = db.popular_rooms(rooms).await?;
-    strategy.read(&Query::Rooms).await?;
+    strategy.read(&Query::Rooms { after: None }).await?;
     let mut progress = Progress::new("warming rooms", popular.len());
     for (index, room) in popular.iter().enumerate() {
         strategy.read(&Query::Messages { room: room.clone(), limit: PAGE_DEFAULT, before: None }).await?;

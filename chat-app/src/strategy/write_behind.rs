@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rustis::resp::{Command, RefBulkString, Value, cmd};
+use rustis::resp::{BulkString, Command, RefBulkString, Value, cmd};
 use tokio::sync::RwLock;
 
 use super::Strategy;
@@ -32,8 +32,10 @@ use crate::keys::{Group, Query};
 use crate::model::{Message, Page, RoomId, RoomPage};
 use crate::store::{Store, Unreachable};
 
-/// The set of rooms that have ever had a queue.
-const ROOMS: &str = "queue:rooms";
+/// The set of rooms that have ever had a queue. (No room's queue can have this key.)
+const ROOMS: &str = "queued-rooms";
+/// What the keys of the queues begin with.
+const QUEUE: &str = "queue:";
 /// Messages that go into the database at once.
 const BATCH: usize = 200;
 /// How long a server that died keeps the others from emptying the queues.
@@ -162,7 +164,7 @@ impl Strategy for WriteBehind {
 
 impl Queue {
     fn key(&self, room: &RoomId) -> String {
-        self.state.key(&format!("queue:{room}"))
+        self.state.key(&format!("{QUEUE}{room}"))
     }
 
     async fn push(&self, message: &Message) -> Result<(), Unreachable> {
@@ -186,8 +188,8 @@ impl Queue {
     /// The newest messages of a room that are queued; none when the queue cannot be reached.
     async fn newest(&self, room: &RoomId, limit: i64) -> Vec<Message> {
         let range = cmd("LRANGE").key(self.key(room)).arg(-limit).arg(-1);
-        let texts: Vec<String> = self.state.call(range).await.unwrap_or_default();
-        texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect()
+        let texts: Vec<BulkString> = self.state.call(range).await.unwrap_or_default();
+        texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect()
     }
 
     /// Moves what is queued for a room into the database; how many messages.
@@ -195,17 +197,20 @@ impl Queue {
         let mut moved = 0;
         loop {
             let range = cmd("LRANGE").key(self.key(room)).arg(0).arg(BATCH - 1);
-            let texts: Vec<String> = self.state.call(range).await.map_err(|error| error.to_string())?;
+            let texts: Vec<BulkString> = self.state.call(range).await.map_err(|error| error.to_string())?;
             if texts.is_empty() {
                 return Ok(moved);
             }
-            let messages: Vec<Message> = texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+            let messages: Vec<Message> = texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect();
+            if messages.len() < texts.len() {
+                self.state.note_mended(&self.key(room), "what is no message was removed from the queue");
+            }
             self.db.insert_messages(&messages).await.map_err(|error| error.to_string())?;
             self.layers.metrics.database_writes.add(1);
             // Stale before they leave the queue: whoever does not find them there any more must find them below.
             self.layers.invalidate(&Group::Room(room.clone()), None).await;
-            let remove = |text: &String| -> Command {
-                cmd("LREM").key(self.key(room)).arg(1).arg(RefBulkString::new(text.as_bytes())).into()
+            let remove = |text: &BulkString| -> Command {
+                cmd("LREM").key(self.key(room)).arg(1).arg(RefBulkString::new(text)).into()
             };
             let removed = self.state.pipeline(texts.iter().map(remove).collect()).await;
             removed.map_err(|error| error.to_string())?;
@@ -214,9 +219,7 @@ impl Queue {
     }
 
     async fn empty_all(&self) -> Result<(), String> {
-        let rooms: Vec<String> =
-            self.state.call(cmd("SMEMBERS").key(self.state.key(ROOMS))).await.map_err(|error| error.to_string())?;
-        let rooms: Vec<RoomId> = rooms.iter().filter_map(|room| RoomId::new(room).ok()).collect();
+        let rooms = self.rooms().await.map_err(|error| error.to_string())?;
         if rooms.is_empty() {
             return Ok(());
         }
@@ -225,22 +228,43 @@ impl Queue {
         // A room that cannot be emptied does not keep the others' messages.
         let mut result = Ok(());
         for (room, length) in rooms.iter().zip(lengths.map_err(|error| error.to_string())?) {
-            match length {
-                Value::Integer(0) => {}
-                Value::Integer(_) => result = self.empty(room).await.map(drop).and(result),
-                _ => result = self.remove_garbage(room).await.and(result),
-            }
+            let emptied = match length {
+                Value::Integer(0) => Ok(()),
+                Value::Integer(_) => self.empty(room).await.map(drop),
+                // Nothing could be pushed to it.
+                _ => {
+                    self.state.remove_unless(&self.key(room), "list").await.map(drop).map_err(|error| error.to_string())
+                }
+            };
+            result = emptied.and(result);
         }
         result
     }
 
-    /// Removes what is no list; nothing could be pushed to it.
-    async fn remove_garbage(&self, room: &RoomId) -> Result<(), String> {
-        let kind: String = self.state.call(cmd("TYPE").key(self.key(room))).await.map_err(|error| error.to_string())?;
-        if kind != "list" && kind != "none" {
-            tracing::warn!(%room, kind, "what stands in the place of the queue is no list; it is removed");
-            let remove = self.state.call::<i64>(cmd("UNLINK").key(self.key(room))).await;
-            remove.map_err(|error| error.to_string())?;
+    /// The rooms that may have a queue.
+    async fn rooms(&self) -> Result<Vec<RoomId>, Unreachable> {
+        let key = self.state.key(ROOMS);
+        let members = || cmd("SMEMBERS").key(&key);
+        let rooms: Vec<BulkString> = match self.state.call(members()).await {
+            Err(error) if error.is_wrong_type() => {
+                self.state.remove_unless(&key, "set").await?;
+                self.find_rooms().await?;
+                self.state.call(members()).await?
+            }
+            rooms => rooms?,
+        };
+        let room = |name: &BulkString| RoomId::new(std::str::from_utf8(name).ok()?).ok();
+        Ok(rooms.iter().filter_map(room).collect())
+    }
+
+    /// Notes the rooms that have a queue, for one whose note was lost.
+    async fn find_rooms(&self) -> Result<(), Unreachable> {
+        let (prefix, rooms) = (self.state.key(QUEUE), self.state.key(ROOMS));
+        let mut scan = self.state.scan(&format!("{QUEUE}*")).await?;
+        while let Some(keys) = scan.next().await? {
+            let room = |key: &String| RoomId::new(key.strip_prefix(&prefix)?).ok();
+            let note = |room: RoomId| cmd("SADD").key(&rooms).arg(room.as_str()).into();
+            self.state.pipeline(keys.iter().filter_map(room).map(note).collect()).await?;
         }
         Ok(())
     }
@@ -249,6 +273,7 @@ impl Queue {
 /// Empties the queues whenever this server is elected.
 async fn empty_forever(queue: std::sync::Weak<Queue>) {
     let mut term: Option<lock::Held> = None;
+    let mut has_searched = false;
     loop {
         tokio::time::sleep(PAUSE).await;
         let Some(queue) = queue.upgrade() else { return };
@@ -258,10 +283,16 @@ async fn empty_forever(queue: std::sync::Weak<Queue>) {
         };
         if !is_elected {
             term = lock::acquire(&queue.state, "queue", TERM).await.unwrap_or_default();
+            has_searched = false;
         }
-        if term.is_some()
-            && let Err(error) = queue.empty_all().await
-        {
+        if term.is_none() {
+            continue;
+        }
+        // Whoever is elected does not know what its predecessor left undone.
+        if !has_searched {
+            has_searched = queue.find_rooms().await.is_ok();
+        }
+        if let Err(error) = queue.empty_all().await {
             tracing::debug!(error, "the queues wait");
         }
     }

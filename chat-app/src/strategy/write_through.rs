@@ -24,7 +24,7 @@ impl WriteThrough {
                 Query::Messages { room: room.clone(), limit: PAGE_DEFAULT, before: None },
                 Query::RoomPage { room: room.clone(), limit: PAGE_DEFAULT, before: None },
             ],
-            Group::Rooms => vec![Query::Rooms],
+            Group::Rooms => vec![Query::Rooms { after: None }],
             Group::User(user) => vec![Query::Profile { user: *user }],
         };
         for query in queries {

@@ -14,7 +14,7 @@ use super::reply::{Json, cached, quota_headers};
 use crate::app::App;
 use crate::error::AppError;
 use crate::keys::Query;
-use crate::model::{self, RoomId};
+use crate::model::{self, RoomCursor, RoomId};
 
 type Answer = Result<Response, AppError>;
 /// A part of the path, with its own error for what is not even UTF-8.
@@ -55,9 +55,33 @@ pub async fn changes(State(app): State<Arc<App>>, _: User, room: Part, query: Pa
     Ok(axum::Json(json!({ "messages": messages })).into_response())
 }
 
-/// The list of rooms.
-pub async fn rooms(State(app): State<Arc<App>>, _: User) -> Answer {
-    Ok(cached(app.read(&Query::Rooms).await?))
+/// Which page of the list of rooms.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct RoomsQuery {
+    /// Only rooms after this place.
+    after: Option<String>,
+    /// The room that somebody named and wants to go to.
+    pub room: Option<String>,
+}
+
+impl RoomsQuery {
+    /// The page.
+    ///
+    /// # Errors
+    /// A place that is none.
+    pub fn query(&self) -> Result<Query, AppError> {
+        let after = self.after.as_deref().filter(|after| !after.is_empty());
+        Ok(Query::Rooms { after: after.map(RoomCursor::parse).transpose()? })
+    }
+}
+
+/// The query of a URL.
+pub type RoomsParameters = Result<UrlQuery<RoomsQuery>, QueryRejection>;
+
+/// A page of the list of rooms.
+pub async fn rooms(State(app): State<Arc<App>>, _: User, query: RoomsParameters) -> Answer {
+    let UrlQuery(query) = query.map_err(|error| AppError::Invalid(error.body_text()))?;
+    Ok(cached(app.read(&query.query()?).await?))
 }
 
 /// A user's public side.

@@ -77,7 +77,8 @@ pub fn set_cookie(value: &str, age_s: i64) -> Result<HeaderValue, AppError> {
     HeaderValue::from_str(&text).map_err(|_| AppError::invalid("no cookie can hold this"))
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// The session that a request names.
+pub fn cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     cookies.flat_map(|text| text.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;

@@ -81,6 +81,8 @@ fn stores(out: &mut String, app: &App) {
     labelled(out, "chat_store_errors_total", "Requests to it that failed.", "counter", &errors);
     let skipped = rows(&|store| store.metrics().skipped.get() as f64);
     labelled(out, "chat_store_skipped_total", "Requests that its open breaker refused.", "counter", &skipped);
+    let mended = rows(&|store| store.metrics().mended.get() as f64);
+    labelled(out, "chat_store_mended_total", "Keys that held what is not ours and were put right.", "counter", &mended);
     let caches = app.history.latest().map(|point| point.caches).unwrap_or_default();
     let labels_of_caches: Vec<String> = caches.iter().map(|cache| label(&cache.name)).collect();
     let cache_rows = |value: fn(&CacheInfo) -> u64| -> Vec<(&str, f64)> {

@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{DOCTYPE, Markup, html};
-use serde::Deserialize;
 
-use super::api::{self, Name, NewRoom, PageParameters, Part, Text};
+use super::api::{self, Name, NewRoom, PageParameters, Part, RoomsParameters, Text};
 use super::auth::{From, User, set_cookie};
 use super::reply::{Form, X_CACHE};
 use crate::app::App;
@@ -18,7 +16,7 @@ use crate::cache::layers::Served;
 use crate::error::AppError;
 use crate::ids;
 use crate::keys::Query;
-use crate::model::{BODY_CHARS, EMOJIS, Message, NAME_CHARS, PAGE_DEFAULT, Reactions, Room, RoomId, RoomPage};
+use crate::model::{BODY_CHARS, EMOJIS, Message, NAME_CHARS, PAGE_DEFAULT, Reactions, RoomId, RoomList, RoomPage};
 use crate::session::Session;
 
 type Answer = Result<Response, AppError>;
@@ -43,29 +41,29 @@ pub async fn sign_out(State(app): State<Arc<App>>, user: User) -> Answer {
     Ok(([(header::SET_COOKIE, set_cookie("", 0)?)], Redirect::to("/")).into_response())
 }
 
-/// A room that somebody names.
-#[derive(Debug, Default, Deserialize)]
-pub struct GoTo {
-    room: Option<String>,
-}
-
-/// The list of rooms, or the one that was asked for by its name: the list is as long as a page.
-pub async fn rooms(State(app): State<Arc<App>>, user: User, go_to: Result<UrlQuery<GoTo>, QueryRejection>) -> Answer {
-    let UrlQuery(go_to) = go_to.map_err(|error| AppError::Invalid(error.body_text()))?;
-    if let Some(room) = go_to.room {
+/// A page of the list of rooms, or the room that was asked for by its name.
+pub async fn rooms(State(app): State<Arc<App>>, user: User, query: RoomsParameters) -> Answer {
+    let UrlQuery(query) = query.map_err(|error| AppError::Invalid(error.body_text()))?;
+    if let Some(room) = query.room {
         return Ok(Redirect::to(&format!("/rooms/{}", RoomId::new(room.trim())?)).into_response());
     }
-    let (rooms, served): (Vec<Room>, Served) = app.read_as(&Query::Rooms).await?;
+    let query = query.query()?;
+    let is_first = query == Query::Rooms { after: None };
+    let (list, served): (RoomList, Served) = app.read_as(&query).await?;
     let body = html! {
         h1 { "Rooms" }
         ul.rooms {
-            @for room in &rooms {
+            @for room in &list.rooms {
                 li { a href={ "/rooms/" (room.id) } { strong { (room.id) } " " span { (room.title) } } }
             }
         }
+        nav.history aria-label="More of the list" {
+            @if !is_first { a rel="first" href="/rooms" { "The first rooms" } }
+            @if let Some(next) = &list.next { a rel="next" href={ "/rooms?after=" (next) } { "More rooms" } }
+        }
         form.stack method="get" action="/rooms" {
             h2 { "Another room" }
-            label { "Its name " small { "the list has those in which something was said last" }
+            label { "Its name " small { "the list begins with those in which something was said last" }
                 input name="room" required pattern="[a-z0-9\\-]{1,64}" maxlength="64"; }
             button { "Go there" }
         }

@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::api::{self, Part};
-use super::auth::User;
+use super::auth::{User, cookie};
 use super::comes_from_here;
 use crate::app::App;
 use crate::error::AppError;
@@ -67,7 +67,7 @@ pub async fn upgrade(
         None | Some("") => None,
         Some(text) => Some(text.parse().map_err(|_| AppError::invalid("after is the id of a change"))?),
     };
-    let cookie = headers.get(axum::http::header::COOKIE).cloned();
+    let cookie = cookie(&headers).map(str::to_owned);
     let reader = Reader { app, session: user.0, room, cookie };
     let upgrade = upgrade.max_message_size(LONGEST_FRAME).max_frame_size(LONGEST_FRAME);
     Ok(upgrade.on_upgrade(move |socket| async move {
@@ -80,7 +80,7 @@ struct Reader {
     app: Arc<App>,
     session: Session,
     room: RoomId,
-    cookie: Option<axum::http::HeaderValue>,
+    cookie: Option<String>,
 }
 
 impl Reader {
@@ -159,8 +159,8 @@ impl Reader {
     /// Sends what changed since the reader was here last.
     async fn catch_up(&self, socket: &mut WebSocket, after: i64) -> Result<(), axum::Error> {
         let from = after.saturating_sub(OVERLAP_MS << 22);
-        let changes = self.app.changes(&self.room, from, PAGE_LIMIT).await;
-        let changes = changes.unwrap_or_default();
+        // Without an answer the connection ends, and the reader comes again: what it goes on from here, it has all before.
+        let changes = self.app.changes(&self.room, from, PAGE_LIMIT).await.map_err(axum::Error::new)?;
         let is_all = i64::try_from(changes.len()).unwrap_or(i64::MAX) < PAGE_LIMIT;
         if !is_all && changes.first().is_some_and(|first| first.changed > after) {
             // More than a page: the reader loads the page anew.
@@ -173,13 +173,8 @@ impl Reader {
     }
 
     async fn is_signed_in(&self) -> bool {
-        let text = self.cookie.as_ref().and_then(|cookie| cookie.to_str().ok()).unwrap_or_default();
-        let pair = text
-            .split(';')
-            .filter_map(|pair| pair.trim().split_once('='))
-            .find(|(name, _)| *name == crate::session::COOKIE);
-        match pair {
-            Some((_, value)) => !matches!(self.app.sessions.check(value).await, Err(AppError::SignedOut)),
+        match &self.cookie {
+            Some(value) => !matches!(self.app.sessions.check(value).await, Err(AppError::SignedOut)),
             None => false,
         }
     }

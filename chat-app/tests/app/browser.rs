@@ -245,6 +245,10 @@ async fn what_is_refused_stays_in_the_field_and_who_is_signed_out_is_told() {
     browser.types(&ann, "one too many").await;
     browser.waits(&ann, "document.getElementById('state').textContent.includes('too many requests')").await;
     assert_eq!(browser.evaluate(&ann, "document.getElementById('body').value").await, "one too many");
+    // Without a mouse: who comes to a message finds what can be done with it.
+    let reached = "(() => { const item = document.querySelector('#messages').lastElementChild; item.focus(); \
+                   return !item.querySelector('.actions').hidden; })()";
+    assert_eq!(browser.evaluate(&ann, reached).await, true);
     // Lines stay lines when a message is edited, and the new text is shown where the old one was.
     let press = "document.querySelector('#messages').lastElementChild.querySelector('[data-edit]').click()";
     browser.evaluate(&ann, press).await;

@@ -17,7 +17,7 @@ use rustis::resp::{Command, RefBulkString, Value, cmd};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::fleet::{AppProcess, Directory, Fleet, eventually, parse, shared_options, within};
+use crate::fleet::{AppProcess, Directory, Fleet, Lag, eventually, parse, shared_options, within};
 use crate::servers::{Peer, Servers, first, peers};
 
 const PAGE: &str = "/api/rooms/general/messages";
@@ -68,7 +68,6 @@ async fn a_reader_that_was_held_up_puts_no_old_page_back() {
         go_on.notify_one();
         let (old, _) = reader.await.unwrap();
         assert!(!String::from_utf8_lossy(&old).contains("too late"), "it had read before");
-        let start = Instant::now();
         // Whatever was put back, nobody may be served it; the gate stays open from now on.
         let opened = tokio::spawn(async move {
             loop {
@@ -76,13 +75,24 @@ async fn a_reader_that_was_held_up_puts_no_old_page_back() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
-        while start.elapsed() < Duration::from_millis(300) {
+        let (start, lag) = (Instant::now(), Lag::measure());
+        let mut is_fresh = vec![false; 1 + ann.len()];
+        while start.elapsed() < Duration::from_millis(400) || is_fresh.contains(&false) {
+            let began = start.elapsed();
             let (page, _) = app.read(&general()).await.unwrap();
-            let mut fresh = vec![String::from_utf8_lossy(&page).contains("too late")];
+            let mut shows = vec![String::from_utf8_lossy(&page).contains("too late")];
             for client in &ann {
-                fresh.push(client.get(PAGE).await.unwrap().text().contains("too late"));
+                shows.push(client.get(PAGE).await.unwrap().text().contains("too late"));
             }
-            assert!(fresh.iter().all(|fresh| *fresh), "{peer:?} {l1}: {fresh:?} after {:?}", start.elapsed());
+            let is_back = is_fresh.iter().zip(&shows).any(|(before, now)| *before && !now);
+            assert!(!is_back, "{peer:?} {l1}: an old page came back: {is_fresh:?}, then {shows:?} after {began:?}");
+            // On a cluster its masters still have to tell each other; no server's L1 may show the old page for longer.
+            let allowed = Duration::from_millis(100) + 10 * lag.worst();
+            assert!(
+                !shows.contains(&false) || began < allowed,
+                "{peer:?} {l1}: {shows:?} after {began:?}, not {allowed:?}"
+            );
+            is_fresh = shows;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         opened.abort();
@@ -140,23 +150,33 @@ async fn l1_is_emptied_when_its_connection_was_lost() {
         let id =
             ann.post(PAGE, &json!({ "body": "as it was" })).await.unwrap().json()["id"].as_str().unwrap().to_owned();
         let from_l1 = async || ann.get(PAGE).await.unwrap().header("x-cache") == "l1";
-        eventually("the page is in L1", from_l1).await;
         // Changed behind everybody's back: the cache knows, and nobody tells L1.
         let db = chat_app::db::Db::open(&fleet.database_url(), 1).await.unwrap();
         let message = db.message(id.parse().unwrap()).await.unwrap().unwrap();
-        assert!(db.edit_message(message.id, message.author, "as it is", 1, message.changed + 1).await.unwrap());
-        if l1 == "pubsub" {
+        let mut body = String::new();
+        let shows = async |body: &str| ann.get(PAGE).await.unwrap().text().contains(body);
+        // On a busy machine L1 may lose the page for another reason (a heartbeat that took too long; on a cluster, a message
+        // about the post that comes late). Then the round has shown nothing.
+        for round in 1..=20 {
+            assert!(round < 20, "L1 keeps nothing");
+            eventually("the page is in L1", from_l1).await;
+            body = format!("as it is after {round} changes");
+            assert!(db.edit_message(message.id, message.author, &body, 1, message.changed + round).await.unwrap());
+            if l1 == "tracking" {
+                break;
+            }
             fleet.cache.ask(&["UNLINK", "version:room:general"]);
             tokio::time::sleep(Duration::from_millis(300)).await;
-            assert!(ann.get(PAGE).await.unwrap().text().contains("as it was"), "L1 was not told");
+            if !shows(&body).await {
+                break;
+            }
         }
         fleet.cache.each(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
         if l1 == "tracking" {
             // While nobody listens.
             fleet.cache.ask(&["UNLINK", "version:room:general"]);
         }
-        let shows = async || ann.get(PAGE).await.unwrap().text().contains("as it is");
-        within(Duration::from_secs(2), "the lost connection is noticed", shows).await;
+        within(Duration::from_secs(2), "the lost connection is noticed", async || shows(&body).await).await;
     }
 }
 

@@ -91,6 +91,17 @@ async fn hits_again(client: &Client) {
     within(Duration::from_secs(10), "hits again", hit).await;
 }
 
+/// Three servers with readers, and somebody signed in at each; their cache is warm.
+async fn in_use(peer: Peer) -> Option<(Fleet, Vec<Client>, Load)> {
+    let fleet = Fleet::start(peer, &USUAL).await?;
+    let ann = fleet.everywhere("Ann").await;
+    let load = Load::start(hosts(&fleet)).await;
+    for client in &ann {
+        hits_again(client).await;
+    }
+    Some((fleet, ann, load))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_is_absent_at_the_start_and_comes_later() {
     for peer in peers() {
@@ -112,11 +123,8 @@ async fn a_cache_that_is_absent_at_the_start_and_comes_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_is_killed_and_started_again() {
     for peer in peers() {
-        let Some(mut fleet) = Fleet::start(peer, &USUAL).await else { continue };
-        let ann = fleet.everywhere("Ann").await;
-        let load = Load::start(hosts(&fleet)).await;
+        let Some((mut fleet, ann, load)) = in_use(peer).await else { continue };
         let mut socket = Socket::open(&ann[1], "/ws/general").await;
-        hits_again(&ann[0]).await;
         fleet.cache.kill();
         eventually("degraded", async || status(&fleet.apps[0].host()).await == (200, "degraded".into())).await;
         ann[0].post(PAGE, &json!({ "body": "without a cache" })).await.unwrap();
@@ -137,12 +145,7 @@ async fn a_cache_that_is_killed_and_started_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_is_stopped_and_goes_on() {
     for peer in peers() {
-        let Some(fleet) = Fleet::start(peer, &USUAL).await else { continue };
-        let ann = fleet.everywhere("Ann").await;
-        let load = Load::start(hosts(&fleet)).await;
-        for client in &ann {
-            hits_again(client).await;
-        }
+        let Some((fleet, ann, load)) = in_use(peer).await else { continue };
         let mut socket = Socket::open(&ann[2], "/ws/general").await;
         fleet.cache.signal("STOP");
         let start = std::time::Instant::now();
@@ -167,12 +170,7 @@ async fn a_cache_that_is_stopped_and_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_that_is_out_of_memory() {
     for peer in peers() {
-        let Some(fleet) = Fleet::start(peer, &USUAL).await else { continue };
-        let ann = fleet.everywhere("Ann").await;
-        let load = Load::start(hosts(&fleet)).await;
-        for client in &ann {
-            hits_again(client).await;
-        }
+        let Some((fleet, ann, load)) = in_use(peer).await else { continue };
         ok(&fleet.cache, "CONFIG SET maxmemory-policy noeviction");
         ok(&fleet.cache, "CONFIG SET maxmemory 1");
         ann[0].post(PAGE, &json!({ "body": "no room" })).await.unwrap();
@@ -194,12 +192,7 @@ async fn a_cache_that_became_a_replica_refuses_writes() {
     if !only_on(&[Peer::Redis], why) {
         return;
     }
-    let Some(fleet) = Fleet::start(Peer::Redis, &USUAL).await else { return };
-    let ann = fleet.everywhere("Ann").await;
-    for client in &ann {
-        hits_again(client).await;
-    }
-    let load = Load::start(hosts(&fleet)).await;
+    let Some((fleet, ann, load)) = in_use(Peer::Redis).await else { return };
     ok(&fleet.cache, "REPLICAOF 127.0.0.1 1");
     ann[0].post(PAGE, &json!({ "body": "read only" })).await.unwrap();
     for client in &ann {
@@ -287,6 +280,12 @@ async fn without_the_database_health_says_so() {
     let options = ["--seed", "500", "--database-url", &server.url()];
     let app = AppProcess::start(&directory, &options).await;
     assert_eq!(status(&app.host()).await, (200, "healthy".into()));
+    let ann = app.user("Ann").await;
+    let posted = ann.post(PAGE, &json!({ "body": "last" })).await.unwrap().json();
+    let after = format!("/ws/general?after={}", posted["changed"].as_str().unwrap());
+    Socket::open(&ann, &after).await.hears("last").await;
     drop(server);
+    // Who cannot be told what was said meanwhile is sent away, and not left with a gap.
+    assert_eq!(Socket::open(&ann, &after).await.next().await, None);
     eventually("unhealthy", async || status(&app.host()).await == (503, "unhealthy".into())).await;
 }

@@ -240,7 +240,8 @@ async fn feeds_are_spread_over_shards() {
             eventually("from the cache", async || reader.layer().await == "l2").await;
         }
         let counts = [&fleet.cache, &second, &third].map(Servers::keys);
-        assert!(counts.iter().all(|count| *count > 2), "all hold some: {counts:?}");
+        // Which one has what depends on the ports, and by chance one of them may have next to nothing.
+        assert!(counts.iter().filter(|count| **count > 2).count() > 1, "they hold some: {counts:?}");
     }
 }
 

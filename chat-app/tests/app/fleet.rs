@@ -2,19 +2,21 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chat_app::client::Client;
 use chat_app::options::{Cli, Options};
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
-use larder_tests::process::{free_port, random_bits};
+use larder_tests::process::random_bits;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::servers::{Peer, Servers};
+use crate::servers::{Peer, Servers, port};
 
 /// A directory that is removed on drop.
 pub struct Directory(pub PathBuf);
@@ -50,7 +52,7 @@ impl AppProcess {
 
     /// Starts one and does not wait.
     pub fn spawn(directory: &Directory, options: &[&str]) -> Self {
-        let port = free_port();
+        let port = port();
         let log = directory.0.join(format!("app-{port}.log"));
         let output = std::fs::File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_chat-app"))
@@ -247,14 +249,56 @@ pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     within(Duration::from_secs(10), what, holds).await;
 }
 
-/// Waits until something holds, for at most `time`; gives how long it took.
+/// Waits until something holds, for at most `time`; gives how long it took. A look that began in time may end later. What
+/// comes too late is told apart from what never comes: the one may be a busy machine, the other is a fault.
 pub async fn within(time: Duration, what: &str, holds: impl AsyncFn() -> bool) -> Duration {
     let start = Instant::now();
-    while !holds().await {
-        assert!(start.elapsed() < time, "not within {time:?}: {what}");
+    let mut is_late = false;
+    loop {
+        let began = start.elapsed();
+        if holds().await {
+            break;
+        }
+        is_late |= began >= time;
+        assert!(began < time + Duration::from_secs(5), "not within {time:?}, and not at all: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    start.elapsed()
+    let took = start.elapsed();
+    assert!(!is_late, "not within {time:?}, but after {took:?}: {what}");
+    took
+}
+
+/// How long whoever wants to run has to wait for it, on a machine that does other things, too: the worst so far.
+pub struct Lag {
+    worst_us: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Lag {
+    pub fn measure() -> Self {
+        let worst_us = Arc::new(AtomicU64::new(0));
+        let worst = worst_us.clone();
+        let task = tokio::spawn(async move {
+            let step = Duration::from_millis(2);
+            loop {
+                let start = Instant::now();
+                tokio::time::sleep(step).await;
+                let late = start.elapsed().saturating_sub(step).as_micros();
+                worst.fetch_max(u64::try_from(late).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
+        });
+        Self { worst_us, task }
+    }
+
+    pub fn worst(&self) -> Duration {
+        Duration::from_micros(self.worst_us.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Lag {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// A browser's WebSocket.

@@ -11,6 +11,7 @@ mod feed;
 mod fleet;
 mod hostile;
 mod limits;
+mod mending;
 mod postgres;
 mod restart;
 mod seeing;

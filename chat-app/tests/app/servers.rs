@@ -4,11 +4,13 @@
 //! `CHAT_TOPOLOGIES=larder,redis,cluster,sentinel` names those that every test runs on, `larder,redis` without it. A test that makes
 //! no sense on some of them says so ([`only_on`]).
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use larder_tests::RawClient;
 use larder_tests::process::{ServerProcess, free_port, subject, tool};
+use parking_lot::Mutex;
 
 /// What the caches of a test are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +114,8 @@ impl Servers {
         match self.peer {
             Peer::Cluster => {
                 options.extend(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"].map(str::to_owned));
+                // A test may give them all one directory.
+                options.extend(["--cluster-config-file".to_owned(), format!("nodes-{}.conf", self.ports[index])]);
             }
             Peer::Sentinel => {
                 options.extend(["--repl-diskless-sync-delay", "0"].map(str::to_owned));
@@ -300,12 +304,14 @@ impl Drop for Servers {
     }
 }
 
-/// A free port. The nodes of a cluster also talk on a port that is 10,000 higher, which must be none of those that outgoing
-/// connections take.
-fn port() -> u16 {
+/// A free port that no other test of this process was given: some time passes until it is used. The nodes of a cluster also
+/// talk on a port that is 10,000 higher, which must be none of those that outgoing connections take.
+pub fn port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = free_port();
-        if port < 22_000 && std::net::TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+        let is_free = port < 22_000 && std::net::TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok();
+        if is_free && GIVEN.lock().insert(port) {
             return port;
         }
     }

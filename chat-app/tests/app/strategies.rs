@@ -222,7 +222,7 @@ async fn what_is_no_queue_stops_no_other_room() {
 async fn a_reader_that_comes_back_gets_what_is_queued() {
     let (Some(cache), Some(state)) = (Servers::start(first(), &[]), Servers::start(first(), &[])) else { return };
     // Nobody is elected to empty the queue.
-    state.ask(&["SET", "lock:queue", "somebody"]);
+    state.ask(&["SET", "lock:queue", "somebody", "PX", "3600000"]);
     let directory = Directory::new();
     let shared = shared_options(&cache, &state, &directory);
     let mut options: Vec<&str> = shared.iter().map(String::as_str).collect();

@@ -85,6 +85,18 @@ async fn on_a_cluster_of_three_masters() {
     for keys in cluster.each(&["DBSIZE"]) {
         assert_ne!(keys, ":0\r\n", "each master holds some");
     }
+    // The dashboard tells of all three.
+    let directory = Directory::new();
+    let app = AppProcess::start(&directory, &["--redis-url", &url, "--state-url", &url, "--seed", "100"]).await;
+    let client = chat_app::client::Client::new(&app.host());
+    eventually("all keys are counted", async || {
+        let line = format!("\nchat_store_keys{{store=\"cache\"}} {}\n", cluster.keys());
+        client.get("/metrics").await.unwrap().text().contains(&line)
+    })
+    .await;
+    let memory = app.metric("chat_store_memory_bytes{store=\"cache\"}").await;
+    let all = cluster.info("used_memory") as f64;
+    assert!(memory > all * 0.7, "{memory} of {all} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
