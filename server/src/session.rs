@@ -121,6 +121,8 @@ pub struct Session {
     pub(crate) runs_script: bool,
     /// Whether a script calls the command that runs.
     pub(crate) is_script: bool,
+    /// What TIME told first in the script or the transaction that runs, in microseconds: time stands still there.
+    pub(crate) stands_at: Option<u64>,
 }
 
 /// What runs batches, one at a time, beside the session: a thread has one for all its connections.
@@ -167,6 +169,14 @@ pub(crate) struct Plan {
 }
 
 impl Session {
+    /// Time stands still from now on, unless it did already, in EXEC.
+    #[inline]
+    pub(crate) fn begin_script(&mut self) {
+        if !self.executes {
+            self.stands_at = None;
+        }
+    }
+
     pub(crate) fn new(engine: &Engine, client: Arc<Client>, stats: Arc<WorkerStats>) -> Self {
         let home = client.user();
         Self {
@@ -192,6 +202,7 @@ impl Session {
             room_claim: None,
             runs_script: false,
             is_script: false,
+            stands_at: None,
         }
     }
 

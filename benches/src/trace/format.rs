@@ -53,13 +53,18 @@ impl Format {
         FORMATS.iter().find(|format| format.endings.iter().any(|known| known.eq_ignore_ascii_case(ending)))
     }
 
+    /// The format of a file that begins so; what its name tells holds but for what MONITOR said, which many keep in a .txt.
+    fn of(named: Option<&'static Self>, start: &[u8]) -> Option<&'static Self> {
+        if monitor::looks_like_monitor(start) {
+            return Self::named("monitor");
+        }
+        named.or_else(|| Self::of_content(start))
+    }
+
     /// The format of a file that begins so, and whose name tells none.
     fn of_content(start: &[u8]) -> Option<&'static Self> {
         if start.starts_with(binary::CTR1_MAGIC) {
             return Self::named("ctr1");
-        }
-        if monitor::looks_like_monitor(start) {
-            return Self::named("monitor");
         }
         // The last line may be cut.
         let whole = start.len() as u64 == LOOK_BYTES && start.contains(&b'\n');
@@ -105,7 +110,7 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     let mut start = Vec::new();
     source.by_ref().take(LOOK_BYTES).read_to_end(&mut start)?;
     let (title, format) = split(name);
-    let format = reading.format.or(format).or_else(|| Format::of_content(&start));
+    let format = reading.format.or_else(|| Format::of(format, &start));
     let Some(format) = format else {
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
         return Err(Problem::new(format!("of which format? Say --format, one of {}", names.join(", "))));
@@ -155,7 +160,7 @@ mod tests {
     }
 
     fn of(start: &[u8]) -> Option<&'static str> {
-        Format::of_content(start).map(|format| format.name)
+        Format::of(None, start).map(|format| format.name)
     }
 
     #[test]
@@ -168,6 +173,9 @@ mod tests {
         assert_eq!(of(b"1,a,10\n"), None);
         assert_eq!(of(b"1 2 0 0\n"), None);
         assert_eq!(of(&[0, 1, 2, 200]), None);
+        let plain = Format::named("plain");
+        assert_eq!(Format::of(plain, b"OK\n1.5 [0 127.0.0.1:5] \"get\" \"a\"\n").map(|it| it.name), Some("monitor"));
+        assert_eq!(Format::of(plain, b"1\n2\n").map(|it| it.name), Some("plain"));
     }
 
     #[test]

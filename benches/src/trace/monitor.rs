@@ -11,24 +11,39 @@ use larder::{Connection, Server, Value};
 use super::text::lines;
 use super::{Builder, Problem, Reading};
 
+/// Of so many lines one may be cut or of another kind; it is passed over.
+const LINES_PER_ODD_ONE: usize = 100;
+
 /// Reads the output of MONITOR.
 ///
 /// # Errors
-/// A line is not of this format.
+/// More than a hundredth of the lines, and more than one, are not of this format.
 pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &Reading) -> Result<(), Problem> {
     let server = Server::builder().build().map_err(|error| Problem::new(error.to_string()))?;
     let mut connection = server.connect();
+    let (mut all, mut odd) = (0, 0);
     lines(source, |line| {
+        all += 1;
         // What MONITOR answers first, and what redis-cli says when it ends.
         if matches!(line, b"" | b"OK") || line.starts_with(b"Error: Server closed") {
             return Ok(());
         }
-        let (database, words) = parse(line).ok_or_else(|| Problem::new("not a line of MONITOR"))?;
+        let Some((database, words)) = parse(line) else {
+            odd += 1;
+            return Ok(());
+        };
         for key in keys(&mut connection, words, reading.reads_only) {
             builder.push_bytes(&[database, b":", &key].concat(), None)?;
         }
         Ok(())
-    })
+    })?;
+    if odd > 1.max(all / LINES_PER_ODD_ONE) {
+        return Err(Problem::new(format!("{odd} of {all} lines are none of MONITOR")));
+    }
+    if odd > 0 {
+        eprintln!("passed over {odd} of {all} lines that are none of MONITOR");
+    }
+    Ok(())
 }
 
 /// Whether a file that begins so is the output of MONITOR.
@@ -155,7 +170,8 @@ mod tests {
     #[test]
     fn other_lines_are_refused() {
         for line in ["hello", "1.5 [0 lua] get a", "1.5 [0 lua] \"get", "1.5 [x lua] \"get\"", "1.5 0 lua \"get\""] {
-            assert_eq!(read(&format!("OK\n{line}\n"), false).unwrap_err(), "line 2: not a line of MONITOR", "{line}");
+            let twice = format!("OK\n{line}\n{line}\n");
+            assert_eq!(read(&twice, false).unwrap_err(), "2 of 3 lines are none of MONITOR", "{line}");
         }
         assert!(looks_like_monitor(TEXT.as_bytes()) && !looks_like_monitor(b"OK\nkey:1\n"));
     }

@@ -45,8 +45,10 @@ fn show_info(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outc
     Ok(())
 }
 
-fn time(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+fn time(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
     let now = engine.clock().now_us();
+    let stands = session.is_script || session.executes;
+    let now = if stands { *session.stands_at.get_or_insert(now) } else { now };
     reply.array(2);
     reply.bulk_int((now / 1_000_000) as i64);
     reply.bulk_int((now % 1_000_000) as i64);

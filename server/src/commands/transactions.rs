@@ -189,6 +189,7 @@ fn run_queue(
     }
     reply.array(transaction.queue.len());
     session.executes = true;
+    session.stands_at = None;
     for Queued { row, args } in &transaction.queue {
         match denial::check_queued(engine, session, *row, args.as_args()) {
             Ok(()) => {

@@ -208,6 +208,7 @@ impl Run<'_> {
         let Some(interpreter) = &mut *kept else { return Some(Err(error::NO_SCRIPT_THREAD)) };
         let (db, control) = (session.db, &*engine.scripts.control);
         control.begin(self.started);
+        session.begin_script();
         let mut calls = Calls { engine, session, locked, control, permissions };
         let arguments = self.args.from(3);
         let serve = |exchange: &mut Exchange| calls.serve(exchange);

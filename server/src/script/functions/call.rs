@@ -50,6 +50,7 @@ pub(crate) fn call_function(
         let (callback, memory) = loaded.ok_or(Failure::Refused(error::FUNCTION_NOT_FOUND))?;
         let (db, control) = (session.db, engine.scripts.control.clone());
         control.begin_function(&function.name, args);
+        session.begin_script();
         let mut calls = Calls { engine, session, locked, control: &control, permissions };
         let serve = |exchange: &mut Exchange| calls.serve(exchange);
         let ended = state.interpreter.call(callback, memory, args.from(3), keys, reply, serve);
