@@ -1,5 +1,5 @@
 //! Segments side by side. A chunk of words that is complete takes one page of [`Regions`], which goes back to the system when
-//! it is free; what is smaller, or of another size, takes the global allocator's memory.
+//! it is free, a smaller one a block of a page; what is of another size takes the global allocator's memory.
 //!
 //! Invariants: the first `len` of `capacity` segments are initialized; the memory came from where `home` says.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::CHUNK;
 use super::segment::Segment;
-use crate::region::{PAGE, Regions};
+use crate::region::{BLOCK_UNIT, PAGE, Regions};
 
 /// See the module's page.
 pub(super) struct Chunk<S> {
@@ -26,6 +26,7 @@ pub(super) struct Chunk<S> {
 enum Home {
     Allocator,
     Page(Arc<Regions>),
+    Block(Arc<Regions>),
 }
 
 // SAFETY: a chunk owns its segments alone, as a vector does.
@@ -34,18 +35,23 @@ unsafe impl<S: Send> Send for Chunk<S> {}
 unsafe impl<S: Sync> Sync for Chunk<S> {}
 
 impl<S> Chunk<S> {
-    const FILLS_PAGE: bool = CHUNK * size_of::<Segment<S>>() == PAGE && PAGE.is_multiple_of(align_of::<Segment<S>>());
+    const FILLS_PAGE: bool = CHUNK * size_of::<Segment<S>>() == PAGE
+        && size_of::<Segment<S>>().is_multiple_of(BLOCK_UNIT)
+        && BLOCK_UNIT.is_multiple_of(align_of::<Segment<S>>());
 
     /// An empty one with room for so many segments, [`CHUNK`] at most.
     pub(super) fn new(capacity: usize, regions: Option<&Arc<Regions>>) -> Self {
         let capacity = capacity.min(CHUNK);
         if Self::FILLS_PAGE
-            && capacity == CHUNK
             && let Some(regions) = regions
-            && let Some(page) = regions.take()
         {
-            let home = Home::Page(regions.clone());
-            return Self { segments: page.cast(), len: 0, capacity: capacity as u32, home };
+            let (start, home) = match capacity {
+                CHUNK => (regions.take(), Home::Page(regions.clone())),
+                _ => (regions.take_block(capacity * size_of::<Segment<S>>()), Home::Block(regions.clone())),
+            };
+            if let Some(start) = start {
+                return Self { segments: start.cast(), len: 0, capacity: capacity as u32, home };
+            }
         }
         let mut segments = ManuallyDrop::new(Vec::with_capacity(capacity));
         // SAFETY: a vector's pointer is never null. Its capacity may be larger than asked for, and is kept as it is.
@@ -112,6 +118,10 @@ impl<S> Drop for Chunk<S> {
         match &self.home {
             // SAFETY: it came from there, and nothing refers to it any more.
             Home::Page(regions) => unsafe { regions.give(self.segments.cast()) },
+            // SAFETY: as above, at this length.
+            Home::Block(regions) => unsafe {
+                regions.give_block(self.segments.cast(), self.capacity as usize * size_of::<Segment<S>>());
+            },
             // SAFETY: these are a vector's parts, of which no element is left.
             Home::Allocator => drop(unsafe { Vec::from_raw_parts(self.segments.as_ptr(), 0, self.capacity as usize) }),
         }

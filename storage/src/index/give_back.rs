@@ -4,7 +4,7 @@
 use super::{CHUNK, Index, NO_DEADLINE, Segment, Slot};
 
 /// Unused segments that are kept, for growth.
-const KEPT: usize = CHUNK / 2;
+const KEPT: usize = CHUNK / 8;
 
 impl<S: Slot> Index<S> {
     /// Gives the last segment's place back, if enough segments are unused; false if not. Elements move to a segment with
