@@ -20,18 +20,26 @@ pub(crate) struct Trim {
     /// Seconds until then, and the last pause.
     rest: AtomicU64,
     pause: AtomicU64,
+    /// What the data took at the last attempt.
+    used: AtomicU64,
 }
 
 impl Trim {
     /// To be called once a second.
     pub(crate) fn tick(&self, engine: &Engine) {
+        let regions = engine.keyspace().regions();
+        let used = (engine.keyspace().used_memory() as u64).max(regions.used_bytes() as u64);
+        if has_fallen(self.used.load(Relaxed), used) {
+            // What was in use then need not be now.
+            self.pause.store(0, Relaxed);
+            self.rest.store(0, Relaxed);
+        }
         let rest = self.rest.load(Relaxed);
         if rest > 0 {
             self.rest.store(rest - 1, Relaxed);
             return;
         }
-        let regions = engine.keyspace().regions();
-        let used = (engine.keyspace().used_memory() as u64).max(regions.used_bytes() as u64);
+        self.used.store(used, Relaxed);
         let Some(resident) = resident_bytes().filter(|resident| is_excessive(*resident, used)) else { return };
         let has_helped = trim_allocator() && resident_bytes().is_some_and(|now| now + now / SHARE < resident);
         let pause = if has_helped { 0 } else { (2 * self.pause.load(Relaxed)).clamp(1, LONGEST_PAUSE) };
@@ -44,6 +52,10 @@ fn is_excessive(resident: u64, used: u64) -> bool {
     resident > used + used / SHARE + ALWAYS
 }
 
+fn has_fallen(before: u64, now: u64) -> bool {
+    now + now / 4 + ALWAYS < before
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +65,12 @@ mod tests {
         assert!(!is_excessive(7 << 20, 0));
         assert!(!is_excessive(1030 << 20, 1000 << 20));
         assert!(is_excessive(1100 << 20, 1000 << 20));
+    }
+
+    #[test]
+    fn data_that_shrank_is_a_reason_to_look_again() {
+        assert!(has_fallen(100 << 20, 10 << 20));
+        assert!(!has_fallen(100 << 20, 90 << 20));
+        assert!(!has_fallen(8 << 20, 0), "it is little");
     }
 }

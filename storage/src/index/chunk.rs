@@ -74,12 +74,26 @@ impl<S> Chunk<S> {
 
     /// Makes room for twice as many segments, up to a whole chunk.
     pub(super) fn grow(&mut self, regions: Option<&Arc<Regions>>) {
-        let mut larger = Self::new(2 * self.capacity as usize, regions);
-        assert!(larger.capacity >= self.len);
-        // SAFETY: both are this function's, and there is room. What is copied is forgotten here, not dropped twice.
-        unsafe { larger.segments.copy_from_nonoverlapping(self.segments, self.len as usize) };
-        larger.len = std::mem::take(&mut self.len);
-        *self = larger;
+        self.move_to(Self::new(2 * self.capacity as usize, regions));
+    }
+
+    /// Moves to a page that is used more, if this is a part of a page and there is such a one.
+    pub(super) fn move_to_fuller(&mut self) -> bool {
+        let Home::Block(regions) = &self.home else { return false };
+        let bytes = self.capacity as usize * size_of::<Segment<S>>();
+        let Some(block) = regions.take_fuller(self.segments.cast(), bytes) else { return false };
+        let home = Home::Block(regions.clone());
+        self.move_to(Self { segments: block.cast(), len: 0, capacity: self.capacity, home });
+        true
+    }
+
+    /// Moves all segments to an empty chunk that has room for them.
+    fn move_to(&mut self, mut other: Self) {
+        assert!(other.len == 0 && other.capacity >= self.len);
+        // SAFETY: both are chunks, so apart, and there is room. What is copied is forgotten here, not dropped twice.
+        unsafe { other.segments.copy_from_nonoverlapping(self.segments, self.len as usize) };
+        other.len = std::mem::take(&mut self.len);
+        *self = other;
     }
 
     /// Drops the last segment.
@@ -156,6 +170,23 @@ mod tests {
         chunk[3].set_depth(40);
         assert_eq!((chunk.len(), chunk[3].depth()), (CHUNK - 1, 40));
         drop(chunk);
+        assert_eq!(regions.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_part_of_a_page_moves_to_a_fuller_one() {
+        let regions = Regions::new();
+        let chunks = |count| (0..count).map(|_| Chunk::<u64>::new(CHUNK / 2, Some(&regions)));
+        let mut held: Vec<_> = chunks(6).collect();
+        (0..9).for_each(|depth| held[5].push(Segment::new(depth)));
+        // Of three pages that hold two each, the last and another one lose one.
+        drop((held.remove(4), held.remove(0)));
+        assert_eq!(regions.used_bytes(), 3 * PAGE);
+        assert!(!held[0].move_to_fuller(), "of pages alike the younger drains");
+        assert!(held[3].move_to_fuller() && !held[3].move_to_fuller());
+        assert_eq!(regions.used_bytes(), 2 * PAGE);
+        assert_eq!(depths(&held[3]), (0..9).collect::<Vec<_>>());
+        drop(held);
         assert_eq!(regions.used_bytes(), 0);
     }
 

@@ -43,9 +43,15 @@ impl Pass {
 }
 
 impl Slab {
+    /// Whether there may be small pages to move, of this slab and of what stands beside it.
+    #[inline]
+    pub(crate) fn may_gather(&mut self) -> bool {
+        self.gather.is_due(&self.regions)
+    }
+
     /// Moves a few small pages to where they leave less unused between them; false when there is nothing to do.
     pub fn gather_step(&mut self) -> bool {
-        if !self.gather.is_due(&self.regions) {
+        if !self.may_gather() {
             return false;
         }
         let mut moved = 0;

@@ -13,7 +13,10 @@ impl Table {
     /// Empties one sparse page by moving its entries, or moves small pages closer together, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {
-            if self.slab.gather_step() || self.gather_in_collections() {
+            if self.slab.may_gather() && self.index.gather_step()
+                || self.slab.gather_step()
+                || self.gather_in_collections()
+            {
                 return true;
             }
             let (slab, hasher) = (&self.slab, self.hasher);
