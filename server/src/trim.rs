@@ -20,8 +20,8 @@ pub(crate) struct Trim {
     /// Seconds until then, and the last pause.
     rest: AtomicU64,
     pause: AtomicU64,
-    /// What the data took at the last attempt.
-    used: AtomicU64,
+    /// What the process held beside its data after the last attempt.
+    left: AtomicU64,
 }
 
 impl Trim {
@@ -29,31 +29,32 @@ impl Trim {
     pub(crate) fn tick(&self, engine: &Engine) {
         let regions = engine.keyspace().regions();
         let used = (engine.keyspace().used_memory() as u64).max(regions.used_bytes() as u64);
-        if has_fallen(self.used.load(Relaxed), used) {
-            // What was in use then need not be now.
-            self.pause.store(0, Relaxed);
-            self.rest.store(0, Relaxed);
-        }
+        let Some(resident) = resident_bytes().filter(|resident| is_excessive(*resident, used)) else { return };
         let rest = self.rest.load(Relaxed);
-        if rest > 0 {
+        if rest > 0 && !has_grown(resident.saturating_sub(used), self.left.load(Relaxed), used) {
             self.rest.store(rest - 1, Relaxed);
             return;
         }
-        self.used.store(used, Relaxed);
-        let Some(resident) = resident_bytes().filter(|resident| is_excessive(*resident, used)) else { return };
-        let has_helped = trim_allocator() && resident_bytes().is_some_and(|now| now + now / SHARE < resident);
+        let now = if trim_allocator() { resident_bytes().unwrap_or(resident) } else { resident };
+        self.left.store(now.saturating_sub(used), Relaxed);
+        let has_helped = now + now / SHARE < resident;
         let pause = if has_helped { 0 } else { (2 * self.pause.load(Relaxed)).clamp(1, LONGEST_PAUSE) };
         self.pause.store(pause, Relaxed);
         self.rest.store(pause, Relaxed);
     }
 }
 
-fn is_excessive(resident: u64, used: u64) -> bool {
-    resident > used + used / SHARE + ALWAYS
+fn allowance(used: u64) -> u64 {
+    used / SHARE + ALWAYS
 }
 
-fn has_fallen(before: u64, now: u64) -> bool {
-    now + now / 4 + ALWAYS < before
+fn is_excessive(resident: u64, used: u64) -> bool {
+    resident > used + allowance(used)
+}
+
+/// Whether what is held beside the data is visibly more than the last attempt left, so that another may well help.
+fn has_grown(excess: u64, left: u64, used: u64) -> bool {
+    excess > left + allowance(used) / 2
 }
 
 #[cfg(test)]
@@ -68,9 +69,10 @@ mod tests {
     }
 
     #[test]
-    fn data_that_shrank_is_a_reason_to_look_again() {
-        assert!(has_fallen(100 << 20, 10 << 20));
-        assert!(!has_fallen(100 << 20, 90 << 20));
-        assert!(!has_fallen(8 << 20, 0), "it is little");
+    fn what_grows_is_looked_at_again() {
+        assert!(has_grown(90 << 20, 10 << 20, 10 << 20), "the data shrank");
+        assert!(has_grown(40 << 20, 30 << 20, 100 << 20));
+        assert!(!has_grown(34 << 20, 30 << 20, 100 << 20));
+        assert!(!has_grown(10 << 20, 30 << 20, 100 << 20));
     }
 }
