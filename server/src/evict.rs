@@ -10,7 +10,7 @@
 //! and in the background.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use larder_protocol::Reply;
@@ -25,6 +25,7 @@ use crate::locked::Locked;
 use crate::observe;
 use crate::session::Session;
 use crate::stats::WorkerStats;
+use crate::upkeep::Budget;
 
 /// Searches between two looks at the time.
 const SEARCHES: usize = 16;
@@ -32,6 +33,8 @@ const SEARCHES: usize = 16;
 const VICTIMS: usize = 64;
 /// `maxmemory-samples` at which a sample has as many entries as the policies were measured with.
 const USUAL_SAMPLES: usize = 5;
+/// Steps in which what was evicted is freed.
+const GARBAGE_STEPS: u32 = 64;
 /// Samples of the use of keys that one step takes from each thread's buffer.
 const SAMPLES_PER_STEP: usize = 64;
 /// The policy learns in one of so many steps; most evict one key, and few keys are sampled.
@@ -68,6 +71,8 @@ pub(crate) struct Evictor {
     excess: Mutex<Excess>,
     /// Sessions that wait for room.
     awaited: Arc<AtomicU32>,
+    /// Bytes of what the policy has learnt, as of when it last did.
+    learnt_bytes: AtomicU64,
 }
 
 /// Held by a session while its next command waits for room.
@@ -114,7 +119,7 @@ impl Evictor {
     pub(crate) fn new(seed: u64) -> Self {
         let searching = Searching { chooser: Chooser::new(seed), samples: Vec::new(), steps: 0 };
         let (searching, rebase) = (Mutex::new(searching), Mutex::new(Rebase::new(0)));
-        Self { searching, rebase, excess: Mutex::default(), awaited: Arc::default() }
+        Self { searching, rebase, excess: Mutex::default(), awaited: Arc::default(), learnt_bytes: AtomicU64::new(0) }
     }
 
     /// Whether a session waits for room.
@@ -155,6 +160,8 @@ impl Evictor {
     pub(crate) fn step(&self, engine: &Engine, stats: &WorkerStats, limit: u64) -> Room {
         let started = observe::event_started(engine);
         let room = self.search(engine, stats, limit);
+        // Who evicts frees, too, or large collections would be evicted faster than they are freed.
+        engine.free_garbage(&Budget::steps(GARBAGE_STEPS));
         observe::note_event(engine, "eviction-cycle", started);
         self.note_excess(engine, engine.exceeds_memory());
         room
@@ -206,7 +213,14 @@ impl Evictor {
     pub(crate) fn learn(&self, engine: &Engine) -> bool {
         let mut searching = self.searching.lock();
         searching.follow(engine);
-        searching.learn(engine, engine.insight.listens())
+        let more = searching.learn(engine, engine.insight.listens());
+        self.learnt_bytes.store(searching.chooser.memory() as u64, Relaxed);
+        more
+    }
+
+    /// Bytes of what the policy has learnt, but for what shards remember, which is data. May be asked while shards are held.
+    pub(crate) fn learnt_bytes(&self) -> u64 {
+        self.learnt_bytes.load(Relaxed)
     }
 
     /// Makes room in the background when the limit was lowered; whether more is to be done.

@@ -255,6 +255,11 @@ impl Stats {
         self.workers.lock().iter().for_each(|worker| worker.samples.take(most, into));
     }
 
+    /// Bytes of the counts by the beginnings of keys, about.
+    pub(crate) fn prefix_bytes(&self) -> usize {
+        self.workers.lock().iter().map(|worker| worker.prefixes.memory()).sum()
+    }
+
     /// Counts by the beginnings of keys.
     pub(crate) fn prefixes(&self) -> HashMap<Box<[u8]>, Counts> {
         let mut sums = HashMap::new();

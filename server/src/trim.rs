@@ -20,28 +20,41 @@ pub(crate) struct Trim {
     /// Seconds until then, and the last pause.
     rest: AtomicU64,
     pause: AtomicU64,
+    /// What the process held beside its data after the last attempt.
+    left: AtomicU64,
 }
 
 impl Trim {
     /// To be called once a second.
     pub(crate) fn tick(&self, engine: &Engine) {
-        let rest = self.rest.load(Relaxed);
-        if rest > 0 {
-            self.rest.store(rest - 1, Relaxed);
-            return;
-        }
         let regions = engine.keyspace().regions();
         let used = (engine.keyspace().used_memory() as u64).max(regions.used_bytes() as u64);
         let Some(resident) = resident_bytes().filter(|resident| is_excessive(*resident, used)) else { return };
-        let has_helped = trim_allocator() && resident_bytes().is_some_and(|now| now + now / SHARE < resident);
+        let rest = self.rest.load(Relaxed);
+        if rest > 0 && !has_grown(resident.saturating_sub(used), self.left.load(Relaxed), used) {
+            self.rest.store(rest - 1, Relaxed);
+            return;
+        }
+        let now = if trim_allocator() { resident_bytes().unwrap_or(resident) } else { resident };
+        self.left.store(now.saturating_sub(used), Relaxed);
+        let has_helped = now + now / SHARE < resident;
         let pause = if has_helped { 0 } else { (2 * self.pause.load(Relaxed)).clamp(1, LONGEST_PAUSE) };
         self.pause.store(pause, Relaxed);
         self.rest.store(pause, Relaxed);
     }
 }
 
+fn allowance(used: u64) -> u64 {
+    used / SHARE + ALWAYS
+}
+
 fn is_excessive(resident: u64, used: u64) -> bool {
-    resident > used + used / SHARE + ALWAYS
+    resident > used + allowance(used)
+}
+
+/// Whether what is held beside the data is visibly more than the last attempt left, so that another may well help.
+fn has_grown(excess: u64, left: u64, used: u64) -> bool {
+    excess > left + allowance(used) / 2
 }
 
 #[cfg(test)]
@@ -53,5 +66,13 @@ mod tests {
         assert!(!is_excessive(7 << 20, 0));
         assert!(!is_excessive(1030 << 20, 1000 << 20));
         assert!(is_excessive(1100 << 20, 1000 << 20));
+    }
+
+    #[test]
+    fn what_grows_is_looked_at_again() {
+        assert!(has_grown(90 << 20, 10 << 20, 10 << 20), "the data shrank");
+        assert!(has_grown(40 << 20, 30 << 20, 100 << 20));
+        assert!(!has_grown(34 << 20, 30 << 20, 100 << 20));
+        assert!(!has_grown(10 << 20, 30 << 20, 100 << 20));
     }
 }

@@ -40,6 +40,11 @@ impl Budget {
         Self::Until(Instant::now() + time)
     }
 
+    /// One of so many steps.
+    pub(crate) fn steps(count: u32) -> Self {
+        Self::Steps(Cell::new(count))
+    }
+
     /// Whether it is used up; to be asked once per step.
     pub(crate) fn is_spent(&self) -> bool {
         match self {
@@ -99,7 +104,7 @@ impl Upkeep {
     fn slice(&self, engine: &Engine, looks: bool, now_ms: u64, stats: &WorkerStats) {
         let Some(mut second) = self.second.try_lock() else { return };
         let is_manual = engine.clock().is_manual();
-        let budget = |part: u32| if is_manual { Budget::Steps(Cell::new(STEPS)) } else { Budget::within(SLICE / part) };
+        let budget = |part: u32| if is_manual { Budget::steps(STEPS) } else { Budget::within(SLICE / part) };
         engine.free_garbage(&budget(2));
         if !looks {
             return;

@@ -244,8 +244,8 @@ impl<S: Slot> Index<S> {
             return id;
         }
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            // The first chunk grows with its use, so that a small index stays small.
-            let capacity = if self.chunks.is_empty() { 1 } else { CHUNK };
+            // A chunk grows with its use, so that a small index stays small.
+            let capacity = if self.chunks.is_empty() { 1 } else { CHUNK / 8 };
             self.chunks.push(Chunk::new(capacity, self.regions.as_ref()));
         }
         let number = self.chunks.len() - 1;

@@ -17,8 +17,8 @@
 mod blocks;
 mod huge;
 
+pub use blocks::BLOCK_UNIT;
 use blocks::Blocks;
-pub use blocks::SMALLEST_BLOCK;
 use huge::advise_huge;
 use memmap2::{MmapMut, MmapRaw};
 use parking_lot::Mutex;
@@ -51,6 +51,8 @@ pub struct Regions {
     huge_pages: bool,
     /// See [`Regions::loose_bytes`].
     loose: AtomicUsize,
+    /// Bytes of all blocks that were ever given back.
+    given: AtomicUsize,
 }
 
 impl Regions {
@@ -67,7 +69,12 @@ impl Regions {
     }
 
     fn with(huge_pages: bool) -> Regions {
-        Regions { inner: Mutex::new(Inner::default()), huge_pages, loose: AtomicUsize::new(0) }
+        Regions {
+            inner: Mutex::new(Inner::default()),
+            huge_pages,
+            loose: AtomicUsize::new(0),
+            given: AtomicUsize::new(0),
+        }
     }
 
     /// Hands out [`PAGE`] bytes aligned to [`PAGE`], all initialized: zero if the page is fresh, else what was last
@@ -99,8 +106,8 @@ impl Regions {
         }
     }
 
-    /// Hands out a part of a page, of 1, 2, 4 or 8 KiB, in all else as [`Regions::take`] does a whole one. Panics at
-    /// any other length.
+    /// Hands out a part of a page, a multiple of [`BLOCK_UNIT`] bytes long, in all else as [`Regions::take`] does a
+    /// whole one.
     pub fn take_block(&self, length: usize) -> Option<NonNull<u8>> {
         let mut inner = self.inner.lock();
         if let Some((page, offset)) = inner.blocks.take(length) {
@@ -132,6 +139,21 @@ impl Regions {
         self.loose.load(Relaxed)
     }
 
+    /// Whether a pass over blocks may find some to move: something is loose, and much of it came after a time at which
+    /// `settled` was [`Regions::given_bytes`].
+    #[inline]
+    pub fn is_unsettled(&self, settled: usize) -> bool {
+        const SHARE: usize = 8;
+        let loose = self.loose_bytes();
+        loose > 0 && self.given_bytes().wrapping_sub(settled) > loose / SHARE
+    }
+
+    /// Bytes of all blocks that were ever given back; it wraps.
+    #[inline]
+    pub fn given_bytes(&self) -> usize {
+        self.given.load(Relaxed)
+    }
+
     fn note_loose(&self, inner: &Inner) {
         /// More than a part in so many, and so many pages, is worth moving blocks for.
         const SHARE: usize = 64;
@@ -154,6 +176,7 @@ impl Regions {
             let start = inner.pointer(page, 0);
             let offset = block.as_ptr().addr() - start.as_ptr().addr();
             let is_whole = inner.blocks.give(page, offset, length);
+            self.given.fetch_add(length, Relaxed);
             self.note_loose(&inner);
             is_whole.then_some(start)
         };

@@ -3,9 +3,8 @@
 //! A **cell** is 16 to [`MAX_CELL`] bytes at a multiple of 8; a **page** holds cells of one size class; a [`Ref`] is a
 //! page's number and the cell's place in it. A class is the largest multiple of 8 of which equally many cells fit into
 //! a full page of 16 KiB, so that a page wastes 2 % at most at its end: all multiples of 8 up to 360, then ever wider
-//! steps. A class's first pages are small, an eighth of what the class holds, so that a small slab costs little. The
-//! very first comes from the global allocator, further ones are blocks of [`Regions`], as are full pages. An empty page
-//! is given back at once.
+//! steps. A class's first pages are small, an eighth of what the class holds, so that a small slab costs little: they
+//! are blocks of [`Regions`], of whose pages a full one takes all. An empty page is given back at once.
 //!
 //! Byte 0 of a live cell is never 0, which is the owner's duty from the moment it has the cell. Byte 0 of a free cell
 //! is 0, and bytes 2 and 3 link the page's list of free cells. Cells at or above a page's `bump` were never used since
@@ -24,15 +23,16 @@ use crate::cpu::prefetch_to_write;
 use crate::region::{PAGE, Regions};
 use class::{CLASS_UNITS, CLASSES, MAX_UNITS, PAGE_UNITS, UNIT, class_of, class_units};
 use length::{Source, page_length, source_of};
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use vacant::Vacant;
 
 mod class;
-mod gather;
+pub(crate) mod gather;
 mod length;
 #[cfg(test)]
 mod tests;
+mod vacant;
 
 pub use class::{MAX_CELL, cell_size};
 
@@ -40,8 +40,11 @@ const UNIT_BITS: u32 = PAGE_UNITS.trailing_zeros();
 /// One less than would fit, so that no ref has all bits set.
 const MAX_PAGES: usize = (1 << (32 - UNIT_BITS)) - 1;
 
+/// A class's next page is this part of what the class holds already.
+const GROWTH: usize = 8;
+
 /// Free places above one in this many are worth moving cells for.
-const SPARE_SHARE: usize = 25;
+const SPARE_SHARE: usize = 32;
 
 const BUCKETS: usize = 8;
 /// The bucket of a page that is full or vacant.
@@ -104,14 +107,14 @@ pub struct Slab {
     recent: u8,
     /// Bit `i` is set if cells of `classes[i]` were freed since compaction last found nothing to do there.
     freed: u128,
-    /// First of the vacant page numbers, linked by `Place::next`.
-    vacant: u32,
-    occupied: u32,
+    vacant: Vacant,
     live_bytes: usize,
     cell_bytes: usize,
     page_bytes: usize,
+    /// Of the records of pages and classes.
+    record_bytes: usize,
     regions: Arc<Regions>,
-    gather: gather::Gather,
+    gather: gather::Pass,
 }
 
 /// The hot part of a page's record, one load of 16 bytes.
@@ -130,7 +133,7 @@ struct Page {
 
 /// The cold part of a page's record.
 struct Place {
-    /// Neighbours in the ring of the bucket; `next` of a vacant page number: the next vacant one.
+    /// Neighbours in the ring of the bucket.
     next: u32,
     previous: u32,
     /// Bytes of the page; 0 if the number is vacant.
@@ -168,13 +171,13 @@ impl Slab {
             slots: [NO_SLOT; CLASSES],
             recent: NO_SLOT,
             freed: 0,
-            vacant: NO_PAGE,
-            occupied: 0,
+            vacant: Vacant::default(),
             live_bytes: 0,
             cell_bytes: 0,
             page_bytes: 0,
+            record_bytes: 0,
             regions,
-            gather: gather::Gather::default(),
+            gather: gather::Pass::default(),
         }
     }
 
@@ -186,7 +189,7 @@ impl Slab {
         let slot = self.slots[class];
         let page = match self.classes.get(usize::from(slot)) {
             Some(class) if class.filled != 0 => class.heads[class.fullest_bucket()],
-            _ => self.add_page(class)?,
+            _ => self.add_page(class, self.due_bytes(slot))?,
         };
         self.recent = slot;
         Some(self.alloc_in(page))
@@ -289,16 +292,22 @@ impl Slab {
     }
 
     /// Bytes of the slab's own records of pages and classes.
+    #[inline]
     pub fn record_bytes(&self) -> usize {
+        self.record_bytes
+    }
+
+    fn bytes_of_records(&self) -> usize {
         self.pages.capacity() * size_of::<Page>()
             + self.places.capacity() * size_of::<Place>()
             + self.classes.capacity() * size_of::<Class>()
+            + self.vacant.memory()
     }
 
-    /// Bytes that are free between the small pages of all slabs, if they are many; see [`Regions::loose_bytes`].
+    /// Where its pages come from.
     #[inline]
-    pub fn loose_bytes(&self) -> usize {
-        self.regions.loose_bytes()
+    pub(crate) fn regions(&self) -> &Regions {
+        &self.regions
     }
 
     /// A page worth emptying: one of the emptiest of a class of whose places more than 4 % are free, if that saves
@@ -338,7 +347,8 @@ impl Slab {
         let target = match self.fullest_other_page(page) {
             Some(target) => target,
             None if self.is_worth_emptying(page) => {
-                self.add_page(class_of(usize::from(self.pages[page as usize].units)))?
+                let Page { units, live, .. } = self.pages[page as usize];
+                self.add_page(class_of(usize::from(units)), usize::from(live * units) * UNIT)?
             }
             None => return None,
         };
@@ -360,17 +370,11 @@ impl Slab {
     /// the steps refs may name cells that are gone.
     pub fn free_step(&mut self, pages: usize) -> bool {
         for _ in 0..pages {
-            let Some(place) = self.places.last() else {
+            // The last one is never vacant.
+            let Some(last) = self.places.len().checked_sub(1) else {
                 break;
             };
-            if place.length != 0 {
-                self.release(self.places.len() as u32 - 1);
-            }
-            // Records go from the end, and vacant numbers with them; what the list of these forgets is free all the
-            // same, and its records go in a later step.
-            self.vacant = NO_PAGE;
-            self.pages.pop();
-            self.places.pop();
+            self.release(last as u32);
         }
         self.pages.is_empty()
     }
@@ -379,7 +383,7 @@ impl Slab {
     pub fn validate(&self) {
         assert_eq!(self.pages.len(), self.places.len());
         let mut held = vec![(0, 0); self.classes.len()];
-        let (mut occupied, mut page_bytes) = (0, 0);
+        let mut page_bytes = 0;
         for (page, place) in self.pages.iter().zip(&self.places) {
             if place.length == 0 {
                 assert!(page.live == 0 && page.bump == 0 && place.bucket == UNLISTED);
@@ -396,9 +400,8 @@ impl Slab {
             held[slot].0 += u32::from(page.live);
             held[slot].1 += u32::from(place.length / (page.units * UNIT as u16));
             page_bytes += usize::from(place.length);
-            occupied += 1;
         }
-        assert_eq!((self.occupied, self.page_bytes), (occupied, page_bytes));
+        assert_eq!(self.page_bytes, page_bytes);
         let (mut live_bytes, mut cell_bytes, mut listed) = (0, 0, 0);
         for (class, &held) in self.classes.iter().zip(&held) {
             assert_eq!((class.live, class.cells), held, "a class's totals");
@@ -408,17 +411,12 @@ impl Slab {
         }
         assert_eq!(self.live_bytes, live_bytes);
         assert_eq!(self.cell_bytes, cell_bytes);
+        assert_eq!(self.record_bytes, self.bytes_of_records());
         let stands = |place: &&Place| place.bucket != UNLISTED;
         assert_eq!(listed, self.places.iter().filter(stands).count());
-        let mut vacant = self.vacant;
-        for _ in 0..self.places.len() {
-            let Some(place) = self.places.get(vacant as usize) else {
-                break;
-            };
-            assert_eq!(place.length, 0, "a page listed as vacant");
-            vacant = place.next;
-        }
-        assert_eq!(vacant, NO_PAGE, "vacant numbers in a circle");
+        let vacant = (0u32..).zip(&self.places).filter(|(_, place)| place.length == 0).map(|(number, _)| number);
+        assert!(self.vacant.iter().eq(vacant), "vacant numbers");
+        assert!(self.places.last().is_none_or(|place| place.length != 0), "a vacant number at the end");
     }
 
     /// The number of pages in a class's buckets.
@@ -513,46 +511,25 @@ impl Slab {
 
 /// Pages of a class.
 impl Slab {
-    /// Adds a page and puts it into a bucket; its number.
+    /// Adds a page of about `due` bytes and puts it into a bucket; its number.
     #[cold]
-    fn add_page(&mut self, class: usize) -> Option<u32> {
-        if self.vacant == NO_PAGE && self.pages.len() >= MAX_PAGES {
-            return None;
-        }
+    fn add_page(&mut self, class: usize, due: usize) -> Option<u32> {
         let slot = self.slot_of(class);
         let units = CLASS_UNITS[class];
         let size = usize::from(units) * UNIT;
-        let held = self.classes[slot].cells as usize * size;
-        let length = page_length(held, size);
-        let base = match source_of(length, size) {
-            Source::Page => self.regions.take()?,
-            Source::Block(length) => self.regions.take_block(length)?,
-            // SAFETY: the length is not 0. The bytes must be initialized, since cells are handed out as slices.
-            Source::Allocator => NonNull::new(unsafe { alloc_zeroed(layout(length)) })?,
+        let length = page_length(due, size);
+        let number = self.take_number()?;
+        let base = match source_of(length) {
+            Source::Page => self.regions.take(),
+            Source::Block(length) => self.regions.take_block(length),
         };
-        let page = Page { base, units, free_head: EMPTY_LIST, bump: 0, live: 0 };
-        let place =
+        let Some(base) = base else {
+            self.give_number(number);
+            return None;
+        };
+        self.pages[number as usize] = Page { base, units, free_head: EMPTY_LIST, bump: 0, live: 0 };
+        self.places[number as usize] =
             Place { next: NO_PAGE, previous: NO_PAGE, length: length as u16, slot: slot as u8, bucket: UNLISTED };
-        let number = match self.vacant {
-            NO_PAGE => {
-                if self.pages.len() == self.pages.capacity() {
-                    // Doubling would leave half of the records unused, which small pages make felt.
-                    let more = self.pages.len() / 8 + 4;
-                    self.pages.reserve_exact(more);
-                    self.places.reserve_exact(more);
-                }
-                self.pages.push(page);
-                self.places.push(place);
-                (self.pages.len() - 1) as u32
-            }
-            number => {
-                self.vacant = self.places[number as usize].next;
-                self.pages[number as usize] = page;
-                self.places[number as usize] = place;
-                number
-            }
-        };
-        self.occupied += 1;
         self.page_bytes += length;
         self.cell_bytes += length / size * size;
         self.classes[slot].cells += (length / size) as u32;
@@ -566,8 +543,6 @@ impl Slab {
         let place = &mut self.places[number as usize];
         let (length, slot) = (usize::from(place.length), usize::from(place.slot));
         place.length = 0;
-        place.next = self.vacant;
-        self.vacant = number;
         let page = std::mem::replace(&mut self.pages[number as usize], Page::VACANT);
 
         let size = usize::from(page.units) * UNIT;
@@ -577,18 +552,14 @@ impl Slab {
         self.live_bytes -= usize::from(page.live) * size;
         self.cell_bytes -= length / size * size;
         self.page_bytes -= length;
-        self.occupied -= 1;
         // SAFETY: the record is gone, so nothing names the memory; it came from where it goes, as its length tells.
         unsafe {
-            match source_of(length, size) {
+            match source_of(length) {
                 Source::Page => self.regions.give(page.base),
                 Source::Block(length) => self.regions.give_block(page.base, length),
-                Source::Allocator => dealloc(page.base.as_ptr(), layout(length)),
             }
         }
-        if self.occupied == 0 {
-            self.forget_numbers();
-        }
+        self.give_number(number);
     }
 
     /// Moves a page that is a block to another block of this length, which nobody else uses.
@@ -603,14 +574,50 @@ impl Slab {
         }
     }
 
-    /// Starts over with page number 0; the records of a few pages stay allocated.
-    fn forget_numbers(&mut self) {
+    /// Bytes that the next page of a class should have: a part of what there is.
+    #[inline]
+    fn due_bytes(&self, slot: u8) -> usize {
+        let held = |class: &Class| class.cells as usize * usize::from(class.units) * UNIT;
+        self.classes.get(usize::from(slot)).map_or(0, held) / GROWTH
+    }
+
+    /// A number for a page, the lowest that is vacant; `None` if there are too many.
+    fn take_number(&mut self) -> Option<u32> {
+        if let Some(number) = self.vacant.pop() {
+            return Some(number);
+        }
+        if self.pages.len() >= MAX_PAGES {
+            return None;
+        }
+        if self.pages.len() == self.pages.capacity() {
+            // Doubling would leave half of the records unused, which small pages make felt.
+            let more = self.pages.len() / 16 + 4;
+            self.pages.reserve_exact(more);
+            self.places.reserve_exact(more);
+            self.record_bytes = self.bytes_of_records();
+        }
+        self.pages.push(Page::VACANT);
+        self.places.push(Place::VACANT);
+        Some((self.pages.len() - 1) as u32)
+    }
+
+    /// Takes back the number of a page that is gone. The records of vacant numbers at the end go, too.
+    fn give_number(&mut self, number: u32) {
         const KEPT: usize = 16;
-        self.vacant = NO_PAGE;
-        self.pages.clear();
-        self.pages.shrink_to(KEPT);
-        self.places.clear();
-        self.places.shrink_to(KEPT);
+        if number as usize + 1 < self.places.len() {
+            self.vacant.insert(number);
+            self.record_bytes = self.bytes_of_records();
+            return;
+        }
+        let in_use = self.places.iter().rposition(|place| place.length != 0).map_or(0, |last| last + 1);
+        self.pages.truncate(in_use);
+        self.places.truncate(in_use);
+        self.vacant.truncate(in_use);
+        if self.pages.capacity() - in_use > in_use / 8 + KEPT {
+            self.pages.shrink_to(in_use + in_use / 16 + KEPT / 2);
+            self.places.shrink_to(in_use + in_use / 16 + KEPT / 2);
+        }
+        self.record_bytes = self.bytes_of_records();
     }
 
     /// The place of a class in `classes`, made at its first use.
@@ -618,6 +625,7 @@ impl Slab {
         if self.slots[class] == NO_SLOT {
             self.slots[class] = self.classes.len() as u8;
             self.classes.push(Class::new(CLASS_UNITS[class]));
+            self.record_bytes = self.bytes_of_records();
         }
         usize::from(self.slots[class])
     }
@@ -657,12 +665,10 @@ impl Slab {
         if free * SPARE_SHARE <= cells {
             return false;
         }
-        // What the other pages' free places do not hold goes to new pages, if those are smaller by half: a class that
-        // shrank to a few cells leaves its full page, yet no page is emptied into its like again and again.
+        // What the other pages' free places do not hold goes to a new page, if that is smaller by half.
         let length = usize::from(place.length);
         let shortfall = (length / size).saturating_sub(free);
-        let new_length = page_length(cells * size, size);
-        shortfall.div_ceil(new_length / size) * new_length * 2 <= length
+        shortfall == 0 || page_length(shortfall * size, size) * 2 <= length
     }
 
     /// Puts a page into a bucket's ring, as its first or its last.
@@ -752,6 +758,8 @@ impl Page {
 }
 
 impl Place {
+    const VACANT: Place = Place { next: NO_PAGE, previous: NO_PAGE, length: 0, slot: 0, bucket: UNLISTED };
+
     fn join(&mut self, bucket: u8, next: u32, previous: u32) {
         self.bucket = bucket;
         self.next = next;
@@ -783,10 +791,6 @@ impl Class {
     fn is_first_of_bucket(&self, live: u16) -> bool {
         live & ((1 << self.shift) - 1) == 0
     }
-}
-
-fn layout(length: usize) -> Layout {
-    Layout::array::<u64>(length / UNIT).unwrap_or_else(|_| unreachable!("a page is small"))
 }
 
 const _: () = assert!(CLASSES < u128::BITS as usize && CLASSES < NO_SLOT as usize);

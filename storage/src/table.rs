@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use crate::cpu::{prefetch, prefetch_to_write};
 use crate::index::{Index, NO_DEADLINE, Pos};
 use crate::rng::Rng;
+use crate::slab::gather::Pass;
 use crate::slab::{Ref, Slab, cell_size};
 use crate::types::Env;
 use crate::value::{BigStr, Content, Kind, Object, Value};
@@ -56,7 +57,7 @@ pub struct Table {
     scratch: Vec<u8>,
     /// Hashes of the keys of collections that compaction may make smaller.
     sparse: BTreeSet<u64>,
-    gathering: compact::Gathering,
+    gathering: Pass,
     /// While the table is freed: the next segment to look into, and objects taken out of it.
     freed: u32,
     pending: Vec<Box<Object>>,
@@ -74,7 +75,7 @@ impl Table {
             owned: 0,
             scratch: Vec::new(),
             sparse: BTreeSet::new(),
-            gathering: compact::Gathering::default(),
+            gathering: Pass::default(),
             freed: 0,
             pending: Vec::new(),
         }
@@ -102,7 +103,7 @@ impl Table {
 
     /// Bytes of everything that lives here.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.index.memory() + self.slab.live_bytes() + self.owned
+        size_of::<Self>() + self.index.memory() + self.slab.live_bytes() + self.slab.record_bytes() + self.owned
     }
 
     /// Bytes of the index.

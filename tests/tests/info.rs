@@ -68,6 +68,25 @@ fn time_above_the_limit_is_counted() {
 }
 
 #[test]
+fn what_the_cache_learns_is_counted_apart() {
+    let server = TestServer::with(&["--maxmemory", "1mb", "--maxmemory-policy", "allkeys-adaptive"]);
+    let mut client = server.client();
+    for number in 0..5000 {
+        client.check(&format!("SET key:{number} {}", "v".repeat(300)), "+OK\r\n");
+    }
+    soon("both have learnt", || {
+        fact(&mut client, "mem_cache_insight") > 1000.0 && fact(&mut client, "mem_eviction_policy") > 1000.0
+    });
+    assert!(fact(&mut client, "used_memory") > 900_000.0, "data only");
+    let silent = TestServer::with(&["--cache-insight", "no"]);
+    let mut client = silent.client();
+    client.check("SET k v", "+OK\r\n");
+    client.check("DEL k", ":1\r\n");
+    assert_eq!(fact(&mut client, "mem_cache_insight"), 0.0);
+    assert_eq!(fact(&mut client, "mem_eviction_policy"), 0.0);
+}
+
+#[test]
 fn keys_that_should_be_gone_are_a_share_of_those_that_expire() {
     let server = TestServer::with(&["--enable-debug-command", "yes"]);
     let mut client = server.client();

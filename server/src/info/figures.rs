@@ -21,6 +21,9 @@ pub(crate) struct MemoryFigures {
     pub(crate) startup: u64,
     /// What clients take.
     pub(crate) clients: u64,
+    /// What the cache keeps to tell about itself, and what its eviction policy has learnt.
+    pub(crate) insight: u64,
+    pub(crate) policy: u64,
     pub(crate) keys: u64,
     /// What finding the keys takes, for each database that has keys.
     pub(crate) indexes: Vec<(usize, u64)>,
@@ -35,9 +38,11 @@ impl MemoryFigures {
         let used = engine.keyspace().used_memory() as u64;
         let peak = engine.peak_memory.fetch_max(used, Relaxed).max(used);
         let (mut free, mut keys) = (0, 0);
+        let mut insight = engine.insight.bytes() + engine.stats().prefix_bytes() as u64;
         let mut indexes = vec![0; engine.keyspace().databases()];
         for (_, guarded) in locked.shards().each_ref() {
             free += guarded.shard.free_bytes() as u64;
+            insight += guarded.extra.history.memory() as u64;
             for (db, table) in guarded.shard.databases() {
                 keys += table.len() as u64;
                 indexes[db] += if table.is_empty() { 0 } else { table.index_memory() as u64 };
@@ -48,7 +53,8 @@ impl MemoryFigures {
         let (resident, startup) = (process::resident_bytes(), engine.identity.resident_at_start);
         let mut clients = 0;
         engine.clients().each(|client| clients += client.memory() as u64);
-        Self { used, peak, free, reserve, resident, startup, clients, keys, indexes }
+        let policy = engine.evictor().learnt_bytes();
+        Self { used, peak, free, reserve, resident, startup, clients, insight, policy, keys, indexes }
     }
 
     /// What finding the keys takes.
@@ -81,7 +87,7 @@ impl MemoryFigures {
     /// What of the resident memory is there for something. Redis counts its program and the clients among the used memory, so
     /// that a small server is not taken for a fragmented one.
     pub(crate) fn accounted(&self) -> u64 {
-        self.used + self.startup + self.clients
+        self.used + self.startup + self.clients + self.insight + self.policy
     }
 
     pub(crate) fn reserve_ratio(&self) -> f64 {

@@ -143,6 +143,8 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
     for name in ["mem_cluster_links", "mem_aof_buffer"] {
         report.fact(name, 0);
     }
+    report.fact("mem_cache_insight", figures.insight);
+    report.fact("mem_eviction_policy", figures.policy);
     report.fact("mem_allocator", "larder-slab");
     report.fact("mem_overhead_db_hashtable_rehashing", 0);
     report.fact("active_defrag_running", 0);

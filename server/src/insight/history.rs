@@ -73,6 +73,11 @@ impl History {
         older.iter().chain(newer).filter(own).max_by_key(|departure| departure.at_ms).copied()
     }
 
+    /// Bytes of the records.
+    pub(crate) fn memory(&self) -> usize {
+        self.ring.capacity() * size_of::<Departure>()
+    }
+
     /// When the oldest record was made, if older ones are forgotten.
     pub(crate) fn since_ms(&self) -> Option<u64> {
         self.ring.get(self.next).map(|oldest| oldest.at_ms)

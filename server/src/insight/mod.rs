@@ -50,6 +50,8 @@ pub(crate) struct Insight {
     looked_ms: AtomicU64,
     /// When it was switched on, in milliseconds since 1970; 0 if it always was.
     since_ms: AtomicU64,
+    /// Bytes of the simulation and of what waits for it, as of the last look.
+    bytes: AtomicU64,
 }
 
 /// Samples that nobody has looked at yet.
@@ -146,6 +148,8 @@ impl Insight {
         }
         // While it rests it is not begun again.
         self.listens.store(!engine.insight_is_off(), Relaxed);
+        let simulated = state.what_if.as_ref().map_or(0, |what_if| what_if.memory());
+        self.bytes.store((simulated + waiting.samples.capacity() * size_of::<Sample>()) as u64, Relaxed);
     }
 
     /// The answer of CACHE WHATIF; `None` if it is off or rests.
@@ -153,6 +157,11 @@ impl Insight {
         let mut state = self.state.lock();
         state.tell_reads(engine);
         Some(state.what_if.as_ref()?.answer())
+    }
+
+    /// Bytes of the simulation. May be asked while shards are held.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
     }
 
     /// Since when departures are known, in milliseconds since 1970.

@@ -164,6 +164,13 @@ impl Prefixes {
         }
     }
 
+    /// Bytes of the counts, about.
+    pub(crate) fn memory(&self) -> usize {
+        let table = self.table.lock();
+        table.counts.capacity() * size_of::<(Box<[u8]>, Counts)>()
+            + table.counts.keys().map(|key| key.len()).sum::<usize>()
+    }
+
     /// CONFIG RESETSTAT.
     pub(crate) fn reset(&self) {
         *self.table.lock() = Table::default();

@@ -1,5 +1,5 @@
 //! Segments side by side. A chunk of words that is complete takes one page of [`Regions`], which goes back to the system when
-//! it is free; what is smaller, or of another size, takes the global allocator's memory.
+//! it is free, a smaller one a block of a page; what is of another size takes the global allocator's memory.
 //!
 //! Invariants: the first `len` of `capacity` segments are initialized; the memory came from where `home` says.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::CHUNK;
 use super::segment::Segment;
-use crate::region::{PAGE, Regions};
+use crate::region::{BLOCK_UNIT, PAGE, Regions};
 
 /// See the module's page.
 pub(super) struct Chunk<S> {
@@ -26,6 +26,7 @@ pub(super) struct Chunk<S> {
 enum Home {
     Allocator,
     Page(Arc<Regions>),
+    Block(Arc<Regions>),
 }
 
 // SAFETY: a chunk owns its segments alone, as a vector does.
@@ -34,18 +35,23 @@ unsafe impl<S: Send> Send for Chunk<S> {}
 unsafe impl<S: Sync> Sync for Chunk<S> {}
 
 impl<S> Chunk<S> {
-    const FILLS_PAGE: bool = CHUNK * size_of::<Segment<S>>() == PAGE && PAGE.is_multiple_of(align_of::<Segment<S>>());
+    const FILLS_PAGE: bool = CHUNK * size_of::<Segment<S>>() == PAGE
+        && size_of::<Segment<S>>().is_multiple_of(BLOCK_UNIT)
+        && BLOCK_UNIT.is_multiple_of(align_of::<Segment<S>>());
 
     /// An empty one with room for so many segments, [`CHUNK`] at most.
     pub(super) fn new(capacity: usize, regions: Option<&Arc<Regions>>) -> Self {
         let capacity = capacity.min(CHUNK);
         if Self::FILLS_PAGE
-            && capacity == CHUNK
             && let Some(regions) = regions
-            && let Some(page) = regions.take()
         {
-            let home = Home::Page(regions.clone());
-            return Self { segments: page.cast(), len: 0, capacity: capacity as u32, home };
+            let (start, home) = match capacity {
+                CHUNK => (regions.take(), Home::Page(regions.clone())),
+                _ => (regions.take_block(capacity * size_of::<Segment<S>>()), Home::Block(regions.clone())),
+            };
+            if let Some(start) = start {
+                return Self { segments: start.cast(), len: 0, capacity: capacity as u32, home };
+            }
         }
         let mut segments = ManuallyDrop::new(Vec::with_capacity(capacity));
         // SAFETY: a vector's pointer is never null. Its capacity may be larger than asked for, and is kept as it is.
@@ -68,12 +74,26 @@ impl<S> Chunk<S> {
 
     /// Makes room for twice as many segments, up to a whole chunk.
     pub(super) fn grow(&mut self, regions: Option<&Arc<Regions>>) {
-        let mut larger = Self::new(2 * self.capacity as usize, regions);
-        assert!(larger.capacity >= self.len);
-        // SAFETY: both are this function's, and there is room. What is copied is forgotten here, not dropped twice.
-        unsafe { larger.segments.copy_from_nonoverlapping(self.segments, self.len as usize) };
-        larger.len = std::mem::take(&mut self.len);
-        *self = larger;
+        self.move_to(Self::new(2 * self.capacity as usize, regions));
+    }
+
+    /// Moves to a page that is used more, if this is a part of a page and there is such a one.
+    pub(super) fn move_to_fuller(&mut self) -> bool {
+        let Home::Block(regions) = &self.home else { return false };
+        let bytes = self.capacity as usize * size_of::<Segment<S>>();
+        let Some(block) = regions.take_fuller(self.segments.cast(), bytes) else { return false };
+        let home = Home::Block(regions.clone());
+        self.move_to(Self { segments: block.cast(), len: 0, capacity: self.capacity, home });
+        true
+    }
+
+    /// Moves all segments to an empty chunk that has room for them.
+    fn move_to(&mut self, mut other: Self) {
+        assert!(other.len == 0 && other.capacity >= self.len);
+        // SAFETY: both are chunks, so apart, and there is room. What is copied is forgotten here, not dropped twice.
+        unsafe { other.segments.copy_from_nonoverlapping(self.segments, self.len as usize) };
+        other.len = std::mem::take(&mut self.len);
+        *self = other;
     }
 
     /// Drops the last segment.
@@ -112,6 +132,10 @@ impl<S> Drop for Chunk<S> {
         match &self.home {
             // SAFETY: it came from there, and nothing refers to it any more.
             Home::Page(regions) => unsafe { regions.give(self.segments.cast()) },
+            // SAFETY: as above, at this length.
+            Home::Block(regions) => unsafe {
+                regions.give_block(self.segments.cast(), self.capacity as usize * size_of::<Segment<S>>());
+            },
             // SAFETY: these are a vector's parts, of which no element is left.
             Home::Allocator => drop(unsafe { Vec::from_raw_parts(self.segments.as_ptr(), 0, self.capacity as usize) }),
         }
@@ -146,6 +170,23 @@ mod tests {
         chunk[3].set_depth(40);
         assert_eq!((chunk.len(), chunk[3].depth()), (CHUNK - 1, 40));
         drop(chunk);
+        assert_eq!(regions.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_part_of_a_page_moves_to_a_fuller_one() {
+        let regions = Regions::new();
+        let chunks = |count| (0..count).map(|_| Chunk::<u64>::new(CHUNK / 2, Some(&regions)));
+        let mut held: Vec<_> = chunks(6).collect();
+        (0..9).for_each(|depth| held[5].push(Segment::new(depth)));
+        // Of three pages that hold two each, the last and another one lose one.
+        drop((held.remove(4), held.remove(0)));
+        assert_eq!(regions.used_bytes(), 3 * PAGE);
+        assert!(!held[0].move_to_fuller(), "of pages alike the younger drains");
+        assert!(held[3].move_to_fuller() && !held[3].move_to_fuller());
+        assert_eq!(regions.used_bytes(), 2 * PAGE);
+        assert_eq!(depths(&held[3]), (0..9).collect::<Vec<_>>());
+        drop(held);
         assert_eq!(regions.used_bytes(), 0);
     }
 

@@ -1,12 +1,17 @@
 //! Segments that merges left unused go back to the system: the last ones move into unused ones before them, one per step,
 //! and what is unused at the end is dropped, a chunk at a time.
 
-use super::{CHUNK, Index, NO_DEADLINE, Segment, Slot};
+use super::{CHUNK, Chunk, Index, NO_DEADLINE, Segment, Slot};
 
 /// Unused segments that are kept, for growth.
-const KEPT: usize = CHUNK / 2;
+const KEPT: usize = CHUNK / 8;
 
 impl<S: Slot> Index<S> {
+    /// Moves the last chunk, if it is a part of a page, to a page that is used more; false if there is none.
+    pub(crate) fn gather_step(&mut self) -> bool {
+        self.chunks.last_mut().is_some_and(Chunk::move_to_fuller)
+    }
+
     /// Gives the last segment's place back, if enough segments are unused; false if not. Elements move to a segment with
     /// another number, in the same slots; `rehash` gives the hash of one.
     pub fn give_back_step(&mut self, rehash: impl Fn(S) -> u64) -> bool {

@@ -1,38 +1,63 @@
 //! Small pages are blocks of pages that all slabs share. Where many of these are divided and hardly used, blocks move to
 //! fuller ones: a block is copied as it is, and only the record of the slab's page names another place afterwards.
 
-use super::{PAGE, Slab, Source, UNIT, source_of};
+use super::{PAGE, Slab, Source, source_of};
+use crate::region::Regions;
 
 /// Pages that one step looks at, and blocks that it moves.
 const LOOKED_AT: usize = 64;
 const MOVED: usize = 8;
 
-/// How far a pass over a slab's pages is.
+/// How far a pass over what has small pages is: a slab's pages, or the segments of a table whose keys own slabs.
 #[derive(Default)]
-pub(super) struct Gather {
-    /// The next page to look at.
-    next: usize,
-    /// Whether the pass has moved a block.
-    has_moved: bool,
-    /// What was loose when a pass found nothing to move: it takes more to try again.
+pub(crate) struct Pass {
+    /// What to look at next.
+    pub(crate) next: usize,
+    /// Whether a block was moved.
+    pub(crate) has_moved: bool,
+    /// [`Regions::given_bytes`] when the last pass that moved nothing began, and this one.
     settled: usize,
+    began: usize,
+}
+
+impl Pass {
+    /// Whether to go on, or to begin, with it.
+    #[inline]
+    pub(crate) fn is_due(&mut self, regions: &Regions) -> bool {
+        if self.next > 0 {
+            return true;
+        }
+        self.began = regions.given_bytes();
+        regions.is_unsettled(self.settled)
+    }
+
+    /// Begins anew; false if that can wait, as nothing was to move.
+    pub(crate) fn end(&mut self) -> bool {
+        self.next = 0;
+        if !std::mem::take(&mut self.has_moved) {
+            self.settled = self.began;
+            return false;
+        }
+        true
+    }
 }
 
 impl Slab {
+    /// Whether there may be small pages to move, of this slab and of what stands beside it.
+    #[inline]
+    pub(crate) fn may_gather(&mut self) -> bool {
+        self.gather.is_due(&self.regions)
+    }
+
     /// Moves a few small pages to where they leave less unused between them; false when there is nothing to do.
     pub fn gather_step(&mut self) -> bool {
-        let loose = self.regions.loose_bytes();
-        if loose <= self.gather.settled + self.gather.settled / 8 {
-            self.gather.settled = self.gather.settled.min(loose);
+        if !self.may_gather() {
             return false;
         }
         let mut moved = 0;
         for _ in 0..LOOKED_AT {
             if self.gather.next >= self.places.len() {
-                let has_moved = std::mem::take(&mut self.gather.has_moved);
-                self.gather.next = 0;
-                self.gather.settled = if has_moved { 0 } else { loose };
-                return has_moved;
+                return self.gather.end();
             }
             if self.move_block(self.gather.next as u32) {
                 self.gather.has_moved = true;
@@ -52,8 +77,7 @@ impl Slab {
         if length == 0 || length == PAGE {
             return false;
         }
-        let size = usize::from(self.pages[number as usize].units) * UNIT;
-        let Source::Block(block) = source_of(length, size) else { return false };
+        let Source::Block(block) = source_of(length) else { return false };
         let Some(to) = self.regions.take_fuller(self.pages[number as usize].base, block) else { return false };
         self.move_page(number, block, to);
         true

@@ -274,8 +274,11 @@ impl Model {
                 assert_compact(slab);
             }
             Step::Drop(pages) => {
-                let kept = slab.pages.len().saturating_sub(pages) as u32;
+                let pages_of = |slab: &Slab| slab.places.iter().filter(|place| place.length != 0).count();
+                let before = pages_of(slab);
                 assert_eq!(slab.free_step(pages), slab.pages.is_empty());
+                assert_eq!(pages_of(slab), before.saturating_sub(pages));
+                let kept = slab.pages.len() as u32;
                 cells.retain(|(cell, _)| cell.page() < kept);
             }
         }

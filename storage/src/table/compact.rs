@@ -9,22 +9,14 @@ use crate::slab::Ref;
 use crate::types::Env;
 use crate::word::Word;
 
-/// How far the pass is that moves the small pages of collections.
-#[derive(Default)]
-pub(super) struct Gathering {
-    /// The next segment to look into.
-    segment: u32,
-    /// Whether the pass has moved a page.
-    has_moved: bool,
-    /// What was loose when a pass found nothing to move: it takes more to try again.
-    settled: usize,
-}
-
 impl Table {
     /// Empties one sparse page by moving its entries, or moves small pages closer together, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
         let Some(page) = self.slab.sparse_page() else {
-            if self.slab.gather_step() || self.gather_in_collections() {
+            if self.slab.may_gather() && self.index.gather_step()
+                || self.slab.gather_step()
+                || self.gather_in_collections()
+            {
                 return true;
             }
             let (slab, hasher) = (&self.slab, self.hasher);
@@ -48,21 +40,17 @@ impl Table {
     fn gather_in_collections(&mut self) -> bool {
         /// Segments that one step looks into, unless a collection has pages to move.
         const SEGMENTS: usize = 8;
-        let loose = self.slab.loose_bytes();
         let pass = &mut self.gathering;
-        if self.owned == 0 || loose <= pass.settled + pass.settled / 8 {
-            pass.settled = pass.settled.min(loose);
+        if self.owned == 0 || !pass.is_due(self.slab.regions()) {
             return false;
         }
         for _ in 0..SEGMENTS {
-            if pass.segment as usize >= self.index.segments() {
-                let has_moved = std::mem::take(&mut pass.has_moved);
-                (pass.segment, pass.settled) = (0, if has_moved { 0 } else { loose });
-                return has_moved;
+            if pass.next >= self.index.segments() {
+                return pass.end();
             }
-            let words = self.index.slots(pass.segment).map(|(_, bits)| Word::from_bits(bits));
+            let words = self.index.slots(pass.next as u32).map(|(_, bits)| Word::from_bits(bits));
             let owners: SmallVec<[Ref; 8]> = words.filter(|word| word.owns()).map(Word::cell).collect();
-            pass.segment += 1;
+            pass.next += 1;
             let mut has_moved = false;
             for cell in owners {
                 let object = entry::object_mut(self.slab.cell_mut(cell));

@@ -425,7 +425,7 @@ fn compaction_gives_pages_back_and_keeps_the_set() {
         let (before, memory) = (env.regions.used_bytes(), checked.subject.memory());
         let steps = (0..).take_while(|_| checked.subject.compact(env) > 0).count();
         assert!(steps > 10 && env.regions.used_bytes() < before / 2);
-        assert_eq!(checked.subject.memory(), memory);
+        assert!(checked.subject.memory() <= memory, "records of pages go, too");
         checked.subject.check(env);
         checked.check_content();
     });
