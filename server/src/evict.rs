@@ -137,6 +137,11 @@ impl Evictor {
             self.step(engine, &session.stats, used.saturating_sub(bytes as u64));
             return Room::Enough;
         }
+        if bytes as u64 > limit && selection(engine).is_some_and(|selection| !selection.volatile) {
+            // All others would go for it, and it would be the next.
+            session.room_claim = None;
+            return Room::None;
+        }
         let room = match self.step(engine, &session.stats, wanted) {
             Room::More => {
                 session.room_claim.get_or_insert_with(|| self.claim());
@@ -551,8 +556,11 @@ mod tests {
             assert!(server.engine().stats().totals().evicted > 10_000);
             assert!(!server.engine().evictor().is_awaited());
             assert_eq!(connection.execute(["STRLEN", "large"]).to_string(), format!("(integer) {}", 3 << 20));
-            // One that never fits is stored all the same, and goes when the next is.
-            assert_eq!(connection.execute(["SET", "huge", &"v".repeat(7 << 20)]).to_string(), "OK");
+            // One that never fits takes nothing with it.
+            let left = connection.execute(["DBSIZE"]);
+            let refusal = connection.execute(["SET", "huge", &"v".repeat(7 << 20)]).to_string();
+            assert!(refusal.contains("OOM command not allowed"), "{refusal}");
+            assert_eq!(connection.execute(["DBSIZE"]), left);
             assert_eq!(connection.execute(["SET", "small", "v"]).to_string(), "OK");
             assert!(server.engine().keyspace().used_memory() <= LIMIT);
             server.engine().validate();
