@@ -23,7 +23,7 @@ use crate::client::{Addresses, Client, Clients};
 use crate::client_memory::ClientMemory;
 use crate::commands::command::{Command, DENYOOM, Run, WRITE};
 use crate::commands::table::{TABLE, Table as CommandTable};
-use crate::commands::transactions::unwatch_all;
+use crate::commands::transactions::forget_watched;
 use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::effects::{Group, Recorder};
 use crate::error::{self, Error};
@@ -636,7 +636,7 @@ impl Engine {
             true => Locked::for_writing(self, set, call.now, stats, std::iter::once((command, call.args))),
             false => Locked::try_new(self, set, call.now, stats),
         };
-        lock().or_else(|| if session.may_wait { None } else { self.wait_on_thread(command, lock) })
+        lock().or_else(|| if session.may_wait { None } else { self.wait_on_thread(lock) })
     }
 
     #[inline]
@@ -682,7 +682,7 @@ impl Engine {
                     self.show(session, TABLE.row(row), call.args);
                 }
                 session.multi = None;
-                unwatch_all(self, session);
+                forget_watched(self, session);
                 return self.fail(stats, &error::exec_refused(error), reply);
             }
         }

@@ -98,6 +98,8 @@ pub struct Session {
     /// Whether EXEC runs its queue.
     pub(crate) executes: bool,
     pub(crate) watched: Vec<Watched>,
+    /// Whether they are watched no more, though a script was in the way of taking them off.
+    pub(crate) forgets_watched: bool,
     /// What the names take that it watches and listens to.
     pub(crate) names_bytes: usize,
     pub(crate) subscriptions: Subscriptions,
@@ -189,6 +191,7 @@ impl Session {
             multi: None,
             executes: false,
             watched: Vec::new(),
+            forgets_watched: false,
             names_bytes: 0,
             subscriptions: Subscriptions::default(),
             reply_mode: ReplyMode::On,
@@ -265,6 +268,7 @@ impl Session {
         self.tracks = false;
         if !crate::commands::transactions::unwatch_all(engine, self) {
             engine.leave_later(Leaving::Watcher(self.client.clone(), std::mem::take(&mut self.watched)));
+            self.forgets_watched = false;
         }
         if std::mem::take(&mut self.monitors) {
             engine.stop_monitoring(&self.client);
@@ -300,7 +304,7 @@ impl Session {
         let facts = &self.client.facts;
         facts.active_ms.store(now_ms, Relaxed);
         facts.db.store(self.db, Relaxed);
-        facts.watched.store(self.watched.len(), Relaxed);
+        facts.watched.store(if self.forgets_watched { 0 } else { self.watched.len() }, Relaxed);
         facts.names_bytes.store(self.names_bytes, Relaxed);
         facts.channels.store(self.subscriptions.channels.len(), Relaxed);
         facts.patterns.store(self.subscriptions.patterns.len(), Relaxed);

@@ -126,9 +126,9 @@ impl Waiter {
         row: u16,
         args: OwnedArgs,
         proto: Proto,
-        until: Option<u64>,
+        until: u64,
     ) -> Arc<Self> {
-        let park = Park { keys: 0, ..Park::until(until, Kind::String) };
+        let park = Park { keys: 0, ..Park::until(Some(until), Kind::String) };
         Arc::new(Self {
             client: session.client.clone(),
             row,

@@ -75,13 +75,11 @@ fn multi(_: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
     Ok(())
 }
 
-fn discard(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
+fn discard(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
     if session.multi.is_none() {
         return Err(DISCARD_WITHOUT_MULTI);
     }
-    if !unwatch_all(engine, session) {
-        return engine.held_up(session, args, reply);
-    }
+    forget_watched(engine, session);
     session.multi = None;
     reply.ok();
     Ok(())
@@ -90,6 +88,9 @@ fn discard(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut R
 fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
     if session.multi.is_some() {
         return Err(WATCH_INSIDE_MULTI);
+    }
+    if session.forgets_watched && !unwatch_all(engine, session) {
+        return engine.held_up(session, args, reply);
     }
     let (now, db) = (engine.clock().now_ms(), session.db);
     for key in args.from(1).iter() {
@@ -110,10 +111,8 @@ fn watch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Rep
     Ok(())
 }
 
-fn unwatch(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    if !unwatch_all(engine, session) {
-        return engine.held_up(session, args, reply);
-    }
+fn unwatch(engine: &Engine, session: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    forget_watched(engine, session);
     reply.ok();
     Ok(())
 }
@@ -128,7 +127,16 @@ pub(crate) fn unwatch_all(engine: &Engine, session: &mut Session) -> bool {
         session.watched.pop();
     }
     session.client.forget_watch();
+    session.forgets_watched = false;
     true
+}
+
+/// Forgets the watched keys. Where a script holds the shard of one, this is only noted: nobody waits for the script, and
+/// whatever is done with the client's keys next takes them off.
+pub(crate) fn forget_watched(engine: &Engine, session: &mut Session) {
+    if !unwatch_all(engine, session) {
+        session.forgets_watched = true;
+    }
 }
 
 /// EXEC as it runs where its client does; a queue with scripts runs where scripts do.
@@ -137,7 +145,7 @@ fn exec(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
         return Err(EXEC_WITHOUT_MULTI);
     };
     if transaction.aborted {
-        unwatch_all(engine, session);
+        forget_watched(engine, session);
         return Err(EXEC_ABORTED);
     }
     let has_scripts = transaction.queue.iter().any(|queued| matches!(TABLE.row(queued.row).run, Run::Script(_)));
@@ -236,5 +244,5 @@ fn still_as_watched(session: &mut Session, locked: &mut Locked<'_>, now: u64) ->
         unchanged &= was_expired || presence != Presence::Expired;
     }
     session.client.forget_watch();
-    unchanged
+    std::mem::take(&mut session.forgets_watched) || unchanged
 }

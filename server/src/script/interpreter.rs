@@ -20,6 +20,7 @@ use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, Sandbox
 use super::cache::{ByDigest, Script};
 use super::conclude::Failures;
 use super::control::Control;
+use super::coroutines::Coroutines;
 use super::names::{concatenations, for_compiler};
 use super::natives::{self, Call, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::quick::Quick;
@@ -93,6 +94,7 @@ pub(super) struct Interpreter {
     /// What the functions of the host need of the prelude, kept alive.
     _kept: Table,
     called: libraries::Fail,
+    coroutines: Coroutines,
     desk: Shared,
     /// Whether the budget of the script that runs is not filled again.
     is_bounded: Rc<Cell<bool>>,
@@ -109,6 +111,7 @@ pub(super) struct Interpreter {
 impl Drop for Interpreter {
     fn drop(&mut self) {
         self.called.let_go();
+        self.coroutines.let_go();
         self.held.fetch_sub(self.noted_bytes.get(), Relaxed);
     }
 }
@@ -120,12 +123,15 @@ impl Interpreter {
         const NATIVES: &str = "natives";
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
         libraries::whole::install(runtime.state_mut())?;
+        let coroutines = Coroutines::install(runtime.state_mut())?;
         let (is_bounded, deadline) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(None)));
         let place: Rc<RefCell<Option<Place>>> = Rc::default();
         let (bounded, until, looks, ended_at) = (is_bounded.clone(), deadline.clone(), Cell::new(0), place.clone());
         runtime.state_mut().hook = Some(Box::new(move |state, _| {
             if bounded.get() {
                 // It ends soon.
+            } else if state.sandbox_aborting() {
+                // It has met a limit, which the handler of an error must not make undone.
             } else if control.must_end() || until.get().is_some_and(|until| is_over(until, &looks)) {
                 ended_at.replace(place_of(state));
                 // The budget is spent: the next look at it ends the script.
@@ -151,6 +157,7 @@ impl Interpreter {
         let (prepare, run, kept) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("kept")?);
         let parts = control.raw_get("parts")?;
         called.fail.replace(Some(control.raw_get("fail")?));
+        called.exhaust.replace(Some(control.raw_get("exhaust")?));
         let sandbox = lua.install_sandbox(limits(memory_bytes))?;
         let compiled = ByDigest::default();
         let noted_bytes = Cell::new(0);
@@ -164,6 +171,7 @@ impl Interpreter {
             run,
             _kept: kept,
             called,
+            coroutines,
             desk,
             is_bounded,
             deadline,
@@ -290,7 +298,7 @@ impl Interpreter {
         }
         take_result(&mut exchange.result, reply);
         if let Some(stopped) = self.stopped() {
-            return Ok(Ended::Stopped(stopped, self.place.take()));
+            return Ok(Ended::Stopped(stopped, self.place.take().or(exchange.stopped_at.take())));
         }
         result.map(|()| match exchange.raised.take() {
             Some(raised) => Ended::Raised(raised),
@@ -354,7 +362,7 @@ fn is_over(until: Instant, looks: &Cell<u32>) -> bool {
 }
 
 /// Where the innermost function of a script stands.
-fn place_of(state: &mut LuaState) -> Option<Place> {
+pub(super) fn place_of(state: &mut LuaState) -> Option<Place> {
     /// Calls that are looked at.
     const MOST: i32 = 250;
     for level in 0..MOST {

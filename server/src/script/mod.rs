@@ -21,6 +21,7 @@ mod call;
 mod conclude;
 mod control;
 mod convert;
+mod coroutines;
 pub(crate) mod functions;
 mod here;
 mod interpreter;
@@ -52,9 +53,9 @@ pub(crate) use thread::{Machine, STACK_BYTES};
 
 use crate::admit;
 use crate::client::Client;
-use crate::commands::command::{ALLOW_BUSY, Command, Run};
+use crate::commands::command::{Command, Run};
 use crate::commands::table::TABLE;
-use crate::commands::transactions::unwatch_all;
+use crate::commands::transactions::forget_watched;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
 use crate::locked::Locked;
@@ -179,7 +180,7 @@ impl Engine {
             return self.busy();
         }
         session.multi = None;
-        unwatch_all(self, session);
+        forget_watched(self, session);
         error::exec_refused(&self.busy())
     }
 
@@ -212,7 +213,7 @@ impl Engine {
             calls.extend(self.scripts_of(following));
         }
         let behind = calls.len() - 1;
-        let waiter = Waiter::for_script(session, Some(behind), row, args.to_owned(), reply.proto(), Some(until));
+        let waiter = Waiter::for_script(session, Some(behind), row, args.to_owned(), reply.proto(), until);
         let stand_in = session.stand_in(self);
         let own = std::mem::replace(session, stand_in);
         if let Err(own) = self.scripts.thread.send(Box::new(own), calls, reply.proto(), waiter.clone()) {
@@ -263,22 +264,21 @@ impl Engine {
     pub(crate) fn held_up(&self, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
         let row = TABLE.find(args)?;
         let command = TABLE.row(row);
-        let may_fail = !command.has(ALLOW_BUSY);
         if !session.may_wait {
             let Run::Session(function) = command.run else { return Err(self.busy()) };
-            if may_fail && self.is_busy() {
+            if self.is_busy() {
                 return Err(self.busy_error(session, row));
             }
             self.scripts.sleep(LOOK_AGAIN);
             return function(self, session, args, reply);
         }
-        if may_fail && self.is_busy() {
+        if self.is_busy() {
             return Err(self.busy_error(session, row));
         }
         let running = self.scripts.control.running_for().unwrap_or_default();
         let rest = self.busy_threshold().saturating_sub(running).as_millis();
         let rest = u64::try_from(rest).unwrap_or(u64::MAX).saturating_add(1);
-        let until = may_fail.then(|| self.clock().now_ms().saturating_add(rest));
+        let until = self.clock().now_ms().saturating_add(rest);
         let waiter = Waiter::for_script(session, None, row, args.to_owned(), reply.proto(), until);
         self.scripts.park(|parked| parked.waiters.push(waiter.clone()));
         if self.keyspace().claimed().is_empty() {
@@ -291,12 +291,8 @@ impl Engine {
 
     /// Waits on this thread for the shards of a call; `None` once the script that holds them has run for too long.
     #[cold]
-    pub(crate) fn wait_on_thread<'a>(
-        &self,
-        command: &Command,
-        lock: impl Fn() -> Option<Locked<'a>>,
-    ) -> Option<Locked<'a>> {
-        while command.has(ALLOW_BUSY) || !self.is_busy() {
+    pub(crate) fn wait_on_thread<'a>(&self, lock: impl Fn() -> Option<Locked<'a>>) -> Option<Locked<'a>> {
+        while !self.is_busy() {
             self.scripts.sleep(LOOK_AGAIN);
             let locked = lock();
             if locked.is_some() {

@@ -19,7 +19,7 @@ use omnilua::LuaError;
 
 use super::conclude::Failures;
 use super::convert::{self, Names};
-use super::interpreter::Place;
+use super::interpreter::{Place, place_of};
 use super::lender::Lender;
 use crate::error::{self, Error};
 
@@ -68,6 +68,8 @@ pub(super) struct Exchange {
     /// Errors in the result.
     pub(super) failures: Failures,
     pub(super) raised: Option<Raised>,
+    /// Where the script stood when it met a limit.
+    pub(super) stopped_at: Option<Place>,
     /// Whether the result shows the same tables so often that it is not quickly written.
     pub(super) is_too_much: bool,
     /// What the interpreter held when the script had ended.
@@ -103,7 +105,9 @@ struct Kept {
     /// The table that keeps the rest alive.
     all: GcRef<LuaTable>,
     globals: GcRef<LuaTable>,
+    /// What errors are handled with, and the function of the host that does so.
     handler: LuaValue,
+    handle: LuaValue,
     /// The stand-ins, which stay empty.
     shown: GcRef<LuaTable>,
     /// The names of KEYS and ARGV, and the tables, which serve one script after the other.
@@ -136,6 +140,7 @@ impl Exchange {
         (self.function, self.limits) = (call.function, call.limits);
         (self.keys, self.gets_tables) = (call.keys, call.gets_tables);
         (self.resp3, self.raised, self.is_too_much) = (false, None, false);
+        self.stopped_at = None;
         self.failures = Failures::default();
         self.result.clear();
         self.result.set_proto(proto);
@@ -159,14 +164,16 @@ type Native = fn(&mut LuaState, &Desk) -> Result<usize, LuaError>;
 
 /// Puts the functions into a global table of this name.
 pub(super) fn install(state: &mut LuaState, desk: &Shared, name: &'static str) -> Result<(), LuaError> {
-    let natives: [(&str, Native); 7] = [
+    let natives: [(&str, Native); 9] = [
         ("remember", remember),
         ("hand_over", hand_over),
+        ("handle", handle),
         ("run", run),
         ("call", |state, desk| call(state, desk, true)),
         ("pcall", |state, desk| call(state, desk, false)),
         ("may_call", may_call),
         ("setresp", setresp),
+        ("exhaust", |state, _| Err(exhausted(state))),
     ];
     let functions: Vec<_> = natives
         .into_iter()
@@ -186,6 +193,28 @@ pub(super) fn install(state: &mut LuaState, desk: &Shared, name: &'static str) -
     });
     state.push(setup);
     api::pcall_k(state, 0, 0, 0, 0, None).map(drop)
+}
+
+/// The error that ends a script as one that needs too much memory, whatever calls it is in.
+pub(super) fn exhausted(state: &LuaState) -> LuaError {
+    let text = || LuaError::runtime(format_args!("not enough memory"));
+    state.sandbox_reserve(usize::MAX).unwrap_or_else(text)
+}
+
+/// Handles an error. After a limit was met the interpreter runs no code of its own any more: where that was is all
+/// that is wanted.
+fn handle(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
+    let problem = argument(state, 0);
+    if state.sandbox_aborting() {
+        desk.exchange.borrow_mut().stopped_at = place_of(state);
+        state.push(problem);
+        return Ok(1);
+    }
+    let handler = kept(&desk.exchange.borrow().kept)?.handler;
+    state.push(handler);
+    state.push(problem);
+    api::call_k(state, 1, 1, 0, None)?;
+    Ok(1)
 }
 
 fn add(state: &mut LuaState, function: impl Fn(&mut LuaState) -> Result<usize, LuaError> + 'static) -> LuaValue {
@@ -222,7 +251,8 @@ fn remember(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
     let (keys, arguments) = (name(b"KEYS")?, name(b"ARGV")?);
     let names = Names::new(name)?;
     let own = [(keys, own_table(state, &table, 1)?), (arguments, own_table(state, &table, 2)?)];
-    desk.exchange.borrow_mut().kept = Some(Kept { all: table, globals, handler: of(b"handler"), shown, own, names });
+    let (handler, handle) = (of(b"handler"), of(b"handle"));
+    desk.exchange.borrow_mut().kept = Some(Kept { all: table, globals, handler, handle, shown, own, names });
     Ok(0)
 }
 
@@ -302,7 +332,7 @@ fn run(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
         let exchange = &mut *desk.exchange.borrow_mut();
         let tables = begin(state, exchange)?;
         let function = if given.is_nil() { exchange.function } else { given };
-        (kept(&exchange.kept)?.handler, function, tables)
+        (kept(&exchange.kept)?.handle, function, tables)
     };
     state.push(handler);
     let handler_at = api::get_top(state);

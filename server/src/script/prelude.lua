@@ -15,6 +15,8 @@ local getmetatable, setmetatable, loadstring = getmetatable, setmetatable, loads
 local getfenv, setfenv = getfenv, setfenv
 local pcall, xpcall, tostring, tonumber, concat = pcall, xpcall, tostring, tonumber, table.concat
 local gsub, find = string.gsub, string.find
+-- Ends the script as one that needs too much memory.
+local exhaust = host.natives.exhaust
 
 local READONLY = 'Attempt to modify a readonly table'
 local behind = {}
@@ -106,6 +108,8 @@ local missing = {
 setmetatable(globals, missing)
 -- Shown in the place of metatables.
 local stand_ins = { [missing] = protect({ __index = missing.__index }) }
+
+coroutine.wrap = wrap_of(coroutine.wrap(function() end))
 
 -- Functions that look at tables.
 
@@ -295,7 +299,7 @@ function globals.load(reader, name)
         end
         bytes = bytes + #part
         if bytes > most_bytes then
-            error('not enough memory', 0)
+            exhaust()
         end
         parts[#parts + 1] = part
     end
@@ -306,7 +310,7 @@ end
 
 local function check_bytes(bytes)
     if bytes > most_bytes then
-        error('not enough memory', 0)
+        exhaust()
     end
 end
 
@@ -515,7 +519,9 @@ function control.fail(text)
     error(worded(text, 2), 0)
 end
 
-control.kept = { globals = globals, handler = handler, shown = shown }
+control.exhaust = exhaust
+
+control.kept = { globals = globals, handler = handler, handle = natives.handle, shown = shown }
 natives.remember(control.kept)
 
 -- What the prelude of functions changes.

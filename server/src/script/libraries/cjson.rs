@@ -187,7 +187,7 @@ fn encode(lua: &Lua, values: &[Value], settings: &Settings) -> Result<Vec<Value>
 
 fn write(value: &Value, settings: &Settings, out: &mut Vec<u8>, depth: i64) -> Result<(), Problem> {
     if out.len() > MOST_BYTES {
-        return Err("not enough memory".into());
+        return Err(Problem::Memory);
     }
     match value {
         Value::String(text) => write_string(&text.as_bytes()?, out),

@@ -58,7 +58,7 @@ fn pack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
 
 fn write(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
     if out.len() > MOST_BYTES {
-        return Err("not enough memory".into());
+        return Err(Problem::Memory);
     }
     match value {
         Value::String(text) => write_string(&text.as_bytes()?, out),

@@ -8,6 +8,7 @@ use omnilua::LuaError;
 use super::MOST_BYTES;
 use super::numbers::check_number;
 use super::whole::whole;
+use crate::script::natives;
 
 /// How one value is printed.
 #[derive(Default)]
@@ -59,7 +60,7 @@ pub(super) fn format(state: &mut LuaState) -> Result<usize, LuaError> {
             }
         }
         if out.len() > MOST_BYTES {
-            return Err(LuaError::runtime(format_args!("not enough memory")));
+            return Err(natives::exhausted(state));
         }
     }
     state.push_string(&out)?;

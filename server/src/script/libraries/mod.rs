@@ -31,6 +31,8 @@ pub(super) struct Called {
     /// The prelude's function that raises a text at the script's line, once it is there.
     pub(super) fail: RefCell<Option<Function>>,
     find: RefCell<Option<Function>>,
+    /// The one that ends a script as one that needs too much memory.
+    pub(super) exhaust: RefCell<Option<Function>>,
 }
 
 impl Called {
@@ -38,6 +40,7 @@ impl Called {
     pub(super) fn let_go(&self) {
         self.fail.replace(None);
         self.find.replace(None);
+        self.exhaust.replace(None);
     }
 }
 
@@ -48,6 +51,8 @@ pub(super) type Fail = Rc<Called>;
 enum Problem {
     /// A text to be raised.
     Text(String),
+    /// It would make too much.
+    Memory,
     /// An error of the interpreter.
     Lua(Error),
 }
@@ -102,6 +107,10 @@ fn function(
         }
         Ok(results) => Ok(Variadic::from(results)),
         Err(Problem::Lua(error)) => Err(error),
+        Err(Problem::Memory) => match &*fail.exhaust.borrow() {
+            Some(exhaust) => exhaust.call(()),
+            None => Err(omnilua::LuaError::runtime(format_args!("not enough memory")).into()),
+        },
         Err(Problem::Text(text)) => match &*fail.fail.borrow() {
             Some(fail) => fail.call(text),
             None => Err(omnilua::LuaError::runtime(format_args!("{text}")).into()),

@@ -134,7 +134,7 @@ fn pack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
             _ => format.control(option, NAME)?,
         }
         if out.len() > MOST_BYTES {
-            return Err("not enough memory".into());
+            return Err(Problem::Memory);
         }
     }
     Ok(vec![Value::String(lua.create_string(out)?)])
