@@ -273,3 +273,19 @@ fn benchmark() {
         assert!(finished == TESTS && !got.contains("rror"), "{options:?}: {got}");
     }
 }
+
+#[test]
+fn functions_are_moved_as_the_manual_says() {
+    if tool("redis-cli").is_none() {
+        return;
+    }
+    let (from, to) = (TestServer::start(), TestServer::start());
+    let code = "#!lua name=moved\nredis.register_function('five', function() return 5 end)";
+    assert!(from.client().call(&["FUNCTION", "LOAD", code]).starts_with(b"$5"));
+    let page = include_str!("../../docs/scripts.md");
+    let line = page.lines().find(|line| line.contains("FUNCTION DUMP |")).unwrap();
+    let line = line.replace("6379", &from.port().to_string()).replace("6380", &to.port().to_string());
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "OK\n", "{line}");
+    to.client().check("FCALL five 0", ":5\r\n");
+}

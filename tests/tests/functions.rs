@@ -113,7 +113,7 @@ fn what_wants_too_much_ends_in_an_error() {
     load(&mut client, LOOPS);
     client.check(
         "FCALL eats 0",
-        "-ERR not enough memory: the script needs more than 'lua-memory-limit' allows script: eats\r\n",
+        "-ERR not enough memory: the script needs more than 'lua-memory-limit' allows script: eats, on @user_function:5.\r\n",
     );
     load(&mut client, COUNTER);
     client.check("FCALL count 0", ":1\r\n");

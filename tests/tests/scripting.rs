@@ -388,6 +388,113 @@ fn the_memory_of_a_script_has_a_limit() {
     client.check("EVAL \"return 1\" 0", ":1\r\n");
 }
 
+/// Ways to need more memory than a script may use.
+const OVERFLOWS: &[&str] = &[
+    "local t = {} while true do t[#t + 1] = {} end",
+    "return string.rep('x', 10^8)",
+    "return {pcall(string.rep, 'x', 10^8)}",
+    "return {xpcall(function() return string.rep('x', 10^8) end, function(e) for i = 1, 50 do end return e end)}",
+    "coroutine.wrap(function() return string.rep('x', 10^8) end)()",
+    "return {coroutine.resume(coroutine.create(function() return string.rep('x', 10^8) end))}",
+    "load(function() return string.rep(' ', 10^6) end)",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 100 do t[i] = a end return {pcall(table.concat, t)}",
+    "local a = string.rep('x', 10^6) return (a:gsub('x', a))",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 100 do t[i] = a end return {pcall(cjson.encode, t)}",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 100 do t[i] = a end return {pcall(cmsgpack.pack, t)}",
+    "local a = string.rep('x', 10^6) local t = {} for i = 1, 100 do t[i] = a end \
+     return {pcall(string.format, string.rep('%s', 100), unpack(t))}",
+];
+
+#[test]
+fn whoever_needs_too_much_memory_is_told_so_and_where_and_nothing_catches_it() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    for script in OVERFLOWS {
+        let reply = String::from_utf8_lossy(&client.call(&["EVAL", script, "0"])).into_owned();
+        let told = "-ERR not enough memory: the script needs more than 'lua-memory-limit' allows script: ";
+        assert!(reply.starts_with(told) && reply.ends_with(", on @user_script:1.\r\n"), "{script}: {reply:.200}");
+    }
+}
+
+#[test]
+fn stopped_scripts_leave_nothing_in_suspended_coroutines() {
+    const SUSPENDED: &str = "local co = coroutine.wrap(function() coroutine.yield() end) co() local t = {}";
+    let server = TestServer::with(&["--threads", "1", "--lua-memory-limit", "16mb"]);
+    let mut client = server.client();
+    let greedy = format!("{SUSPENDED} for i = 1, 10^9 do t[i] = i end");
+    let endless = format!("{SUSPENDED} for i = 1, 250000 do t[i] = i end redis.call('GET', 'key') while true do end");
+    let before = server.resident_bytes();
+    for _ in 0..30 {
+        assert!(client.call(&["EVAL", &greedy, "0"]).starts_with(b"-ERR not enough memory"));
+    }
+    let mut other = server.client();
+    for _ in 0..10 {
+        other.send(&["EVAL", &endless, "0"]).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        soon("it is killed", || client.call(&["SCRIPT", "KILL"]) == b"+OK\r\n");
+        assert!(other.reply().unwrap().starts_with(b"-ERR Script killed"));
+    }
+    assert!(growth(&server, before) < 128 << 20, "{}", growth(&server, before));
+}
+
+#[test]
+fn coroutines_count_as_memory() {
+    /// What one takes at least: its stack.
+    const LEAST_BYTES: u64 = 720;
+    let server = TestServer::with(&["--lua-memory-limit", "16mb"]);
+    let mut client = server.client();
+    for (kept, made) in [
+        ("coroutine.create(function() end)", "coroutine.create"),
+        ("coroutine.wrap(function() coroutine.yield() end)", "coroutine.wrap"),
+    ] {
+        let script = format!("local t = {{}} while true do t[redis.call('INCR', KEYS[1])] = {kept} end");
+        assert!(client.call(&["EVAL", &script, "1", made]).starts_with(b"-ERR not enough memory"), "{made}");
+        let count = text(&client.ask(&format!("GET {made}")).text) as u64;
+        assert!(count > 1000 && count < (16 << 20) / LEAST_BYTES, "{made}: {count}");
+    }
+    // Their stacks grow, in suspended ones and in those that wait for others.
+    let deep = "local function f(n) if n == 0 then coroutine.yield() else f(n - 1) end return 1 end local t = {} \
+                while true do local co = coroutine.wrap(f) co(1000) t[redis.call('INCR', KEYS[1])] = co end";
+    assert!(client.call(&["EVAL", deep, "1", "deep"]).starts_with(b"-ERR not enough memory"));
+    let count = text(&client.ask("GET deep").text);
+    assert!((10..400).contains(&count), "{count}");
+    // What is let go is not counted any more.
+    let brief = "for i = 1, 100000 do coroutine.wrap(function() coroutine.yield() end)() end return 'all'";
+    client.check(&format!("EVAL \"{brief}\" 0"), "$3\r\nall\r\n");
+}
+
+#[test]
+fn transactions_are_given_up_at_once_beside_a_script() {
+    let server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "50"]);
+    let (mut client, mut unwatching, mut discarding) = (server.client(), server.client(), server.client());
+    let mut refused = server.client();
+    for watcher in [&mut unwatching, &mut discarding, &mut refused] {
+        watcher.check("WATCH key", "+OK\r\n");
+    }
+    discarding.check("MULTI", "+OK\r\n");
+    refused.check("MULTI", "+OK\r\n");
+    let running = run(&server, "redis.call('GET', KEYS[1]) while true do end");
+    soon("the script runs", || runs(&mut client));
+    unwatching.check("UNWATCH", "+OK\r\n");
+    discarding.check("DISCARD", "+OK\r\n");
+    refused.check("GET key", "+QUEUED\r\n");
+    assert!(refused.call(&["EXEC"]).starts_with(b"-EXECABORT "));
+    // This one has to wait for the key, but not for longer than others.
+    assert!(client.call(&["WATCH", "key"]).starts_with(b"-BUSY "));
+    assert!(unwatching.call(&["WATCH", "key"]).starts_with(b"-BUSY "));
+    client.check("SCRIPT KILL", "+OK\r\n");
+    running.join().unwrap();
+    soon("the key is free", || client.call(&["SET", "key", "1"]) == b"+OK\r\n");
+    for watcher in [&mut unwatching, &mut discarding, &mut refused] {
+        watcher.check("MULTI", "+OK\r\n");
+        watcher.check("EXEC", "*0\r\n");
+        watcher.check("WATCH key", "+OK\r\n");
+        client.check("SET key 2", "+OK\r\n");
+        watcher.check("MULTI", "+OK\r\n");
+        watcher.check("EXEC", "*-1\r\n");
+    }
+}
+
 #[test]
 fn a_program_runs_scripts_without_a_socket() {
     let server = Arc::new(Server::builder().option("busy-reply-threshold", "30").build().unwrap());
