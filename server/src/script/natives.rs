@@ -188,7 +188,11 @@ pub(super) fn install(state: &mut LuaState, desk: &Shared, name: &'static str) -
     api::pcall_k(state, 0, 0, 0, 0, None).map(drop)
 }
 
-fn add(state: &mut LuaState, function: impl Fn(&mut LuaState) -> Result<usize, LuaError> + 'static) -> LuaValue {
+/// Makes a function of the host.
+pub(super) fn add(
+    state: &mut LuaState,
+    function: impl Fn(&mut LuaState) -> Result<usize, LuaError> + 'static,
+) -> LuaValue {
     let mut global = state.global_mut();
     global.c_functions.push(LuaCallable::Rust(Rc::new(function)));
     LuaValue::Function(LuaClosure::LightC(global.c_functions.len() - 1))
