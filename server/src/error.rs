@@ -139,6 +139,7 @@ texts! {
     SCRIPT_FLUSH_MODE = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
     SCRIPT_TOO_MANY_KEYS = "ERR Number of keys can't be greater than number of args";
     SCRIPT_NEGATIVE_KEYS = "ERR Number of keys can't be negative";
+    SCRIPT_HEADER_INVALID = "ERR Invalid engine in script shebang";
     SCRIPT_HEADER_UNFINISHED = "ERR Invalid script shebang";
     SCRIPT_WRITES_FOR_RO = "ERR Can not execute a script with write flag using *_ro command.";
     SCRIPT_DEBUG_MODE = "ERR Use SCRIPT DEBUG YES/SYNC/NO";

@@ -51,6 +51,11 @@ fn scripts_that_are_known() {
 }
 
 #[test]
+fn patterns_in_scripts() {
+    corpus::run(include_str!("corpus/scripting_patterns.txt"));
+}
+
+#[test]
 fn lua() {
     corpus::run(include_str!("corpus/scripting_lua.txt"));
 }

@@ -54,6 +54,13 @@ const GREEDY: &[&str] = &[
     "return unpack({}, 1, 10^8)",
     "local t = {} for i = 1, 5000 do t = {t} end return t",
     "local t = {} t[1] = t return t",
+    "return string.find(string.rep('(', 6 * 10^6), '%b()')",
+    "local set = '[' .. string.rep('b', 10^5) .. ']' return string.rep('a', 10^6):find(set)",
+    "local set = '%f[' .. string.rep('b', 10^5) .. ']' return string.rep('a', 10^6):find(set)",
+    "return string.rep('a', 10^6):find('.-b')",
+    "return #string.rep('a', 10^6):gsub('a', string.rep('%0', 10^6))",
+    "return cjson.encode({string.rep('\"', 4 * 10^7)})",
+    "return cmsgpack.pack(string.rep('a', 3 * 10^7), string.rep('b', 3 * 10^7))",
     "return string.rep('a', 2 * 10^6):find(string.rep('a', 10^6) .. 'b', 1, true)",
     "local c c = coroutine.wrap(function() return c() end) return c()",
     "local function nest(n) return coroutine.wrap(function() return nest(n + 1) end)() end return nest(1)",
@@ -492,6 +499,21 @@ fn transactions_are_given_up_at_once_beside_a_script() {
         client.check("SET key 2", "+OK\r\n");
         watcher.check("MULTI", "+OK\r\n");
         watcher.check("EXEC", "*-1\r\n");
+    }
+}
+
+#[test]
+fn what_a_script_leaves_does_not_hinder_the_next() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    for number in 0..20 {
+        for script in
+            ["return #cjson.encode({string.rep('\\\"', 2 * 10^7)})", "return #string.rep('x', 3 * 10^7)", "return 1"]
+        {
+            // A text of its own: it is compiled after what was left.
+            let reply = client.call(&["EVAL", &format!("{script} -- {number}"), "0"]);
+            assert!(reply.starts_with(b":"), "{script}: {}", String::from_utf8_lossy(&reply));
+        }
     }
 }
 

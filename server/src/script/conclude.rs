@@ -68,6 +68,8 @@ impl Calls<'_, '_> {
         let failed =
             |text: &[u8], place: Option<Place>| (Err(error::script_failed(text, call.name, place.as_ref())), false);
         match ended {
+            // It was told to end in a function of the host.
+            Ok(Ended::Raised(raised)) if killed => failed(error::SCRIPT_KILLED.text(), raised.place),
             Ok(Ended::Done(failures)) => {
                 self.count(&failures, call);
                 (Ok(()), true)

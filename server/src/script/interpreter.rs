@@ -21,6 +21,7 @@ use super::cache::{ByDigest, Script};
 use super::conclude::Failures;
 use super::control::Control;
 use super::coroutines::Coroutines;
+use super::libraries::watch::Watch;
 use super::names::{concatenations, for_compiler};
 use super::natives::{self, Call, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::quick::Quick;
@@ -122,10 +123,11 @@ impl Interpreter {
         /// Where the prelude finds the functions of the host.
         const NATIVES: &str = "natives";
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
-        libraries::whole::install(runtime.state_mut())?;
         let coroutines = Coroutines::install(runtime.state_mut())?;
         let (is_bounded, deadline) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(None)));
         let place: Rc<RefCell<Option<Place>>> = Rc::default();
+        let watch = Watch::new(control.clone(), memory_bytes, place.clone());
+        libraries::whole::install(runtime.state_mut(), &watch)?;
         let (bounded, until, looks, ended_at) = (is_bounded.clone(), deadline.clone(), Cell::new(0), place.clone());
         runtime.state_mut().hook = Some(Box::new(move |state, _| {
             if bounded.get() {
@@ -146,9 +148,8 @@ impl Interpreter {
         let host = lua.create_table()?;
         host.raw_set(NATIVES, lua.globals().raw_get::<_, Table>(NATIVES)?)?;
         host.raw_set("redis", redis_table::constants(&lua)?)?;
-        let called = libraries::Fail::default();
+        let called = libraries::Fail::new(libraries::Called::new(watch));
         host.raw_set("libraries", libraries::all(&lua, &called)?)?;
-        host.raw_set("find", libraries::find(&lua, &called)?)?;
         redis_table::functions(&lua, &host)?;
         let seed = Rc::new(Cell::new(0x1234_330e_u64));
         libraries::random(&lua, &host, &seed)?;
@@ -186,17 +187,18 @@ impl Interpreter {
         self.compiled.contains_key(digest)
     }
 
-    /// Compiles a script, unless that is done; the error is the compiler's text.
-    pub(super) fn compile(&mut self, digest: &str, script: &Script) -> Result<(), Vec<u8>> {
+    /// Compiles a script, unless that is done; the error is the compiler's text, and whether it is the limit of memory. Whoever
+    /// gets that one must not use the state again.
+    pub(super) fn compile(&mut self, digest: &str, script: &Script) -> Result<(), (Vec<u8>, bool)> {
         if self.has(digest) {
             return Ok(());
         }
         let text = &script.source.text[script.source.header..];
         if text.first() == Some(&27) {
-            return Err(b"compiled code is not loaded".to_vec());
+            return Err((b"compiled code is not loaded".to_vec(), false));
         }
         let made = self.prepared(text, "@user_script", script.leaves_globals());
-        let (function, value) = made.map_err(|error| message(&error))?;
+        let (function, value) = made.map_err(|error| (message(&error), is_of_memory(&error)))?;
         let limits = limits_of(self.memory_of(text));
         self.compiled.insert(digest.to_owned(), Compiled { value, _function: function, limits });
         Ok(())
@@ -210,6 +212,10 @@ impl Interpreter {
     /// The same, as a handle and as a value, which may be given the globals themselves.
     fn prepared(&self, text: &[u8], name: &str, is_given_globals: bool) -> Result<(Function, LuaValue), Error> {
         self.make_ready(self.memory_bytes)?;
+        // What scripts before it have left is not counted against it.
+        if self.heap_bytes() > self.memory_bytes / 4 {
+            self.lua.gc_collect();
+        }
         let chunk = self.lua.load(&*for_compiler(text)).set_name(name).into_function()?;
         self.prepare.call::<_, ()>((chunk.clone(), is_given_globals))?;
         let value = self.desk.exchange.borrow_mut().take_function();
@@ -227,6 +233,11 @@ impl Interpreter {
     /// Forgets what was compiled.
     pub(super) fn forget(&mut self, keep: impl Fn(&str) -> bool) {
         self.compiled.retain(|digest, _| keep(digest));
+    }
+
+    /// Whether so much was held when the last script had ended that the next ones would have too little.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.heap_bytes() > self.memory_bytes / 2
     }
 
     /// What the state held when the last script had ended, garbage included.
@@ -414,12 +425,15 @@ fn limits(memory_bytes: usize) -> SandboxConfig {
 
 /// The text of an error. The interpreter has words of its own for its limit of memory.
 pub(super) fn message(error: &Error) -> Vec<u8> {
-    const LIMIT: &str = "sandbox: memory limit exceeded";
-    let text = error.message_lossy();
-    match text.contains(LIMIT) {
+    match is_of_memory(error) {
         true => error::SCRIPT_MEMORY.text().strip_prefix(b"ERR ").unwrap_or_default().to_vec(),
-        false => text.into_bytes(),
+        false => error.message_lossy().into_bytes(),
     }
+}
+
+fn is_of_memory(error: &Error) -> bool {
+    const LIMIT: &str = "sandbox: memory limit exceeded";
+    error.message_lossy().contains(LIMIT)
 }
 
 #[cfg(test)]

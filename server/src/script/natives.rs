@@ -217,7 +217,11 @@ fn handle(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
     Ok(1)
 }
 
-fn add(state: &mut LuaState, function: impl Fn(&mut LuaState) -> Result<usize, LuaError> + 'static) -> LuaValue {
+/// Makes a function of the host.
+pub(super) fn add(
+    state: &mut LuaState,
+    function: impl Fn(&mut LuaState) -> Result<usize, LuaError> + 'static,
+) -> LuaValue {
     let mut global = state.global_mut();
     global.c_functions.push(LuaCallable::Rust(Rc::new(function)));
     LuaValue::Function(LuaClosure::LightC(global.c_functions.len() - 1))

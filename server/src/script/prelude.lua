@@ -51,9 +51,6 @@ local function worded(text, from)
 end
 
 local function reraise(problem)
-    if type(problem) == 'string' and find(problem, '^invalid capture index') then
-        problem = 'redis:0: invalid capture index'
-    end
     if type(problem) == 'string' and find(problem, '^redis:%d+: ') then
         local text = gsub(problem, '^redis:%d+: ', '', 1)
         problem = worded(text, 2)
@@ -314,44 +311,6 @@ local function check_bytes(bytes)
     end
 end
 
-local function counting(replacement)
-    local made, is_table = 0, type(replacement) == 'table'
-    return function(...)
-        local value
-        if is_table then
-            value = replacement[(...)]
-        else
-            value = replacement(...)
-        end
-        if type(value) == 'string' then
-            made = made + #value
-            check_bytes(made)
-        end
-        return value
-    end
-end
-
-function string.gsub(text, pattern, replacement, most)
-    local kind = type(replacement)
-    if kind == 'function' or kind == 'table' then
-        replacement = counting(replacement)
-    elseif kind == 'string' and type(text) == 'string' and (#text + 1) * #replacement > most_bytes then
-        -- Each reference to a capture inserts no more than the whole text, over all matches together.
-        local matches = 0
-        gsub(text, pattern, function()
-            matches = matches + 1
-        end, most)
-        local _, references = gsub(replacement, '%%', '')
-        check_bytes(#text * (references + 1) + matches * #replacement)
-    end
-    local is_text = (type(text) == 'string' or type(text) == 'number') and (type(pattern) == 'string' or type(pattern) == 'number')
-    if is_text and kind ~= 'string' and kind ~= 'number' and kind ~= 'table' and kind ~= 'function' then
-        error("bad argument #3 to 'gsub' (string/function/table expected)")
-    end
-    local made, count = gsub(text, pattern, replacement, most)
-    return made, count
-end
-
 function table.concat(t, separator, first, last)
     if type(t) == 'table' then
         local bytes = type(separator) == 'string' and #separator or 0
@@ -429,8 +388,7 @@ for _, name in ipairs({
 }) do
     globals[name] = native(globals[name])
 end
-string.find = host.find
-string.gsub, table.concat = native(string.gsub), native(table.concat)
+table.concat = native(table.concat)
 table.foreach, table.foreachi = native(table.foreach), native(table.foreachi)
 math.random, math.randomseed = native(math.random), native(math.randomseed)
 

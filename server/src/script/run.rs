@@ -15,6 +15,7 @@ use super::quick::Quick;
 use super::redis_table::digest;
 use super::thread::Machine;
 use crate::commands::parse;
+use crate::config::split_words;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
 use crate::locked::Locked;
@@ -131,17 +132,43 @@ fn compile(
     Ok(script)
 }
 
+/// Compiles a script, unless that is done. What scripts before it have left does not hinder it: where memory is short, a new
+/// interpreter compiles it.
 fn compile_source(engine: &Engine, locked: &Locked<'_>, digest: &str, script: &Script) -> Result<(), Error> {
+    let refused = |text: &[u8]| Err(error::script_does_not_compile(text));
+    for _ in 0..2 {
+        match try_to_compile(engine, locked, digest, script)? {
+            Ok(()) => return Ok(()),
+            Err((text, false)) => return refused(&text),
+            Err((text, true)) => {
+                let Some(machine) = locked.machine else { return Err(error::NO_SCRIPT_THREAD) };
+                let kept = machine.interpreter.replace(None);
+                if kept.is_none_or(|kept| kept.compiled_count() == 0) {
+                    return refused(&text);
+                }
+            }
+        }
+    }
+    refused(error::SCRIPT_MEMORY.text())
+}
+
+/// One try: the inner error is that of [`Interpreter::compile`].
+fn try_to_compile(
+    engine: &Engine,
+    locked: &Locked<'_>,
+    digest: &str,
+    script: &Script,
+) -> Result<Result<(), (Vec<u8>, bool)>, Error> {
     with_interpreter(engine, locked, |interpreter| {
         if interpreter.has(digest) {
-            return Ok(());
+            return Ok(Ok(()));
         }
         let (cached, ..) = engine.scripts.cache.lock().figures();
         if interpreter.compiled_count() > cached + FORGOTTEN {
             let cache = engine.scripts.cache.lock();
             interpreter.forget(|digest| cache.has(digest));
         }
-        interpreter.compile(digest, script).map_err(|text| error::script_does_not_compile(&text))
+        Ok(interpreter.compile(digest, script))
     })
 }
 
@@ -151,8 +178,8 @@ fn read_header(text: &[u8]) -> Result<(Flags, usize), Error> {
         return Ok((Flags::default(), 0));
     }
     let header = text.iter().position(|byte| *byte == b'\n').ok_or(error::SCRIPT_HEADER_UNFINISHED)?;
-    let mut words = text[..header].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let engine = words.next().unwrap_or_default();
+    let words = split_words(&text[..header]).ok_or(error::SCRIPT_HEADER_INVALID)?;
+    let (engine, words) = words.split_first().ok_or(error::SCRIPT_HEADER_INVALID)?;
     if engine != b"#!lua" {
         return Err(error::script_engine_unknown(engine));
     }
@@ -217,7 +244,7 @@ impl Run<'_> {
         let ending = Ending { db, args: self.args, name: self.digest, is_quick: self.quick.is_some() };
         let (outcome, is_usable) = calls.conclude(&ending, ended, reply);
         let is_large = self.quick.is_some() && interpreter.heap_bytes() > MOST_KEPT_BYTES;
-        if is_large || !is_usable {
+        if is_large || interpreter.is_nearly_full() || !is_usable {
             *kept = None;
         }
         (!is_slow).then_some(outcome)

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use omnilua::{Error, Lua, Table, Value};
 
 use super::numbers::strtod;
-use super::{Fail, MOST_BYTES, Problem, argument, function, number, printed, text, type_name, wrong};
+use super::watch::{Output, PIECE_BYTES, Watch};
+use super::{Fail, Problem, argument, function, number, printed, text, type_name, wrong};
 use crate::script::convert::integer;
 
 /// What the library's functions of configuration set.
@@ -53,10 +54,10 @@ pub(super) fn table(lua: &Lua, fail: &Fail) -> Result<Table, Error> {
         keep_buffer: true,
     }));
     let table = lua.create_table()?;
-    let with = settings.clone();
-    table.raw_set("encode", function(lua, fail, move |lua, values| encode(lua, values, &with.borrow()))?)?;
-    let with = settings.clone();
-    table.raw_set("decode", function(lua, fail, move |lua, values| decode(lua, values, &with.borrow()))?)?;
+    let (with, watch) = (settings.clone(), fail.watch.clone());
+    table.raw_set("encode", function(lua, fail, move |lua, values| encode(lua, &watch, values, &with.borrow()))?)?;
+    let (with, watch) = (settings.clone(), fail.watch.clone());
+    table.raw_set("decode", function(lua, fail, move |lua, values| decode(lua, &watch, values, &with.borrow()))?)?;
     add_settings(lua, fail, &table, &settings)?;
     let again = fail.clone();
     table.raw_set("new", function(lua, fail, move |lua, _| Ok(vec![Value::Table(self::table(lua, &again)?)]))?)?;
@@ -178,24 +179,22 @@ fn change_flag(values: &[Value], at: usize, name: &str) -> Result<Option<bool>, 
     }
 }
 
-fn encode(lua: &Lua, values: &[Value], settings: &Settings) -> Result<Vec<Value>, Problem> {
+fn encode(lua: &Lua, watch: &Watch, values: &[Value], settings: &Settings) -> Result<Vec<Value>, Problem> {
     let [value] = values else { return Err(wrong(0, "encode", "expected 1 argument")) };
-    let mut out = Vec::new();
+    let mut out = Output::new(watch);
     write(value, settings, &mut out, 0)?;
-    Ok(vec![Value::String(lua.create_string(out)?)])
+    Ok(vec![Value::String(lua.create_string(out.bytes)?)])
 }
 
-fn write(value: &Value, settings: &Settings, out: &mut Vec<u8>, depth: i64) -> Result<(), Problem> {
-    if out.len() > MOST_BYTES {
-        return Err(Problem::Memory);
-    }
+fn write(value: &Value, settings: &Settings, out: &mut Output<'_>, depth: i64) -> Result<(), Problem> {
+    out.check()?;
     match value {
-        Value::String(text) => write_string(&text.as_bytes()?, out),
-        Value::Number(number) => write_number(*number, settings, out)?,
-        Value::Integer(number) => write_number(*number as f64, settings, out)?,
-        Value::Boolean(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Value::Nil => out.extend_from_slice(b"null"),
-        Value::LightUserData(pointer) if pointer.is_null() => out.extend_from_slice(b"null"),
+        Value::String(text) => write_string(&text.as_bytes()?, out)?,
+        Value::Number(number) => write_number(*number, settings, &mut out.bytes)?,
+        Value::Integer(number) => write_number(*number as f64, settings, &mut out.bytes)?,
+        Value::Boolean(value) => out.bytes.extend_from_slice(if *value { b"true" } else { b"false" }),
+        Value::Nil => out.bytes.extend_from_slice(b"null"),
+        Value::LightUserData(pointer) if pointer.is_null() => out.bytes.extend_from_slice(b"null"),
         Value::Table(table) => write_table(table, settings, out, depth + 1)?,
         other => return Err(format!("Cannot serialise {}: type not supported", type_name(other)).into()),
     }
@@ -215,8 +214,18 @@ fn write_number(number: f64, settings: &Settings, out: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
+/// Writes a text piece by piece: it may become six times as long.
+fn write_string(text: &[u8], out: &mut Output<'_>) -> Result<(), Problem> {
+    out.bytes.push(b'"');
+    for piece in text.chunks(PIECE_BYTES) {
+        escape(piece, &mut out.bytes);
+        out.check()?;
+    }
+    out.bytes.push(b'"');
+    Ok(())
+}
+
+fn escape(text: &[u8], out: &mut Vec<u8>) {
     for byte in text {
         let short = match byte {
             b'"' => b'"',
@@ -238,7 +247,6 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
         };
         out.extend_from_slice(&[b'\\', short]);
     }
-    out.push(b'"');
 }
 
 /// The length of a table that is to be an array.
@@ -261,43 +269,43 @@ fn array_length(pairs: &[(Value, Value)], settings: &Settings) -> Result<Option<
     }
 }
 
-fn write_table(table: &Table, settings: &Settings, out: &mut Vec<u8>, depth: i64) -> Result<(), Problem> {
+fn write_table(table: &Table, settings: &Settings, out: &mut Output<'_>, depth: i64) -> Result<(), Problem> {
     if depth > settings.encode_depth.min(MOST_DEPTH) {
         return Err(format!("Cannot serialise, excessive nesting ({depth})").into());
     }
     let pairs = table.raw_pairs()?;
     if let Some(length) = array_length(&pairs, settings)? {
-        out.push(b'[');
+        out.bytes.push(b'[');
         for at in 1..=length {
             if at > 1 {
-                out.push(b',');
+                out.bytes.push(b',');
             }
             write(&table.raw_get(at as f64)?, settings, out, depth)?;
         }
-        out.push(b']');
+        out.bytes.push(b']');
         return Ok(());
     }
-    out.push(b'{');
+    out.bytes.push(b'{');
     for (place, (key, value)) in pairs.iter().enumerate() {
         if place > 0 {
-            out.push(b',');
+            out.bytes.push(b',');
         }
         match key {
-            Value::String(text) => write_string(&text.as_bytes()?, out),
+            Value::String(text) => write_string(&text.as_bytes()?, out)?,
             Value::Number(_) | Value::Integer(_) => {
-                out.push(b'"');
+                out.bytes.push(b'"');
                 write(key, settings, out, depth)?;
-                out.push(b'"');
+                out.bytes.push(b'"');
             }
             other => {
                 let what = type_name(other);
                 return Err(format!("Cannot serialise {what}: table key must be a number or string").into());
             }
         }
-        out.push(b':');
+        out.bytes.push(b':');
         write(value, settings, out, depth)?;
     }
-    out.push(b'}');
+    out.bytes.push(b'}');
     Ok(())
 }
 
@@ -336,7 +344,7 @@ impl Token {
     }
 }
 
-fn decode(lua: &Lua, values: &[Value], settings: &Settings) -> Result<Vec<Value>, Problem> {
+fn decode(lua: &Lua, watch: &Watch, values: &[Value], settings: &Settings) -> Result<Vec<Value>, Problem> {
     if values.len() != 1 {
         return Err(wrong(0, "decode", "expected 1 argument"));
     }
@@ -345,7 +353,7 @@ fn decode(lua: &Lua, values: &[Value], settings: &Settings) -> Result<Vec<Value>
     if bytes.len() >= 2 && (bytes[0] == 0 || bytes[1] == 0) {
         return Err("JSON parser does not support UTF-16 or UTF-32".into());
     }
-    let mut reader = Reader { lua, settings, bytes: &bytes, at: 0, token_at: 0, depth: 0 };
+    let mut reader = Reader { lua, watch, settings, bytes: &bytes, at: 0, token_at: 0, depth: 0 };
     let token = reader.next();
     let value = reader.value(token)?;
     match reader.next() {
@@ -356,6 +364,7 @@ fn decode(lua: &Lua, values: &[Value], settings: &Settings) -> Result<Vec<Value>
 
 struct Reader<'r> {
     lua: &'r Lua,
+    watch: &'r Watch,
     settings: &'r Settings,
     bytes: &'r [u8],
     at: usize,
@@ -493,6 +502,7 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, token: Token) -> Result<Value, Problem> {
+        self.watch.check()?;
         match token {
             Token::Text(text) => Ok(Value::String(self.lua.create_string(text)?)),
             Token::Number(number) => Ok(Value::Number(number)),

@@ -2,7 +2,8 @@
 
 use omnilua::{Error, Lua, Table, Value};
 
-use super::{Fail, MOST_BYTES, Problem, argument, function, number, text, wrong};
+use super::watch::{Output, Watch};
+use super::{Fail, Problem, argument, function, number, text, wrong};
 use crate::script::convert::integer;
 
 /// Tables nested deeper than this are packed as nil, as in Redis.
@@ -18,7 +19,8 @@ const MISSING: &str = "Missing bytes in input.";
 /// All functions and constants, in a table.
 pub(super) fn table(lua: &Lua, fail: &Fail) -> Result<Table, Error> {
     let table = lua.create_table()?;
-    table.raw_set("pack", function(lua, fail, pack)?)?;
+    let watch = fail.watch.clone();
+    table.raw_set("pack", function(lua, fail, move |lua, values| pack(lua, &watch, values))?)?;
     table.raw_set("unpack", function(lua, fail, |lua, values| unpack(lua, values, "unpack", None, 0))?)?;
     let one = |lua: &Lua, values: &[Value]| {
         let offset = whole(values, 1, "unpack_one", 0)?;
@@ -45,27 +47,29 @@ fn whole(values: &[Value], at: usize, name: &str, default: i64) -> Result<i64, P
     }
 }
 
-fn pack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
+fn pack(lua: &Lua, watch: &Watch, values: &[Value]) -> Result<Vec<Value>, Problem> {
     if values.is_empty() {
         return Err("bad argument #0 to 'pack' (MessagePack pack needs input.)".into());
     }
-    let mut out = Vec::new();
+    let mut out = Output::new(watch);
     for value in values {
         write(value, &mut out, 0)?;
     }
-    Ok(vec![Value::String(lua.create_string(out)?)])
+    Ok(vec![Value::String(lua.create_string(out.bytes)?)])
 }
 
-fn write(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
-    if out.len() > MOST_BYTES {
-        return Err(Problem::Memory);
-    }
+fn write(value: &Value, output: &mut Output<'_>, depth: usize) -> Result<(), Problem> {
+    output.check()?;
+    let out = &mut output.bytes;
     match value {
-        Value::String(text) => write_string(&text.as_bytes()?, out),
+        Value::String(text) => {
+            write_string(&text.as_bytes()?, out);
+            output.check()?;
+        }
         Value::Boolean(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
         Value::Number(number) => write_number(*number, out),
         Value::Integer(number) => write_integer(*number, out),
-        Value::Table(table) if depth < MOST_PACKED_DEPTH => write_table(table, out, depth)?,
+        Value::Table(table) if depth < MOST_PACKED_DEPTH => write_table(table, output, depth)?,
         _ => out.push(0xc0),
     }
     Ok(())
@@ -139,7 +143,7 @@ fn write_integer(number: i64, out: &mut Vec<u8>) {
 }
 
 /// A table as an array, if its keys are 1 to their number, else as a map.
-fn write_table(table: &Table, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+fn write_table(table: &Table, out: &mut Output<'_>, depth: usize) -> Result<(), Problem> {
     let pairs = table.raw_pairs()?;
     let place = |key: &Value| match key {
         Value::Number(number) if *number >= 1.0 && number.fract() == 0.0 => Some(*number),
@@ -148,13 +152,13 @@ fn write_table(table: &Table, out: &mut Vec<u8>, depth: usize) -> Result<(), Pro
     };
     let last = pairs.iter().try_fold(0.0_f64, |last, (key, _)| place(key).map(|place| last.max(place)));
     if last == Some(pairs.len() as f64) {
-        write_head(out, pairs.len(), (0x90, 16), [None, Some(0xdc), Some(0xdd)]);
+        write_head(&mut out.bytes, pairs.len(), (0x90, 16), [None, Some(0xdc), Some(0xdd)]);
         for at in 1..=pairs.len() {
             write(&table.raw_get(at as f64)?, out, depth + 1)?;
         }
         return Ok(());
     }
-    write_head(out, pairs.len(), (0x80, 16), [None, Some(0xde), Some(0xdf)]);
+    write_head(&mut out.bytes, pairs.len(), (0x80, 16), [None, Some(0xde), Some(0xdf)]);
     for (key, value) in &pairs {
         write(key, out, depth + 1)?;
         write(value, out, depth + 1)?;

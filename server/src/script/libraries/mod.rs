@@ -11,12 +11,16 @@ mod math;
 mod native;
 pub(super) mod numbers;
 mod packed;
+mod pattern;
+mod search;
+pub(super) mod watch;
 pub(super) mod whole;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use omnilua::{Error, Function, Lua, Table, Value, Variadic};
+use watch::Watch;
 
 /// What one call may make, in bytes.
 const MOST_BYTES: usize = 64 << 20;
@@ -26,20 +30,22 @@ const MOST_PUSHED: usize = 16;
 
 /// Functions of Lua that those of the host call. A state lives as long as somebody holds a function of it, and these are held
 /// by the state's own functions: so they are let go with its interpreter.
-#[derive(Default)]
 pub(super) struct Called {
+    watch: Rc<Watch>,
     /// The prelude's function that raises a text at the script's line, once it is there.
     pub(super) fail: RefCell<Option<Function>>,
-    find: RefCell<Option<Function>>,
     /// The one that ends a script as one that needs too much memory.
     pub(super) exhaust: RefCell<Option<Function>>,
 }
 
 impl Called {
+    pub(super) fn new(watch: Rc<Watch>) -> Self {
+        Self { watch, fail: RefCell::default(), exhaust: RefCell::default() }
+    }
+
     /// Lets go of them.
     pub(super) fn let_go(&self) {
         self.fail.replace(None);
-        self.find.replace(None);
         self.exhaust.replace(None);
     }
 }
@@ -116,44 +122,6 @@ fn function(
             None => Err(omnilua::LuaError::runtime(format_args!("{text}")).into()),
         },
     })
-}
-
-/// `string.find`: of a long plain text it takes the time of both lengths together, not of one times the other.
-pub(super) fn find(lua: &Lua, fail: &Fail) -> Result<Function, Error> {
-    const LONG: usize = 1 << 24;
-    fail.find.replace(Some(lua.load("return string.find").eval()?));
-    let called = fail.clone();
-    let searcher = move |_: &Lua, values: &[Value]| {
-        if let [Value::String(text), Value::String(pattern), rest @ ..] = values {
-            let (text, pattern) = (text.as_bytes()?, pattern.as_bytes()?);
-            let is_plain = matches!(rest, [_, flag, ..] if !matches!(flag, Value::Nil | Value::Boolean(false)))
-                || !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte));
-            if is_plain && text.len().saturating_mul(pattern.len()) > LONG {
-                return Ok(find_plain(&text, &pattern, number(rest, 0).unwrap_or(1.0)));
-            }
-        }
-        let find = called.find.borrow();
-        let Some(of_lua) = &*find else { return Ok(Vec::new()) };
-        match of_lua.call::<_, Variadic<Value>>(Variadic::from(values.to_vec())) {
-            Ok(results) => Ok(results.into_vec()),
-            // It does not know by which name it was called.
-            Err(error) => Err(Problem::Text(error.message_lossy().replace("to '?'", "to 'find'"))),
-        }
-    };
-    function(lua, fail, searcher)
-}
-
-fn find_plain(text: &[u8], pattern: &[u8], from: f64) -> Vec<Value> {
-    let length = text.len() as f64;
-    let from = if from < 0.0 { length + from + 1.0 } else { from };
-    let from = ((from.max(1.0) - 1.0) as usize).min(text.len());
-    match memchr::memmem::find(&text[from..], pattern) {
-        Some(at) => {
-            let first = (from + at + 1) as f64;
-            vec![Value::Number(first), Value::Number(first + pattern.len() as f64 - 1.0)]
-        }
-        None => vec![Value::Nil],
-    }
 }
 
 /// The number that an argument is, or says as a string.

@@ -52,7 +52,7 @@ fn spread(state: &mut LuaState) -> Result<usize, LuaError> {
 }
 
 /// Calls the function that it was made with.
-fn forward(state: &mut LuaState) -> Result<usize, LuaError> {
+pub(super) fn forward(state: &mut LuaState) -> Result<usize, LuaError> {
     api::push_value(state, FIRST_UPVALUE);
     api::rotate(state, 1, 1);
     let arguments = api::get_top(state) - 1;

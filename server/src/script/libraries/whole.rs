@@ -2,6 +2,8 @@
 //! that does not fit is the least of all. Those of the interpreter refuse such numbers, as later versions of Lua do; the
 //! functions here make numbers whole before they call them, or take their place. The others answer other errors.
 
+use std::rc::Rc;
+
 use lua_gc::HeapGuard;
 use lua_stdlib::{string_lib, table_lib};
 use lua_types::LuaType;
@@ -12,7 +14,8 @@ use omnilua::LuaError;
 
 use super::format::format;
 use super::numbers::{check_number, number_at};
-use super::{arithmetic, math, native};
+use super::watch::Watch;
+use super::{arithmetic, math, native, search};
 pub(super) use crate::script::convert::integer as whole;
 
 /// Where they stand, by the library's name, and none for global ones.
@@ -23,10 +26,7 @@ const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
     ("", "unpack", unpack),
     ("string", "byte", |state| cut_and(state, "byte", &[2, 3], string_lib::str_byte)),
     ("string", "char", char),
-    ("string", "find", |state| search(state, "find", string_lib::str_find)),
     ("string", "format", format),
-    ("string", "gsub", |state| cut_and(state, "gsub", &[4], string_lib::str_gsub)),
-    ("string", "match", |state| search(state, "match", string_lib::str_match)),
     ("string", "rep", |state| cut_and(state, "rep", &[2], string_lib::str_rep)),
     ("string", "sub", |state| cut_and(state, "sub", &[2, 3], string_lib::str_sub)),
     ("table", "concat", |state| cut_and(state, "concat", &[3, 4], table_lib::concat)),
@@ -37,7 +37,7 @@ const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
 ];
 
 /// Puts the functions in the place of the interpreter's.
-pub(in crate::script) fn install(state: &mut LuaState) -> Result<(), LuaError> {
+pub(in crate::script) fn install(state: &mut LuaState, watch: &Rc<Watch>) -> Result<(), LuaError> {
     let _guard = HeapGuard::push(&state.global().heap);
     for (library, name, function) in FUNCTIONS {
         put(state, library, name, *function)?;
@@ -45,7 +45,11 @@ pub(in crate::script) fn install(state: &mut LuaState) -> Result<(), LuaError> {
     api::get_global(state, b"tostring")?;
     state.push_c_closure(tostring, 1)?;
     api::set_global(state, b"tostring")?;
+    api::get_global(state, b"xpcall")?;
+    state.push_c_closure(xpcall, 1)?;
+    api::set_global(state, b"xpcall")?;
     math::install(state)?;
+    search::install(state, watch)?;
     arithmetic::install(state)?;
     native::install(state)
 }
@@ -93,19 +97,16 @@ fn located(state: &LuaState, name: &str, error: LuaError) -> LuaError {
             .is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
     });
     let (place, text) = if has_place { text.split_at(text.find(": ").map_or(0, |at| at + 2)) } else { ("", &*text) };
-    let worded = if text.starts_with("invalid capture index") {
-        "invalid capture index".to_owned()
-    } else if text == "malformed pattern (missing arguments to '%b')" {
-        "unbalanced pattern".to_owned()
-    } else if let Some((argument, rest)) = text.strip_prefix("bad argument #").and_then(|rest| rest.split_once(" (")) {
-        match argument.contains(' ') {
-            true => text.to_owned(),
-            false if !is_called_by_lua(state) => format!("bad argument #{argument} to '?' ({rest}"),
-            false => format!("bad argument #{argument} to '{name}' ({rest}"),
-        }
-    } else {
-        text.to_owned()
-    };
+    let worded =
+        if let Some((argument, rest)) = text.strip_prefix("bad argument #").and_then(|rest| rest.split_once(" (")) {
+            match argument.contains(' ') {
+                true => text.to_owned(),
+                false if !is_called_by_lua(state) => format!("bad argument #{argument} to '?' ({rest}"),
+                false => format!("bad argument #{argument} to '{name}' ({rest}"),
+            }
+        } else {
+            text.to_owned()
+        };
     match has_place {
         true => LuaError::runtime(format_args!("{place}{worded}")),
         false => c_api_runtime(state, worded.into_bytes()),
@@ -115,23 +116,6 @@ fn located(state: &LuaState, name: &str, error: LuaError) -> LuaError {
 /// Whether a function of a script has called the one that runs, and not `pcall`: then the call has a name.
 fn is_called_by_lua(state: &LuaState) -> bool {
     state.ci_previous(state.ci).is_some_and(|caller| state.ci_lua_closure(caller).is_some())
-}
-
-/// `string.find` and `string.match`: a search that begins behind the text begins at its end.
-fn search(state: &mut LuaState, name: &str, function: LuaCFunction) -> Result<usize, LuaError> {
-    const FROM: i32 = 3;
-    if api::get_top(state) >= FROM
-        && let Some(from) = number_at(state, FROM)?
-        && let Some(text) = api::to_lua_string(state, 1)?
-    {
-        let behind = text.as_bytes().len() as f64 + 1.0;
-        if from > behind {
-            api::push_number(state, behind);
-            api::copy(state, -1, FROM);
-            api::set_top(state, -2)?;
-        }
-    }
-    cut_and(state, name, &[FROM], function)
 }
 
 fn unpack(state: &mut LuaState) -> Result<usize, LuaError> {
@@ -184,6 +168,12 @@ fn char(state: &mut LuaState) -> Result<usize, LuaError> {
     }
     state.push_string(&bytes)?;
     Ok(1)
+}
+
+/// `xpcall`, which needs its handler.
+fn xpcall(state: &mut LuaState) -> Result<usize, LuaError> {
+    state.check_arg_any(2)?;
+    native::forward(state)
 }
 
 fn select(state: &mut LuaState) -> Result<usize, LuaError> {
