@@ -60,7 +60,7 @@ const GREEDY: &[&str] = &[
     "return string.rep('a', 10^6):find('.-b')",
     "return #string.rep('a', 10^6):gsub('a', string.rep('%0', 10^6))",
     "return cjson.encode({string.rep('\"', 4 * 10^7)})",
-    "return cmsgpack.pack(string.rep('a', 3 * 10^7), string.rep('b', 3 * 10^7))",
+    "local s = string.rep('a', 3 * 10^7) return cmsgpack.pack(s, s, s)",
     "return string.rep('a', 2 * 10^6):find(string.rep('a', 10^6) .. 'b', 1, true)",
     "local c c = coroutine.wrap(function() return c() end) return c()",
     "local function nest(n) return coroutine.wrap(function() return nest(n + 1) end)() end return nest(1)",
