@@ -14,7 +14,7 @@ use super::pattern::{Capture, Fault, STEP, Search};
 use super::printed;
 use super::watch::Watch;
 use super::whole::whole;
-use crate::script::natives::add;
+use crate::script::natives::{add, exhausted};
 
 /// All results of a call.
 const ALL: i32 = -1;
@@ -256,9 +256,9 @@ struct Made<'m> {
 }
 
 impl Made<'_> {
-    fn add(&mut self, bytes: &[u8]) -> Result<(), LuaError> {
+    fn add(&mut self, state: &LuaState, bytes: &[u8]) -> Result<(), LuaError> {
         if self.out.len() + bytes.len() > self.watch.memory_bytes {
-            return Err(LuaError::runtime(format_args!("not enough memory")));
+            return Err(exhausted(state));
         }
         self.out.extend_from_slice(bytes);
         Ok(())
@@ -276,21 +276,21 @@ impl Made<'_> {
     /// Inserts a text with captures in it.
     fn insert(&mut self, state: &mut LuaState, search: &Search<'_>, mut rest: &[u8]) -> Result<(), LuaError> {
         while let Some(at) = memchr::memchr(b'%', rest) {
-            self.add(&rest[..at])?;
+            self.add(state, &rest[..at])?;
             // As in Redis: behind the end of the text stands a zero.
             let letter = rest.get(at + 1).copied().unwrap_or(0);
             rest = rest.get(at + 2..).unwrap_or_default();
             match letter {
-                b'0' => self.add(&search.text[self.span.0..self.span.1])?,
+                b'0' => self.add(state, &search.text[self.span.0..self.span.1])?,
                 b'1'..=b'9' => match self.capture(state, search, usize::from(letter - b'1'))? {
-                    Capture::Closed(from, to) => self.add(&search.text[from..to])?,
-                    Capture::Position(at) => self.add(printed((at + 1) as f64, DIGITS).as_bytes())?,
+                    Capture::Closed(from, to) => self.add(state, &search.text[from..to])?,
+                    Capture::Position(at) => self.add(state, printed((at + 1) as f64, DIGITS).as_bytes())?,
                     Capture::Open(_) => return Err(c_api_runtime(state, b"unfinished capture".to_vec())),
                 },
-                other => self.add(&[other])?,
+                other => self.add(state, &[other])?,
             }
         }
-        self.add(rest)
+        self.add(state, rest)
     }
 
     /// Inserts what a table has or a function gives for a match; nothing and false leave it as it is.
@@ -306,9 +306,9 @@ impl Made<'_> {
             api::call_k(state, count as i32, 1, 0, None)?;
         }
         if !api::to_boolean(state, -1) {
-            self.add(&search.text[at..end])?;
+            self.add(state, &search.text[at..end])?;
         } else if let Some(value) = api::to_lua_string(state, -1)? {
-            self.add(value.as_bytes())?;
+            self.add(state, value.as_bytes())?;
         } else {
             let of_type = api::lua_type_at(state, -1);
             let got = api::type_name(state, of_type);
