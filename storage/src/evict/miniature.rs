@@ -322,7 +322,7 @@ impl Miniature {
             let look = Seen { word: slot.word, note };
             let pos = Pos { segment: at as u32, slot: 0 };
             let rank = rules.model.rank(look, self.tick);
-            if self.pool.bar().is_none_or(|bar| rank > bar) {
+            if self.pool.admits(rank) {
                 self.pool.offer(Candidate { shard: 0, database: 0, pos, seen: look, rank, address: 0 });
             }
             seen += 1;

@@ -441,26 +441,24 @@ impl<P: Policy> Sample<'_, P> {
     fn look_at(&mut self, table: &Table, segment: u32, (shard, database): (usize, usize)) -> usize {
         let before = self.seen;
         let most = self.policy.most_by_note(table);
-        let youngest = |bar: Option<u64>| bar.map_or(0, |bar| self.policy.youngest(bar, most));
-        let mut bar = self.pool.bar();
-        let mut too_young = youngest(bar);
+        let youngest = |pool: &Pool| pool.bar().map_or(0, |bar| self.policy.youngest(bar, most));
+        let mut too_young = youngest(self.pool);
         for (pos, word) in table.words(segment) {
             if self.volatile && !word.expires() {
                 continue;
             }
             self.seen += 1;
             if word.age(self.tick) < too_young && !word.owns()
-                || bar.is_some_and(|bar| self.policy.bound(word, self.tick, most) <= bar)
+                || !self.pool.admits(self.policy.bound(word, self.tick, most))
             {
                 continue;
             }
             let seen = Seen { word, note: self.policy.note(table, pos, self.rng) };
             let rank = self.policy.rank(seen, self.tick);
-            if bar.is_none_or(|bar| rank > bar) {
+            if self.pool.admits(rank) {
                 let address = table.address(word).addr();
                 self.pool.offer(Candidate { shard, database, pos, seen, rank, address });
-                bar = self.pool.bar();
-                too_young = youngest(bar);
+                too_young = youngest(self.pool);
             }
         }
         self.segments += 1;

@@ -60,11 +60,18 @@ impl Pool {
     }
 
     /// What ranks no higher is of no use.
+    #[inline]
     pub(super) fn bar(&self) -> Option<u64> {
         if self.places.len() < TELLING { None } else { self.bar }
     }
 
-    /// Takes in a candidate that ranks above the [bar](Pool::bar), instead of the worst if there is no room.
+    /// Whether an entry of this rank is of use.
+    #[inline]
+    pub(super) fn admits(&self, rank: u64) -> bool {
+        self.bar().is_none_or(|bar| rank > bar)
+    }
+
+    /// Takes in a candidate that it [admits](Pool::admits), instead of the worst if there is no room.
     pub(super) fn offer(&mut self, candidate: Candidate) {
         let same = |place: &&mut Candidate| {
             (place.pos, place.shard, place.database) == (candidate.pos, candidate.shard, candidate.database)
