@@ -61,6 +61,12 @@ pub(crate) struct Place {
     pub(crate) line: i64,
 }
 
+/// Why a script is refused before it runs: what the compiler says, and whether that is the limit of memory.
+pub(super) struct NotCompiled {
+    pub(super) text: Vec<u8>,
+    pub(super) is_of_memory: bool,
+}
+
 /// What came of a script.
 pub(super) enum Ended {
     /// Its result is written, with these errors in it.
@@ -187,18 +193,18 @@ impl Interpreter {
         self.compiled.contains_key(digest)
     }
 
-    /// Compiles a script, unless that is done; the error is the compiler's text, and whether it is the limit of memory. Whoever
-    /// gets that one must not use the state again.
-    pub(super) fn compile(&mut self, digest: &str, script: &Script) -> Result<(), (Vec<u8>, bool)> {
+    /// Compiles a script, unless that is done. Whoever is refused for want of memory must not use the state again.
+    pub(super) fn compile(&mut self, digest: &str, script: &Script) -> Result<(), NotCompiled> {
         if self.has(digest) {
             return Ok(());
         }
         let text = &script.source.text[script.source.header..];
         if text.first() == Some(&27) {
-            return Err((b"compiled code is not loaded".to_vec(), false));
+            return Err(NotCompiled { text: b"compiled code is not loaded".to_vec(), is_of_memory: false });
         }
         let made = self.prepared(text, "@user_script", script.leaves_globals());
-        let (function, value) = made.map_err(|error| (message(&error), is_of_memory(&error)))?;
+        let refused = |error| NotCompiled { text: message(&error), is_of_memory: is_of_memory(&error) };
+        let (function, value) = made.map_err(refused)?;
         let limits = limits_of(self.memory_of(text));
         self.compiled.insert(digest.to_owned(), Compiled { value, _function: function, limits });
         Ok(())

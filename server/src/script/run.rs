@@ -9,7 +9,7 @@ use larder_protocol::{Args, Reply};
 use super::cache::{Flags, Script};
 use super::call::{Calls, Permissions};
 use super::conclude::Ending;
-use super::interpreter::{Ended, Interpreter, Source, message};
+use super::interpreter::{Ended, Interpreter, NotCompiled, Source, message};
 use super::natives::Exchange;
 use super::quick::Quick;
 use super::redis_table::digest;
@@ -139,8 +139,8 @@ fn compile_source(engine: &Engine, locked: &Locked<'_>, digest: &str, script: &S
     for _ in 0..2 {
         match try_to_compile(engine, locked, digest, script)? {
             Ok(()) => return Ok(()),
-            Err((text, false)) => return refused(&text),
-            Err((text, true)) => {
+            Err(NotCompiled { text, is_of_memory: false }) => return refused(&text),
+            Err(NotCompiled { text, is_of_memory: true }) => {
                 let Some(machine) = locked.machine else { return Err(error::NO_SCRIPT_THREAD) };
                 let kept = machine.interpreter.replace(None);
                 if kept.is_none_or(|kept| kept.compiled_count() == 0) {
@@ -158,7 +158,7 @@ fn try_to_compile(
     locked: &Locked<'_>,
     digest: &str,
     script: &Script,
-) -> Result<Result<(), (Vec<u8>, bool)>, Error> {
+) -> Result<Result<(), NotCompiled>, Error> {
     with_interpreter(engine, locked, |interpreter| {
         if interpreter.has(digest) {
             return Ok(Ok(()));

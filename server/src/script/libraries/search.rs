@@ -177,11 +177,7 @@ fn go_on(state: &mut LuaState) -> Result<usize, LuaError> {
     const PLACE: i32 = FIRST_UPVALUE - 3;
     api::set_top(state, 0)?;
     (0..4).for_each(|number| api::push_value(state, FIRST_UPVALUE - number));
-    api::call_k(state, 3, ALL, 0, None).map_err(|error| match error {
-        // The line is that of the loop.
-        LuaError::Runtime(LuaValue::Str(text)) => c_api_runtime(state, text.as_bytes().to_vec()),
-        error => error,
-    })?;
+    api::call_k(state, 3, ALL, 0, None)?;
     let count = api::get_top(state) as usize;
     if count > 0 {
         api::copy(state, 1, PLACE);
