@@ -115,6 +115,11 @@ async fn says(client: &Client, body: &str) -> String {
     posted.json()["id"].as_str().unwrap().to_owned()
 }
 
+async fn deletes(client: &Client, url: &str) {
+    let deleted = client.send(Method::DELETE, url, &[], "".into()).await.unwrap();
+    assert_eq!(deleted.status.as_u16(), 200, "{}", deleted.text());
+}
+
 /// Reads for a second.
 async fn never_shows(client: &Client, body: &str) {
     let start = Instant::now();
@@ -142,8 +147,7 @@ async fn what_a_server_could_not_tell_before_it_died_is_made_good() {
     })
     .await;
     way.cut().await;
-    let deleted = ann.send(Method::DELETE, &format!("/api/messages/{id}"), &[], "".into()).await.unwrap();
-    assert_eq!(deleted.status.as_u16(), 200, "{}", deleted.text());
+    deletes(&ann, &format!("/api/messages/{id}")).await;
     app.kill();
     // Longer ago than the first look for messages goes back.
     tokio::time::sleep(Duration::from_secs(11)).await;
@@ -164,8 +168,7 @@ async fn a_cache_that_comes_back_with_an_old_snapshot_shows_nothing_of_it() {
     assert!(shows(&ann, "regretted").await);
     assert_eq!(ann.get(PAGE).await.unwrap().header("x-cache"), "l2");
     assert_eq!(stage.cache.ask(&["SAVE"]), "+OK\r\n");
-    let deleted = ann.send(Method::DELETE, &format!("/api/messages/{id}"), &[], "".into()).await.unwrap();
-    assert_eq!(deleted.status.as_u16(), 200, "{}", deleted.text());
+    deletes(&ann, &format!("/api/messages/{id}")).await;
     stage.cache.kill();
     stage.cache.restart();
     assert!(stage.cache.keys() > 0, "it loaded its snapshot");

@@ -69,9 +69,7 @@ impl Worker {
             spare_outputs: RefCell::default(),
         }
     }
-}
 
-impl Worker {
     #[inline]
     fn input(&self) -> Vec<u8> {
         let buffer = self.spare_input.take();
