@@ -56,7 +56,7 @@ impl Digest {
         match value {
             Value::Int(number) => self.mix_element(Element::Int(number)),
             Value::Str { bytes, .. } => self.mix(bytes),
-            Value::Big(text) => self.mix(text.shared()),
+            Value::Big(text) => self.mix(text.bytes()),
             Value::List(list) => list.range(0, list.len()).for_each(|element| self.mix_element(element)),
             Value::Set(set) => set.iter().for_each(|member| self.add(member.text(&mut itoa::Buffer::new()))),
             Value::ZSet(zset) => zset.range(0, zset.len()).for_each(|(member, score)| {

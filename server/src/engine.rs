@@ -648,8 +648,7 @@ impl Engine {
         call: &Call<'a>,
         run: impl FnOnce(&mut Locked<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        locked.no_touch = session.no_touch;
-        locked.client_id = session.client.id;
+        locked.work_for(session);
         locked.rules = session.login.restrictions();
         locked.begin(session.db, Hashes::new(call.hashes));
         locked.hides_expired = call.attention & PAUSED != 0 && self.hides_expired(command, call.now);

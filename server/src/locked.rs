@@ -9,7 +9,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use larder_protocol::{Args, OwnedArgs};
 use larder_storage::entry::Entry;
 use larder_storage::index::Pos;
@@ -17,7 +16,7 @@ use larder_storage::keyspace::{Guarded, ShardSet};
 use larder_storage::shard::NewEntry;
 use larder_storage::table::{Expiry, Table};
 use larder_storage::types::{Collection, Env};
-use larder_storage::value::{Content, Object, Value};
+use larder_storage::value::{BigStr, Content, Object, Value};
 
 use crate::acl::Rules;
 use crate::acl::denial::may_read_every_key;
@@ -36,6 +35,7 @@ use crate::wait::Waiters;
 mod departures;
 mod fields;
 mod samples;
+mod whose;
 
 /// What the server keeps in each shard beside the keys.
 #[derive(Default)]
@@ -123,6 +123,8 @@ struct After {
     group: Group,
     /// Values that were removed.
     dropped: Vec<Box<Object>>,
+    /// What the arguments stand in, if a long one of them may stay there.
+    lent: Option<Arc<Vec<u8>>>,
     /// Changes of keys, if somebody wants to hear of keys by their prefixes.
     changes: Vec<Change>,
     /// Keys that clients wait for, and that may be what they wait for now.
@@ -133,7 +135,7 @@ struct After {
 pub(crate) enum Text<'a> {
     Int(itoa::Buffer, i64),
     Bytes(&'a [u8]),
-    Shared(&'a bytes::Bytes),
+    Big(&'a BigStr),
 }
 
 impl Text<'_> {
@@ -142,7 +144,7 @@ impl Text<'_> {
         match self {
             Self::Int(buffer, number) => buffer.format(*number).as_bytes(),
             Self::Bytes(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+            Self::Big(string) => string.bytes(),
         }
     }
 
@@ -506,6 +508,7 @@ impl<'a> Locked<'a> {
             self.sample_store(hash, key);
             return Ok(());
         }
+        let content = self.kept(&content).map_or(content, Content::Object);
         let found = self.find(hash, key);
         self.ready(key);
         let shard = &mut self.shards.of(hash).shard;
@@ -579,7 +582,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Changes the bytes of a string that has an allocation of its own; others are left as they are.
-    pub(crate) fn update_string(&mut self, key: &[u8], change: impl FnOnce(&mut BytesMut)) -> Outcome {
+    pub(crate) fn update_string(&mut self, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Outcome {
         let Some((hash, pos)) = self.locate(key) else { return Ok(()) };
         self.update(hash, pos, |object| {
             if let Object::Str(string) = object {
@@ -778,7 +781,7 @@ pub(crate) fn text(value: Value<'_>) -> Result<Text<'_>, Error> {
     match value {
         Value::Str { bytes, .. } => Ok(Text::Bytes(bytes)),
         Value::Int(number) => Ok(Text::Int(itoa::Buffer::new(), number)),
-        Value::Big(string) => Ok(Text::Shared(string.shared())),
+        Value::Big(string) => Ok(Text::Big(string)),
         _ => Err(WRONG_TYPE),
     }
 }

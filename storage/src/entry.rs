@@ -453,7 +453,7 @@ mod tests {
         let parts = Parts { key: b"k", expiry: Some(5), payload: Payload::Object(object) };
         let mut cell = vec![0; parts.len()];
         parts.write(&mut cell);
-        assert!(matches!(Entry::read(&cell).value(), Value::Big(string) if string.shared().len() == 3000));
+        assert!(matches!(Entry::read(&cell).value(), Value::Big(string) if string.bytes().len() == 3000));
         assert!(take(&mut cell).is_some());
         assert!(take(&mut cell).is_none());
     }

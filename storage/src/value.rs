@@ -1,13 +1,13 @@
 //! What a key can hold: types, the form in which a value is kept, and values too large for an entry's cell.
 
-use bytes::{Bytes, BytesMut};
-
 use crate::types::hash::{Hash, HashRef};
 use crate::types::list::{List, ListRef};
 use crate::types::set::{Set, SetRef};
 use crate::types::stream::Stream;
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
+
+pub use crate::types::big_str::BigStr;
 
 /// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,75 +168,6 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Bytes of a string that are freed as one.
-const STRING_BLOCK: usize = 64 << 10;
-
-/// A string whose bytes are reference-counted, so that a reply can send them without a copy.
-pub struct BigStr {
-    bytes: Bytes,
-    capacity: usize,
-}
-
-impl BigStr {
-    /// Copies `bytes`.
-    pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: Bytes::copy_from_slice(bytes), capacity: bytes.len() }
-    }
-
-    /// The bytes, shared.
-    pub fn shared(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    /// Changes the bytes; copies them first only while a reply still holds them.
-    pub fn change(&mut self, change: impl FnOnce(&mut BytesMut)) {
-        let mut bytes = match std::mem::take(&mut self.bytes).try_into_mut() {
-            Ok(own) => own,
-            Err(shared) => BytesMut::from(&shared[..]),
-        };
-        change(&mut bytes);
-        self.capacity = bytes.capacity();
-        self.bytes = bytes.freeze();
-    }
-
-    pub(crate) fn memory(&self) -> usize {
-        self.capacity.next_multiple_of(16)
-    }
-
-    fn packed(&self) -> Option<&[u8]> {
-        None
-    }
-
-    fn into_packed(self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    /// Blocks that the system takes back.
-    fn weight(&self) -> usize {
-        1 + self.bytes.len() / STRING_BLOCK
-    }
-
-    fn duplicate(&self, _: Env<'_>) -> Result<Self, Full> {
-        Ok(Self::new(&self.bytes))
-    }
-
-    fn validate(&self) {
-        assert!(self.bytes.len() <= self.capacity, "a string is within its block");
-    }
-
-    /// Shortens the string by so many blocks; true when nothing is left, or when a reply still holds it and will free
-    /// it in the end.
-    fn free_step(&mut self, blocks: usize) -> bool {
-        let Ok(own) = std::mem::take(&mut self.bytes).try_into_mut() else { return true };
-        // The allocator gives the end of a large block back without moving the rest.
-        let mut own = Vec::from(own);
-        own.truncate(own.len().saturating_sub(blocks.saturating_mul(STRING_BLOCK)));
-        own.shrink_to_fit();
-        self.bytes = Bytes::from(own);
-        self.bytes.is_empty()
-    }
-}
-
 /// A value that owns memory outside its entry's cell.
 pub enum Object {
     /// A long string.
@@ -306,7 +237,7 @@ impl Object {
             Kind::List => Self::List(List::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
             Kind::Hash => Self::Hash(Hash::Packed(bytes)),
-            _ => Self::Str(BigStr::new(&bytes)),
+            _ => Self::Str(BigStr::from(bytes)),
         }
     }
 
@@ -443,28 +374,5 @@ mod tests {
         for text in ["", "-", "-0", "+1", "01", " 1", "1 ", "9223372036854775808", "-9223372036854775809", "1e3"] {
             assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
         }
-    }
-
-    #[test]
-    fn a_long_string_is_freed_in_steps() {
-        let mut object = Object::Str(BigStr::new(&vec![7; 10 * STRING_BLOCK + 1]));
-        assert_eq!(object.weight(), 11);
-        let steps = (0..).take_while(|_| !object.free_step(4)).count();
-        assert_eq!(steps, 2);
-        let shared = BigStr::new(&vec![7; 10 * STRING_BLOCK]);
-        let reader = shared.shared().clone();
-        assert!(Object::Str(shared).free_step(1), "its reader frees it");
-        assert_eq!(reader.len(), 10 * STRING_BLOCK);
-    }
-
-    #[test]
-    fn a_string_is_copied_only_while_a_reader_holds_it() {
-        let mut string = BigStr::new(&[7; 20_000]);
-        let reader = string.shared().clone();
-        string.change(|bytes| bytes[0] = 1);
-        assert_eq!((reader[0], string.shared()[0]), (7, 1));
-        let before = string.shared().as_ptr();
-        string.change(|bytes| bytes[1] = 2);
-        assert_eq!(string.shared().as_ptr(), before);
     }
 }

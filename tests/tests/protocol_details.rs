@@ -305,3 +305,60 @@ fn messages_stand_in_their_place_though_replies_are_off() {
     assert_eq!(left, right);
     assert!(left[1].contains("unsubscribe"), "{left:?}");
 }
+
+/// A value of a megabyte stays where it was read, if the command holds little else; whatever else is sent with it, and
+/// whatever is done to it then, it is what was sent.
+#[test]
+fn long_values_are_what_was_sent() {
+    let server = TestServer::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    let value: Vec<u8> = (0..1_000_000_u32).flat_map(|number| number.to_le_bytes()[..3].to_vec()).collect();
+    let bulk = |bytes: &[u8]| [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+    let is_stored = |client: &mut RawClient, expected: &[u8]| {
+        assert!(client.call(&["GET", "big"]) == bulk(expected));
+    };
+    let set: [&[u8]; 3] = [b"SET", b"big", &value];
+    assert_eq!(client.call(&set), b"+OK\r\n");
+    is_stored(&mut client, &value);
+    // It takes its own bytes and hardly more, for good.
+    let usage = String::from_utf8(client.call(&["MEMORY", "USAGE", "big"])).unwrap();
+    let usage: usize = usage[1..].trim_end().parse().unwrap();
+    assert!((value.len()..value.len() * 17 / 16).contains(&usage), "{usage}");
+    // What a reply holds is not changed under it.
+    other.send(&["GET", "big"]).unwrap();
+    other.stream().peek(&mut [0]).unwrap();
+    client.check("APPEND big !", ":3000001\r\n");
+    assert!(other.reply().unwrap() == bulk(&value));
+    is_stored(&mut client, &[&value[..], b"!"].concat());
+    // Several in one go, and a transaction.
+    for _ in 0..2 {
+        client.send(&set).unwrap();
+    }
+    client.send(&["STRLEN", "big"]).unwrap();
+    for reply in ["+OK\r\n", "+OK\r\n", ":3000000\r\n"] {
+        assert_eq!(client.reply().unwrap(), reply.as_bytes());
+    }
+    client.check("SETRANGE big 1 xyz", ":3000000\r\n");
+    let changed = [&value[..1], b"xyz", &value[4..]].concat();
+    is_stored(&mut other, &changed);
+    client.check("MULTI", "+OK\r\n");
+    assert_eq!(client.call(&set), b"+QUEUED\r\n");
+    client.check("EXEC", "*1\r\n+OK\r\n");
+    is_stored(&mut other, &value);
+    // Commands that keep nothing, that fail, or whose long argument is no value.
+    let get_set: [&[u8]; 3] = [b"GETSET", b"big", &changed];
+    assert!(client.call(&get_set) == bulk(&value));
+    let wrong: [&[u8]; 4] = [b"SET", b"big", &value, b"WRONG"];
+    assert_eq!(client.call(&wrong), b"-ERR syntax error\r\n");
+    is_stored(&mut client, &changed);
+    let long_key: [&[u8]; 3] = [b"SET", &value, b"short"];
+    assert_eq!(client.call(&long_key), b"+OK\r\n");
+    let get: [&[u8]; 2] = [b"GET", &value];
+    assert_eq!(client.call(&get), b"$5\r\nshort\r\n");
+    let pushed: [&[u8]; 3] = [b"RPUSH", b"list", &value];
+    assert_eq!(client.call(&pushed), b":1\r\n");
+    let wrong_type: [&[u8]; 3] = [b"SETNX", b"list", &value];
+    assert_eq!(client.call(&wrong_type), b":0\r\n");
+    assert!(client.call(&["LINDEX", "list", "0"]) == bulk(&value));
+    client.check("DEL big list", ":2\r\n");
+}

@@ -8,7 +8,10 @@
 //! `form` marks whether the payload is plain, compressed by zstd, or says that there is no such thing. Whatever does not
 //! begin so, or does not decode, was not written by us: it counts as a miss and is written over.
 
+use std::cell::RefCell;
 use std::sync::Arc;
+
+use zstd::bulk::{Compressor, Decompressor};
 
 const MAGIC: &[u8; 3] = b"LC1";
 const HEADER: usize = 32;
@@ -19,6 +22,12 @@ const ABSENT: u8 = b'A';
 const LEVEL: i32 = 3;
 /// No value of ours is longer; a compressed one that claims to be is not ours.
 const LONGEST: usize = 16 << 20;
+
+thread_local! {
+    /// What zstd works with, hundreds of kilobytes: to make it anew takes longer than the page that it is made for.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+}
 
 /// A cached value; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +105,7 @@ fn compress(payload: &[u8], compression: Compression) -> Option<Vec<u8>> {
     if compression.from_bytes.is_none_or(|from| payload.len() < from) {
         return None;
     }
-    let packed = zstd::bulk::compress(payload, LEVEL).ok()?;
+    let packed = COMPRESSOR.with_borrow_mut(|compressor| compressor.as_mut()?.compress(payload).ok())?;
     let mut body = u32::try_from(payload.len()).ok()?.to_le_bytes().to_vec();
     body.extend_from_slice(&packed);
     (body.len() < payload.len()).then_some(body)
@@ -108,7 +117,9 @@ fn decompress(body: &[u8]) -> Option<Vec<u8>> {
     if length > LONGEST {
         return None;
     }
-    zstd::bulk::decompress(packed, length).ok().filter(|payload| payload.len() == length)
+    let payload =
+        DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.as_mut()?.decompress(packed, length).ok())?;
+    (payload.len() == length).then_some(payload)
 }
 
 #[cfg(test)]

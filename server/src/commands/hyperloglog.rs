@@ -103,7 +103,7 @@ impl<'a> Found<'a> {
     fn new(value: Value<'a>) -> Result<Self, Error> {
         let (bytes, raw) = match value {
             Value::Str { bytes, raw } => (bytes, raw),
-            Value::Big(string) => (&string.shared()[..], true),
+            Value::Big(string) => (string.bytes(), true),
             Value::Int(_) => return Err(NOT_A_HYPERLOGLOG),
             _ => return Err(WRONG_TYPE),
         };

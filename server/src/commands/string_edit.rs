@@ -4,10 +4,9 @@
 //! changed, and stored anew, as a raw one. A change that keeps the length of a raw string needs no copy
 //! ([`Locked::edit_string`]).
 
-use bytes::BytesMut;
 use larder_protocol::Args;
 use larder_storage::table::Expiry;
-use larder_storage::value::{BigStr, Content, Object, Value};
+use larder_storage::value::{Content, Object, Value};
 
 use crate::error::{Error, Outcome, WRONG_TYPE};
 use crate::locked::{Locked, Text};
@@ -18,14 +17,14 @@ const SHORT_AT_MOST: usize = 2048;
 /// A string that is about to be changed.
 pub(super) enum Before {
     /// A copy of one that stands in its entry's cell, or of none.
-    Short(BytesMut),
+    Short(Vec<u8>),
     /// The length of one that can be changed in place.
     Long(usize),
 }
 
 impl Default for Before {
     fn default() -> Self {
-        Self::Short(BytesMut::new())
+        Self::Short(Vec::new())
     }
 }
 
@@ -33,8 +32,8 @@ impl Before {
     /// What a key holds; `None` if it is not there.
     pub(super) fn of(locked: &mut Locked<'_>, key: &[u8]) -> Result<Option<Self>, Error> {
         Ok(locked.look_string(key)?.map(|mut text| match &mut text {
-            Text::Shared(bytes) => Self::Long(bytes.len()),
-            text => Self::Short(BytesMut::from(text.bytes())),
+            Text::Big(string) => Self::Long(string.bytes().len()),
+            text => Self::Short(text.bytes().to_vec()),
         }))
     }
 
@@ -51,7 +50,7 @@ impl Before {
         self,
         locked: &mut Locked<'_>,
         key: &[u8],
-        change: impl FnOnce(&mut BytesMut) -> R,
+        change: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> Result<R, Error> {
         let mut result = R::default();
         match self {
@@ -66,13 +65,11 @@ impl Before {
 }
 
 /// Stores a string as one that was changed in place.
-pub(super) fn store(locked: &mut Locked<'_>, key: &[u8], string: BytesMut, expiry: Expiry) -> Outcome {
+pub(super) fn store(locked: &mut Locked<'_>, key: &[u8], string: Vec<u8>, expiry: Expiry) -> Outcome {
     if string.len() <= SHORT_AT_MOST {
         return locked.set(key, Content::Str { bytes: &string, raw: true }, expiry);
     }
-    let mut long = BigStr::new(b"");
-    long.change(|empty| *empty = string);
-    locked.set(key, Content::Object(Box::new(Object::Str(long))), expiry)
+    locked.set(key, Content::Object(Box::new(Object::Str(string.into()))), expiry)
 }
 
 /// As [`store`], of bytes that are to be copied.
@@ -80,15 +77,15 @@ pub(super) fn store_copy(locked: &mut Locked<'_>, key: &[u8], bytes: &[u8], expi
     if bytes.len() <= SHORT_AT_MOST {
         return locked.set(key, Content::Str { bytes, raw: true }, expiry);
     }
-    store(locked, key, BytesMut::from(bytes), expiry)
+    store(locked, key, bytes.to_vec(), expiry)
 }
 
 /// Makes a string at least so long, with zeros at its end. All room is asked for at once: two steps could each double
 /// the allocation.
-pub(super) fn grow(string: &mut BytesMut, len: usize) {
+pub(super) fn grow(string: &mut Vec<u8>, len: usize) {
     if string.is_empty() && len > SHORT_AT_MOST {
         // The system has pages of zeros, so that a bit far out costs no time for those before it.
-        *string = BytesMut::zeroed(len);
+        *string = vec![0; len];
     } else if string.len() < len {
         string.resize(len, 0);
     }
@@ -105,7 +102,7 @@ pub(super) fn form(locked: &mut Locked<'_>, key: &[u8]) -> Result<(bool, usize),
     Ok(match locked.look(key).map(|entry| entry.value()) {
         None => (false, 0),
         Some(Value::Str { bytes, raw }) => (raw, bytes.len()),
-        Some(Value::Big(string)) => (true, string.shared().len()),
+        Some(Value::Big(string)) => (true, string.bytes().len()),
         Some(Value::Int(number)) => (false, itoa::Buffer::new().format(number).len()),
         Some(_) => return Err(WRONG_TYPE),
     })

@@ -320,8 +320,8 @@ fn answer(value: Value<'_>, reply: &mut Reply) -> Outcome {
     match value {
         Value::Str { bytes, .. } => reply.bulk(bytes),
         Value::Int(number) => reply.bulk_int(number),
-        Value::Big(string) if string.shared().len() >= SHARED_MIN => reply.bulk_shared(string.shared().clone()),
-        Value::Big(string) => reply.bulk(string.shared()),
+        Value::Big(string) if string.bytes().len() >= SHARED_MIN => reply.bulk_shared(string.shared()),
+        Value::Big(string) => reply.bulk(string.bytes()),
         _ => return Err(WRONG_TYPE),
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! A string that has an allocation of its own is changed in place and read by reference. A short
 //! one stands in its entry's cell, and is built anew there (see `string_edit`).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use larder_protocol::{Args, Reply, SHARED_MIN};
 use larder_storage::table::Expiry;
 use larder_storage::value::Content;
@@ -146,8 +146,8 @@ fn getrange(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outco
     match (byte_range(start, end, text.len()), &mut text) {
         (None, _) => reply.bulk(b""),
         // A reference keeps the whole string alive, so it is worth that only for most of it.
-        (Some((start, end)), Text::Shared(bytes)) if end - start >= SHARED_MIN.max(bytes.len() / 2) => {
-            reply.bulk_shared(bytes.slice(start..end));
+        (Some((start, end)), Text::Big(string)) if end - start >= SHARED_MIN.max(string.bytes().len() / 2) => {
+            reply.bulk_shared(string.shared().slice(start..end));
         }
         (Some((start, end)), text) => reply.bulk(&text.bytes()[start..end]),
     }
@@ -183,7 +183,7 @@ fn write(locked: &mut Locked<'_>, key: &[u8], before: Before, offset: usize, byt
 }
 
 /// Writes `bytes` at `offset`, with zeros in front if the string is shorter.
-fn overwrite(string: &mut BytesMut, offset: usize, bytes: &[u8]) {
+fn overwrite(string: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     // All room is asked for at once: two steps could each double the allocation.
     string.reserve((offset + bytes.len()).saturating_sub(string.len()));
     if string.len() < offset {
@@ -218,7 +218,7 @@ fn lcs(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
 fn whole(locked: &mut Locked<'_>, key: &[u8]) -> Result<Bytes, Error> {
     Ok(match locked.read_string(key)? {
         None => Bytes::new(),
-        Some(Text::Shared(bytes)) => bytes.clone(),
+        Some(Text::Big(string)) => string.shared(),
         Some(mut text) => Bytes::copy_from_slice(text.bytes()),
     })
 }
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn bytes_are_written_over_others_and_beyond_the_end() {
         let check = |offset: usize, bytes: &[u8], expected: &[u8]| {
-            let mut string = BytesMut::from(&b"Hello"[..]);
+            let mut string = b"Hello".to_vec();
             overwrite(&mut string, offset, bytes);
             assert_eq!(&string[..], expected);
         };

@@ -189,8 +189,7 @@ fn run_queue(
         return engine.held_up(session, args, reply);
     };
     locked.machine = machine;
-    locked.no_touch = session.no_touch;
-    locked.client_id = session.client.id;
+    locked.work_for(session);
     if !still_as_watched(session, &mut locked, now) {
         reply.null_array();
         return Ok(());

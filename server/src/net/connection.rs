@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::BufMut;
 use larder_protocol::{Batch, Parser, Reply};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -39,6 +40,10 @@ const WRITE_EARLY: usize = 256 << 10;
 const UNCOUNTED_REPLY: usize = 16 << 10;
 /// The most that a read buffer grows by at once, whatever length a client announces.
 const GROW_AT_MOST: usize = 1 << 20;
+/// The most that is read at once, so that others are served between.
+const READ_AT_MOST: usize = 256 << 10;
+/// A command of so many bytes that is hardly more than one argument may keep the buffer rather than copy that.
+const LENT_FROM: usize = 256 << 10;
 /// Larger read buffers double, whatever is announced: glibc keeps freed pieces of all sizes up to 32 MiB that it has seen.
 const EXACT_AT_MOST: usize = 8 << 20;
 /// How often the output limits of a client are looked at that does not read.
@@ -300,7 +305,8 @@ impl Connection {
                 self.buffer.reserve_exact(more.clamp(BUFFER_BYTES, GROW_AT_MOST.max(len)));
             }
         }
-        let read = pin!(self.socket.read_buf(&mut self.buffer)).poll(cx);
+        let mut room = (&mut self.buffer).limit(READ_AT_MOST);
+        let read = pin!(self.socket.read_buf(&mut room)).poll(cx);
         if read.is_pending() {
             self.shelve();
         }
@@ -334,7 +340,9 @@ impl Connection {
                 }
             };
             if from < self.batch.len() {
+                self.lend_buffer(done);
                 self.resume_at = self.run_batch(done, from).await;
+                self.take_buffer_back();
             }
             if self.session.waiting.is_some() {
                 break;
@@ -350,7 +358,7 @@ impl Connection {
                 return self.buffer.clear();
             }
             // An error in the bytes after the last command shows at the next look at them.
-            if self.batch.is_empty() || done == self.buffer.len() {
+            if self.batch.is_empty() || done >= self.buffer.len() {
                 break;
             }
             if Instant::now() >= slice {
@@ -368,8 +376,26 @@ impl Connection {
                 }
             }
         }
-        self.buffer.drain(..done);
+        self.buffer.drain(..done.min(self.buffer.len()));
         self.check_query_limit();
+    }
+
+    /// Lends the buffer to the batch's command if there is one only, and nothing of others stands there.
+    #[inline]
+    fn lend_buffer(&mut self, done: usize) {
+        let whole = self.buffer.len() >= LENT_FROM && self.batch.len() == 1 && done == 0;
+        if whole && self.batch.consumed() == self.buffer.len() {
+            self.buffer.shrink_to_fit();
+            self.session.lent = Some(Arc::new(std::mem::take(&mut self.buffer)));
+        }
+    }
+
+    /// Takes the buffer back, unless a value stands in it now.
+    #[inline]
+    fn take_buffer_back(&mut self) {
+        if let Some(lent) = self.session.lent.take() {
+            self.buffer = Arc::try_unwrap(lent).unwrap_or_default();
+        }
     }
 
     /// Notes what CLIENT LIST is to show of the read buffer.
@@ -454,7 +480,9 @@ impl Connection {
 
     fn run_from(&mut self, start: usize, from: usize) -> Progress {
         let place = Place { workspace: &mut self.worker.workspace.borrow_mut(), machine: Some(&self.worker.machine) };
-        self.engine.run(&mut self.session, place, &self.batch, &self.buffer[start..], from, &mut self.reply)
+        let lent = self.session.lent.clone();
+        let buffer = lent.as_deref().unwrap_or(&self.buffer);
+        self.engine.run(&mut self.session, place, &self.batch, &buffer[start..], from, &mut self.reply)
     }
 
     /// Closes a client whose unfinished command or transaction is too large.

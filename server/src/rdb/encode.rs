@@ -30,7 +30,7 @@ pub(crate) fn encode(value: Value<'_>, out: &mut Vec<u8>) -> u16 {
         }
         Value::Big(text) => {
             out.push(types::STRING);
-            string(out, text.shared());
+            string(out, text.bytes());
         }
         Value::List(value) => list(out, value),
         Value::Set(value) => set(out, value),

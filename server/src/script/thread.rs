@@ -191,8 +191,7 @@ fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, call: &Qu
         Run::Script(function) => {
             let set = engine.shards_of_call(command, args);
             let mut locked = Locked::claim(engine, set, engine.clock().now_ms(), &stats);
-            locked.no_touch = session.no_touch;
-            locked.client_id = session.client.id;
+            locked.work_for(session);
             locked.machine = Some(machine);
             locked.begin(session.db, Hashes::default());
             let outcome = function(engine, session, &mut locked, args, reply);

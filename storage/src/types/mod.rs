@@ -7,6 +7,7 @@ use crate::region::Regions;
 use crate::value::{Kind, Object, Value};
 
 mod arena;
+pub mod big_str;
 pub mod dict;
 mod distinct;
 pub mod hash;

@@ -84,7 +84,7 @@ fn setbit(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
     let found = match locked.look(key).map(|entry| entry.value()) {
         None => Found::default(),
         Some(Value::Str { bytes, raw }) => found_in(bytes, raw, offset),
-        Some(Value::Big(string)) => found_in(string.shared(), true, offset),
+        Some(Value::Big(string)) => found_in(string.bytes(), true, offset),
         Some(Value::Int(number)) => found_in(itoa::Buffer::new().format(number).as_bytes(), false, offset),
         Some(_) => return Err(WRONG_TYPE),
     };

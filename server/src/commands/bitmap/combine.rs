@@ -1,6 +1,5 @@
 //! BITOP: several strings made one, bit by bit.
 
-use bytes::BytesMut;
 use larder_protocol::{Args, Reply};
 use larder_storage::table::Expiry;
 use larder_storage::value::Value;
@@ -60,7 +59,7 @@ type Digits = SmallVec<[u8; 24]>;
 
 /// The result, made from the strings where they stand. They are looked up one by one before, as each may turn out to
 /// have expired.
-fn combined(locked: &mut Locked<'_>, operation: Operation, keys: Args<'_>) -> Result<BytesMut, Error> {
+fn combined(locked: &mut Locked<'_>, operation: Operation, keys: Args<'_>) -> Result<Vec<u8>, Error> {
     let mut hashes = SmallVec::<[u64; 8]>::new();
     let mut integers = SmallVec::<[Option<Digits>; 8]>::new();
     for key in keys.iter() {
@@ -80,12 +79,12 @@ fn combined(locked: &mut Locked<'_>, operation: Operation, keys: Args<'_>) -> Re
         sources.push(match (integer, entry.map(|entry| entry.value())) {
             (Some(digits), _) => digits,
             (None, Some(Value::Str { bytes, .. })) => bytes,
-            (None, Some(Value::Big(string))) => string.shared(),
+            (None, Some(Value::Big(string))) => string.bytes(),
             (None, _) => &[],
         });
     }
     let longest = sources.iter().map(|source| source.len()).max().unwrap_or(0);
-    let mut result = BytesMut::zeroed(longest);
+    let mut result = vec![0; longest];
     bits::combine(operation, &sources, &mut result);
     Ok(result)
 }

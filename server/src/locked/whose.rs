@@ -1,0 +1,37 @@
+//! Whose commands run, and what that client lends them.
+
+use std::sync::Arc;
+
+use larder_storage::value::{BigStr, Content, Object};
+
+use super::Locked;
+use crate::session::Session;
+
+impl Locked<'_> {
+    /// Runs commands of this client from now on.
+    #[inline]
+    pub(crate) fn work_for(&mut self, session: &Session) {
+        self.no_touch = session.no_touch;
+        self.client_id = session.client.id;
+        if let Some(lent) = &session.lent {
+            self.lend(lent);
+        }
+    }
+
+    #[cold]
+    fn lend(&mut self, lent: &Arc<Vec<u8>>) {
+        self.after().lent = Some(lent.clone());
+    }
+
+    /// The string where it was read from the client, if that is lent and holds little else.
+    #[inline]
+    pub(super) fn kept(&self, content: &Content<'_>) -> Option<Box<Object>> {
+        let lent = self.after.as_ref()?.lent.as_ref()?;
+        match content {
+            Content::Str { bytes, .. } if bytes.len() >= lent.capacity() / 16 * 15 => {
+                Some(Box::new(Object::Str(BigStr::within(lent, bytes)?)))
+            }
+            _ => None,
+        }
+    }
+}
