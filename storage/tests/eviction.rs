@@ -154,6 +154,15 @@ fn adaptive_is_as_good_as_the_better_of_lru_and_lfu() {
 }
 
 #[test]
+fn adaptive_keeps_a_part_of_a_loop_whose_evicted_keys_are_remembered() {
+    // Each that returns was evicted a moment ago: what is remembered says nothing.
+    let mut cache = Cache::new(Rule::Adaptive, 3000, 1);
+    let mut lap = || (0..4500).filter(|key| cache.use_key(*key)).count();
+    let hits = (0..15).map(|_| lap()).collect::<Vec<_>>();
+    assert!(hits[10..].iter().all(|hits| *hits > 2500), "{hits:?}, with 3000 of 4500 keys");
+}
+
+#[test]
 fn the_same_seed_finds_the_same_victims() {
     let victims = |seed| {
         let mut cache = Cache::new(Rule::Adaptive, 300, seed);
@@ -224,6 +233,6 @@ fn large_caches_are_learnt_from_a_small_slice() {
     let sampled = (0..20_000u64).filter(|key| cache.keyspace.slice().takes(cache.keyspace.hash(&key.to_le_bytes())));
     let sampled = sampled.count();
     assert!((150..1000).contains(&sampled), "{sampled} of 20,000");
-    assert!(cache.chooser.memory() < 7 * 60_000, "{} bytes", cache.chooser.memory());
+    assert!(cache.chooser.memory() < 8 * 60_000, "{} bytes", cache.chooser.memory());
     assert!(cache.chooser.memory() > 0);
 }

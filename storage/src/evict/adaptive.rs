@@ -24,7 +24,7 @@ use crate::table::Table;
 use crate::word::Word;
 
 /// The tables to choose from; the first one to begin with.
-pub(super) static TABLES: [Weights; 7] = [
+pub(super) static TABLES: [Weights; 8] = [
     // Most traffic of web sites, of databases and of keys with values.
     Weights::new(3, 4, Welcome { lucky: 0, credit: true }),
     // Only the last use counts.
@@ -39,6 +39,8 @@ pub(super) static TABLES: [Weights; 7] = [
     Weights::new(10, 4, Welcome { lucky: 128, credit: false }),
     // Loops larger than the cache, again: what is there stays, and what comes makes way for what comes next.
     Weights::new(8, 4, Welcome { lucky: 0, credit: true }).newest_first(),
+    // The same where what makes way is still remembered when it returns.
+    Weights::new(8, 4, Welcome { lucky: 32, credit: false }).newest_first(),
 ];
 
 /// The slice stays as it is while it holds between these parts of what it should.
@@ -62,6 +64,11 @@ pub(super) struct Weighed {
 impl Weighed {
     pub(super) fn new(weights: &'static Weights, size_weight: u32) -> Self {
         Self { weights, size_weight }
+    }
+
+    /// Whether hardly anything stays that was not there before.
+    pub(super) fn is_closed(&self) -> bool {
+        self.weights.is_closed()
     }
 }
 

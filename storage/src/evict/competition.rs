@@ -6,6 +6,9 @@ use super::miniature::{Miniature, Model, Rules};
 
 /// Another one must have more hits than the one in use by this factor.
 const BETTER: f64 = 1.005;
+/// What a hit counts of one that lets hardly anything in: the large cache would keep what it holds at that moment, which is not
+/// what the miniature has kept.
+const CLOSED: f64 = 0.9;
 /// What is left of the hits counted so far after each turnover.
 const DECAY: f64 = 0.85;
 
@@ -16,6 +19,16 @@ struct Contender {
     miniature: Miniature,
     /// Hits, older ones counting less.
     hits: f64,
+}
+
+impl Contender {
+    /// What speaks for it.
+    fn score(&self) -> f64 {
+        match self.model {
+            Model::Weighed(weighed) if weighed.is_closed() => self.hits * CLOSED,
+            _ => self.hits,
+        }
+    }
 }
 
 /// See the module's page.
@@ -85,7 +98,7 @@ impl Competition {
         let mut best = self.best;
         for (number, contender) in self.contenders.iter().enumerate() {
             let lead = if best == self.best { BETTER } else { 1.0 };
-            if contender.hits > self.contenders[best].hits * lead {
+            if contender.score() > self.contenders[best].score() * lead {
                 best = number;
             }
         }

@@ -40,6 +40,11 @@ impl Weights {
         Self { newest_first: true, ..self }
     }
 
+    /// Whether hardly anything stays that was not there before.
+    pub(super) fn is_closed(&self) -> bool {
+        self.newest_first && !self.welcome.credit
+    }
+
     /// The rank of an entry: the highest goes first.
     #[inline]
     pub(super) fn rank(&self, word: Word, tick: u32) -> u64 {
