@@ -2,6 +2,7 @@
 //!
 //! Nothing is collected while such work is done, so what it makes needs no root. It counts as the script's memory meanwhile.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -11,8 +12,8 @@ use lua_vm::api;
 use lua_vm::state::LuaState;
 use omnilua::{Error, Function, Lua, LuaError, Value, Variadic};
 
-use super::Problem;
 use super::watch::Watch;
+use super::{Problem, text};
 use crate::script::lender::Lender;
 use crate::script::natives::add;
 
@@ -84,6 +85,14 @@ impl Bare {
 /// The arguments of work that is done.
 pub(super) fn argument(state: &LuaState, number: u32) -> LuaValue {
     state.get_at(state.current_call_info().func + 1 + number as i32)
+}
+
+/// The bytes of the first argument, which is a text or a number: of a text where they stand, as large as they may be.
+pub(super) fn first_text<'t>(argument: &'t LuaValue, values: &[Value]) -> Cow<'t, [u8]> {
+    match argument {
+        LuaValue::Str(text) => Cow::Borrowed(text.as_bytes()),
+        _ => Cow::Owned(text(values, 0).unwrap_or_default()),
+    }
 }
 
 /// Leaves these results.

@@ -7,7 +7,7 @@ use lua_types::{GcRef, LuaTable, LuaValue};
 use lua_vm::state::{LuaState, LuaTableRefExt};
 use omnilua::{Error, Lua, Table, Value};
 
-use super::bare::{self, give, give_text, place, type_name};
+use super::bare::{self, first_text, give, give_text, place, type_name};
 use super::numbers::strtod;
 use super::watch::{Output, PIECE_BYTES, Watch};
 use super::{Called, Fail, Problem, argument, function, number, printed, text, wrong};
@@ -353,13 +353,16 @@ fn decode(called: &Called, values: &[Value], settings: &Settings) -> Result<Vec<
     if values.len() != 1 {
         return Err(wrong(0, "decode", "expected 1 argument"));
     }
-    let bytes = text(values, 0).ok_or_else(|| argument(values, 0, "decode", "string"))?;
-    // What is in UTF-16 or UTF-32 has a zero here.
-    if bytes.len() >= 2 && (bytes[0] == 0 || bytes[1] == 0) {
-        return Err("JSON parser does not support UTF-16 or UTF-32".into());
+    if !matches!(values[0], Value::String(_) | Value::Number(_) | Value::Integer(_)) {
+        return Err(argument(values, 0, "decode", "string"));
     }
-    called.bare.on_stack(&[], |state| {
-        let watch = &called.watch;
+    called.bare.on_stack(values, |state| {
+        let (given, watch) = (bare::argument(state, 0), &called.watch);
+        let bytes = first_text(&given, values);
+        // What is in UTF-16 or UTF-32 has a zero here.
+        if bytes.len() >= 2 && (bytes[0] == 0 || bytes[1] == 0) {
+            return Err("JSON parser does not support UTF-16 or UTF-32".into());
+        }
         let mut reader = Reader { state, watch, settings, bytes: &bytes, at: 0, token_at: 0, depth: 0 };
         let token = reader.next();
         let value = reader.value(token)?;
@@ -449,13 +452,17 @@ impl Reader<'_> {
         let mut text = Vec::new();
         self.at += 1;
         loop {
+            let rest = &self.bytes[self.at..];
+            let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            text.extend_from_slice(&rest[..plain]);
+            self.at += plain;
             match self.bytes.get(self.at) {
                 None => return self.wrong("unexpected end of string"),
                 Some(b'"') => {
                     self.at += 1;
                     return Token::Text(text);
                 }
-                Some(b'\\') => match self.peek(1) {
+                Some(_) => match self.peek(1) {
                     b'u' => match self.unicode() {
                         Some((character, length)) => {
                             let mut bytes = [0; 4];
@@ -478,10 +485,6 @@ impl Reader<'_> {
                         self.at += 2;
                     }
                 },
-                Some(byte) => {
-                    text.push(*byte);
-                    self.at += 1;
-                }
             }
         }
     }

@@ -5,7 +5,7 @@ use lua_vm::api;
 use lua_vm::state::{LuaState, LuaTableRefExt};
 use omnilua::{Error, Lua, Table, Value};
 
-use super::bare::{self, give, give_text, place};
+use super::bare::{self, first_text, give, give_text, place};
 use super::watch::{Output, Watch};
 use super::{Called, Fail, Problem, argument, function, number, text, wrong};
 use crate::script::convert::{integer, pairs};
@@ -178,20 +178,19 @@ fn unpack(
     limit: Option<i64>,
     offset: i64,
 ) -> Result<Vec<Value>, Problem> {
-    let bytes = text(values, 0).ok_or_else(|| argument(values, 0, name, "string"))?;
+    let length = text(values, 0).ok_or_else(|| argument(values, 0, name, "string"))?.len();
     if offset < 0 || limit.is_some_and(|limit| limit < 0) {
-        let length = bytes.len();
         return Err(format!("Invalid request to unpack with offset of {offset} and limit of {length}.").into());
     }
-    if offset as u64 > bytes.len() as u64 {
-        let length = bytes.len();
+    if offset as u64 > length as u64 {
         return Err(format!("Start offset {offset} greater than input length {length}.").into());
     }
     // To ask for none from the beginning is to ask for all.
     let limit = limit.filter(|limit| *limit > 0 || offset > 0);
     let most = limit.map_or(usize::MAX, |limit| limit as usize);
-    called.bare.on_stack(&[], |state| {
-        let (mut results, watch) = (Vec::new(), &called.watch);
+    called.bare.on_stack(values, |state| {
+        let (given, mut results, watch) = (bare::argument(state, 0), Vec::new(), &called.watch);
+        let bytes = first_text(&given, values);
         let mut reader = Reader { state, watch, bytes: &bytes, at: offset as usize };
         while reader.at < bytes.len() && results.len() < most {
             if results.len() == MOST_RESULTS {
