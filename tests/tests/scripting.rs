@@ -26,6 +26,8 @@ const ENDLESS: &[&str] = &[
     "local s = '[' .. string.rep('[],', 10^5) .. '[]]' while true do pcall(cjson.decode, s) end",
     "local t = {} for i = 1, 1000 do t[i] = {} end for _ = 1, 2 do local u = {} for i = 1, 1000 do u[i] = t end t = u end \
      while not redis.call('GET', KEYS[1]) do end",
+    "local s, t = string.rep('x', 2 * 10^7), {} for i = 1, 7000 do t[i] = s end \
+     while not redis.call('GET', KEYS[1]) do struct.pack(string.rep('c1', 7000), unpack(t)) end",
     "goto_ = nil",
 ];
 
