@@ -144,7 +144,7 @@ pub(crate) fn adds_data(engine: &Engine, session: &Session, row: u16, args: Args
 /// Keeps a command for EXEC.
 pub(crate) fn queue(engine: &Engine, session: &mut Session, row: u16, args: Args<'_>) {
     let transaction = session.multi.get_or_insert_with(Transaction::default);
-    if transaction.aborted || session.client.has_watch_failed() {
+    if transaction.aborted || session.client.has_watch_failed() && !session.forgets_watched {
         // EXEC will not run it.
         return;
     }

@@ -323,8 +323,10 @@ impl Engine {
         match how {
             Outcome::Served(mut served) => reply.append(&mut served),
             Outcome::TimedOut if !waiter.is_registered => {
-                let error = self.busy_error(session, waiter.row);
-                self.fail(&session.stats, &error, reply);
+                match self.answer_busy(session, waiter.row, waiter.args.as_args(), reply) {
+                    Ok(()) => self.count_end(&session.stats, &waiter, Duration::ZERO, false),
+                    Err(error) => self.fail(&session.stats, &error, reply),
+                }
             }
             Outcome::TimedOut => {
                 self.count_end(&session.stats, &waiter, Duration::ZERO, false);

@@ -148,6 +148,12 @@ fn exec(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
         forget_watched(engine, session);
         return Err(EXEC_ABORTED);
     }
+    if session.client.has_watch_failed() && !session.forgets_watched {
+        // Nothing is run, so nothing is waited for.
+        forget_watched(engine, session);
+        reply.null_array();
+        return Ok(());
+    }
     let has_scripts = transaction.queue.iter().any(|queued| matches!(TABLE.row(queued.row).run, Run::Script(_)));
     if has_scripts {
         session.multi = Some(transaction);

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::process;
+use super::shards::ShardFigures;
+use crate::engine::Engine;
 use crate::locked::Locked;
 
 /// Bytes, but for the keys.
@@ -32,23 +34,16 @@ pub(crate) struct MemoryFigures {
 impl MemoryFigures {
     /// The figures now; all shards are locked.
     pub(crate) fn of(locked: &mut Locked<'_>) -> Self {
-        let engine = locked.engine();
-        // An EXEC may have changed the shards before this.
-        locked.shards().publish();
+        let shards = ShardFigures::of(locked);
+        Self::with(locked.engine(), &shards)
+    }
+
+    /// The figures with those of the shards.
+    pub(super) fn with(engine: &Engine, shards: &ShardFigures) -> Self {
         let used = engine.keyspace().used_memory() as u64;
         let peak = engine.peak_memory.fetch_max(used, Relaxed).max(used);
-        let (mut free, mut keys) = (0, 0);
-        let mut insight = engine.insight.bytes() + engine.stats().prefix_bytes() as u64;
-        let mut indexes = vec![0; engine.keyspace().databases()];
-        for (_, guarded) in locked.shards().each_ref() {
-            free += guarded.shard.free_bytes() as u64;
-            insight += guarded.extra.history.memory() as u64;
-            for (db, table) in guarded.shard.databases() {
-                keys += table.len() as u64;
-                indexes[db] += if table.is_empty() { 0 } else { table.index_memory() as u64 };
-            }
-        }
-        let indexes = indexes.into_iter().enumerate().filter(|(_, bytes)| *bytes > 0).collect();
+        let insight = engine.insight.bytes() + engine.stats().prefix_bytes() as u64 + shards.history;
+        let (free, keys, indexes) = (shards.free, shards.keys, shards.indexes.clone());
         let reserve = engine.keyspace().regions().reserve_bytes() as u64;
         let (resident, startup) = (process::resident_bytes(), engine.identity.resident_at_start);
         let mut clients = 0;

@@ -1,20 +1,22 @@
 //! INFO: a text in sections, each written by one small function, and where its figures come from.
 //!
-//! - [`sections`]: the functions. - [`figures`]: those of memory. - [`loops`]: those of the threads' event loops. - [`process`]: what the system tells of the process. - [`rates`]: figures per second.
+//! - [`sections`]: the functions. - [`shards`]: figures of the shards, [`figures`]: those of memory. - [`loops`]: those of the threads' event loops. - [`process`]: what the system tells of the process. - [`rates`]: figures per second.
 //!
 //! INFO runs with all shards held, so that its counts of keys agree with each other; whatever it locks beside them
-//! comes later in the lock order.
+//! comes later in the lock order. Beside a script that runs for long it tells what was known of the shards before.
 
 mod figures;
 mod loops;
 mod process;
 mod rates;
 mod sections;
+mod shards;
 
 use std::fmt::{Display, Write};
 
 use larder_protocol::Args;
 
+use crate::engine::Engine;
 use crate::locked::Locked;
 use crate::stats::Totals;
 
@@ -22,6 +24,7 @@ pub(crate) use figures::MemoryFigures;
 pub(crate) use loops::Loops;
 pub(crate) use process::resident_bytes;
 pub(crate) use rates::Rates;
+pub(crate) use shards::{KnownShards, ShardFigures};
 
 /// The version of Redis that Larder behaves as.
 pub(crate) const REDIS_VERSION: &str = "7.4.1";
@@ -33,7 +36,7 @@ struct Section {
     heading: &'static str,
     /// Whether INFO without arguments shows it.
     default: bool,
-    write: fn(&mut Report<'_, '_>),
+    write: fn(&mut Report<'_>),
 }
 
 /// The sections in order.
@@ -68,13 +71,14 @@ impl Section {
 }
 
 /// The text while it is written, and what the sections read.
-struct Report<'r, 'e> {
-    locked: &'r mut Locked<'e>,
+struct Report<'r> {
+    engine: &'r Engine,
+    shards: &'r ShardFigures,
     totals: Totals,
     text: String,
 }
 
-impl Report<'_, '_> {
+impl Report<'_> {
     /// Adds a line.
     fn fact(&mut self, name: &str, value: impl Display) {
         // Writing to a string cannot fail.
@@ -90,8 +94,17 @@ impl Report<'_, '_> {
 
 /// The text of INFO with these arguments: names of sections, `default`, `all` and `everything`, in any case.
 pub(crate) fn text(locked: &mut Locked<'_>, wanted: Args<'_>) -> String {
-    let totals = locked.engine().stats().totals();
-    let mut report = Report { locked, totals, text: String::new() };
+    let shards = ShardFigures::of(locked);
+    write(locked.engine(), &shards, wanted)
+}
+
+/// The same beside a script; nothing where no shard is known.
+pub(crate) fn text_beside_script(engine: &Engine, wanted: Args<'_>) -> Option<String> {
+    engine.scripts.known_shards.get().map(|shards| write(engine, &shards, wanted))
+}
+
+fn write(engine: &Engine, shards: &ShardFigures, wanted: Args<'_>) -> String {
+    let mut report = Report { engine, shards, totals: engine.stats().totals(), text: String::new() };
     for section in SECTIONS.iter().filter(|section| section.is_wanted(wanted)) {
         let gap = if report.text.is_empty() { "" } else { "\r\n" };
         let _ = write!(report.text, "{gap}# {}\r\n", section.heading);

@@ -2,16 +2,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use larder_storage::table::Table;
-
+use super::shards::Database;
 use super::{MemoryFigures, REDIS_VERSION, Report, human, process};
 use crate::client::Client;
 use crate::commands::table::TABLE;
 use crate::config::{Choice, Supervised};
-use crate::locked::Locked;
 
-pub(super) fn server(report: &mut Report<'_, '_>) {
-    let engine = report.locked.engine();
+pub(super) fn server(report: &mut Report<'_>) {
+    let engine = report.engine;
     let (settings, identity) = (engine.settings(), &engine.identity);
     let uptime = identity.started.elapsed().as_secs();
     report.fact("redis_version", REDIS_VERSION);
@@ -49,8 +47,8 @@ fn path(path: Option<&std::path::Path>) -> String {
 }
 
 /// A line per way in.
-fn listeners(report: &mut Report<'_, '_>) {
-    let engine = report.locked.engine();
+fn listeners(report: &mut Report<'_>) {
+    let engine = report.engine;
     let (settings, port) = (engine.settings(), engine.identity.port.load(Relaxed));
     let mut ways = Vec::new();
     if port != 0 {
@@ -68,12 +66,11 @@ fn listeners(report: &mut Report<'_, '_>) {
     }
 }
 
-pub(super) fn clients(report: &mut Report<'_, '_>) {
-    let engine = report.locked.engine();
+pub(super) fn clients(report: &mut Report<'_>) {
+    let engine = report.engine;
     let clients = engine.clients().all();
     let largest = |size: fn(&Client) -> usize| clients.iter().map(|client| size(client)).max().unwrap_or(0);
     let with = |holds: fn(&Client) -> bool| clients.iter().filter(|client| holds(client)).count();
-    let watched: usize = report.locked.shards().each_ref().map(|(_, guarded)| guarded.extra.watchers.len()).sum();
     report.fact("connected_clients", engine.clients().len());
     report.fact("cluster_connections", 0);
     report.fact("maxclients", engine.settings().maxclients.get());
@@ -84,23 +81,18 @@ pub(super) fn clients(report: &mut Report<'_, '_>) {
     report.fact("pubsub_clients", with(|client| client.facts.listens()));
     report.fact("watching_clients", with(|client| client.watched_keys() > 0));
     report.fact("clients_in_timeout_table", with(|client| client.waits_until().is_some()));
-    report.fact("total_watched_keys", watched);
-    let (mut waited_for, mut also_without_key) = (0, 0);
-    for (_, guarded) in report.locked.shards().each() {
-        let (keys, minding) = guarded.extra.waiters.counts();
-        (waited_for, also_without_key) = (waited_for + keys, also_without_key + minding);
-    }
-    report.fact("total_blocking_keys", waited_for);
-    report.fact("total_blocking_keys_on_nokey", also_without_key);
+    report.fact("total_watched_keys", report.shards.watched);
+    report.fact("total_blocking_keys", report.shards.waited_for);
+    report.fact("total_blocking_keys_on_nokey", report.shards.also_without_key);
 }
 
 fn output_bytes(client: &Client) -> usize {
     client.facts.output_bytes.load(Relaxed) + client.outbox_bytes()
 }
 
-pub(super) fn memory(report: &mut Report<'_, '_>) {
-    let engine = report.locked.engine();
-    let figures = MemoryFigures::of(report.locked);
+pub(super) fn memory(report: &mut Report<'_>) {
+    let engine = report.engine;
+    let figures = MemoryFigures::with(report.engine, report.shards);
     let (used, resident) = (figures.used, figures.resident);
     report.bytes("used_memory", used);
     if let Some(resident) = resident {
@@ -154,8 +146,8 @@ pub(super) fn memory(report: &mut Report<'_, '_>) {
 }
 
 /// What interpreters hold is known to within 16 KiB each; of what is cached the sources are counted.
-fn scripts_memory(report: &mut Report<'_, '_>) {
-    let scripts = &report.locked.engine().scripts;
+fn scripts_memory(report: &mut Report<'_>) {
+    let scripts = &report.engine.scripts;
     let (held, held_by_functions) = (scripts.held.load(Relaxed), scripts.held_by_functions.load(Relaxed));
     let (scripts, bytes, _) = scripts.cache.lock().figures();
     for name in ["used_memory_lua", "used_memory_vm_eval"] {
@@ -164,7 +156,7 @@ fn scripts_memory(report: &mut Report<'_, '_>) {
     report.fact("used_memory_lua_human", human(held as u64));
     report.fact("used_memory_scripts_eval", bytes);
     report.fact("number_of_cached_scripts", scripts);
-    let (libraries, functions, of_functions) = report.locked.engine().scripts.libraries.lock().figures();
+    let (libraries, functions, of_functions) = report.engine.scripts.libraries.lock().figures();
     report.fact("number_of_functions", functions);
     report.fact("number_of_libraries", libraries);
     report.fact("used_memory_vm_functions", held_by_functions);
@@ -178,7 +170,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 /// There is no persistence: nothing is ever loaded or saved, and every change is unsaved.
-pub(super) fn persistence(report: &mut Report<'_, '_>) {
+pub(super) fn persistence(report: &mut Report<'_>) {
     report.fact("loading", 0);
     report.fact("async_loading", 0);
     for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
@@ -189,7 +181,7 @@ pub(super) fn persistence(report: &mut Report<'_, '_>) {
     report.fact("current_save_keys_total", 0);
     report.fact("rdb_changes_since_last_save", report.totals.dirty);
     report.fact("rdb_bgsave_in_progress", 0);
-    report.fact("rdb_last_save_time", report.locked.engine().identity.started_ms / 1000);
+    report.fact("rdb_last_save_time", report.engine.identity.started_ms / 1000);
     report.fact("rdb_last_bgsave_status", "ok");
     report.fact("rdb_last_bgsave_time_sec", -1);
     report.fact("rdb_current_bgsave_time_sec", -1);
@@ -210,8 +202,8 @@ pub(super) fn persistence(report: &mut Report<'_, '_>) {
     }
 }
 
-pub(super) fn stats(report: &mut Report<'_, '_>) {
-    let engine = report.locked.engine();
+pub(super) fn stats(report: &mut Report<'_>) {
+    let engine = report.engine;
     let totals = report.totals.clone();
     let rates = engine.rates.per_second();
     let (channels, patterns, shard_channels) = engine.channels().counts();
@@ -232,8 +224,7 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
     report.fact("sync_partial_err", 0);
     report.fact("expired_subkeys", totals.expired_fields);
     report.fact("expired_keys", totals.expired);
-    let stale = stale_percent(report.locked);
-    report.fact("expired_stale_perc", format_args!("{stale:.2}"));
+    report.fact("expired_stale_perc", format_args!("{:.2}", report.shards.stale_percent));
     report.fact("expired_time_cap_reached_count", totals.sweep_cut_short);
     report.fact("expire_cycle_cpu_milliseconds", totals.sweep_nanoseconds / 1_000_000);
     report.fact("evicted_keys", totals.evicted);
@@ -280,15 +271,15 @@ pub(super) fn stats(report: &mut Report<'_, '_>) {
 }
 
 /// What is remembered for clients that track keys.
-fn tracking(report: &mut Report<'_, '_>) {
-    let tracked = report.locked.engine().tracking().counts();
+fn tracking(report: &mut Report<'_>) {
+    let tracked = report.engine.tracking().counts();
     report.fact("tracking_total_keys", tracked.keys);
     report.fact("tracking_total_items", tracked.items);
     report.fact("tracking_total_prefixes", tracked.prefixes);
 }
 
 /// Calls that the rules of users forbade.
-fn denials(report: &mut Report<'_, '_>) {
+fn denials(report: &mut Report<'_>) {
     let totals = report.totals.clone();
     report.fact("acl_access_denied_auth", totals.denied_auth);
     report.fact("acl_access_denied_cmd", totals.denied_commands);
@@ -297,8 +288,8 @@ fn denials(report: &mut Report<'_, '_>) {
 }
 
 /// The event loops of the threads.
-fn loops(report: &mut Report<'_, '_>) {
-    let engine = report.locked.engine();
+fn loops(report: &mut Report<'_>) {
+    let engine = report.engine;
     let rates = engine.rates.per_second();
     let loops = engine.loops.totals();
     report.fact("eventloop_cycles", loops.cycles);
@@ -309,11 +300,11 @@ fn loops(report: &mut Report<'_, '_>) {
 }
 
 /// There is no replication: this is a master without replicas.
-pub(super) fn replication(report: &mut Report<'_, '_>) {
+pub(super) fn replication(report: &mut Report<'_>) {
     report.fact("role", "master");
     report.fact("connected_slaves", 0);
     report.fact("master_failover_state", "no-failover");
-    let id = report.locked.engine().identity.replication_id.lock().clone();
+    let id = report.engine.identity.replication_id.lock().clone();
     report.fact("master_replid", id);
     report.fact("master_replid2", "0".repeat(40));
     report.fact("master_repl_offset", 0);
@@ -325,7 +316,7 @@ pub(super) fn replication(report: &mut Report<'_, '_>) {
     report.fact("repl_backlog_histlen", 0);
 }
 
-pub(super) fn cpu(report: &mut Report<'_, '_>) {
+pub(super) fn cpu(report: &mut Report<'_>) {
     let Some(seconds) = process::cpu_seconds() else { return };
     report.fact("used_cpu_sys", format_args!("{:.6}", seconds.system));
     report.fact("used_cpu_user", format_args!("{:.6}", seconds.user));
@@ -338,11 +329,11 @@ pub(super) fn cpu(report: &mut Report<'_, '_>) {
 }
 
 /// There are no modules.
-pub(super) fn modules(_: &mut Report<'_, '_>) {}
+pub(super) fn modules(_: &mut Report<'_>) {}
 
-pub(super) fn commandstats(report: &mut Report<'_, '_>) {
+pub(super) fn commandstats(report: &mut Report<'_>) {
     for (number, row) in TABLE.rows().enumerate() {
-        let counted = report.locked.engine().stats().row(number as u16);
+        let counted = report.engine.stats().row(number as u16);
         if counted.calls == 0 && counted.failed == 0 && counted.rejected == 0 {
             continue;
         }
@@ -360,8 +351,8 @@ pub(super) fn commandstats(report: &mut Report<'_, '_>) {
     }
 }
 
-pub(super) fn errorstats(report: &mut Report<'_, '_>) {
-    for (code, count) in report.locked.engine().stats().errors() {
+pub(super) fn errorstats(report: &mut Report<'_>) {
+    for (code, count) in report.engine.stats().errors() {
         // What would end the name or the line stands for itself no longer.
         let code = code.replace(['#', ':', '\n', '\r'], "_");
         report.fact(&format!("errorstat_{code}"), format_args!("count={count}"));
@@ -369,8 +360,8 @@ pub(super) fn errorstats(report: &mut Report<'_, '_>) {
 }
 
 /// Percentiles of the times of each command, in microseconds.
-pub(super) fn latencystats(report: &mut Report<'_, '_>) {
-    let engine = report.locked.engine();
+pub(super) fn latencystats(report: &mut Report<'_>) {
+    let engine = report.engine;
     let tracked = engine.settings().latency_tracking.get();
     let percentiles = engine.settings().latency_tracking_info_percentiles.get();
     let percentiles = String::from_utf8_lossy(&percentiles);
@@ -385,73 +376,16 @@ pub(super) fn latencystats(report: &mut Report<'_, '_>) {
     }
 }
 
-pub(super) fn cluster(report: &mut Report<'_, '_>) {
+pub(super) fn cluster(report: &mut Report<'_>) {
     report.fact("cluster_enabled", 0);
 }
 
-pub(super) fn keyspace(report: &mut Report<'_, '_>) {
-    let now = report.locked.now;
-    for db in 0..report.locked.engine().keyspace().databases() {
-        let (mut keys, mut expires, mut timed, mut ttls) = (0, 0, 0, Ttls::default());
-        for (_, guarded) in report.locked.shards().each_ref() {
-            let Some(table) = guarded.shard.table(db) else { continue };
-            keys += table.len();
-            expires += table.expires();
-            timed += table.timed();
-            ttls.sample(table, now);
-        }
-        if keys > 0 {
-            let average = ttls.average();
-            report.fact(
-                &format!("db{db}"),
-                format_args!("keys={keys},expires={expires},avg_ttl={average},subexpiry={timed}"),
-            );
-        }
-    }
-}
-
-/// How many percent, about, of the keys that expire have expired and are still there.
-fn stale_percent(locked: &mut Locked<'_>) -> f64 {
-    let (now, mut ttls) = (locked.now, Ttls::default());
-    for (_, guarded) in locked.shards().each_ref() {
-        guarded.shard.databases().for_each(|(_, table)| ttls.sample(table, now));
-    }
-    100.0 * ratio(ttls.stale, ttls.keys)
-}
-
-/// Times to live of some keys, to estimate the average by.
-#[derive(Default)]
-struct Ttls {
-    tables: usize,
-    keys: u64,
-    milliseconds: u64,
-    /// Keys whose time is over.
-    stale: u64,
-}
-
-impl Ttls {
-    /// Tables of a database that are sampled, one segment each.
-    const TABLES: usize = 8;
-    /// Segments of a table in which a key that expires is looked for: in others it may be fields of hashes that do.
-    const SEGMENTS: usize = 8;
-
-    fn sample(&mut self, table: &Table, now: u64) {
-        // The same segments each time: what is shown moves only when the keys do.
-        if self.tables == Self::TABLES || table.expires() == 0 {
-            return;
-        }
-        let mut segments = (0..Self::SEGMENTS).map_while(|nth| table.nth_segment_with_expiry(nth));
-        let has_some = |segment: &u32| table.words(*segment).any(|(_, word)| word.expires());
-        let Some(segment) = segments.find(has_some) else { return };
-        self.tables += 1;
-        for (pos, _) in table.words(segment).filter(|(_, word)| word.expires()) {
-            self.keys += 1;
-            self.stale += u64::from(table.entry(pos).expiry().is_some_and(|at| at <= now));
-            self.milliseconds += table.entry(pos).expiry().map_or(0, |at| at.saturating_sub(now));
-        }
-    }
-
-    fn average(&self) -> u64 {
-        self.milliseconds.checked_div(self.keys).unwrap_or(0)
+pub(super) fn keyspace(report: &mut Report<'_>) {
+    for database in &report.shards.databases {
+        let Database { number, keys, expires, average_ttl, timed } = database;
+        report.fact(
+            &format!("db{number}"),
+            format_args!("keys={keys},expires={expires},avg_ttl={average_ttl},subexpiry={timed}"),
+        );
     }
 }

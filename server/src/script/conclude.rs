@@ -41,6 +41,15 @@ impl Failures {
     }
 }
 
+/// How a call has ended.
+pub(super) struct Concluded {
+    pub(super) outcome: Outcome,
+    /// Whether its interpreter may be used again.
+    pub(super) is_usable: bool,
+    /// Whether somebody wanted it to end.
+    pub(super) was_killed: bool,
+}
+
 /// A call that ends.
 pub(super) struct Ending<'e> {
     /// What was selected before.
@@ -53,23 +62,37 @@ pub(super) struct Ending<'e> {
 }
 
 impl Calls<'_, '_> {
-    /// Ends a call: answers what came of it, and tells whether its interpreter may be used again.
+    /// Ends a call: answers what came of it.
     pub(super) fn conclude(
         &mut self,
         call: &Ending<'_>,
         ended: Result<Ended, LuaError>,
         reply: &mut Reply,
-    ) -> (Outcome, bool) {
-        let killed = self.control.must_end();
-        self.control.end();
+    ) -> Concluded {
+        let was_killed = self.control.end();
         self.session.db = call.db;
         // What the calls have changed is recorded: nothing is left for the script itself.
         self.locked.begin(call.db, Hashes::default());
+        let (outcome, is_usable) = self.outcome_of(call, ended, was_killed, reply);
+        Concluded { outcome, is_usable, was_killed }
+    }
+
+    /// The outcome, and whether the interpreter may be used again.
+    fn outcome_of(
+        &self,
+        call: &Ending<'_>,
+        ended: Result<Ended, LuaError>,
+        killed: bool,
+        reply: &mut Reply,
+    ) -> (Outcome, bool) {
         let failed =
             |text: &[u8], place: Option<Place>| (Err(error::script_failed(text, call.name, place.as_ref())), false);
         match ended {
             // It was told to end in a function of the host.
             Ok(Ended::Raised(raised)) if killed => failed(error::SCRIPT_KILLED.text(), raised.place),
+            // It was just about to end: whoever was told that it is killed is right all the same. What has written is only
+            // wanted to end because the server does.
+            Ok(Ended::Done(_)) if killed && !self.control.has_written() => failed(error::SCRIPT_KILLED.text(), None),
             Ok(Ended::Done(failures)) => {
                 self.count(&failures, call);
                 (Ok(()), true)
@@ -80,9 +103,7 @@ impl Calls<'_, '_> {
             Ok(Ended::Stopped(Stopped::Steps, place)) if call.is_quick => {
                 failed(b"ERR too many steps for a script that looked short", place)
             }
-            Ok(Ended::Stopped(Stopped::Steps, place)) => {
-                failed(b"ERR too many steps in a coroutine or a pattern", place)
-            }
+            Ok(Ended::Stopped(Stopped::Steps, place)) => failed(b"ERR too many steps in a pattern", place),
             Err(problem) => failed(&message(&problem), None),
         }
     }

@@ -55,11 +55,12 @@ impl Control {
         self.killed.store(false, SeqCst);
     }
 
-    /// It has ended, and with it the wish that it should.
-    pub(super) fn end(&self) {
+    /// It has ended, and with it the wish that it should: whether there was one. Whoever wishes so afterwards is told that
+    /// nothing runs.
+    pub(super) fn end(&self) -> bool {
         let mut running = self.running.lock();
         *running = None;
-        self.killed.store(false, SeqCst);
+        self.killed.swap(false, SeqCst)
     }
 
     /// What runs, if anything does.
@@ -139,8 +140,10 @@ mod tests {
         assert_eq!(control.kill(Kind::Script), Ok(()));
         assert!(!control.may_write());
         assert!(control.must_end());
-        control.end();
+        assert!(control.end());
         assert!(!control.must_end());
+        assert_eq!(control.kill(Kind::Script), Err(Unkillable::NoneRuns));
+        assert!(!control.end());
         control.stop();
         control.begin(Instant::now());
         assert!(!control.must_end());

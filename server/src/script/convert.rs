@@ -8,6 +8,7 @@ use lua_vm::state::{LuaState, LuaTableRefExt};
 use omnilua::{Error, Lua, LuaError, Value};
 
 use super::conclude::Failures;
+use super::control::Control;
 use crate::error;
 
 /// Tables nested deeper than this are answered as an error: Lua's stack has no room for more in Redis.
@@ -17,6 +18,8 @@ const MOST_REPLY_DEPTH: usize = 128;
 
 /// Memory of a reply that serves for the next one, too.
 const MOST_KEPT_REPLY_BYTES: usize = 64 << 10;
+/// A reply whose values take about as long to make as garbage to look for.
+const LARGE_REPLY_BYTES: usize = 4 << 20;
 /// Bytes of a result, which may show one string many times.
 const MOST_RESULT_BYTES: usize = 256 << 20;
 /// Bytes of the arguments of one call.
@@ -51,6 +54,11 @@ pub(super) fn to_lua(
     resp3: bool,
     counted: bool,
 ) -> Result<(LuaValue, bool), LuaError> {
+    if reply.len() > LARGE_REPLY_BYTES {
+        // No garbage stands in its way.
+        state.gc_pre_collect_clear();
+        state.gc().full_collect();
+    }
     let joined;
     let bytes = match reply.as_slice() {
         Some(bytes) => bytes,
@@ -187,10 +195,16 @@ impl<'r> Replies<'r> {
         u32::try_from(announced).unwrap_or_default().min((self.bytes.len() / LEAST_BYTES) as u32)
     }
 
+    /// The next frame's value within a table: fails if the script has too much of memory then.
+    fn element(&mut self, depth: usize) -> Result<LuaValue, LuaError> {
+        let element = self.next(depth + 1)?;
+        self.state.sandbox_reserve(0).map_or(Ok(element), Err)
+    }
+
     fn array(&mut self, length: i64, depth: usize) -> Result<LuaValue, LuaError> {
         let table = self.state.new_table_with_sizes(self.size(length), 0)?;
         for at in 1..=length {
-            let element = self.next(depth + 1)?;
+            let element = self.element(depth)?;
             table.try_raw_set_int(at, element)?;
         }
         Ok(LuaValue::Table(table))
@@ -199,7 +213,7 @@ impl<'r> Replies<'r> {
     fn map(&mut self, pairs: i64, depth: usize) -> Result<LuaValue, LuaError> {
         let table = self.state.new_table_with_sizes(0, self.size(pairs))?;
         for _ in 0..pairs {
-            let (key, value) = (self.next(depth + 1)?, self.next(depth + 1)?);
+            let (key, value) = (self.element(depth)?, self.element(depth)?);
             LuaTableRefExt::raw_set(&table, self.state, key, value)?;
         }
         self.field(&self.names.map, LuaValue::Table(table))
@@ -208,7 +222,7 @@ impl<'r> Replies<'r> {
     fn set(&mut self, length: i64, depth: usize) -> Result<LuaValue, LuaError> {
         let table = self.state.new_table_with_sizes(0, self.size(length))?;
         for _ in 0..length {
-            let element = self.next(depth + 1)?;
+            let element = self.element(depth)?;
             LuaTableRefExt::raw_set(&table, self.state, element, LuaValue::Bool(true))?;
         }
         self.field(&self.names.set, LuaValue::Table(table))
@@ -276,19 +290,22 @@ pub(super) fn integer(number: f64) -> i64 {
     if (-BEYOND..BEYOND).contains(&number) { number as i64 } else { i64::MIN }
 }
 
-/// Writes a script's result, and notes its errors; false if it has more than `most_values` values, a table's that stands in
-/// it several times counted each time. `resp3`: the script has asked for RESP3's types.
-pub(super) fn write(
-    names: &Names,
-    value: &LuaValue,
-    resp3: bool,
-    most_values: usize,
-    reply: &mut Reply,
-    failures: &mut Failures,
-) -> bool {
+/// How a script's result is written.
+pub(super) struct Writing<'w> {
+    pub(super) names: &'w Names,
+    /// Whether the script has asked for RESP3's types.
+    pub(super) resp3: bool,
+    /// A table's values that stand in it several times are counted each time.
+    pub(super) most_values: usize,
+    pub(super) control: &'w Control,
+}
+
+/// Writes a script's result, and notes its errors; false if it has too many values, or if the script shall end.
+pub(super) fn write(how: &Writing<'_>, value: &LuaValue, reply: &mut Reply, failures: &mut Failures) -> bool {
     let (mark, before) = (reply.mark(), reply.len());
     let most_bytes = before.saturating_add(MOST_RESULT_BYTES);
-    let mut writer = Writer { names, resp3, most_bytes, values_left: most_values, failures };
+    let Writing { names, resp3, most_values, control } = *how;
+    let mut writer = Writer { names, resp3, control, most_bytes, values_left: most_values, failures };
     writer.write(value, reply, 0);
     let values_left = writer.values_left;
     if reply.len() - before > MOST_RESULT_BYTES {
@@ -302,6 +319,7 @@ pub(super) fn write(
 struct Writer<'w> {
     names: &'w Names,
     resp3: bool,
+    control: &'w Control,
     /// When the reply has more, what is still to come does not matter.
     most_bytes: usize,
     /// The same when so many values have been written.
@@ -311,7 +329,12 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn write(&mut self, value: &LuaValue, reply: &mut Reply, depth: usize) {
+        /// Values between two looks at the wish to end.
+        const LOOK_EVERY: usize = 1 << 12;
         self.values_left = self.values_left.saturating_sub(1);
+        if self.values_left.is_multiple_of(LOOK_EVERY) && self.control.must_end() {
+            self.values_left = 0;
+        }
         if reply.len() > self.most_bytes || self.values_left == 0 {
             return reply.null();
         }
@@ -368,16 +391,14 @@ impl Writer<'_> {
             three.resize(3, b' ');
             reply.verbatim(three, text.as_bytes());
         } else if let LuaValue::Table(map) = at(&names.map) {
-            let pairs = pairs(&map);
-            reply.map(pairs.len());
-            for (key, value) in &pairs {
-                self.write(key, reply, depth + 1);
-                self.write(value, reply, depth + 1);
+            reply.map(pairs(&map).count());
+            for (key, value) in pairs(&map) {
+                self.write(&key, reply, depth + 1);
+                self.write(&value, reply, depth + 1);
             }
         } else if let LuaValue::Table(set) = at(&names.set) {
-            let pairs = pairs(&set);
-            reply.set(pairs.len());
-            pairs.iter().for_each(|(key, _)| self.write(key, reply, depth + 1));
+            reply.set(pairs(&set).count());
+            pairs(&set).for_each(|(key, _)| self.write(&key, reply, depth + 1));
         } else {
             return false;
         }
@@ -396,12 +417,9 @@ pub(super) fn is_counted(names: &Names, error: &GcRef<LuaTable>) -> bool {
     matches!(error.get_short_str(&names.ignore_error_stats_update), LuaValue::Bool(true))
 }
 
-fn pairs(table: &GcRef<LuaTable>) -> Vec<(LuaValue, LuaValue)> {
-    let mut pairs = Vec::new();
-    while let Some(pair) = table.next_pair(pairs.last().map_or(&LuaValue::Nil, |(key, _)| key)) {
-        pairs.push(pair);
-    }
-    pairs
+/// What stands in a table.
+pub(super) fn pairs(table: &GcRef<LuaTable>) -> impl Iterator<Item = (LuaValue, LuaValue)> {
+    std::iter::successors(table.next_pair(&LuaValue::Nil), |(key, _)| table.next_pair(key))
 }
 
 /// A text that goes into a line: an end of line in it is a blank.

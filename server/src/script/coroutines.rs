@@ -5,7 +5,8 @@
 //! has grown whenever it stops. While it runs it is charged for its caller too, whose stack is copied meanwhile: so the one
 //! that runs is the only one whose growth is not seen, and its stack is bounded.
 //!
-//! Suspended coroutines hold the interpreter that holds them: whoever drops it lets them go first.
+//! There may be [`MOST`] at a time: the interpreter's collector goes through all of them once more for each that it finds in
+//! another one. Suspended coroutines hold the interpreter that holds them: whoever drops it lets them go first.
 
 use std::cell::RefCell;
 use std::mem::size_of;
@@ -15,25 +16,38 @@ use lua_gc::HeapGuard;
 use lua_stdlib::coro_lib;
 use lua_types::closure::{LuaCClosure, LuaClosure};
 use lua_types::value::LuaThread;
-use lua_types::{GcRef, LuaValue, UpVal};
+use lua_types::{GcRef, LuaType, LuaValue, UpVal};
 use lua_vm::api;
+use lua_vm::debug::arg_error_impl;
 use lua_vm::state::{CallInfo, GlobalState, LuaState, StackValue};
 use omnilua::LuaError;
+
+use super::interpreter::{Look, look_with};
+use super::libraries::native::upvalue;
+use super::natives::{add, exhausted};
+
+/// Coroutines that an interpreter has at a time.
+const MOST: usize = 256;
 
 /// The coroutines of an interpreter.
 pub(super) struct Coroutines(Rc<RefCell<GlobalState>>);
 
 impl Coroutines {
     /// Puts the functions in the place of the interpreter's, and offers the prelude `wrap_of`, which makes the last of them.
-    pub(super) fn install(state: &mut LuaState) -> Result<Self, LuaError> {
+    /// Coroutines look as other code does.
+    pub(super) fn install(state: &mut LuaState, look: &Look) -> Result<Self, LuaError> {
         let _guard = HeapGuard::push(&state.global().heap);
         api::get_global(state, b"coroutine")?;
-        state.push_c_closure(create, 0)?;
+        let of_create = look.clone();
+        let create = add(state, move |state| make(state, &of_create).map(|_| 1));
+        state.push(create);
         api::set_field(state, -2, b"create")?;
         state.push_c_closure(resume, 0)?;
         api::set_field(state, -2, b"resume")?;
         api::set_top(state, -2)?;
-        state.push_c_closure(wrap_of, 0)?;
+        let of_wrap = look.clone();
+        let wrap_of = add(state, move |state| wrap_of(state, &of_wrap));
+        state.push(wrap_of);
         api::set_global(state, b"wrap_of")?;
         Ok(Self(state.global_rc()))
     }
@@ -48,15 +62,26 @@ impl Coroutines {
 /// A function of the interpreter.
 type Native = fn(&mut LuaState) -> Result<usize, LuaError>;
 
-/// `coroutine.create`.
-fn create(state: &mut LuaState) -> Result<usize, LuaError> {
-    make(state).map(|_| 1)
-}
-
-/// Makes a coroutine, which stands on top of the stack then.
-fn make(state: &mut LuaState) -> Result<GcRef<LuaThread>, LuaError> {
+/// `coroutine.create`: makes one, which stands on top of the stack then.
+fn make(state: &mut LuaState, look: &Look) -> Result<GcRef<LuaThread>, LuaError> {
+    if !matches!(api::lua_type_at(state, 1), LuaType::Function) {
+        return Err(arg_error_impl(state, 1, b"Lua function expected"));
+    }
+    let is_full = |state: &LuaState| state.global().threads.len() >= MOST;
+    if is_full(state) {
+        // Most have ended, or nobody has them any more.
+        state.gc_pre_collect_clear();
+        state.gc().full_collect();
+        if is_full(state) {
+            return Err(exhausted(state));
+        }
+    }
     coro_lib::co_create(state)?;
     let made = api::to_thread(state, -1).ok_or_else(not_made)?;
+    let held = state.global().threads.get(&made.id).map(|entry| entry.state.clone());
+    if let Some(mut own) = held.as_ref().and_then(|held| held.try_borrow_mut().ok()) {
+        look_with(&mut own, look);
+    }
     charge(&made, bytes_of(state, &made), 0);
     Ok(made)
 }
@@ -71,22 +96,19 @@ fn resume(state: &mut LuaState) -> Result<usize, LuaError> {
 
 /// Gives `coroutine.wrap` for a function that the interpreter's own has made. That one registers a function anew for each
 /// coroutine and never forgets it, so it is called once.
-fn wrap_of(state: &mut LuaState) -> Result<usize, LuaError> {
+fn wrap_of(state: &mut LuaState, look: &Look) -> Result<usize, LuaError> {
     let made = state.get_at(state.current_call_info().func + 1);
     let LuaValue::Function(LuaClosure::C(made)) = made else { return Err(not_made()) };
-    let numbers = [state.register_c_function(resume_wrapped, true), made.func];
-    numbers.into_iter().for_each(|number| state.push(LuaValue::Int(number as i64)));
-    state.push_c_closure(wrap, numbers.len() as i32)?;
+    let (resumes, resumes_within, look) = (state.register_c_function(resume_wrapped, true), made.func, look.clone());
+    let wrap = add(state, move |state| wrap(state, resumes, resumes_within, &look));
+    state.push(wrap);
     Ok(1)
 }
 
-/// `coroutine.wrap`.
-fn wrap(state: &mut LuaState) -> Result<usize, LuaError> {
-    let (LuaValue::Int(resumes), resumes_within) = (upvalue(state, 0), upvalue(state, 1)) else {
-        return Err(not_made());
-    };
-    let upvalues = vec![LuaValue::Thread(make(state)?), resumes_within];
-    let closure = GcRef::new(LuaCClosure { func: resumes as usize, upvalues: RefCell::new(upvalues) });
+/// `coroutine.wrap`, with the numbers of [`resume_wrapped`] and of the interpreter's own function.
+fn wrap(state: &mut LuaState, resumes: usize, resumes_within: usize, look: &Look) -> Result<usize, LuaError> {
+    let upvalues = vec![LuaValue::Thread(make(state, look)?), LuaValue::Int(resumes_within as i64)];
+    let closure = GcRef::new(LuaCClosure { func: resumes, upvalues: RefCell::new(upvalues) });
     closure.account_buffer(closure.buffer_bytes() as isize);
     state.push(LuaValue::Function(LuaClosure::C(closure)));
     Ok(1)
@@ -99,15 +121,6 @@ fn resume_wrapped(state: &mut LuaState) -> Result<usize, LuaError> {
     };
     let function = state.global().c_functions.get(within as usize).and_then(|function| function.as_bare());
     run(state, &coroutine, function.ok_or_else(not_made)?)
-}
-
-/// A value that the function that runs was made with.
-fn upvalue(state: &LuaState, number: usize) -> LuaValue {
-    let LuaValue::Function(LuaClosure::C(closure)) = state.get_at(state.current_call_info().func) else {
-        return LuaValue::Nil;
-    };
-    let value = closure.upvalues.borrow().get(number).copied();
-    value.unwrap_or(LuaValue::Nil)
 }
 
 /// Has a function resume a coroutine, and charges what this costs.

@@ -21,9 +21,10 @@ use super::cache::{ByDigest, Script};
 use super::conclude::Failures;
 use super::control::Control;
 use super::coroutines::Coroutines;
+use super::libraries::bare::Bare;
 use super::libraries::watch::Watch;
 use super::names::{concatenations, for_compiler};
-use super::natives::{self, Call, Exchange, LOOK_EVERY, Limits, Raised, Shared};
+use super::natives::{self, Call, Desk, Exchange, LOOK_EVERY, Limits, Raised, Shared};
 use super::quick::Quick;
 use super::{libraries, redis_table};
 use crate::error;
@@ -35,7 +36,7 @@ const PRELUDE: &str = include_str!("prelude.lua");
 const STEP_SHARE: usize = 8;
 /// The same of a quick script.
 const QUICK_LOOK_EVERY: u32 = 64;
-/// Instructions that run at most without such a look: in coroutines, and in one search for a pattern, there is none.
+/// Instructions that run at most without such a look: in one search for a pattern there is none.
 const MOST_UNSEEN: u64 = 100_000_000;
 
 /// A script's source as it is kept.
@@ -84,6 +85,15 @@ struct Compiled {
     limits: Limits,
 }
 
+/// What is done every few instructions.
+pub(super) type Look = Rc<dyn Fn(&mut LuaState)>;
+
+/// Has a state look. A coroutine does not by itself do what the one does that made it.
+pub(super) fn look_with(state: &mut LuaState, look: &Look) {
+    let look = look.clone();
+    state.hook = Some(Box::new(move |state, _| look(state)));
+}
+
 /// What interpreters hold together, in bytes.
 pub(super) type Held = Arc<AtomicUsize>;
 
@@ -129,13 +139,15 @@ impl Interpreter {
         /// Where the prelude finds the functions of the host.
         const NATIVES: &str = "natives";
         let mut runtime = LuaRuntime::with_hooks_versioned(HostHooks::default(), LuaVersion::V51)?;
-        let coroutines = Coroutines::install(runtime.state_mut())?;
         let (is_bounded, deadline) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(None)));
         let place: Rc<RefCell<Option<Place>>> = Rc::default();
         let watch = Watch::new(control.clone(), memory_bytes, place.clone());
         libraries::whole::install(runtime.state_mut(), &watch)?;
+        let bare = Bare::default();
+        bare.install(runtime.state_mut())?;
         let (bounded, until, looks, ended_at) = (is_bounded.clone(), deadline.clone(), Cell::new(0), place.clone());
-        runtime.state_mut().hook = Some(Box::new(move |state, _| {
+        let chosen = Cell::new(0);
+        let look: Look = Rc::new(move |state| {
             if bounded.get() {
                 // It ends soon.
             } else if state.sandbox_aborting() {
@@ -146,15 +158,19 @@ impl Interpreter {
                 state.sandbox_charge(u64::MAX);
             } else {
                 state.sandbox_reset();
+                collect_in_time(state, &chosen);
             }
-        }));
-        let desk = Shared::default();
+        });
+        look_with(runtime.state_mut(), &look);
+        let coroutines = Coroutines::install(runtime.state_mut(), &look)?;
+        let desk = Desk::new(watch.control.clone());
         natives::install(runtime.state_mut(), &desk, NATIVES)?;
         let lua = runtime.into_lua();
+        bare.find(&lua)?;
         let host = lua.create_table()?;
         host.raw_set(NATIVES, lua.globals().raw_get::<_, Table>(NATIVES)?)?;
         host.raw_set("redis", redis_table::constants(&lua)?)?;
-        let called = libraries::Fail::new(libraries::Called::new(watch));
+        let called = libraries::Fail::new(libraries::Called::new(watch, bare));
         host.raw_set("libraries", libraries::all(&lua, &called)?)?;
         redis_table::functions(&lua, &host)?;
         let seed = Rc::new(Cell::new(0x1234_330e_u64));
@@ -218,10 +234,6 @@ impl Interpreter {
     /// The same, as a handle and as a value, which may be given the globals themselves.
     fn prepared(&self, text: &[u8], name: &str, is_given_globals: bool) -> Result<(Function, LuaValue), Error> {
         self.make_ready(self.memory_bytes)?;
-        // What scripts before it have left is not counted against it.
-        if self.heap_bytes() > self.memory_bytes / 4 {
-            self.lua.gc_collect();
-        }
         let chunk = self.lua.load(&*for_compiler(text)).set_name(name).into_function()?;
         self.prepare.call::<_, ()>((chunk.clone(), is_given_globals))?;
         let value = self.desk.exchange.borrow_mut().take_function();
@@ -368,6 +380,21 @@ impl Interpreter {
             Some(stopped) => Ok(Err(stopped)),
             None => result.map(Ok),
         }
+    }
+}
+
+/// Has garbage looked for before the limit of memory is met: by itself the collector waits until there is twice what it has
+/// left. Where that is too much, it is to look again half way to the limit, which is noted in `chosen`.
+fn collect_in_time(state: &LuaState, chosen: &Cell<usize>) {
+    /// So near to the limit the next step may pass it; and so much there is at least between two looks, which would else
+    /// take all of the time.
+    const SHARES: [usize; 2] = [8, 32];
+    let global = state.global();
+    let (limit, next) = (global.sandbox.mem_limit.get().unwrap_or(usize::MAX), global.heap.threshold_bytes());
+    if next > limit - limit / SHARES[0] && next != chosen.get() {
+        let used = global.heap.bytes_used();
+        chosen.set(used + limit.saturating_sub(used) / 2 + limit / SHARES[1]);
+        global.heap.set_threshold_bytes(chosen.get());
     }
 }
 

@@ -58,6 +58,7 @@ use crate::commands::table::TABLE;
 use crate::commands::transactions::forget_watched;
 use crate::engine::Engine;
 use crate::error::{self, Error, Outcome};
+use crate::info::{self, KnownShards};
 use crate::locked::Locked;
 use crate::session::{Queued, Session, Watched};
 use crate::wait::Waiter;
@@ -88,6 +89,8 @@ pub(crate) struct Scripts {
     pub(crate) flushes: AtomicU64,
     pub(crate) libraries: Mutex<functions::Libraries>,
     pub(crate) control: Arc<Control>,
+    /// What INFO tells beside a script that runs for long.
+    pub(crate) known_shards: KnownShards,
     /// What the interpreters of scripts hold, and that of functions.
     pub(crate) held: Held,
     pub(crate) held_by_functions: Held,
@@ -108,6 +111,7 @@ impl Scripts {
             flushes: AtomicU64::default(),
             libraries: Mutex::default(),
             control: Arc::default(),
+            known_shards: KnownShards::default(),
             held: Held::default(),
             held_by_functions: Held::default(),
             thread: thread::Handle::new(engine),
@@ -182,6 +186,27 @@ impl Engine {
         session.multi = None;
         forget_watched(self, session);
         error::exec_refused(&self.busy())
+    }
+
+    /// Answers a call that a script is in the way of for too long. WATCH and INFO do not need the script to end: a key that a
+    /// script holds counts as one that has changed, and of the shards INFO tells what was known before.
+    pub(crate) fn answer_busy(&self, session: &mut Session, row: u16, args: Args<'_>, reply: &mut Reply) -> Outcome {
+        match TABLE.row(row).name {
+            "WATCH" => {
+                session.forgets_watched = false;
+                session.client.watch_failed();
+                reply.ok();
+                return Ok(());
+            }
+            "INFO" => {
+                if let Some(text) = info::text_beside_script(self, args.from(1)) {
+                    reply.verbatim("txt", text);
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        Err(self.busy_error(session, row))
     }
 
     /// Takes back a session whose script has not begun in time: then a script that runs for long is in its way, or many
@@ -265,15 +290,15 @@ impl Engine {
         let row = TABLE.find(args)?;
         let command = TABLE.row(row);
         if !session.may_wait {
-            let Run::Session(function) = command.run else { return Err(self.busy()) };
+            let Run::Session(function) = command.run else { return self.answer_busy(session, row, args, reply) };
             if self.is_busy() {
-                return Err(self.busy_error(session, row));
+                return self.answer_busy(session, row, args, reply);
             }
             self.scripts.sleep(LOOK_AGAIN);
             return function(self, session, args, reply);
         }
         if self.is_busy() {
-            return Err(self.busy_error(session, row));
+            return self.answer_busy(session, row, args, reply);
         }
         let running = self.scripts.control.running_for().unwrap_or_default();
         let rest = self.busy_threshold().saturating_sub(running).as_millis();

@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use larder_protocol::{Args, ArgsBuffer, Proto, Reply};
 use lua_types::closure::LuaClosure;
@@ -18,7 +19,8 @@ use lua_vm::state::{LuaCallable, LuaState, LuaTableRefExt};
 use omnilua::LuaError;
 
 use super::conclude::Failures;
-use super::convert::{self, Names};
+use super::control::Control;
+use super::convert::{self, Names, Writing};
 use super::interpreter::{Place, place_of};
 use super::lender::Lender;
 use crate::error::{self, Error};
@@ -121,14 +123,20 @@ const LEAST_GARBAGE_BYTES: usize = 512 << 10;
 const MOST_KEPT_ARGUMENTS: usize = 256;
 
 /// What the functions of the host share with the interpreter.
-#[derive(Default)]
 pub(super) struct Desk {
+    pub(super) control: Arc<Control>,
     pub(super) exchange: RefCell<Exchange>,
     /// Answers what a script asks for.
     pub(super) server: Lender<Exchange>,
 }
 
 pub(super) type Shared = Rc<Desk>;
+
+impl Desk {
+    pub(super) fn new(control: Arc<Control>) -> Shared {
+        Rc::new(Self { control, exchange: RefCell::default(), server: Lender::default() })
+    }
+}
 
 impl Exchange {
     /// Makes ready for a call, whose result goes to a client of this protocol.
@@ -348,9 +356,9 @@ fn run(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
     let names = &kept(&exchange.kept)?.names;
     match ended {
         Ok(_) => {
-            let (value, most) = (state.pop(), most_values(state, &exchange.limits));
-            let (result, failures) = (&mut exchange.result, &mut exchange.failures);
-            exchange.is_too_much = !convert::write(names, &value, exchange.resp3, most, result, failures);
+            let (value, most_values) = (state.pop(), most_values(state, &exchange.limits));
+            let how = Writing { names, resp3: exchange.resp3, most_values, control: &desk.control };
+            exchange.is_too_much = !convert::write(&how, &value, &mut exchange.result, &mut exchange.failures);
         }
         Err(error) => exchange.raised = Some(raised(&error, names)),
     }
@@ -371,10 +379,6 @@ fn most_values(state: &LuaState, limits: &Limits) -> usize {
 /// Sets the limits, and KEYS and ARGV, or gives tables in their place.
 fn begin(state: &mut LuaState, exchange: &mut Exchange) -> Result<Option<[GcRef<LuaTable>; 2]>, LuaError> {
     let Limits { look_every, instructions, memory_bytes, .. } = exchange.limits;
-    // What scripts before it have left is not counted against it.
-    if state.global().heap.bytes_used() > memory_bytes / 4 {
-        state.gc().full_collect();
-    }
     state.install_sandbox_limits(look_every as i32, Some(instructions), Some(memory_bytes));
     {
         let global = state.global();

@@ -44,6 +44,10 @@ local function worded(text, from)
             return (gsub(text, "^(bad argument #%d+ to )'[^']*'", "%1'?'"))
         end
         if info.what ~= 'C' and info.source ~= '=redis' and info.currentline > 0 then
+            local called = getinfo(level - 1, 'n')
+            if called.name and called.namewhat ~= 'method' then
+                text = gsub(text, "^(bad argument #%d+ to )'[^']*'", "%1'" .. called.name .. "'")
+            end
             return info.short_src .. ':' .. info.currentline .. ': ' .. text
         end
     end
@@ -108,31 +112,49 @@ local stand_ins = { [missing] = protect({ __index = missing.__index }) }
 
 coroutine.wrap = wrap_of(coroutine.wrap(function() end))
 
+-- The type of an argument, or that there is none.
+local function got(count, at, value)
+    return count < at and 'no value' or type(value)
+end
+
+local function check_type(name, count, at, value, expected)
+    if type(value) ~= expected then
+        error('bad argument #' .. at .. " to '" .. name .. "' (" .. expected .. ' expected, got ' .. got(count, at, value) .. ')')
+    end
+end
+
 -- Functions that look at tables.
 
-function globals.next(t, key)
+function globals.next(...)
+    local t, key = ...
+    check_type('next', select('#', ...), 1, t, 'table')
     return next(behind[t] or t, key)
 end
 
 function globals.pairs(...)
     local t = ...
     t = behind[t] or t
-    if type(t) ~= 'table' then
-        local got = select('#', ...) == 0 and 'no value' or type(t)
-        error("bad argument #1 to 'pairs' (table expected, got " .. got .. ')')
-    end
+    check_type('pairs', select('#', ...), 1, t, 'table')
     return next, t, nil
 end
 
-function globals.rawget(t, key)
+local function check_values(name, count, wanted)
+    if count < wanted then
+        error('bad argument #' .. count + 1 .. " to '" .. name .. "' (value expected)")
+    end
+end
+
+function globals.rawget(...)
+    local t, key = ...
+    check_type('rawget', select('#', ...), 1, t, 'table')
+    check_values('rawget', select('#', ...), 2)
     return rawget(behind[t] or t, key)
 end
 
-function globals.rawset(t, ...)
-    if select('#', ...) == 1 then
-        error("bad argument #3 to 'rawset' (value expected)")
-    end
-    local key, value = ...
+function globals.rawset(...)
+    local t, key, value = ...
+    check_type('rawset', select('#', ...), 1, t, 'table')
+    check_values('rawset', select('#', ...), 3)
     if behind[t] or t == globals then
         error(READONLY, 0)
     end
@@ -140,8 +162,11 @@ function globals.rawset(t, ...)
     return changed
 end
 
-function globals.getmetatable(t)
-    if type(t) == 'number' then
+function globals.getmetatable(...)
+    local t = ...
+    if select('#', ...) == 0 then
+        error("bad argument #1 to 'getmetatable' (value expected)")
+    elseif type(t) == 'number' then
         -- It is the host's.
         return nil
     elseif not behind[t] then
@@ -154,14 +179,16 @@ function globals.getmetatable(t)
     return stand_ins[meta or behind]
 end
 
-function globals.setmetatable(t, meta)
+function globals.setmetatable(...)
+    local t, meta = ...
+    check_type('setmetatable', select('#', ...), 1, t, 'table')
     if behind[t] then
         error(READONLY, 0)
     end
-    if type(t) == 'table' and meta ~= nil and type(meta) ~= 'table' then
+    if select('#', ...) == 1 or meta ~= nil and type(meta) ~= 'table' then
         error("bad argument #2 to 'setmetatable' (nil or table expected)")
     end
-    if type(t) == 'table' and getmetatable(t) ~= nil then
+    if getmetatable(t) ~= nil then
         local ended, problem = pcall(setmetatable, t, meta)
         if not ended then
             error(problem)
@@ -197,6 +224,7 @@ function globals.collectgarbage(what, ...)
     elseif what == 'stop' or what == 'restart' or what == 'setpause' or what == 'setstepmul' then
         return 0
     end
+    check_type('collectgarbage', 1, 1, type(what) == 'number' and tostring(what) or what, 'string')
     error("bad argument #1 to 'collectgarbage' (invalid option '" .. tostring(what) .. "')")
 end
 
@@ -237,16 +265,17 @@ local function is_own(f)
     return info.what == 'C' or info.source == '=redis'
 end
 
+local shown_environment = environment
+
 function globals.getfenv(value)
     local f = function_of(value, 'getfenv')
-    return f and not is_own(f) and getfenv(f) or environment
+    local found = f and not is_own(f) and getfenv(f) or environment
+    return found == environment and shown_environment or found
 end
 
-function globals.setfenv(value, table)
-    if type(table) ~= 'table' then
-        local got = table == nil and 'no value' or type(table)
-        error("bad argument #2 to 'setfenv' (table expected, got " .. got .. ')')
-    end
+function globals.setfenv(...)
+    local value, table = ...
+    check_type('setfenv', select('#', ...), 2, table, 'table')
     local f = function_of(value, 'setfenv')
     if not f or is_own(f) then
         error("'setfenv' cannot change environment of given object")
@@ -272,19 +301,17 @@ local function load_text(text, name)
     return made, message
 end
 
-function globals.loadstring(text, name)
-    if type(text) ~= 'string' and type(text) ~= 'number' then
-        local got = text == nil and 'no value' or type(text)
-        error("bad argument #1 to 'loadstring' (string expected, got " .. got .. ')')
+function globals.loadstring(...)
+    local text, name = ...
+    if type(text) ~= 'number' then
+        check_type('loadstring', select('#', ...), 1, text, 'string')
     end
     return load_text(tostring(text), name)
 end
 
-function globals.load(reader, name)
-    if type(reader) ~= 'function' then
-        local got = reader == nil and 'no value' or type(reader)
-        error("bad argument #1 to 'load' (function expected, got " .. got .. ')')
-    end
+function globals.load(...)
+    local reader, name = ...
+    check_type('load', select('#', ...), 1, reader, 'function')
     local parts, bytes = {}, 0
     while true do
         local part = reader()
@@ -311,31 +338,37 @@ local function check_bytes(bytes)
     end
 end
 
-function table.concat(t, separator, first, last)
-    if type(t) == 'table' then
-        local bytes = type(separator) == 'string' and #separator or 0
-        local each = bytes
-        for at = tonumber(first) or 1, tonumber(last) or #t do
-            local value = rawget(t, at)
-            if value == nil then
-                break
-            end
-            bytes = bytes + each + (type(value) == 'string' and #value or 0)
-            check_bytes(bytes)
+function table.concat(...)
+    local t, separator, first, last = ...
+    check_type('concat', select('#', ...), 1, t, 'table')
+    local bytes = type(separator) == 'string' and #separator or 0
+    local each = bytes
+    for at = tonumber(first) or 1, tonumber(last) or #t do
+        local value = rawget(t, at)
+        if value == nil then
+            break
         end
+        bytes = bytes + each + (type(value) == 'string' and #value or 0)
+        check_bytes(bytes)
     end
     local made = concat(t, separator, first, last)
     return made
 end
 
-table.foreach, table.foreachi = function(t, visit)
+table.foreach, table.foreachi = function(...)
+    local t, visit = ...
+    check_type('foreach', select('#', ...), 1, t, 'table')
+    check_type('foreach', select('#', ...), 2, visit, 'function')
     for key, value in globals.pairs(t) do
         local result = visit(key, value)
         if result ~= nil then
             return result
         end
     end
-end, function(t, visit)
+end, function(...)
+    local t, visit = ...
+    check_type('foreachi', select('#', ...), 1, t, 'table')
+    check_type('foreachi', select('#', ...), 2, visit, 'function')
     for at = 1, #t do
         local result = visit(at, t[at])
         if result ~= nil then
@@ -347,11 +380,10 @@ end
 local MOST_DRAWN = 2147483647
 local floor = math.floor
 
-local function integer(value, at, name)
+local function integer(name, count, at, value)
     local number = tonumber(value)
     if not number then
-        local got = value == nil and 'no value' or type(value)
-        error('bad argument #' .. at .. " to '" .. name .. "' (number expected, got " .. got .. ')')
+        check_type(name, count, at, value, 'number')
     end
     return number < 0 and math.ceil(number) or floor(number)
 end
@@ -366,11 +398,11 @@ function math.random(...)
         error('wrong number of arguments')
     end
     local first, last = ...
-    first = integer(first, 1, 'random')
+    first = integer('random', count, 1, first)
     if count == 1 then
         first, last = 1, first
     else
-        last = integer(last, 2, 'random')
+        last = integer('random', count, 2, last)
     end
     if first > last then
         error('bad argument #' .. count .. " to 'random' (interval is empty)")
@@ -378,8 +410,8 @@ function math.random(...)
     return floor(drawn * (last - first + 1)) + first
 end
 
-function math.randomseed(seed)
-    host.seed(integer(seed, 1, 'randomseed'))
+function math.randomseed(...)
+    host.seed(integer('randomseed', select('#', ...), 1, (...)))
 end
 
 for _, name in ipairs({
@@ -485,6 +517,9 @@ natives.remember(control.kept)
 -- What the prelude of functions changes.
 control.parts = {
     environment = environment, globals = globals, missing = missing, native = native, protect = protect, redis = redis,
+    show_environment = function(other)
+        shown_environment = other
+    end,
 }
 
 return control

@@ -8,7 +8,7 @@ use larder_protocol::{Args, Reply};
 
 use super::cache::{Flags, Script};
 use super::call::{Calls, Permissions};
-use super::conclude::Ending;
+use super::conclude::{Concluded, Ending};
 use super::interpreter::{Ended, Interpreter, NotCompiled, Source, message};
 use super::natives::Exchange;
 use super::quick::Quick;
@@ -242,12 +242,12 @@ impl Run<'_> {
         let ended = interpreter.run(self.digest, arguments, self.keys, self.quick, reply, serve);
         let is_slow = self.quick.is_some() && matches!(ended, Ok(Ended::Stopped(..))) && !control.has_written();
         let ending = Ending { db, args: self.args, name: self.digest, is_quick: self.quick.is_some() };
-        let (outcome, is_usable) = calls.conclude(&ending, ended, reply);
+        let Concluded { outcome, is_usable, was_killed } = calls.conclude(&ending, ended, reply);
         let is_large = self.quick.is_some() && interpreter.heap_bytes() > MOST_KEPT_BYTES;
         if is_large || interpreter.is_nearly_full() || !is_usable {
             *kept = None;
         }
-        (!is_slow).then_some(outcome)
+        (!is_slow || was_killed).then_some(outcome)
     }
 }
 

@@ -187,6 +187,7 @@ fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, call: &Qu
     let (row, args, mark) = (call.row, call.args.as_args(), reply.mark());
     let (command, stats, started) = (TABLE.row(row), session.stats.clone(), Instant::now());
     machine.short_of_memory.set(engine.is_short_of_memory(&stats));
+    engine.scripts.known_shards.renew(engine, &stats);
     let outcome = match command.run {
         Run::Script(function) => {
             let set = engine.shards_of_call(command, args);

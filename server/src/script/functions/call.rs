@@ -54,10 +54,7 @@ pub(crate) fn call_function(
         let mut calls = Calls { engine, session, locked, control: &control, permissions };
         let serve = |exchange: &mut Exchange| calls.serve(exchange);
         let ended = state.interpreter.call(callback, memory, args.from(3), keys, reply, serve);
-        match calls.conclude(&Ending { db, args, name: &name, is_quick: false }, ended, reply) {
-            (outcome, true) => outcome.map_err(Failure::Refused),
-            (Ok(()), false) => Ok(()),
-            (Err(error), false) => Err(Failure::Stopped(error)),
-        }
+        let concluded = calls.conclude(&Ending { db, args, name: &name, is_quick: false }, ended, reply);
+        concluded.outcome.map_err(if concluded.is_usable { Failure::Refused } else { Failure::Stopped })
     })
 }

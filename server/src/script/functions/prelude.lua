@@ -25,6 +25,8 @@ end)
 setmetatable(offered, parts.missing)
 local while_loading = setmetatable({ redis = parts.protect(offered) }, parts.missing)
 local seen = getmetatable(parts.environment)
+-- As in Redis, the environment of functions is not `_G`: a table without anything in it, before which that one stands.
+parts.show_environment(parts.protect(setmetatable({}, { __index = parts.environment })))
 
 -- Runs the code of a library.
 return function(chunk)

@@ -3,12 +3,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use lua_types::{GcRef, LuaTable, LuaValue};
+use lua_vm::state::{LuaState, LuaTableRefExt};
 use omnilua::{Error, Lua, Table, Value};
 
+use super::bare::{self, first_text, give, give_text, place, type_name};
 use super::numbers::strtod;
 use super::watch::{Output, PIECE_BYTES, Watch};
-use super::{Fail, Problem, argument, function, number, printed, text, type_name, wrong};
-use crate::script::convert::integer;
+use super::{Called, Fail, Problem, argument, function, number, printed, text, wrong};
+use crate::script::convert::{integer, pairs};
 
 /// What the library's functions of configuration set.
 #[derive(Clone)]
@@ -54,10 +57,10 @@ pub(super) fn table(lua: &Lua, fail: &Fail) -> Result<Table, Error> {
         keep_buffer: true,
     }));
     let table = lua.create_table()?;
-    let (with, watch) = (settings.clone(), fail.watch.clone());
-    table.raw_set("encode", function(lua, fail, move |lua, values| encode(lua, &watch, values, &with.borrow()))?)?;
-    let (with, watch) = (settings.clone(), fail.watch.clone());
-    table.raw_set("decode", function(lua, fail, move |lua, values| decode(lua, &watch, values, &with.borrow()))?)?;
+    let (with, called) = (settings.clone(), fail.clone());
+    table.raw_set("encode", function(lua, fail, move |_, values| encode(&called, values, &with.borrow()))?)?;
+    let (with, called) = (settings.clone(), fail.clone());
+    table.raw_set("decode", function(lua, fail, move |_, values| decode(&called, values, &with.borrow()))?)?;
     add_settings(lua, fail, &table, &settings)?;
     let again = fail.clone();
     table.raw_set("new", function(lua, fail, move |lua, _| Ok(vec![Value::Table(self::table(lua, &again)?)]))?)?;
@@ -179,23 +182,27 @@ fn change_flag(values: &[Value], at: usize, name: &str) -> Result<Option<bool>, 
     }
 }
 
-fn encode(lua: &Lua, watch: &Watch, values: &[Value], settings: &Settings) -> Result<Vec<Value>, Problem> {
-    let [value] = values else { return Err(wrong(0, "encode", "expected 1 argument")) };
-    let mut out = Output::new(watch);
-    write(value, settings, &mut out, 0)?;
-    Ok(vec![Value::String(lua.create_string(out.bytes)?)])
+fn encode(called: &Called, values: &[Value], settings: &Settings) -> Result<Vec<Value>, Problem> {
+    if values.len() != 1 {
+        return Err(wrong(0, "encode", "expected 1 argument"));
+    }
+    called.bare.on_stack(values, |state| {
+        let mut out = Output::new(&called.watch);
+        write(&bare::argument(state, 0), settings, &mut out, 0)?;
+        give_text(state, &out.bytes)
+    })
 }
 
-fn write(value: &Value, settings: &Settings, out: &mut Output<'_>, depth: i64) -> Result<(), Problem> {
+fn write(value: &LuaValue, settings: &Settings, out: &mut Output<'_>, depth: i64) -> Result<(), Problem> {
     out.check()?;
     match value {
-        Value::String(text) => write_string(&text.as_bytes()?, out)?,
-        Value::Number(number) => write_number(*number, settings, &mut out.bytes)?,
-        Value::Integer(number) => write_number(*number as f64, settings, &mut out.bytes)?,
-        Value::Boolean(value) => out.bytes.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Value::Nil => out.bytes.extend_from_slice(b"null"),
-        Value::LightUserData(pointer) if pointer.is_null() => out.bytes.extend_from_slice(b"null"),
-        Value::Table(table) => write_table(table, settings, out, depth + 1)?,
+        LuaValue::Str(text) => write_string(text.as_bytes(), out)?,
+        LuaValue::Float(number) => write_number(*number, settings, &mut out.bytes)?,
+        LuaValue::Int(number) => write_number(*number as f64, settings, &mut out.bytes)?,
+        LuaValue::Bool(value) => out.bytes.extend_from_slice(if *value { b"true" } else { b"false" }),
+        LuaValue::Nil => out.bytes.extend_from_slice(b"null"),
+        LuaValue::LightUserData(pointer) if pointer.is_null() => out.bytes.extend_from_slice(b"null"),
+        LuaValue::Table(table) => write_table(table, settings, out, depth + 1)?,
         other => return Err(format!("Cannot serialise {}: type not supported", type_name(other)).into()),
     }
     Ok(())
@@ -250,16 +257,15 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The length of a table that is to be an array.
-fn array_length(pairs: &[(Value, Value)], settings: &Settings) -> Result<Option<i64>, Problem> {
-    let mut last = 0;
-    for (key, _) in pairs {
-        match key {
-            Value::Number(number) if *number >= 1.0 && number.fract() == 0.0 => last = last.max(integer(*number)),
-            Value::Integer(number) if *number >= 1 => last = last.max(*number),
-            _ => return Ok(None),
+fn array_length(table: &GcRef<LuaTable>, settings: &Settings) -> Result<Option<i64>, Problem> {
+    let (mut last, mut count) = (0, 0_i64);
+    for (key, _) in pairs(table) {
+        match place(&key) {
+            Some(place) => last = last.max(place),
+            None => return Ok(None),
         }
+        count += 1;
     }
-    let count = pairs.len() as i64;
     let is_sparse =
         settings.sparse_ratio > 0 && last > count.saturating_mul(settings.sparse_ratio) && last > settings.sparse_safe;
     match (is_sparse, settings.sparse_convert) {
@@ -269,41 +275,40 @@ fn array_length(pairs: &[(Value, Value)], settings: &Settings) -> Result<Option<
     }
 }
 
-fn write_table(table: &Table, settings: &Settings, out: &mut Output<'_>, depth: i64) -> Result<(), Problem> {
+fn write_table(table: &GcRef<LuaTable>, settings: &Settings, out: &mut Output<'_>, depth: i64) -> Result<(), Problem> {
     if depth > settings.encode_depth.min(MOST_DEPTH) {
         return Err(format!("Cannot serialise, excessive nesting ({depth})").into());
     }
-    let pairs = table.raw_pairs()?;
-    if let Some(length) = array_length(&pairs, settings)? {
+    if let Some(length) = array_length(table, settings)? {
         out.bytes.push(b'[');
         for at in 1..=length {
             if at > 1 {
                 out.bytes.push(b',');
             }
-            write(&table.raw_get(at as f64)?, settings, out, depth)?;
+            write(&table.get_int(at), settings, out, depth)?;
         }
         out.bytes.push(b']');
         return Ok(());
     }
     out.bytes.push(b'{');
-    for (place, (key, value)) in pairs.iter().enumerate() {
-        if place > 0 {
+    for (number, (key, value)) in pairs(table).enumerate() {
+        if number > 0 {
             out.bytes.push(b',');
         }
         match key {
-            Value::String(text) => write_string(&text.as_bytes()?, out)?,
-            Value::Number(_) | Value::Integer(_) => {
+            LuaValue::Str(text) => write_string(text.as_bytes(), out)?,
+            LuaValue::Float(_) | LuaValue::Int(_) => {
                 out.bytes.push(b'"');
-                write(key, settings, out, depth)?;
+                write(&key, settings, out, depth)?;
                 out.bytes.push(b'"');
             }
             other => {
-                let what = type_name(other);
+                let what = type_name(&other);
                 return Err(format!("Cannot serialise {what}: table key must be a number or string").into());
             }
         }
         out.bytes.push(b':');
-        write(value, settings, out, depth)?;
+        write(&value, settings, out, depth)?;
     }
     out.bytes.push(b'}');
     Ok(())
@@ -344,26 +349,32 @@ impl Token {
     }
 }
 
-fn decode(lua: &Lua, watch: &Watch, values: &[Value], settings: &Settings) -> Result<Vec<Value>, Problem> {
+fn decode(called: &Called, values: &[Value], settings: &Settings) -> Result<Vec<Value>, Problem> {
     if values.len() != 1 {
         return Err(wrong(0, "decode", "expected 1 argument"));
     }
-    let bytes = text(values, 0).ok_or_else(|| argument(values, 0, "decode", "string"))?;
-    // What is in UTF-16 or UTF-32 has a zero here.
-    if bytes.len() >= 2 && (bytes[0] == 0 || bytes[1] == 0) {
-        return Err("JSON parser does not support UTF-16 or UTF-32".into());
+    if !matches!(values[0], Value::String(_) | Value::Number(_) | Value::Integer(_)) {
+        return Err(argument(values, 0, "decode", "string"));
     }
-    let mut reader = Reader { lua, watch, settings, bytes: &bytes, at: 0, token_at: 0, depth: 0 };
-    let token = reader.next();
-    let value = reader.value(token)?;
-    match reader.next() {
-        Token::End => Ok(vec![value]),
-        other => Err(reader.unexpected("the end", &other)),
-    }
+    called.bare.on_stack(values, |state| {
+        let (given, watch) = (bare::argument(state, 0), &called.watch);
+        let bytes = first_text(&given, values);
+        // What is in UTF-16 or UTF-32 has a zero here.
+        if bytes.len() >= 2 && (bytes[0] == 0 || bytes[1] == 0) {
+            return Err("JSON parser does not support UTF-16 or UTF-32".into());
+        }
+        let mut reader = Reader { state, watch, settings, bytes: &bytes, at: 0, token_at: 0, depth: 0 };
+        let token = reader.next();
+        let value = reader.value(token)?;
+        match reader.next() {
+            Token::End => give(state, &[value]),
+            other => Err(reader.unexpected("the end", &other)),
+        }
+    })
 }
 
 struct Reader<'r> {
-    lua: &'r Lua,
+    state: &'r mut LuaState,
     watch: &'r Watch,
     settings: &'r Settings,
     bytes: &'r [u8],
@@ -441,13 +452,17 @@ impl Reader<'_> {
         let mut text = Vec::new();
         self.at += 1;
         loop {
+            let rest = &self.bytes[self.at..];
+            let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            text.extend_from_slice(&rest[..plain]);
+            self.at += plain;
             match self.bytes.get(self.at) {
                 None => return self.wrong("unexpected end of string"),
                 Some(b'"') => {
                     self.at += 1;
                     return Token::Text(text);
                 }
-                Some(b'\\') => match self.peek(1) {
+                Some(_) => match self.peek(1) {
                     b'u' => match self.unicode() {
                         Some((character, length)) => {
                             let mut bytes = [0; 4];
@@ -470,10 +485,6 @@ impl Reader<'_> {
                         self.at += 2;
                     }
                 },
-                Some(byte) => {
-                    text.push(*byte);
-                    self.at += 1;
-                }
             }
         }
     }
@@ -501,13 +512,13 @@ impl Reader<'_> {
         Some((char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))?, 12))
     }
 
-    fn value(&mut self, token: Token) -> Result<Value, Problem> {
-        self.watch.check()?;
+    fn value(&mut self, token: Token) -> Result<LuaValue, Problem> {
+        bare::check(self.state, self.watch)?;
         match token {
-            Token::Text(text) => Ok(Value::String(self.lua.create_string(text)?)),
-            Token::Number(number) => Ok(Value::Number(number)),
-            Token::Boolean(value) => Ok(Value::Boolean(value)),
-            Token::Null => Ok(null()),
+            Token::Text(text) => Ok(LuaValue::Str(self.state.intern_str(&text)?)),
+            Token::Number(number) => Ok(LuaValue::Float(number)),
+            Token::Boolean(value) => Ok(LuaValue::Bool(value)),
+            Token::Null => Ok(LuaValue::LightUserData(std::ptr::null_mut())),
             Token::ObjectBegin => self.object(),
             Token::ArrayBegin => self.array(),
             other => Err(self.unexpected("value", &other)),
@@ -523,9 +534,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn object(&mut self) -> Result<Value, Problem> {
+    fn object(&mut self) -> Result<LuaValue, Problem> {
         self.descend()?;
-        let table = self.lua.create_table()?;
+        let table = self.state.new_table();
         let mut token = self.next();
         if !matches!(token, Token::ObjectEnd) {
             loop {
@@ -536,7 +547,8 @@ impl Reader<'_> {
                 }
                 token = self.next();
                 let value = self.value(token)?;
-                table.raw_set(key.as_slice(), value)?;
+                let key = LuaValue::Str(self.state.intern_str(&key)?);
+                LuaTableRefExt::raw_set(&table, self.state, key, value)?;
                 match self.next() {
                     Token::ObjectEnd => break,
                     Token::Comma => token = self.next(),
@@ -545,17 +557,17 @@ impl Reader<'_> {
             }
         }
         self.depth -= 1;
-        Ok(Value::Table(table))
+        Ok(LuaValue::Table(table))
     }
 
-    fn array(&mut self) -> Result<Value, Problem> {
+    fn array(&mut self) -> Result<LuaValue, Problem> {
         self.descend()?;
-        let table = self.lua.create_table()?;
+        let table = self.state.new_table();
         let mut token = self.next();
         if !matches!(token, Token::ArrayEnd) {
-            for at in 1_u64.. {
+            for at in 1.. {
                 let value = self.value(token)?;
-                table.raw_set(at as f64, value)?;
+                LuaTableRefExt::raw_set_int(&table, self.state, at, value)?;
                 match self.next() {
                     Token::ArrayEnd => break,
                     Token::Comma => token = self.next(),
@@ -564,7 +576,7 @@ impl Reader<'_> {
             }
         }
         self.depth -= 1;
-        Ok(Value::Table(table))
+        Ok(LuaValue::Table(table))
     }
 }
 

@@ -1,10 +1,14 @@
 //! The library `cmsgpack`: values as MessagePack, in the bytes that Redis's library chooses.
 
+use lua_types::{GcRef, LuaTable, LuaValue};
+use lua_vm::api;
+use lua_vm::state::{LuaState, LuaTableRefExt};
 use omnilua::{Error, Lua, Table, Value};
 
+use super::bare::{self, first_text, give, give_text, place};
 use super::watch::{Output, Watch};
-use super::{Fail, Problem, argument, function, number, text, wrong};
-use crate::script::convert::integer;
+use super::{Called, Fail, Problem, argument, function, number, text, wrong};
+use crate::script::convert::{integer, pairs};
 
 /// Tables nested deeper than this are packed as nil, as in Redis.
 const MOST_PACKED_DEPTH: usize = 16;
@@ -19,18 +23,21 @@ const MISSING: &str = "Missing bytes in input.";
 /// All functions and constants, in a table.
 pub(super) fn table(lua: &Lua, fail: &Fail) -> Result<Table, Error> {
     let table = lua.create_table()?;
-    let watch = fail.watch.clone();
-    table.raw_set("pack", function(lua, fail, move |lua, values| pack(lua, &watch, values))?)?;
-    table.raw_set("unpack", function(lua, fail, |lua, values| unpack(lua, values, "unpack", None, 0))?)?;
-    let one = |lua: &Lua, values: &[Value]| {
+    let called = fail.clone();
+    table.raw_set("pack", function(lua, fail, move |_, values| pack(&called, values))?)?;
+    let called = fail.clone();
+    table.raw_set("unpack", function(lua, fail, move |_, values| unpack(&called, values, "unpack", None, 0))?)?;
+    let called = fail.clone();
+    let one = move |_: &Lua, values: &[Value]| {
         let offset = whole(values, 1, "unpack_one", 0)?;
-        unpack(lua, values, "unpack_one", Some(1), offset)
+        unpack(&called, values, "unpack_one", Some(1), offset)
     };
     table.raw_set("unpack_one", function(lua, fail, one)?)?;
-    let limited = |lua: &Lua, values: &[Value]| {
+    let called = fail.clone();
+    let limited = move |_: &Lua, values: &[Value]| {
         let limit = number(values, 1).ok_or_else(|| argument(values, 1, "unpack_limit", "number"))?;
         let offset = whole(values, 2, "unpack_limit", 0)?;
-        unpack(lua, values, "unpack_limit", Some(integer(limit)), offset)
+        unpack(&called, values, "unpack_limit", Some(integer(limit)), offset)
     };
     table.raw_set("unpack_limit", function(lua, fail, limited)?)?;
     table.raw_set("_NAME", "cmsgpack")?;
@@ -47,29 +54,31 @@ fn whole(values: &[Value], at: usize, name: &str, default: i64) -> Result<i64, P
     }
 }
 
-fn pack(lua: &Lua, watch: &Watch, values: &[Value]) -> Result<Vec<Value>, Problem> {
+fn pack(called: &Called, values: &[Value]) -> Result<Vec<Value>, Problem> {
     if values.is_empty() {
         return Err("bad argument #0 to 'pack' (MessagePack pack needs input.)".into());
     }
-    let mut out = Output::new(watch);
-    for value in values {
-        write(value, &mut out, 0)?;
-    }
-    Ok(vec![Value::String(lua.create_string(out.bytes)?)])
+    called.bare.on_stack(values, |state| {
+        let mut out = Output::new(&called.watch);
+        for number in 0..api::get_top(state) as u32 {
+            write(&bare::argument(state, number), &mut out, 0)?;
+        }
+        give_text(state, &out.bytes)
+    })
 }
 
-fn write(value: &Value, output: &mut Output<'_>, depth: usize) -> Result<(), Problem> {
+fn write(value: &LuaValue, output: &mut Output<'_>, depth: usize) -> Result<(), Problem> {
     output.check()?;
     let out = &mut output.bytes;
     match value {
-        Value::String(text) => {
-            write_string(&text.as_bytes()?, out);
+        LuaValue::Str(text) => {
+            write_string(text.as_bytes(), out);
             output.check()?;
         }
-        Value::Boolean(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
-        Value::Number(number) => write_number(*number, out),
-        Value::Integer(number) => write_integer(*number, out),
-        Value::Table(table) if depth < MOST_PACKED_DEPTH => write_table(table, output, depth)?,
+        LuaValue::Bool(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
+        LuaValue::Float(number) => write_number(*number, out),
+        LuaValue::Int(number) => write_integer(*number, out),
+        LuaValue::Table(table) if depth < MOST_PACKED_DEPTH => write_table(table, output, depth)?,
         _ => out.push(0xc0),
     }
     Ok(())
@@ -143,67 +152,70 @@ fn write_integer(number: i64, out: &mut Vec<u8>) {
 }
 
 /// A table as an array, if its keys are 1 to their number, else as a map.
-fn write_table(table: &Table, out: &mut Output<'_>, depth: usize) -> Result<(), Problem> {
-    let pairs = table.raw_pairs()?;
-    let place = |key: &Value| match key {
-        Value::Number(number) if *number >= 1.0 && number.fract() == 0.0 => Some(*number),
-        Value::Integer(number) if *number >= 1 => Some(*number as f64),
-        _ => None,
-    };
-    let last = pairs.iter().try_fold(0.0_f64, |last, (key, _)| place(key).map(|place| last.max(place)));
-    if last == Some(pairs.len() as f64) {
-        write_head(&mut out.bytes, pairs.len(), (0x90, 16), [None, Some(0xdc), Some(0xdd)]);
-        for at in 1..=pairs.len() {
-            write(&table.raw_get(at as f64)?, out, depth + 1)?;
+fn write_table(table: &GcRef<LuaTable>, out: &mut Output<'_>, depth: usize) -> Result<(), Problem> {
+    let last = pairs(table).try_fold(0, |last, (key, _)| place(&key).map(|place| last.max(place)));
+    let count = pairs(table).count();
+    if last == Some(count as i64) {
+        write_head(&mut out.bytes, count, (0x90, 16), [None, Some(0xdc), Some(0xdd)]);
+        for at in 1..=count {
+            write(&table.get_int(at as i64), out, depth + 1)?;
         }
         return Ok(());
     }
-    write_head(&mut out.bytes, pairs.len(), (0x80, 16), [None, Some(0xde), Some(0xdf)]);
-    for (key, value) in &pairs {
-        write(key, out, depth + 1)?;
-        write(value, out, depth + 1)?;
+    write_head(&mut out.bytes, count, (0x80, 16), [None, Some(0xde), Some(0xdf)]);
+    for (key, value) in pairs(table) {
+        write(&key, out, depth + 1)?;
+        write(&value, out, depth + 1)?;
     }
     Ok(())
 }
 
 /// Unpacks values from an offset on, all or a number of them; then the result begins with the offset of the next.
-fn unpack(lua: &Lua, values: &[Value], name: &str, limit: Option<i64>, offset: i64) -> Result<Vec<Value>, Problem> {
-    let bytes = text(values, 0).ok_or_else(|| argument(values, 0, name, "string"))?;
+fn unpack(
+    called: &Called,
+    values: &[Value],
+    name: &str,
+    limit: Option<i64>,
+    offset: i64,
+) -> Result<Vec<Value>, Problem> {
+    let length = text(values, 0).ok_or_else(|| argument(values, 0, name, "string"))?.len();
     if offset < 0 || limit.is_some_and(|limit| limit < 0) {
-        let length = bytes.len();
         return Err(format!("Invalid request to unpack with offset of {offset} and limit of {length}.").into());
     }
-    if offset as u64 > bytes.len() as u64 {
-        let length = bytes.len();
+    if offset as u64 > length as u64 {
         return Err(format!("Start offset {offset} greater than input length {length}.").into());
     }
-    let mut reader = Reader { lua, bytes: &bytes, at: offset as usize };
     // To ask for none from the beginning is to ask for all.
     let limit = limit.filter(|limit| *limit > 0 || offset > 0);
     let most = limit.map_or(usize::MAX, |limit| limit as usize);
-    let mut results = Vec::new();
-    while reader.at < bytes.len() && results.len() < most {
-        if results.len() == MOST_RESULTS {
-            let what = "too many return values at once; use unpack_one or unpack_limit instead.";
-            return Err(wrong(0, name, what));
+    called.bare.on_stack(values, |state| {
+        let (given, mut results, watch) = (bare::argument(state, 0), Vec::new(), &called.watch);
+        let bytes = first_text(&given, values);
+        let mut reader = Reader { state, watch, bytes: &bytes, at: offset as usize };
+        while reader.at < bytes.len() && results.len() < most {
+            if results.len() == MOST_RESULTS {
+                let what = "too many return values at once; use unpack_one or unpack_limit instead.";
+                return Err(wrong(0, name, what));
+            }
+            results.push(reader.value(0)?);
         }
-        results.push(reader.value(0)?);
-    }
-    if limit.is_some() {
-        let next = if reader.at < bytes.len() { reader.at as f64 } else { -1.0 };
-        results.insert(0, Value::Number(next));
-    }
-    Ok(results)
+        if limit.is_some() {
+            let next = if reader.at < bytes.len() { reader.at as f64 } else { -1.0 };
+            results.insert(0, LuaValue::Float(next));
+        }
+        give(state, &results)
+    })
 }
 
 struct Reader<'r> {
-    lua: &'r Lua,
+    state: &'r mut LuaState,
+    watch: &'r Watch,
     bytes: &'r [u8],
     at: usize,
 }
 
-impl Reader<'_> {
-    fn take(&mut self, count: usize) -> Result<&[u8], Problem> {
+impl<'r> Reader<'r> {
+    fn take(&mut self, count: usize) -> Result<&'r [u8], Problem> {
         let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len()).ok_or(MISSING)?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
@@ -218,7 +230,8 @@ impl Reader<'_> {
         Ok(self.take(bytes)?.iter().fold(0, |count, byte| count << 8 | usize::from(*byte)))
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, Problem> {
+    fn value(&mut self, depth: usize) -> Result<LuaValue, Problem> {
+        bare::check(self.state, self.watch)?;
         if depth > MOST_UNPACKED_DEPTH {
             return Err(BAD_FORMAT.into());
         }
@@ -238,13 +251,13 @@ impl Reader<'_> {
             0xcb => f64::from_be_bytes(self.fixed()?),
             _ => return self.other(code, depth),
         };
-        Ok(Value::Number(number))
+        Ok(LuaValue::Float(number))
     }
 
-    fn other(&mut self, code: u8, depth: usize) -> Result<Value, Problem> {
+    fn other(&mut self, code: u8, depth: usize) -> Result<LuaValue, Problem> {
         match code {
-            0xc0 => Ok(Value::Nil),
-            0xc2 | 0xc3 => Ok(Value::Boolean(code == 0xc3)),
+            0xc0 => Ok(LuaValue::Nil),
+            0xc2 | 0xc3 => Ok(LuaValue::Bool(code == 0xc3)),
             0xa0..=0xbf => self.string(usize::from(code & 0x1f)),
             0xd9 => self.count(1).and_then(|count| self.string(count)),
             0xda => self.count(2).and_then(|count| self.string(count)),
@@ -259,26 +272,26 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self, count: usize) -> Result<Value, Problem> {
-        let lua = self.lua;
+    fn string(&mut self, count: usize) -> Result<LuaValue, Problem> {
         let bytes = self.take(count)?;
-        Ok(Value::String(lua.create_string(bytes)?))
+        Ok(LuaValue::Str(self.state.intern_str(bytes)?))
     }
 
-    fn array(&mut self, count: usize, depth: usize) -> Result<Value, Problem> {
-        let table = self.lua.create_table()?;
+    fn array(&mut self, count: usize, depth: usize) -> Result<LuaValue, Problem> {
+        let table = self.state.new_table();
         for at in 1..=count {
-            table.raw_set(at as f64, self.value(depth + 1)?)?;
+            let value = self.value(depth + 1)?;
+            LuaTableRefExt::raw_set_int(&table, self.state, at as i64, value)?;
         }
-        Ok(Value::Table(table))
+        Ok(LuaValue::Table(table))
     }
 
-    fn map(&mut self, count: usize, depth: usize) -> Result<Value, Problem> {
-        let table = self.lua.create_table()?;
+    fn map(&mut self, count: usize, depth: usize) -> Result<LuaValue, Problem> {
+        let table = self.state.new_table();
         for _ in 0..count {
-            let key = self.value(depth + 1)?;
-            table.raw_set(key, self.value(depth + 1)?)?;
+            let (key, value) = (self.value(depth + 1)?, self.value(depth + 1)?);
+            LuaTableRefExt::raw_set(&table, self.state, key, value)?;
         }
-        Ok(Value::Table(table))
+        Ok(LuaValue::Table(table))
     }
 }

@@ -3,23 +3,26 @@
 //! Their functions are the host's: what goes wrong in them is an error at the script's line, which the prelude makes.
 
 mod arithmetic;
+pub(super) mod bare;
 mod bit;
 mod cjson;
 mod cmsgpack;
 mod format;
 mod math;
-mod native;
+pub(super) mod native;
 pub(super) mod numbers;
 mod packed;
 mod pattern;
 mod search;
 pub(super) mod watch;
+mod weak;
 pub(super) mod whole;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use omnilua::{Error, Function, Lua, Table, Value, Variadic};
+use bare::Bare;
+use omnilua::{Error, Function, Lua, LuaError, Table, Value, Variadic};
 use watch::Watch;
 
 /// What one call may make, in bytes.
@@ -32,6 +35,7 @@ const MOST_PUSHED: usize = 16;
 /// by the state's own functions: so they are let go with its interpreter.
 pub(super) struct Called {
     watch: Rc<Watch>,
+    bare: Bare,
     /// The prelude's function that raises a text at the script's line, once it is there.
     pub(super) fail: RefCell<Option<Function>>,
     /// The one that ends a script as one that needs too much memory.
@@ -39,12 +43,13 @@ pub(super) struct Called {
 }
 
 impl Called {
-    pub(super) fn new(watch: Rc<Watch>) -> Self {
-        Self { watch, fail: RefCell::default(), exhaust: RefCell::default() }
+    pub(super) fn new(watch: Rc<Watch>, bare: Bare) -> Self {
+        Self { watch, bare, fail: RefCell::default(), exhaust: RefCell::default() }
     }
 
     /// Lets go of them.
     pub(super) fn let_go(&self) {
+        self.bare.let_go();
         self.fail.replace(None);
         self.exhaust.replace(None);
     }
@@ -66,6 +71,12 @@ enum Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         Self::Lua(error)
+    }
+}
+
+impl From<LuaError> for Problem {
+    fn from(error: LuaError) -> Self {
+        Self::Lua(error.into())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Functions for the preludes that Lua sees as the host's, though they call functions of Lua. Their arguments stay where they stand
 //! on the stack, however many there are.
 
+use lua_types::LuaValue;
+use lua_types::closure::LuaClosure;
 use lua_vm::api;
 use lua_vm::debug::c_api_runtime;
 use lua_vm::state::LuaState;
@@ -20,6 +22,15 @@ pub(super) fn install(state: &mut LuaState) -> Result<(), LuaError> {
     api::set_global(state, b"native_of")?;
     state.push_c_closure(spread_of, 0)?;
     api::set_global(state, b"spread_of")
+}
+
+/// A value that the function that runs was made with.
+pub(in crate::script) fn upvalue(state: &LuaState, number: usize) -> LuaValue {
+    let LuaValue::Function(LuaClosure::C(closure)) = state.get_at(state.current_call_info().func) else {
+        return LuaValue::Nil;
+    };
+    let value = closure.upvalues.borrow().get(number).copied();
+    value.unwrap_or(LuaValue::Nil)
 }
 
 fn native_of(state: &mut LuaState) -> Result<usize, LuaError> {

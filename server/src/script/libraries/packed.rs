@@ -3,6 +3,7 @@
 use omnilua::{Error, Lua, Table, Value};
 
 use super::format::unsigned;
+use super::watch::Watch;
 use super::{Fail, MOST_BYTES, Problem, argument, function, number, text, wrong};
 use crate::script::convert::integer;
 
@@ -14,8 +15,10 @@ const NATIVE_ALIGNMENT: usize = 8;
 /// All functions, in a table.
 pub(super) fn table(lua: &Lua, fail: &Fail) -> Result<Table, Error> {
     let table = lua.create_table()?;
-    table.raw_set("pack", function(lua, fail, pack)?)?;
-    table.raw_set("unpack", function(lua, fail, unpack)?)?;
+    let watch = fail.watch.clone();
+    table.raw_set("pack", function(lua, fail, move |lua, values| pack(lua, &watch, values))?)?;
+    let watch = fail.watch.clone();
+    table.raw_set("unpack", function(lua, fail, move |lua, values| unpack(lua, &watch, values))?)?;
     table.raw_set("size", function(lua, fail, size)?)?;
     Ok(table)
 }
@@ -93,10 +96,11 @@ impl Format {
     }
 }
 
-fn pack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
+fn pack(lua: &Lua, watch: &Watch, values: &[Value]) -> Result<Vec<Value>, Problem> {
     const NAME: &str = "pack";
     let (mut format, mut out, mut next) = (Format::of(values, NAME)?, Vec::new(), 1);
     while let Some((option, size, padding)) = format.next(out.len())? {
+        watch.check()?;
         out.resize(out.len() + padding, 0);
         let is_value = matches!(option, b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' | b'f' | b'd');
         if is_value || matches!(option, b'c' | b's') {
@@ -148,7 +152,7 @@ fn expected(values: &[Value], at: usize, name: &str, what: &str) -> Problem {
     }
 }
 
-fn unpack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
+fn unpack(lua: &Lua, watch: &Watch, values: &[Value]) -> Result<Vec<Value>, Problem> {
     const NAME: &str = "unpack";
     const MOST_RESULTS: usize = 7900;
     let mut format = Format::of(values, NAME)?;
@@ -165,6 +169,7 @@ fn unpack(lua: &Lua, values: &[Value]) -> Result<Vec<Value>, Problem> {
     let short = || wrong(1, NAME, "data string too short");
     let mut results: Vec<Value> = Vec::new();
     while let Some((option, mut size, padding)) = format.next(at)? {
+        watch.check()?;
         at = at.checked_add(padding).ok_or_else(short)?;
         let end = at.checked_add(size).filter(|end| *end <= data.len()).ok_or_else(short)?;
         if results.len() > MOST_RESULTS {

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use lua_types::{GcRef, LuaString, LuaType, LuaValue};
+use lua_types::{GcRef, LuaString, LuaType, LuaUserData, LuaValue};
 use lua_vm::api;
 use lua_vm::debug::{arg_error_impl, c_api_runtime};
 use lua_vm::state::LuaState;
 use omnilua::LuaError;
 
-use super::native::FIRST_UPVALUE;
+use super::native::{FIRST_UPVALUE, upvalue};
 use super::numbers::check_number;
 use super::pattern::{Capture, Fault, STEP, Search};
 use super::printed;
@@ -16,8 +16,6 @@ use super::watch::Watch;
 use super::whole::whole;
 use crate::script::natives::{add, exhausted};
 
-/// All results of a call.
-const ALL: i32 = -1;
 /// Bytes of a pattern that mean something else than themselves.
 const SPECIALS: &[u8] = b"^$*+?.([%-";
 /// Digits of a number that becomes text.
@@ -31,13 +29,14 @@ pub(super) fn install(state: &mut LuaState, watch: &Rc<Watch>) -> Result<(), Lua
         let watch = watch.clone();
         add(state, move |state| function(state, &watch))
     };
-    let step = of(state, next_match);
-    let gmatch = add(state, move |state| gmatch(state, step));
+    let of_gmatch = watch.clone();
+    let gmatch = add(state, move |state| gmatch(state, &of_gmatch));
     let functions = [
         ("find", of(state, |state, watch| search(state, watch, true))),
         ("match", of(state, |state, watch| search(state, watch, false))),
         ("gsub", of(state, gsub)),
         ("gmatch", gmatch),
+        ("gfind", gmatch),
     ];
     api::get_global(state, b"string")?;
     for (name, function) in functions {
@@ -160,41 +159,39 @@ fn push_capture(state: &mut LuaState, text: &[u8], capture: Capture) -> Result<(
     }
 }
 
-/// `string.gmatch`: gives a function that has the text, the pattern and where it goes on.
-fn gmatch(state: &mut LuaState, step: LuaValue) -> Result<usize, LuaError> {
+/// `string.gmatch`: gives a function that has the watch, the text, the pattern and where it goes on.
+fn gmatch(state: &mut LuaState, watch: &Rc<Watch>) -> Result<usize, LuaError> {
     text(state, 1)?;
     text(state, 2)?;
-    state.push(step);
+    let watched = LuaUserData::placeholder();
+    watched.set_host_value(Some(watch.clone()));
+    state.push(LuaValue::UserData(GcRef::new(watched)));
     api::push_value(state, 1);
     api::push_value(state, 2);
     api::push_number(state, 0.0);
-    state.push_c_closure(go_on, 4)?;
+    state.push_c_closure(next_match, 4)?;
     Ok(1)
 }
 
-/// Asks for the next match with what [`gmatch`] has given, and notes where to go on.
-fn go_on(state: &mut LuaState) -> Result<usize, LuaError> {
+/// What [`gmatch`] gives: the next match, and nothing where there is none.
+fn next_match(state: &mut LuaState) -> Result<usize, LuaError> {
     const PLACE: i32 = FIRST_UPVALUE - 3;
+    let watch = match upvalue(state, 0) {
+        LuaValue::UserData(watched) => watched.host_value().and_then(|watch| watch.downcast::<Watch>().ok()),
+        _ => None,
+    };
+    let watch = watch.ok_or_else(|| c_api_runtime(state, b"the search is over".to_vec()))?;
     api::set_top(state, 0)?;
-    (0..4).for_each(|number| api::push_value(state, FIRST_UPVALUE - number));
-    api::call_k(state, 3, ALL, 0, None)?;
-    let count = api::get_top(state) as usize;
-    if count > 0 {
-        api::copy(state, 1, PLACE);
-    }
-    Ok(count.saturating_sub(1))
-}
-
-/// The next match from a place on: gives where to go on, and the match; nothing where there is none.
-fn next_match(state: &mut LuaState, watch: &Watch) -> Result<usize, LuaError> {
+    (1..4).for_each(|number| api::push_value(state, FIRST_UPVALUE - number));
     let (text, pattern) = (text(state, 1)?, text(state, 2)?);
     let from = whole(check_number(state, 3)?) as usize;
-    let mut search = begin(state, watch, text.as_bytes(), pattern.as_bytes());
+    let mut search = begin(state, &watch, text.as_bytes(), pattern.as_bytes());
     let found = first(&mut search, from, false);
-    let Some((at, end)) = charge(state, watch, search.spent(), found)? else { return Ok(0) };
+    let Some((at, end)) = charge(state, &watch, search.spent(), found)? else { return Ok(0) };
     // Behind an empty match it would be found again.
     api::push_number(state, end.max(at + 1) as f64);
-    Ok(1 + push_match(state, &search, at, end)?)
+    api::copy(state, -1, PLACE);
+    push_match(state, &search, at, end)
 }
 
 /// `string.gsub`.

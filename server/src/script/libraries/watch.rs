@@ -13,7 +13,7 @@ use crate::script::interpreter::{Place, place_of};
 
 /// See the module's page.
 pub(in crate::script) struct Watch {
-    pub(super) control: Arc<Control>,
+    pub(in crate::script) control: Arc<Control>,
     /// What a script may use.
     pub(super) memory_bytes: usize,
     /// Where what ran was told to end.

@@ -15,7 +15,7 @@ use omnilua::LuaError;
 use super::format::format;
 use super::numbers::{check_number, number_at};
 use super::watch::Watch;
-use super::{arithmetic, math, native, search};
+use super::{arithmetic, math, native, search, weak};
 pub(super) use crate::script::convert::integer as whole;
 
 /// Where they stand, by the library's name, and none for global ones.
@@ -24,16 +24,16 @@ const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
     ("", "select", select),
     ("", "tonumber", tonumber),
     ("", "unpack", unpack),
-    ("string", "byte", |state| cut_and(state, "byte", &[2, 3], string_lib::str_byte)),
+    ("string", "byte", |state| cut_and(state, &[2, 3], string_lib::str_byte)),
     ("string", "char", char),
     ("string", "format", format),
-    ("string", "rep", |state| cut_and(state, "rep", &[2], string_lib::str_rep)),
-    ("string", "sub", |state| cut_and(state, "sub", &[2, 3], string_lib::str_sub)),
-    ("table", "concat", |state| cut_and(state, "concat", &[3, 4], table_lib::concat)),
+    ("string", "rep", |state| cut_and(state, &[2], string_lib::str_rep)),
+    ("string", "sub", |state| cut_and(state, &[2, 3], string_lib::str_sub)),
+    ("table", "concat", |state| cut_and(state, &[3, 4], table_lib::concat)),
     ("table", "insert", insert),
-    ("table", "remove", |state| cut_and(state, "remove", &[2], table_lib::remove)),
-    ("table", "setn", |state| Err(c_api_runtime(state, b"'setn' is obsolete".to_vec()))),
-    ("table", "sort", |state| cut_and(state, "sort", &[], table_lib::sort)),
+    ("table", "remove", |state| cut_and(state, &[2], table_lib::remove)),
+    ("table", "setn", setn),
+    ("table", "sort", sort),
 ];
 
 /// Puts the functions in the place of the interpreter's.
@@ -48,6 +48,7 @@ pub(in crate::script) fn install(state: &mut LuaState, watch: &Rc<Watch>) -> Res
     api::get_global(state, b"xpcall")?;
     state.push_c_closure(xpcall, 1)?;
     api::set_global(state, b"xpcall")?;
+    weak::install(state)?;
     math::install(state)?;
     search::install(state, watch)?;
     arithmetic::install(state)?;
@@ -82,13 +83,14 @@ fn cut(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
 }
 
 /// Calls a function of the interpreter with whole numbers.
-fn cut_and(state: &mut LuaState, name: &str, arguments: &[i32], function: LuaCFunction) -> Result<usize, LuaError> {
+fn cut_and(state: &mut LuaState, arguments: &[i32], function: LuaCFunction) -> Result<usize, LuaError> {
     arguments.iter().try_for_each(|at| cut(state, *at))?;
-    function(state).map_err(|error| located(state, name, error))
+    function(state).map_err(|error| located(state, error))
 }
 
-/// An error of a function of the interpreter with its place and in the words of Lua 5.1.
-fn located(state: &LuaState, name: &str, error: LuaError) -> LuaError {
+/// An error of a function of the interpreter with its place and in the words of Lua 5.1: an argument is that of the name under
+/// which the function was called.
+fn located(state: &mut LuaState, error: LuaError) -> LuaError {
     let LuaError::RuntimeMsg(text) = &error else { return error };
     let text = String::from_utf8_lossy(text);
     let has_place = text.split_once(": ").is_some_and(|(before, _)| {
@@ -96,34 +98,25 @@ fn located(state: &LuaState, name: &str, error: LuaError) -> LuaError {
             .rsplit_once(':')
             .is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
     });
-    let (place, text) = if has_place { text.split_at(text.find(": ").map_or(0, |at| at + 2)) } else { ("", &*text) };
-    let worded =
-        if let Some((argument, rest)) = text.strip_prefix("bad argument #").and_then(|rest| rest.split_once(" (")) {
-            match argument.contains(' ') {
-                true => text.to_owned(),
-                false if !is_called_by_lua(state) => format!("bad argument #{argument} to '?' ({rest}"),
-                false => format!("bad argument #{argument} to '{name}' ({rest}"),
-            }
-        } else {
-            text.to_owned()
-        };
-    match has_place {
-        true => LuaError::runtime(format_args!("{place}{worded}")),
-        false => c_api_runtime(state, worded.into_bytes()),
+    if has_place {
+        return error;
     }
-}
-
-/// Whether a function of a script has called the one that runs, and not `pcall`: then the call has a name.
-fn is_called_by_lua(state: &LuaState) -> bool {
-    state.ci_previous(state.ci).is_some_and(|caller| state.ci_lua_closure(caller).is_some())
+    let argument = text.strip_prefix("bad argument #").and_then(|rest| {
+        let (number, rest) = rest.split_once(" (")?;
+        Some((number.parse().ok()?, rest.strip_suffix(')')?))
+    });
+    match argument {
+        Some((number, what)) => arg_error_impl(state, number, what.as_bytes()),
+        None => c_api_runtime(state, text.as_bytes().to_vec()),
+    }
 }
 
 fn unpack(state: &mut LuaState) -> Result<usize, LuaError> {
     check_table(state, 1)?;
-    cut_and(state, "unpack", &[2, 3], table_lib::unpack)
+    cut_and(state, &[2, 3], table_lib::unpack)
 }
 
-fn check_table(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
+pub(super) fn check_table(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
     let got = api::lua_type_at(state, at);
     if matches!(got, LuaType::Table) {
         return Ok(());
@@ -136,7 +129,7 @@ fn check_table(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
 fn insert(state: &mut LuaState) -> Result<usize, LuaError> {
     // With two arguments the second is the value.
     if api::get_top(state) != 3 {
-        return cut_and(state, "insert", &[], table_lib::insert);
+        return cut_and(state, &[], table_lib::insert);
     }
     check_table(state, 1)?;
     cut(state, 2)?;
@@ -145,7 +138,22 @@ fn insert(state: &mut LuaState) -> Result<usize, LuaError> {
         state.raw_seti(1, at)?;
         return Ok(0);
     }
-    cut_and(state, "insert", &[], table_lib::insert)
+    cut_and(state, &[], table_lib::insert)
+}
+
+fn setn(state: &mut LuaState) -> Result<usize, LuaError> {
+    check_table(state, 1)?;
+    Err(c_api_runtime(state, b"'setn' is obsolete".to_vec()))
+}
+
+fn sort(state: &mut LuaState) -> Result<usize, LuaError> {
+    check_table(state, 1)?;
+    let compares = api::lua_type_at(state, 2);
+    if !matches!(compares, LuaType::None | LuaType::Nil | LuaType::Function) {
+        let text = [b"function expected, got ", api::type_name(state, compares)].concat();
+        return Err(arg_error_impl(state, 2, &text));
+    }
+    cut_and(state, &[], table_lib::sort)
 }
 
 fn assert(state: &mut LuaState) -> Result<usize, LuaError> {
@@ -170,10 +178,21 @@ fn char(state: &mut LuaState) -> Result<usize, LuaError> {
     Ok(1)
 }
 
-/// `xpcall`, which needs its handler.
+/// `xpcall`, which needs a handler; one that is no function fails when it is called.
 fn xpcall(state: &mut LuaState) -> Result<usize, LuaError> {
     state.check_arg_any(2)?;
+    if !matches!(api::lua_type_at(state, 2), LuaType::Function) {
+        state.push_c_closure(handle_nothing, 0)?;
+        api::copy(state, -1, 2);
+        api::set_top(state, -2)?;
+    }
     native::forward(state)
+}
+
+/// In the place of a handler that is no function.
+fn handle_nothing(state: &mut LuaState) -> Result<usize, LuaError> {
+    state.push_string(b"error in error handling")?;
+    Ok(1)
 }
 
 fn select(state: &mut LuaState) -> Result<usize, LuaError> {
