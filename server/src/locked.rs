@@ -364,6 +364,7 @@ impl<'a> Locked<'a> {
         let (key, tick) = (table.entry(pos).key().to_vec(), table.word(pos).tick());
         let object = self.guarded(hash).shard.evict(db, hash, pos);
         self.drop_later(object);
+        self.sample_eviction(hash);
         self.departed(hash, tick, Cause::Evicted(self.engine.settings().maxmemory_policy.get()));
         self.count_removal(&key, Happening::Eviction);
         self.ready(&key);
@@ -599,9 +600,14 @@ impl<'a> Locked<'a> {
 
     /// Removes a collection that has become empty, and publishes that it is gone; whether it was so.
     pub(crate) fn drop_if_empty(&mut self, key: &[u8]) -> bool {
+        self.drop_if_emptied_by(key, Cause::Deleted)
+    }
+
+    /// The same, of a collection whose elements are gone for this cause.
+    fn drop_if_emptied_by(&mut self, key: &[u8], cause: Cause) -> bool {
         let empty = self.peek(key).is_some_and(|entry| entry.value().is_empty());
         if empty {
-            self.remove(key);
+            self.remove_for(key, cause);
             self.note(Class::GENERIC, "del", key);
         }
         empty
@@ -609,6 +615,11 @@ impl<'a> Locked<'a> {
 
     /// Removes a key; whether it was there. Its effects are the caller's to name.
     pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
+        self.remove_for(key, Cause::Deleted)
+    }
+
+    /// The same, for another cause than that somebody wanted it.
+    fn remove_for(&mut self, key: &[u8], cause: Cause) -> bool {
         let hash = self.hash(key);
         let found = self.find(hash, key);
         // Another cache might have had it.
@@ -619,7 +630,7 @@ impl<'a> Locked<'a> {
         let tick = table.word(pos).tick();
         let object = table.remove(pos, hash);
         self.drop_later(object);
-        self.departed(hash, tick, Cause::Deleted);
+        self.departed(hash, tick, cause);
         self.ready(key);
         true
     }

@@ -34,25 +34,74 @@ impl Misses {
     }
 }
 
-/// The hit ratio of one who had these misses where the cache as it is, with this miss ratio, would have had those of
-/// `mirror`. `reads` is how many reads there were, `weight` for how many each
-/// sampled miss stands.
-pub(super) fn estimate(miss_ratio: f64, misses: &Misses, mirror: &Misses, reads: f64, weight: f64) -> Estimate {
-    let (own, other) = (misses.total(), mirror.total());
-    let scaled = |own: f64, other: f64, reads: f64| {
-        // Of hardly any misses no multiple is known.
-        let few = other < FEWEST_MISSES * weight;
-        let estimate = if few { miss_ratio + (own - other) / reads } else { miss_ratio * own / other };
-        estimate.clamp(0.0, 1.0)
-    };
-    let whole = scaled(own, other, reads);
-    // The jackknife: how much does it change if one group is left out?
-    let part = (GROUPS - 1) as f64 / GROUPS as f64;
-    let without: [f64; GROUPS] =
-        std::array::from_fn(|group| scaled(own - misses.0[group], other - mirror.0[group], reads * part));
-    let mean = without.iter().sum::<f64>() / GROUPS as f64;
-    let variance = part * without.iter().map(|one| (one - mean).powi(2)).sum::<f64>();
-    Estimate { hit_ratio: 1.0 - whole, error: STUDENT * variance.sqrt() + OF_MODEL }
+/// What was counted of one miniature, and meanwhile of the cache as it is. Older ones count less.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ledger {
+    /// What the miniature missed, and what the one that is as the cache is.
+    pub(super) own: Misses,
+    /// See there.
+    pub(super) mirror: Misses,
+    /// Reads of the whole cache that found their key, and those that did not.
+    pub(super) hits: f64,
+    /// See there.
+    pub(super) misses: f64,
+}
+
+impl Ledger {
+    pub(super) fn fade(&mut self, factor: f64) {
+        self.own.fade(factor);
+        self.mirror.fade(factor);
+        self.hits *= factor;
+        self.misses *= factor;
+    }
+
+    pub(super) fn reads(&self) -> f64 {
+        self.hits + self.misses
+    }
+
+    /// What the cache itself had.
+    pub(super) fn actual(&self) -> Estimate {
+        Estimate { hit_ratio: self.hits / self.reads(), error: 0.0, reads: self.reads(), at_ms: None }
+    }
+
+    /// The hit ratio of one who had these misses where the cache as it is had the miss ratio that is known. `weight` is for how many
+    /// each sampled miss stands.
+    pub(super) fn estimate(&self, weight: f64) -> Estimate {
+        let (own, other, reads) = (self.own.total(), self.mirror.total(), self.reads());
+        let miss_ratio = self.misses / reads;
+        let scaled = |own: f64, other: f64, reads: f64| {
+            // Of hardly any misses no multiple is known.
+            let few = other < FEWEST_MISSES * weight;
+            let estimate = if few { miss_ratio + (own - other) / reads } else { miss_ratio * own / other };
+            estimate.clamp(0.0, 1.0)
+        };
+        let whole = scaled(own, other, reads);
+        // The jackknife: how much does it change if one group is left out?
+        let part = (GROUPS - 1) as f64 / GROUPS as f64;
+        let without: [f64; GROUPS] =
+            std::array::from_fn(|group| scaled(own - self.own.0[group], other - self.mirror.0[group], reads * part));
+        let mean = without.iter().sum::<f64>() / GROUPS as f64;
+        let variance = part * without.iter().map(|one| (one - mean).powi(2)).sum::<f64>();
+        Estimate { hit_ratio: 1.0 - whole, error: STUDENT * variance.sqrt() + OF_MODEL, reads, at_ms: None }
+    }
+}
+
+/// How far off the size of a miniature may be, as a part of it: the slice, which is `part` of all keys, has by chance more or less of
+/// what they take. It holds as much as `keys` of one size.
+pub(super) fn error_of_size(keys: f64, part: f64) -> f64 {
+    (STUDENT * ((1.0 - part) / keys.max(1.0)).sqrt()).min(0.5)
+}
+
+/// Adds to the errors along a curve, whose sizes double from one to the next, what errors of the sizes amount to where it is steep.
+pub(super) fn add_errors_of_sizes(curve: &mut [Option<Estimate>], errors: &[f64]) {
+    let ratios: Vec<Option<f64>> = curve.iter().map(|it| it.map(|it| it.hit_ratio)).collect();
+    for (at, (estimate, error)) in curve.iter_mut().zip(errors).enumerate() {
+        let Some(estimate) = estimate.as_mut().filter(|it| it.error > 0.0) else { continue };
+        let neighbours = [at.checked_sub(1), Some(at + 1)];
+        let others = neighbours.into_iter().flatten().filter_map(|at| ratios.get(at).copied().flatten());
+        let steepest = others.map(|other| (other - estimate.hit_ratio).abs()).fold(0.0, f64::max);
+        estimate.error = estimate.error.hypot(steepest * (1.0 + error).log2()).min(1.0);
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +110,26 @@ mod tests {
 
     fn misses(each: [f64; GROUPS]) -> Misses {
         Misses(each)
+    }
+
+    fn estimate(miss_ratio: f64, own: &Misses, mirror: &Misses, reads: f64, weight: f64) -> Estimate {
+        let (hits, misses) = (reads * (1.0 - miss_ratio), reads * miss_ratio);
+        Ledger { own: *own, mirror: *mirror, hits, misses }.estimate(weight)
+    }
+
+    #[test]
+    fn where_a_curve_is_steep_an_error_of_the_size_is_one_of_the_ratio() {
+        assert_eq!(error_of_size(100.0, 1.0), 0.0, "who sees all keys knows their size");
+        assert!((0.07..0.08).contains(&error_of_size(1000.0, 0.01)), "{}", error_of_size(1000.0, 0.01));
+        let of = |hit_ratio| Some(Estimate { hit_ratio, error: OF_MODEL, reads: 1.0, at_ms: None });
+        let mut curve = [of(0.5), of(0.5), None, of(0.5), of(0.5), of(0.9)];
+        add_errors_of_sizes(&mut curve, &[0.1; 6]);
+        let errors = curve.map(|it| it.map(|it| (it.error * 1000.0).round()));
+        assert_eq!(errors, [Some(2.0), Some(2.0), None, Some(2.0), Some(55.0), Some(55.0)]);
+        let exact = Some(Estimate { error: 0.0, ..of(0.5).unwrap() });
+        let mut curve = [exact, of(0.9)];
+        add_errors_of_sizes(&mut curve, &[0.1; 2]);
+        assert_eq!(curve[0], exact, "what is known is known");
     }
 
     #[test]
