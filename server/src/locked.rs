@@ -364,7 +364,6 @@ impl<'a> Locked<'a> {
         let (key, tick) = (table.entry(pos).key().to_vec(), table.word(pos).tick());
         let object = self.guarded(hash).shard.evict(db, hash, pos);
         self.drop_later(object);
-        self.sample_eviction(hash);
         self.departed(hash, tick, Cause::Evicted(self.engine.settings().maxmemory_policy.get()));
         self.count_removal(&key, Happening::Eviction);
         self.ready(&key);

@@ -45,6 +45,7 @@ pub struct Engine {
     weights: Weights,
     weight: u64,
     inserts: u64,
+    evicted: u64,
     /// What an entry takes where all are alike.
     entry_bytes: u32,
     /// What values are cut from.
@@ -73,6 +74,7 @@ impl Engine {
             weights: setup.weights.clone(),
             weight: 0,
             inserts: 0,
+            evicted: 0,
             entry_bytes: 0,
             value: vec![b'v'; longest],
             what_if: None,
@@ -108,7 +110,7 @@ impl Engine {
         let present = self.present();
         if let Some(what_if) = &mut self.what_if {
             what_if.note_reads(self.hits, self.misses, 1.0);
-            let census = Census::of(&self.keyspace).unwrap_or_default();
+            let census = Census { evicted: self.evicted, ..Census::of(&self.keyspace).unwrap_or_default() };
             what_if.measure(self.keyspace.slice(), census, present);
             (self.hits, self.misses) = (0, 0);
         }
@@ -159,12 +161,7 @@ impl Engine {
                     drop(locked);
                     drop(object);
                     self.weight -= self.weights.of(key);
-                    if let Some(what_if) = &mut self.what_if
-                        && self.keyspace.slice().takes_for(Listener::WhatIf, hash)
-                    {
-                        let reads = std::mem::take(&mut self.reads);
-                        what_if.feed(Sample { hash, size: 0, expiry: u64::MAX, event: Event::Evicted, reads }, 0);
-                    }
+                    self.evicted += 1;
                 }
                 true
             }

@@ -161,7 +161,8 @@ impl Insight {
         let (shards, limit) = (engine.keyspace().shards(), engine.settings().maxmemory.get());
         let memory = if limit > 0 { limit } else { engine.keyspace().used_memory() as u64 };
         self.departures.store(History::capacity(shards, memory), Relaxed);
-        let census = Census::of(engine.keyspace());
+        let evicted = engine.stats().totals().evicted;
+        let census = Census::of(engine.keyspace()).map(|census| Census { evicted, ..census });
         let mut state = self.state.lock();
         let mut waiting = self.waiting.lock();
         if engine.insight_is_off() {

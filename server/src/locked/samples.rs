@@ -50,15 +50,6 @@ impl Locked<'_> {
         }
     }
 
-    /// Notes that a key was evicted, for who wants to know what the cache holds; the policy knows.
-    #[inline]
-    pub(super) fn sample_eviction(&mut self, hash: u64) {
-        if self.engine.keyspace().slice().takes_for(Listener::WhatIf, identity(hash, self.db)) {
-            self.repeats(hash, Event::Evicted);
-            self.note_absent(hash, Event::Evicted);
-        }
-    }
-
     /// Whether an event says nothing new. The policy counts them all.
     #[inline]
     fn repeats(&self, hash: u64, event: Event) -> bool {

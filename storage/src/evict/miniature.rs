@@ -200,6 +200,7 @@ impl Miniature {
     }
 
     /// Bytes of what they would take.
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -245,7 +246,7 @@ impl Miniature {
             (Event::Removed, Some(at)) => {
                 self.take(at);
             }
-            (Event::Miss | Event::Expiry | Event::Removed, None) | (Event::Evicted, _) => {}
+            (Event::Miss | Event::Expiry | Event::Removed, None) => {}
         }
         if self.bytes > rules.limit && self.len > 1 {
             // The limit is lower than it was, or the key has grown.

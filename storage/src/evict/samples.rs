@@ -89,8 +89,6 @@ pub enum Event {
     Expiry,
     /// It was deleted or has expired.
     Removed,
-    /// It went for want of memory.
-    Evicted,
 }
 
 /// Reads of the whole cache.
@@ -195,7 +193,7 @@ impl Samples {
                 place.store(mark | times, Relaxed);
                 times != 0
             }
-            Event::Removed | Event::Evicted => {
+            Event::Removed => {
                 for event in [Event::Hit, Event::Stored] {
                     place(event).0.store(0, Relaxed);
                 }
@@ -280,8 +278,6 @@ mod tests {
         assert_eq!(noted(1, Event::Miss, 100), 100);
         assert_eq!(noted(1, Event::Removed, 1), 1);
         assert_eq!(noted(1, Event::Stored, REPEATS), 1, "and one after it was removed");
-        assert_eq!(noted(1, Event::Evicted, 1), 1);
-        assert_eq!(noted(1, Event::Stored, REPEATS), 1, "or evicted");
         assert!((1000..1000 + RECENT as u64).all(|key| noted(key, Event::Hit, 1) == 1), "others are noted");
     }
 }

@@ -8,8 +8,7 @@
 //! holds; it becomes smaller as the cache grows, and where feeding the miniatures takes too long.
 //!
 //! Each miniature counts from when it has been full for a turnover, or so many reads that it will not be; before that it misses what a cache that
-//! was just started misses. Reads are counted as far as the samples are fed that came with them. What the cache holds of
-//! the slice is followed as well, so that the miniatures get as much room as that takes, and not what it would take on average.
+//! was just started misses. Reads are counted as far as the samples are fed that came with them.
 
 mod estimate;
 mod point;
@@ -17,8 +16,7 @@ mod point;
 use estimate::{GROUPS, Ledger, add_errors_of_sizes};
 use point::{Column, Point};
 
-use super::ghost::Welcome;
-use super::miniature::{Miniature, Rules};
+use super::miniature::Rules;
 use super::samples::{Event, Listener, Reads, Sample, Slice};
 use super::{Rule, Selection};
 use crate::keyspace::{Keyspace, ShardSet};
@@ -82,6 +80,8 @@ pub struct Census {
     pub expiring: usize,
     /// Bytes used in all.
     pub used: usize,
+    /// Keys that were evicted so far, by a count that is set back at times. Not counted by [`Census::of`].
+    pub evicted: u64,
 }
 
 impl Census {
@@ -173,17 +173,13 @@ pub struct WhatIf {
     columns: Vec<Column>,
     /// What would be missed if nothing were evicted.
     everything: Point,
-    /// What the cache holds of the slice, and how many keys it has evicted of it since that is followed.
-    resident: Miniature,
-    evicted: f64,
-    /// Whether all of it is known.
-    knows_resident: bool,
     present: Present,
     /// Whether there were no keys when it began, and whether it has heard of any since.
     began_empty: bool,
     has_seen: bool,
-    /// Whether the cache has evicted since it has its present limit.
+    /// Whether the cache has evicted since it has its present limit, and how many keys as of the last look; `None` before the first.
     has_evicted: bool,
+    evicted: Option<u64>,
     /// The part of all keys that is in the slice, and the most that it may be.
     part: f64,
     ceiling: f64,
@@ -214,13 +210,11 @@ impl WhatIf {
         Self {
             columns: Vec::new(),
             everything,
-            resident: Miniature::new(Welcome::default()),
-            evicted: 0.0,
-            knows_resident: true,
             present,
             began_empty: true,
             has_seen: false,
             has_evicted: false,
+            evicted: None,
             part: 0.0,
             ceiling: 1.0,
             held: 0.0,
@@ -250,6 +244,7 @@ impl WhatIf {
             ceiling: self.ceiling,
             memory: self.memory,
             used: self.used,
+            evicted: self.evicted,
             hits: self.hits,
             misses: self.misses,
             last: std::mem::take(&mut self.last),
@@ -261,12 +256,12 @@ impl WhatIf {
     /// Bytes that the miniatures take.
     pub fn memory(&self) -> usize {
         let points = self.columns.iter().flat_map(Column::all);
-        points.chain([&self.everything]).map(Point::memory).sum::<usize>() + self.resident.memory()
+        points.chain([&self.everything]).map(Point::memory).sum()
     }
 
     /// Follows the size of the cache and what it goes by. To be called again and again.
     pub fn measure(&mut self, slice: &Slice, census: Census, present: Present) {
-        let Census { keys, bytes, expiring, used } = census;
+        let Census { keys, bytes, expiring, used, evicted } = census;
         if self.present.size_weight != present.size_weight {
             self.restart();
         } else if self.present.differs(&present) {
@@ -274,9 +269,14 @@ impl WhatIf {
         }
         self.present = present;
         self.fit(slice, keys);
+        self.has_evicted |= self.evicted.replace(evicted).is_some_and(|before| before < evicted);
         self.used = used as u64;
         self.memory = if present.limit > 0 { present.limit } else { used as u64 };
-        self.fit_room(keys, bytes);
+        self.held = keys as f64 * self.part;
+        // Where there is nothing yet, nobody knows how much there is going to be.
+        let room =
+            if keys == 0 { f64::INFINITY } else { bytes as f64 + self.memory.saturating_sub(used as u64) as f64 };
+        self.room = room * self.part;
         self.fit_columns(keys, expiring);
         if self.looks.is_multiple_of(SIZES_EVERY) {
             self.columns.iter_mut().for_each(|column| column.measure(self.part));
@@ -296,20 +296,6 @@ impl WhatIf {
                 self.columns.iter_mut().for_each(|column| column.is_complete = false);
             }
         }
-    }
-
-    /// Finds out what room the slice's part of the cache has.
-    fn fit_room(&mut self, keys: usize, bytes: usize) {
-        /// What is followed is not believed further away than this from what is there on average.
-        const FURTHEST: f64 = 2.0;
-        let average = bytes as f64 * self.part;
-        self.held = keys as f64 * self.part;
-        self.knows_resident |= self.evicted > self.held;
-        let known = self.resident.bytes() as f64;
-        let here = if self.knows_resident { known.clamp(average / FURTHEST, average * FURTHEST) } else { average };
-        let free = self.memory.saturating_sub(self.used) as f64 * self.part;
-        // Where there is nothing yet, nobody knows how much there is going to be.
-        self.room = if keys == 0 { f64::INFINITY } else { here + free };
     }
 
     /// Lets the miniatures count that are like caches which have been there for long.
@@ -341,8 +327,6 @@ impl WhatIf {
     /// Goes on after it was told of nothing for a while: what became of keys meanwhile is not known.
     pub fn resume(&mut self, slice: &Slice) {
         slice.set(Listener::WhatIf, self.part);
-        self.resident = Miniature::new(Welcome::default());
-        (self.knows_resident, self.evicted) = (false, 0.0);
         self.columns.iter_mut().for_each(|column| column.is_complete = false);
     }
 
@@ -361,14 +345,13 @@ impl WhatIf {
         if wanted > self.part {
             // Nothing is known of the keys that come to the slice.
             self.restart();
-            (self.began_empty, self.knows_resident) = (keys == 0, keys == 0);
+            self.began_empty = keys == 0;
         }
         self.part = wanted;
         slice.set(Listener::WhatIf, wanted);
         let stays = |hash| slice.takes_for(Listener::WhatIf, hash);
         let points = self.columns.iter_mut().flat_map(Column::all_mut);
         points.chain([&mut self.everything]).for_each(|point| point.retain(stays));
-        self.resident.retain(stays);
     }
 
     /// Begins with the policies that make a difference, and ends with others.
@@ -419,10 +402,6 @@ impl WhatIf {
         }
         (self.has_seen, self.now_ms) = (true, now);
         self.count(sample.reads);
-        self.follow_resident(sample);
-        if sample.event == Event::Evicted {
-            return;
-        }
         let group = (sample.hash >> 32) as usize % GROUPS;
         let is_read = matches!(sample.event, Event::Hit | Event::Miss);
         let weight = self.part.recip();
@@ -470,21 +449,6 @@ impl WhatIf {
         self.ledgers().for_each(|ledger| (ledger.hits, ledger.misses) = (ledger.hits + hits, ledger.misses + misses));
         let here = (hits + misses) * self.part;
         self.columns.iter_mut().for_each(|column| column.reads += here);
-    }
-
-    fn follow_resident(&mut self, sample: Sample) {
-        match sample.event {
-            Event::Hit | Event::Stored => {
-                self.resident.use_key(sample, &Rules::timeless(u64::MAX), &mut self.rng);
-            }
-            Event::Miss | Event::Removed => self.resident.remove(sample.hash),
-            Event::Evicted => {
-                self.resident.remove(sample.hash);
-                self.evicted += 1.0;
-                self.has_evicted = true;
-            }
-            Event::Expiry => {}
-        }
     }
 
     /// Counts reads of the whole cache since the last call. What was counted before is worth `fade` of what it was.
