@@ -2,6 +2,8 @@
 //!
 //! Sampled hits say little: one hot key in the slice, or not in it, decides how many there are. Misses are spread over
 //! many keys. So what a miniature missed is compared with what the miniature missed that stands for the cache as it is, whose true ratio is known.
+//! Where that one missed something quite different from what the cache itself missed of the slice, as it may beside a cliff of the curve, it is
+//! the cache that is compared with.
 
 use super::Estimate;
 
@@ -41,6 +43,8 @@ pub(super) struct Ledger {
     pub(super) own: Misses,
     /// See there.
     pub(super) mirror: Misses,
+    /// What the cache itself missed of the slice.
+    pub(super) cache: Misses,
     /// Reads of the whole cache that found their key, and those that did not.
     pub(super) hits: f64,
     /// See there.
@@ -51,6 +55,7 @@ impl Ledger {
     pub(super) fn fade(&mut self, factor: f64) {
         self.own.fade(factor);
         self.mirror.fade(factor);
+        self.cache.fade(factor);
         self.hits *= factor;
         self.misses *= factor;
     }
@@ -67,7 +72,13 @@ impl Ledger {
     /// The hit ratio of one who had these misses where the cache as it is had the miss ratio that is known. `weight` is for how many
     /// each sampled miss stands.
     pub(super) fn estimate(&self, weight: f64) -> Estimate {
-        let (own, other, reads) = (self.own.total(), self.mirror.total(), self.reads());
+        /// What the one missed of what the other did, at least, for the two to be alike.
+        const ALIKE: f64 = 0.75;
+        let (mirror, cache, reads) = (self.mirror.total(), self.cache.total(), self.reads());
+        let is_alike = mirror.min(cache) >= ALIKE * mirror.max(cache) - FEWEST_MISSES * weight;
+        let base = if is_alike { &self.mirror } else { &self.cache };
+        let of_base = if is_alike { 0.0 } else { (mirror - cache).abs() / reads };
+        let (own, other) = (self.own.total(), base.total());
         let miss_ratio = self.misses / reads;
         let scaled = |own: f64, other: f64, reads: f64| {
             // Of hardly any misses no multiple is known.
@@ -79,10 +90,11 @@ impl Ledger {
         // The jackknife: how much does it change if one group is left out?
         let part = (GROUPS - 1) as f64 / GROUPS as f64;
         let without: [f64; GROUPS] =
-            std::array::from_fn(|group| scaled(own - self.own.0[group], other - self.mirror.0[group], reads * part));
+            std::array::from_fn(|group| scaled(own - self.own.0[group], other - base.0[group], reads * part));
         let mean = without.iter().sum::<f64>() / GROUPS as f64;
         let variance = part * without.iter().map(|one| (one - mean).powi(2)).sum::<f64>();
-        Estimate { hit_ratio: 1.0 - whole, error: STUDENT * variance.sqrt() + OF_MODEL, reads, at_ms: None }
+        let error = ((STUDENT * variance.sqrt()).hypot(of_base) + OF_MODEL).min(1.0);
+        Estimate { hit_ratio: 1.0 - whole, error, reads, at_ms: None }
     }
 }
 
@@ -114,7 +126,7 @@ mod tests {
 
     fn estimate(miss_ratio: f64, own: &Misses, mirror: &Misses, reads: f64, weight: f64) -> Estimate {
         let (hits, misses) = (reads * (1.0 - miss_ratio), reads * miss_ratio);
-        Ledger { own: *own, mirror: *mirror, hits, misses }.estimate(weight)
+        Ledger { own: *own, mirror: *mirror, cache: *mirror, hits, misses }.estimate(weight)
     }
 
     #[test]
@@ -142,6 +154,16 @@ mod tests {
         let mixed = misses([0.0, 100.0, 0.0, 100.0, 0.0, 100.0, 0.0, 100.0]);
         let unsure = estimate(0.4, &mixed, &mirror, 10_000.0, 1.0);
         assert!((unsure.hit_ratio - 0.8).abs() < 1e-9 && unsure.error > 0.1, "{unsure:?}");
+    }
+
+    #[test]
+    fn where_the_model_of_the_cache_is_wrong_the_cache_itself_counts() {
+        let each = |count: f64| misses([count; GROUPS]);
+        let ledger = Ledger { own: each(50.0), mirror: each(0.0), cache: each(100.0), hits: 200.0, misses: 800.0 };
+        let estimate = ledger.estimate(1.0);
+        assert!((estimate.hit_ratio - 0.6).abs() < 1e-9 && estimate.error > 0.8, "{estimate:?}");
+        let alike = Ledger { mirror: each(90.0), ..ledger }.estimate(1.0);
+        assert!((alike.hit_ratio - (1.0 - 0.8 * 5.0 / 9.0)).abs() < 1e-9 && alike.error < 0.01, "{alike:?}");
     }
 
     #[test]

@@ -428,6 +428,9 @@ impl WhatIf {
                 }
             }
         }
+        if sample.event == Event::Miss {
+            self.ledgers().for_each(|ledger| ledger.cache.add(group, weight));
+        }
         if is_missed_now {
             self.ledgers().for_each(|ledger| ledger.mirror.add(group, weight));
         }
