@@ -30,7 +30,20 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("7.4.1")
         .complexity("O(1)")
         .summary("Estimates the hit ratio of each eviction policy, at a quarter of the present memory to four times as much, for the reads of the last minutes.")
-        .tips(TIPS),
+        .tips(TIPS)
+        .fields(&[
+            ("state", "`too few keys` (fewer than 32), `too few reads yet`, `learning` while some sizes are not known, or `ready`"),
+            ("policy", "the `maxmemory-policy` in use"),
+            ("memory", "integer, bytes: what `1x` is, `maxmemory` or, without a limit, what is used"),
+            ("reads", "integer: reads that the answer is about; one of two and a half minutes ago counts half"),
+            ("hit_ratio", "double from 0 to 1 (a string in RESP2), or null: the part of them that found its key"),
+            ("sampled", "double: the part of all keys that is looked at"),
+            ("sampled_time", "double: the part of the time that they are looked at"),
+            ("policies", "map: for each policy a map of the sizes `0.25x`, `0.5x`, `1x`, `2x`, `4x`; of each size a map, or the string `not enough data`"),
+            ("policies.*.*.hit_ratio", "double: which part of the reads would find its key"),
+            ("policies.*.*.error", "double: how far off that may be, in 19 of 20 cases; 0 where it is what the server itself had"),
+            ("policies.*.*.seconds_ago", "integer, only where it is no longer known: how old the figures are"),
+        ]),
     Command::session("CACHE|STATS", Arity::at_least(1), stats)
         .flags(NOSCRIPT | NO_MULTI | DANGEROUS)
         .group(Group::Server)
@@ -38,13 +51,32 @@ pub(super) const COMMANDS: &[Command] = &[
         .syntax("[prefix [prefix ...]]")
         .complexity("O(N) for N keys, of which 8,192 are read and of 262,144 the size is looked at, at most")
         .summary("Tells hits, keys, bytes, evictions and expirations of the busiest prefixes of keys, or of those named.")
-        .tips(TIPS),
+        .tips(TIPS)
+        .fields(&[
+            ("*", "map, one for each prefix, the most read ones first, 1,000 at most"),
+            ("*.hits", "integer: reads that found their key, since the server began or CONFIG RESETSTAT"),
+            ("*.misses", "integer: reads that did not"),
+            ("*.hit_ratio", "double from 0 to 1 (a string in RESP2), or null: hits by reads"),
+            ("*.keys", "integer: keys that are there, of all databases together"),
+            ("*.bytes", "integer: what they take, as MEMORY USAGE counts it"),
+            ("*.evictions", "integer: keys that went for want of memory"),
+            ("*.expirations", "integer: keys whose time had come"),
+            ("*.estimated", "array: the names of those of these figures that are estimates, as some keys or calls stood for others"),
+        ]),
     Command::read("CACHE|WHY", Arity::exactly(2), &[key(2, RO)], why)
         .since("7.4.1")
         .syntax("key")
         .complexity("O(N) for N keys of its shard that went of late and are remembered, at most 65,536")
         .summary("Tells whether a key is there, or else how it went: evicted, expired, deleted, flushed, or never seen as far as is known.")
         .tips(TIPS)
+        .fields(&[
+            ("state", "`resident`, `evicted`, `expired`, `deleted` (or renamed, or moved), `flushed`, or `never seen`"),
+            ("policy", "of `evicted`: the `maxmemory-policy` at that time"),
+            ("bytes", "integer, of `resident`: what it takes, as MEMORY USAGE counts it"),
+            ("seconds_ago", "integer, of what is gone: when it went"),
+            ("idle_seconds", "integer: for how long it has not been used, or had not when it went"),
+            ("history_seconds", "integer, of `never seen`: as far back as is known"),
+        ])
         .examples(&[
             ("SET a 1", "OK"),
             ("DEL a", "(integer) 1"),
