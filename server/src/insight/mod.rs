@@ -35,7 +35,7 @@ const LOOKS_EVERY: u64 = 100;
 /// Looks in a row with little work after which they are.
 const CALM: u32 = 300;
 /// What is left after each look of how much of the time was listened to before.
-const LISTENED_FADE: f64 = 0.999;
+const LISTENED_FADE: f64 = 0.995;
 /// What was counted is worth half after so many seconds.
 const HALF_LIFE: f64 = 150.0;
 /// Of the random choices of the simulated policies.

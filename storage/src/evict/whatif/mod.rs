@@ -244,6 +244,7 @@ impl WhatIf {
             ceiling: self.ceiling,
             memory: self.memory,
             used: self.used,
+            has_evicted: self.has_evicted,
             evicted: self.evicted,
             hits: self.hits,
             misses: self.misses,
@@ -269,7 +270,11 @@ impl WhatIf {
         }
         self.present = present;
         self.fit(slice, keys);
-        self.has_evicted |= self.evicted.replace(evicted).is_some_and(|before| before < evicted);
+        if self.evicted.replace(evicted).is_some_and(|before| before < evicted) && !self.has_evicted {
+            // What was known was that all sizes are alike.
+            self.has_evicted = true;
+            self.last.clear();
+        }
         self.used = used as u64;
         self.memory = if present.limit > 0 { present.limit } else { used as u64 };
         self.held = keys as f64 * self.part;

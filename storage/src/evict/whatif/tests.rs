@@ -348,6 +348,19 @@ fn what_was_known_is_told_until_more_is() {
 }
 
 #[test]
+fn what_was_known_while_nothing_went_is_no_answer_once_something_has() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
+    run(&mut told, 3000);
+    assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some(), "all sizes are alike");
+    assert!(told.what_if.slow_down());
+    told.look();
+    assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some_and(|it| it.at_ms.is_some()));
+    run(&mut told, 5000);
+    assert_eq!(estimates(&told.what_if.answer(), Rule::Lfu)[4], None);
+}
+
+#[test]
 fn a_pause_does_no_harm() {
     let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
     let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
