@@ -2,7 +2,7 @@
 //! come out in order.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Instant;
 
 use crate::policy::{self, Setup};
@@ -95,6 +95,61 @@ pub fn replay(setup: &Setup<'_>, plan: &Plan<'_>, mut each: impl FnMut(&Point)) 
     })
 }
 
+/// What a policy at a size hit, as it went.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The policy.
+    pub policy: String,
+    /// Objects or bytes.
+    pub size: u64,
+    requests: usize,
+    /// Hits before every so many requests, and at the end.
+    hits: Vec<u64>,
+}
+
+impl History {
+    /// Requests between two counts.
+    const STEP: usize = 256;
+
+    /// The part of the last so many requests that hit, from the nearest count on.
+    pub fn ratio_of_last(&self, requests: usize) -> f64 {
+        let from = (self.requests - requests.min(self.requests) + Self::STEP / 2) / Self::STEP;
+        let from = from.min(self.hits.len().saturating_sub(2));
+        let (Some(before), Some(all)) = (self.hits.get(from), self.hits.last()) else { return 0.0 };
+        (all - before) as f64 / (self.requests - from * Self::STEP).max(1) as f64
+    }
+}
+
+/// Replays a trace through all policies at all sizes, on so many threads.
+pub fn histories(setup: &Setup<'_>, policies: &[String], sizes: &[u64], threads: usize) -> Vec<History> {
+    let jobs: Vec<(u64, &String)> =
+        sizes.iter().flat_map(|size| policies.iter().map(|policy| (*size, policy))).collect();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(jobs.len())));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, jobs.len().max(1)) {
+            scope.spawn(|| {
+                while let Some(&(size, policy)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let history = history(&setup.with_capacity(size), policy);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push(history);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn history(setup: &Setup<'_>, policy: &str) -> History {
+    let (mut hits, mut counts) = (0, vec![0]);
+    if let Some(mut model) = policy::make(policy, setup) {
+        for chunk in setup.trace.requests.chunks(History::STEP) {
+            hits += chunk.iter().filter(|key| model.request(**key)).count() as u64;
+            counts.push(hits);
+        }
+    }
+    let requests = setup.trace.requests.len();
+    History { policy: policy.to_owned(), size: setup.capacity, requests, hits: counts }
+}
+
 /// One point.
 fn run(setup: &Setup<'_>, policy: &str, from: usize) -> Point {
     let trace: &Trace = setup.trace;
@@ -156,6 +211,18 @@ mod tests {
         let plan = Plan { policies: &policies, sizes: &[100], from: 500, threads: 1 };
         let points = replay(&Setup::objects(&trace, 1), &plan, |_| {});
         assert_eq!(points[0].csv(), "loop:keys=100;requests=1000,lru,100,500,500,1.000000");
+    }
+
+    #[test]
+    fn a_history_tells_the_hits_of_the_last_requests() {
+        // Everything is missed once, and then found.
+        let trace = synthetic::make("loop:keys=1024,requests=4096").unwrap();
+        let histories = histories(&Setup::objects(&trace, 1), &["lru".to_owned()], &[2000, 1024, 1], 2);
+        assert_eq!(histories.len(), 3);
+        let of = |size| histories.iter().find(|it| it.size == size).unwrap();
+        let ratios = [4096, 10_000, 3072, 100, 3584].map(|last| of(2000).ratio_of_last(last));
+        assert_eq!(ratios, [0.75, 0.75, 1.0, 1.0, 3072.0 / 3584.0]);
+        assert_eq!(of(1).ratio_of_last(4096), 0.0);
     }
 
     #[test]

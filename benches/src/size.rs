@@ -45,6 +45,29 @@ impl FromStr for Size {
     }
 }
 
+/// A size of a cache, as an argument.
+///
+/// # Errors
+/// It is none, or nothing.
+pub fn parse_capacity(text: &str) -> Result<Size, String> {
+    match text.parse()? {
+        Size::Count(0) => Err("a cache of no size holds nothing".to_owned()),
+        Size::Part(part) if part <= 0.0 => Err("a cache of no size holds nothing".to_owned()),
+        size => Ok(size),
+    }
+}
+
+/// How many requests only warm the cache, as an argument.
+///
+/// # Errors
+/// It is no number and no part, or all.
+pub fn parse_warmup(text: &str) -> Result<Size, String> {
+    match text.parse()? {
+        Size::Part(part) if part >= 1.0 => Err("no request is left to count".to_owned()),
+        size => Ok(size),
+    }
+}
+
 /// A number with one of the units of Redis's configuration: k, m and g are powers of 1000, kb, mb and gb of 1024.
 ///
 /// # Errors
@@ -102,6 +125,18 @@ impl FromStr for Lengths {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_and_warmups_that_leave_nothing_are_refused() {
+        assert_eq!(parse_capacity("10%"), Ok(Size::Part(0.1)));
+        for text in ["0", "0%", "0mb", "-1"] {
+            assert!(parse_capacity(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_warmup("0%"), Ok(Size::Part(0.0)));
+        assert_eq!(parse_warmup("99%"), Ok(Size::Part(0.99)));
+        assert_eq!(parse_warmup("100%"), Err("no request is left to count".to_owned()));
+        assert!(parse_warmup("200%").is_err());
+    }
 
     #[test]
     fn sizes_have_units_or_are_parts() {

@@ -80,6 +80,14 @@ fn add_command(row: &Command, manual: &mut String) {
         row.arity.number(),
         row.complexity,
     );
+    if !row.fields.is_empty() {
+        manual.push_str(
+            "\nThe reply is a map in RESP3, and in RESP2 an array of its names and values.\n\n| field | |\n|:--|:--|\n",
+        );
+        for (field, what) in row.fields {
+            let _ = writeln!(manual, "| `{field}` | {what} |");
+        }
+    }
     if !row.examples.is_empty() {
         manual.push_str("\n```text\n");
         for (command, answer) in row.examples {
@@ -92,6 +100,14 @@ fn add_command(row: &Command, manual: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_of_replies_are_in_the_manual() {
+        let manual = commands_markdown();
+        assert!(manual.contains("| `state` | `resident`, "), "those of CACHE WHY");
+        let without = TABLE.rows().filter(|row| row.name.starts_with("CACHE|") && row.fields.is_empty());
+        assert_eq!(without.map(|row| row.name).collect::<Vec<_>>(), ["CACHE|HELP"]);
+    }
 
     #[test]
     fn every_command_is_in_the_manual_once() {

@@ -361,6 +361,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_script_writes_beyond_the_limit_goes_after_it() {
+        const WRITES: &str = "for i = 1, 6000 do redis.call('set', 'k' .. i, string.rep('v', 10000)) end";
+        let limit = LIMIT.to_string();
+        for policy in ["allkeys-lru", "noeviction"] {
+            let server = Server::builder().option("maxmemory", &limit).option("maxmemory-policy", policy);
+            let server = server.manual_clock(1_700_000_000_000).build().unwrap();
+            let (mut connection, used) = (server.connect(), || server.engine().keyspace().used_memory());
+            assert_eq!(connection.execute(["EVAL", WRITES, "0"]), Value::Null, "{policy}");
+            if policy == "noeviction" {
+                assert!(used() > 9 * LIMIT, "{}", used());
+                for words in [&["SET", "k", "v"][..], &["EVAL", WRITES, "0"]] {
+                    assert!(connection.execute(words).to_string().contains("OOM"), "{policy}");
+                }
+            } else {
+                assert_eq!(connection.execute(["SET", "k", "v"]).to_string(), "OK");
+                assert!(used() <= LIMIT + 4096, "{}", used());
+            }
+            server.engine().validate();
+        }
+    }
+
+    #[test]
     fn keys_without_an_expiry_are_spared() {
         let limit = LIMIT.to_string();
         for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "volatile-adaptive"] {

@@ -602,9 +602,14 @@ impl<'a> Locked<'a> {
 
     /// Removes a collection that has become empty, and publishes that it is gone; whether it was so.
     pub(crate) fn drop_if_empty(&mut self, key: &[u8]) -> bool {
+        self.drop_if_emptied_by(key, Cause::Deleted)
+    }
+
+    /// The same, of a collection whose elements are gone for this cause.
+    fn drop_if_emptied_by(&mut self, key: &[u8], cause: Cause) -> bool {
         let empty = self.peek(key).is_some_and(|entry| entry.value().is_empty());
         if empty {
-            self.remove(key);
+            self.remove_for(key, cause);
             self.note(Class::GENERIC, "del", key);
         }
         empty
@@ -612,6 +617,11 @@ impl<'a> Locked<'a> {
 
     /// Removes a key; whether it was there. Its effects are the caller's to name.
     pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
+        self.remove_for(key, Cause::Deleted)
+    }
+
+    /// The same, for another cause than that somebody wanted it.
+    fn remove_for(&mut self, key: &[u8], cause: Cause) -> bool {
         let hash = self.hash(key);
         let found = self.find(hash, key);
         // Another cache might have had it.
@@ -622,7 +632,7 @@ impl<'a> Locked<'a> {
         let tick = table.word(pos).tick();
         let object = table.remove(pos, hash);
         self.drop_later(object);
-        self.departed(hash, tick, Cause::Deleted);
+        self.departed(hash, tick, cause);
         self.ready(key);
         true
     }

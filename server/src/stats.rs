@@ -267,6 +267,12 @@ impl Stats {
         sums
     }
 
+    /// Whether by these counts all reads, and all keys that went, were counted one by one.
+    pub(crate) fn prefixes_are_exact(&self) -> (bool, bool) {
+        let each: Vec<(bool, bool)> = self.workers.lock().iter().map(|worker| worker.prefixes.are_exact()).collect();
+        (each.iter().all(|exact| exact.0), each.iter().all(|exact| exact.1))
+    }
+
     /// Counts an error reply by its code.
     #[cold]
     pub(crate) fn error(&self, code: &str) {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use larder_storage::evict::samples::{Event, Sample};
+use larder_storage::evict::samples::{Event, Reads, Sample};
 use larder_storage::evict::{Choice, Chooser, Rule, Selection};
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::rng::Rng;
@@ -63,7 +63,7 @@ impl Cache {
     fn tell(&mut self, hash: u64, event: Event, expires: bool) {
         if self.keyspace.slice().takes(hash) {
             let expiry = if expires { 1 << 40 } else { u64::MAX };
-            self.chooser.learn(&self.keyspace, &[Sample { hash, expiry, size: 33, event }]);
+            self.chooser.learn(&self.keyspace, &[Sample { hash, expiry, size: 33, event, reads: Reads::default() }]);
         }
     }
 

@@ -15,9 +15,9 @@ use larder_benches::plot::{Unit, charts};
 use larder_benches::policy::{self, Setup};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{Plan, Point, replay};
-use larder_benches::size::{Lengths, Size};
+use larder_benches::size::{Lengths, Size, parse_capacity, parse_warmup};
 use larder_benches::trace::format::{FORMATS, Format};
-use larder_benches::trace::{Reading, Trace, read};
+use larder_benches::trace::{Column, Reading, Trace, read};
 
 /// Sizes if none are given: these parts of the different keys.
 const USUAL_SIZES: [Size; 4] = [Size::Part(0.001), Size::Part(0.01), Size::Part(0.1), Size::Part(0.3)];
@@ -34,17 +34,17 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,lru,opt", value_name = "NAME")]
     policy: Vec<String>,
     /// Cache sizes in objects, or as parts of the different keys: 1000,5k,10%
-    #[arg(long, value_delimiter = ',', conflicts_with = "bytes", value_name = "N")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "bytes", value_name = "N", value_parser = parse_capacity)]
     objects: Vec<Size>,
     /// Cache sizes in bytes of objects, or as parts of what all objects take: 64mb,10%
-    #[arg(long, value_delimiter = ',', value_name = "N")]
+    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = parse_capacity)]
     bytes: Vec<Size>,
     /// The format of the files, where their names and what they hold do not tell
     #[arg(long, value_name = "NAME", value_parser = parse_format)]
     format: Option<&'static Format>,
-    /// Columns of a csv: of the key, and of the size; the first is 1
+    /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1
     #[arg(long, value_name = "KEY[,SIZE]", value_parser = parse_columns)]
-    columns: Option<(usize, Option<usize>)>,
+    columns: Option<(Column, Option<Column>)>,
     /// Of the output of MONITOR, count only reads: where clients set what they did not find, a SET is no request of its own
     #[arg(long)]
     reads: bool,
@@ -52,7 +52,7 @@ struct Arguments {
     #[arg(long, value_name = "N[-M]")]
     value_bytes: Option<Lengths>,
     /// The part of the requests at the start that only warm the cache
-    #[arg(long, default_value = "0%", value_name = "N%")]
+    #[arg(long, default_value = "0%", value_name = "N%", value_parser = parse_warmup)]
     warmup: Size,
     /// Of all random choices
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -88,14 +88,10 @@ fn parse_format(name: &str) -> Result<&'static Format, String> {
     Format::named(name).ok_or_else(|| format!("one of {}", names()))
 }
 
-fn parse_columns(text: &str) -> Result<(usize, Option<usize>), String> {
-    let column = |text: &str| {
-        let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-        number.ok_or_else(|| format!("{text:?} is no column"))
-    };
+fn parse_columns(text: &str) -> Result<(Column, Option<Column>), String> {
     match text.split_once(',') {
-        Some((key, size)) => Ok((column(key)?, Some(column(size)?))),
-        None => Ok((column(text)?, None)),
+        Some((key, size)) => Ok((key.parse()?, Some(size.parse()?))),
+        None => Ok((text.parse()?, None)),
     }
 }
 
@@ -110,7 +106,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    let reading = Reading { format: arguments.format, columns: arguments.columns, reads_only: arguments.reads };
+    let reading = Reading { format: arguments.format, columns: arguments.columns.clone(), reads_only: arguments.reads };
     if arguments.server.is_empty() { in_process(arguments, &reading) } else { over_the_network(arguments, &reading) }
 }
 
@@ -130,6 +126,9 @@ fn read_trace(arguments: &Arguments, name: &str, reading: &Reading) -> Result<Tr
         trace = trace.with_sizes(&sizes);
     }
     eprintln!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
+    if arguments.warmup.of_requests(trace.requests.len()) >= trace.requests.len() {
+        return Err(format!("{}: no request is left after the warmup", trace.name));
+    }
     Ok(trace)
 }
 

@@ -3,7 +3,7 @@
 //!     cargo run --release -p larder-benches --bin whatif -- --objects N[,N...] --trace FILE...
 //!
 //! A trace is replayed through the engine under one policy at one size, and asked what other policies and sizes would have
-//! done; then these are replayed.
+//! done; these are replayed, too. An estimate is about the last of the requests, and is compared with what the replay hit in those.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use larder_benches::policy::Model;
 use larder_benches::policy::Setup;
 use larder_benches::policy::engine::{Engine, POLICIES};
 use larder_benches::reference::Reference;
-use larder_benches::replay::{Plan, quoted, replay};
+use larder_benches::replay::{History, histories, quoted};
 use larder_benches::size::Size;
 use larder_benches::trace::{Reading, Trace, read};
 use larder_storage::evict::whatif::{Curve, Estimate, SIZES};
@@ -76,7 +76,7 @@ fn print(line: &str) {
 fn run(arguments: &Arguments) -> Result<(), String> {
     let reference = Reference::read(arguments.reference.as_deref())?;
     let mut summary = Summary::default();
-    print("trace,live,size,times,policy,estimate,error,actual,difference");
+    print("trace,live,size,times,policy,estimate,error,actual,difference,requests");
     for name in &arguments.trace {
         let trace = read(name, &Reading { format: None, columns: None, reads_only: false })?;
         eprintln!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
@@ -103,7 +103,7 @@ fn compare(arguments: &Arguments, trace: &Trace, size: u64, summary: &mut Summar
         POLICIES.iter().filter(|(_, selection)| !selection.volatile).map(|(name, _)| (*name).to_owned()).collect();
     let sizes: Vec<u64> = SIZES.iter().map(|times| ((size as f64 * times) as u64).max(1)).collect();
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
-    let actual = replay(&setup, &Plan { policies: &policies, sizes: &sizes, from: 0, threads }, |_| {});
+    let actual = histories(&setup, &policies, &sizes, threads);
     for live in &arguments.live {
         let (_, selection) = POLICIES
             .iter()
@@ -118,23 +118,22 @@ fn compare(arguments: &Arguments, trace: &Trace, size: u64, summary: &mut Summar
         for Curve { selection, estimates } in &answer.curves {
             let Some((policy, _)) = POLICIES.iter().find(|(_, known)| known == selection) else { continue };
             for (at, estimate) in estimates.iter().enumerate() {
-                let Some(point) = actual.iter().find(|it| it.policy == *policy && it.size == sizes[at]) else {
-                    continue;
-                };
-                let Some(Estimate { hit_ratio, error }) = estimate else {
+                let same = |it: &&History| it.policy == *policy && it.size == sizes[at];
+                let Some(history) = actual.iter().find(same) else { continue };
+                let Some(Estimate { hit_ratio, error, reads, .. }) = estimate else {
                     summary.unknown += 1;
                     continue;
                 };
-                let off = hit_ratio - point.ratio();
+                let truth = history.ratio_of_last(*reads as usize);
+                let off = hit_ratio - truth;
                 summary.known += 1;
                 summary.sum += 100.0 * off.abs();
                 summary.worst = summary.worst.max(100.0 * off.abs());
                 summary.within += usize::from(off.abs() <= *error);
                 print(&format!(
-                    "{},{live},{size},{},{policy},{hit_ratio:.4},{error:.4},{:.4},{off:.4}",
+                    "{},{live},{size},{},{policy},{hit_ratio:.4},{error:.4},{truth:.4},{off:.4},{reads:.0}",
                     quoted(&trace.name),
                     SIZES[at],
-                    point.ratio()
                 ));
             }
         }

@@ -353,6 +353,18 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_may_hold_colons() {
+        let (server, address) = server(&[]);
+        let trace = synthetic::make("loop:keys=300,requests=900").unwrap();
+        let measured = measure(&address, &trace, &Load { clean: true, ..load("app:cache::v1:") }).unwrap();
+        assert_eq!((measured.point.hits, measured.keys), (600, 300));
+        let mut connection = server.connect();
+        assert_eq!(connection.execute(["DBSIZE"]).as_i64(), Some(0), "all of it was deleted");
+        let stats = connection.execute(["CACHE", "STATS"]).to_string();
+        assert!(stats.contains("app") && !stats.contains("cache"), "the prefix ends at the first colon: {stats}");
+    }
+
+    #[test]
     fn a_server_without_room_refuses() {
         let (_server, address) = server(&[("maxmemory", "2mb"), ("maxmemory-policy", "noeviction")]);
         let trace = synthetic::make("scan:requests=10000").unwrap();

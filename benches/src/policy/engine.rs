@@ -1,7 +1,7 @@
 //! The server's own policies: a keyspace with its eviction that holds so many keys, or so many bytes of objects, whatever they take beyond
 //! that. (The server's own limit counts all of it.)
 
-use larder_storage::evict::samples::{Event, Listener, Sample};
+use larder_storage::evict::samples::{Event, Listener, Reads, Sample};
 use larder_storage::evict::whatif::{Answer, Census, Present, WhatIf};
 use larder_storage::evict::{Choice, Chooser, Rebase, Rule, Selection};
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
@@ -45,6 +45,7 @@ pub struct Engine {
     weights: Weights,
     weight: u64,
     inserts: u64,
+    evicted: u64,
     /// What an entry takes where all are alike.
     entry_bytes: u32,
     /// What values are cut from.
@@ -53,6 +54,8 @@ pub struct Engine {
     what_if: Option<Box<WhatIf>>,
     hits: u64,
     misses: u64,
+    /// Reads since the last sample.
+    reads: Reads,
 }
 
 impl Engine {
@@ -71,11 +74,13 @@ impl Engine {
             weights: setup.weights.clone(),
             weight: 0,
             inserts: 0,
+            evicted: 0,
             entry_bytes: 0,
             value: vec![b'v'; longest],
             what_if: None,
             hits: 0,
             misses: 0,
+            reads: Reads::default(),
         }
     }
 
@@ -97,7 +102,7 @@ impl Engine {
     fn present(&self) -> Present {
         let used = self.keyspace.used_memory() as u128;
         let limit = used * u128::from(self.capacity) / u128::from(self.weight.max(1));
-        Present { selection: Some(self.selection), limit: limit as u64, size_weight: 0 }
+        Present { selection: Some(self.selection), limit: (limit as u64).max(1), size_weight: 0 }
     }
 
     /// Does what the server does once a second.
@@ -105,7 +110,7 @@ impl Engine {
         let present = self.present();
         if let Some(what_if) = &mut self.what_if {
             what_if.note_reads(self.hits, self.misses, 1.0);
-            let census = Census::of(&self.keyspace).unwrap_or_default();
+            let census = Census { evicted: self.evicted, ..Census::of(&self.keyspace).unwrap_or_default() };
             what_if.measure(self.keyspace.slice(), census, present);
             (self.hits, self.misses) = (0, 0);
         }
@@ -113,19 +118,20 @@ impl Engine {
 
     /// Tells of a request who wants to hear of it.
     fn tell(&mut self, hash: u64, key: u32, hit: bool) {
+        self.reads = self.reads.plus(Reads { hits: hit.into(), misses: (!hit).into() });
         if !self.keyspace.slice().takes(hash) {
             return;
         }
         let size = if self.value.is_empty() { self.entry_bytes } else { self.weights.of(key) as u32 };
         let expiry = if self.selection.volatile { FIRST_EXPIRY } else { u64::MAX };
-        let sample = |event| Sample { hash, size, expiry, event };
+        let sample = |event| Sample { hash, size, expiry, event, reads: Reads::default() };
         let events = if hit { &[Event::Hit][..] } else { &[Event::Miss, Event::Stored] };
         for event in events {
             self.chooser.learn(&self.keyspace, &[sample(*event)]);
             if let Some(what_if) = &mut self.what_if
                 && self.keyspace.slice().takes_for(Listener::WhatIf, hash)
             {
-                what_if.feed(sample(*event), 0);
+                what_if.feed(Sample { reads: std::mem::take(&mut self.reads), ..sample(*event) }, 0);
             }
         }
     }
@@ -155,6 +161,7 @@ impl Engine {
                     drop(locked);
                     drop(object);
                     self.weight -= self.weights.of(key);
+                    self.evicted += 1;
                 }
                 true
             }

@@ -3,16 +3,39 @@
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::Path;
+use std::str::FromStr;
 
 use super::{Builder, Problem, Trace, binary, compressed, monitor, synthetic, text};
+
+/// A column of a csv.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// By its number, from 0 on.
+    Number(usize),
+    /// By what the first line calls it.
+    Name(String),
+}
+
+impl FromStr for Column {
+    type Err = String;
+
+    /// A number from 1 on, or a name.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<usize>() {
+            Ok(number) => number.checked_sub(1).map(Self::Number).ok_or_else(|| format!("{text:?} is no column")),
+            Err(_) if text.trim().is_empty() => Err(format!("{text:?} is no column")),
+            Err(_) => Ok(Self::Name(text.trim().to_owned())),
+        }
+    }
+}
 
 /// How files are to be read.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The format; if none is given the file tells.
     pub format: Option<&'static Format>,
-    /// Of a csv, the columns of the key and of the size, from 0 on.
-    pub columns: Option<(usize, Option<usize>)>,
+    /// Of a csv, the columns of the key and of the size.
+    pub columns: Option<(Column, Option<Column>)>,
     /// Of what MONITOR says, only what reads.
     pub reads_only: bool,
 }
@@ -34,6 +57,7 @@ pub const FORMATS: &[Format] = &[
     Format { name: "arc", endings: &["lis"], read: text::read_arc },
     Format { name: "lirs", endings: &["lirs", "trc"], read: text::read_lirs },
     Format { name: "csv", endings: &["csv", "tsv"], read: text::read_csv },
+    Format { name: "twitter", endings: &["sort"], read: text::read_twitter },
     Format { name: "plain", endings: &["txt", "keys"], read: text::read_plain },
     Format { name: "monitor", endings: &["monitor"], read: monitor::read_monitor },
 ];
@@ -55,6 +79,7 @@ impl Format {
 
     /// The format of a file that begins so; what its name tells holds but for what MONITOR said, which many keep in a .txt.
     fn of(named: Option<&'static Self>, start: &[u8]) -> Option<&'static Self> {
+        let start = start.strip_prefix(text::BOM).unwrap_or(start);
         if monitor::looks_like_monitor(start) {
             return Self::named("monitor");
         }
@@ -78,6 +103,9 @@ impl Format {
         let is_block = |line: &[u8]| line == b"*" || line.iter().all(u8::is_ascii_digit);
         if lines.clone().all(is_block) {
             return Self::named("lirs");
+        }
+        if text::looks_like_twitter(&lines.clone().collect::<Vec<_>>()) {
+            return Self::named("twitter");
         }
         let is_key = |line: &[u8]| !line.iter().any(|byte| byte.is_ascii_whitespace() || matches!(byte, b',' | b';'));
         if lines.all(is_key) { Self::named("plain") } else { None }
@@ -171,6 +199,8 @@ mod tests {
         assert_eq!(of(b"user:1\nuser:2\n"), Some("plain"));
         assert_eq!(of(&[b'k'; LOOK_BYTES as usize]), Some("plain"));
         assert_eq!(of(b"1,a,10\n"), None);
+        assert_eq!(of(b"0,yDMB,4,54,1,get,0\n0,yDMC,4,12,3,set,3600\n1,cut"), Some("twitter"));
+        assert_eq!(of(b"\xef\xbb\xbfuser:1\nuser:2\n"), Some("plain"), "a byte order mark is none of a key");
         assert_eq!(of(b"1 2 0 0\n"), None);
         assert_eq!(of(&[0, 1, 2, 200]), None);
         let plain = Format::named("plain");

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-pub use format::{Reading, read};
+pub use format::{Column, Reading, read};
 
 /// A trace, its keys numbered from 0 in order of appearance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Trace {
     pub requests: Vec<u32>,
     /// Different keys.
     pub keys: usize,
-    /// Per key, the bytes of its object as of its first request, if the trace tells sizes.
+    /// Per key, the bytes of its object as of the first request that tells them, if the trace tells sizes.
     pub sizes: Option<Arc<[u32]>>,
 }
 
@@ -39,6 +39,9 @@ impl Trace {
     }
 }
 
+/// A size that is not known yet.
+const UNKNOWN: u32 = u32::MAX;
+
 /// A trace in the making.
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -46,6 +49,14 @@ pub struct Builder {
     requests: Vec<u32>,
     sizes: Vec<u32>,
     sized: bool,
+    /// Sizes of keys for which there was no request yet.
+    told: HashMap<u128, u32>,
+}
+
+fn id(key: &[u8]) -> u128 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(key);
+    hasher.finish128().as_u128()
 }
 
 impl Builder {
@@ -65,9 +76,28 @@ impl Builder {
     /// # Errors
     /// The trace is too long.
     pub fn push_bytes(&mut self, key: &[u8], size: Option<u32>) -> Result<(), Problem> {
-        let mut hasher = SipHasher13::new();
-        hasher.write(key);
-        self.push(hasher.finish128().as_u128(), size)
+        let id = id(key);
+        let size = size.or_else(|| self.told.get(&id).copied());
+        self.push(id, size)
+    }
+
+    /// Tells the size of a key, without a request for it.
+    pub fn tell_size(&mut self, key: &[u8], size: u32) {
+        let id = id(key);
+        match self.numbers.get(&id) {
+            Some(key) => self.set_size(*key, size),
+            None => {
+                self.told.entry(id).or_insert(size);
+            }
+        }
+    }
+
+    fn set_size(&mut self, key: u32, size: u32) {
+        // The first that is known holds.
+        if self.sizes[key as usize] == UNKNOWN {
+            self.sizes[key as usize] = size.min(UNKNOWN - 1);
+        }
+        self.sized = true;
     }
 
     fn push(&mut self, id: u128, size: Option<u32>) -> Result<(), Problem> {
@@ -77,11 +107,20 @@ impl Builder {
         let next = self.numbers.len() as u32;
         let key = *self.numbers.entry(id).or_insert(next);
         if key == next {
-            self.sizes.push(size.unwrap_or(1));
+            self.sizes.push(UNKNOWN);
         }
-        self.sized |= size.is_some();
+        if let Some(size) = size {
+            self.set_size(key, size);
+        }
         self.requests.push(key);
         Ok(())
+    }
+
+    /// The sizes; of a key whose size nothing tells, the average of the others.
+    fn known_sizes(&self) -> Vec<u32> {
+        let known = || self.sizes.iter().filter(|size| **size != UNKNOWN);
+        let average = known().map(|size| u64::from(*size)).sum::<u64>() / known().count().max(1) as u64;
+        self.sizes.iter().map(|size| if *size == UNKNOWN { average.max(1) as u32 } else { *size }).collect()
     }
 
     /// Requests so far.
@@ -96,7 +135,7 @@ impl Builder {
 
     /// The trace.
     pub fn build(self, name: &str) -> Trace {
-        let sizes = self.sized.then(|| self.sizes.into());
+        let sizes = self.sized.then(|| self.known_sizes().into());
         Trace { name: name.to_owned(), requests: self.requests, keys: self.numbers.len(), sizes }
     }
 }
@@ -167,10 +206,10 @@ mod tests {
     #[test]
     fn the_first_size_of_a_key_holds() {
         let mut builder = Builder::default();
-        for (key, size) in [("a", Some(5)), ("b", None), ("a", Some(9)), ("b", Some(7))] {
+        for (key, size) in [("a", Some(5)), ("b", None), ("a", Some(9)), ("b", Some(7)), ("c", None)] {
             builder.push_bytes(key.as_bytes(), size).unwrap();
         }
-        assert_eq!(builder.build("t").sizes.as_deref(), Some(&[5, 1][..]));
+        assert_eq!(builder.build("t").sizes.as_deref(), Some(&[5, 7, 6][..]), "where none is known, the average");
     }
 
     #[test]

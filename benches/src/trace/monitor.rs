@@ -3,6 +3,8 @@
 //!
 //! Which words are keys the commands' rows tell, by COMMAND GETKEYSANDFLAGS of a server in this process. Passed over are commands
 //! that it does not know (scripts: what they call has lines of its own), commands that ask only about a key (EXISTS, TTL), and those that remove it.
+//!
+//! Commands that store a whole string tell the size of its key's object: the bytes of both.
 
 use std::io::BufRead;
 
@@ -32,8 +34,14 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
             odd += 1;
             return Ok(());
         };
+        let size = stored_bytes(&words);
         for key in keys(&mut connection, words, reading.reads_only) {
-            builder.push_bytes(&[database, b":", &key].concat(), None)?;
+            let known = size.as_ref().filter(|(stored, _)| *stored == key).map(|(_, size)| *size);
+            builder.push_bytes(&[database, b":", &key].concat(), known)?;
+        }
+        // What is stored has a size though the call be no request.
+        if let Some((key, size)) = size.filter(|_| reading.reads_only) {
+            builder.tell_size(&[database, b":", &key].concat(), size);
         }
         Ok(())
     })?;
@@ -109,6 +117,18 @@ fn word(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
+/// The key that a command stores a whole string at, and the bytes of both.
+fn stored_bytes(words: &[Vec<u8>]) -> Option<(Vec<u8>, u32)> {
+    let name = words.first()?.to_ascii_uppercase();
+    let at = match &*name {
+        b"SET" | b"SETNX" | b"GETSET" => 2,
+        b"SETEX" | b"PSETEX" => 3,
+        _ => return None,
+    };
+    let (key, value) = (words.get(1)?, words.get(at)?);
+    Some((key.clone(), u32::try_from(key.len() + value.len()).unwrap_or(u32::MAX)))
+}
+
 /// The keys of a command that count as requests.
 fn keys(connection: &mut Connection, words: Vec<Vec<u8>>, reads_only: bool) -> Vec<Vec<u8>> {
     let ask = [b"COMMAND".to_vec(), b"GETKEYSANDFLAGS".to_vec()];
@@ -159,6 +179,17 @@ mod tests {
     #[test]
     fn reads_alone_are_counted_on_demand() {
         assert_eq!(read(TEXT, true).unwrap().requests, [0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn what_is_stored_tells_sizes() {
+        let text = "1.5 [0 lua] \"get\" \"a\"\n1.5 [0 lua] \"set\" \"a\" \"12345\" \"EX\" \"9\"\n\
+            1.5 [0 lua] \"setex\" \"bb\" \"10\" \"123\"\n1.5 [0 lua] \"get\" \"bb\"\n1.5 [0 lua] \"get\" \"c\"\n";
+        let trace = read(text, false).unwrap();
+        assert_eq!((trace.requests, trace.sizes.as_deref()), (vec![0, 0, 1, 1, 2], Some(&[6, 5, 5][..])));
+        let trace = read(text, true).unwrap();
+        assert_eq!((trace.requests, trace.sizes.as_deref()), (vec![0, 1, 2], Some(&[6, 5, 5][..])));
+        assert_eq!(read("1.5 [0 lua] \"get\" \"a\"\n", false).unwrap().sizes, None);
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Traces of lines.
 //!
 //! ARC (`.lis`): a first block, the number of blocks, and two fields that are not used; each block is a request.
-//! LIRS: a block per line; a line of `*` ends a part. libCacheSim's csv: a time, a key, a size, or as the first line says.
-//! Plain text: a key per line.
+//! LIRS: a block per line; a line of `*` ends a part. libCacheSim's csv: a time, a key, a size, or as the first line says; fields may be
+//! quoted (RFC 4180). Twitter's: time, key, bytes of the key and of the value, client, operation, TTL (Yang, Yue and Rashmi, "A
+//! large scale analysis of hundreds of in-memory cache clusters at Twitter", OSDI 2020). Plain text: a key per line.
+//! A byte order mark before the first line is passed over.
 
 use std::io::{BufRead, Read};
 
-use super::{Builder, Place, Problem, Reading};
+use super::{Builder, Column, Place, Problem, Reading};
 
 /// The longest line, and the most blocks that a line of ARC asks for.
 const MOST_LINE_BYTES: u64 = 1 << 20;
 const MOST_BLOCKS: u64 = 1 << 20;
+/// What some programs write before text in UTF-8.
+pub const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Calls `each` with every line, without its end. What that says to be wrong is wrong in this line.
 ///
@@ -28,7 +32,8 @@ pub fn lines(source: &mut dyn BufRead, mut each: impl FnMut(&[u8]) -> Result<(),
         if got as u64 == MOST_LINE_BYTES && line.last() != Some(&b'\n') {
             return Err(here(Problem::new(format!("longer than {MOST_LINE_BYTES} bytes"))));
         }
-        let ended = line.strip_suffix(b"\n").unwrap_or(&line);
+        let marked = line.strip_suffix(b"\n").unwrap_or(&line);
+        let ended = if number == 1 { marked.strip_prefix(BOM).unwrap_or(marked) } else { marked };
         each(ended.strip_suffix(b"\r").unwrap_or(ended)).map_err(here)?;
     }
     Ok(())
@@ -98,14 +103,25 @@ const SIZE_NAMES: &[&str] =
 impl Columns {
     /// What the first line tells, and whether it holds names.
     fn of(line: &[u8], reading: &Reading) -> Result<(Self, bool), Problem> {
-        let delimiter = *b",;\t ".iter().find(|delimiter| line.contains(delimiter)).unwrap_or(&b',');
+        let delimiter = delimiter(line);
         let names: Vec<String> =
-            line.split(|byte| *byte == delimiter).map(|field| text(field).to_ascii_lowercase()).collect();
+            split(line, delimiter)?.iter().map(|field| String::from_utf8_lossy(field).to_ascii_lowercase()).collect();
         let named = |names_of: &[&str]| names.iter().position(|name| names_of.contains(&name.as_str()));
         let (key_name, size_name) = (named(KEY_NAMES), named(SIZE_NAMES));
-        let has_names = key_name.is_some() || size_name.is_some();
-        let (key, size) = match (reading.columns, names.len()) {
-            (Some((key, size)), _) => (key, size),
+        let asks_for_names = reading
+            .columns
+            .as_ref()
+            .is_some_and(|(key, size)| matches!(key, Column::Name(_)) || matches!(size, Some(Column::Name(_))));
+        let has_names = key_name.is_some() || size_name.is_some() || asks_for_names;
+        let find = |column: &Column| match column {
+            Column::Number(number) => Ok(*number),
+            Column::Name(name) => names
+                .iter()
+                .position(|other| other.eq_ignore_ascii_case(name))
+                .ok_or_else(|| Problem::new(format!("no column {name:?}; there are {}", names.join(", ")))),
+        };
+        let (key, size) = match (&reading.columns, names.len()) {
+            (Some((key, size)), _) => (find(key)?, size.as_ref().map(find).transpose()?),
             (None, _) if has_names => {
                 (key_name.ok_or_else(|| Problem::new("none of its names is that of a key; say --columns"))?, size_name)
             }
@@ -117,8 +133,57 @@ impl Columns {
     }
 }
 
-fn text(field: &[u8]) -> String {
-    String::from_utf8_lossy(field).trim().trim_matches('"').to_owned()
+/// What stands between the fields of a line.
+fn delimiter(line: &[u8]) -> u8 {
+    // Not within quotes.
+    let parts = line.split(|byte| *byte == b'"').step_by(2);
+    let bare: Vec<u8> = parts.flatten().copied().collect();
+    *b",;\t ".iter().find(|delimiter| bare.contains(delimiter)).unwrap_or(&b',')
+}
+
+/// The fields of a line, without their quotes.
+fn split(line: &[u8], delimiter: u8) -> Result<Vec<Vec<u8>>, Problem> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    loop {
+        let (field, after) = field(rest, delimiter)?;
+        fields.push(field);
+        match after {
+            Some(after) => rest = after,
+            None => return Ok(fields),
+        }
+    }
+}
+
+/// The first field of a line, and what follows if there are more.
+fn field(line: &[u8], delimiter: u8) -> Result<(Vec<u8>, Option<&[u8]>), Problem> {
+    let start = line.iter().position(|byte| *byte == delimiter || !byte.is_ascii_whitespace()).unwrap_or(line.len());
+    if line.get(start) != Some(&b'"') {
+        let end = line.iter().position(|byte| *byte == delimiter);
+        let bare = &line[..end.unwrap_or(line.len())];
+        return Ok((bare.trim_ascii().to_vec(), end.map(|end| &line[end + 1..])));
+    }
+    let (mut field, mut at) = (Vec::new(), start + 1);
+    loop {
+        match (line.get(at), line.get(at + 1)) {
+            (Some(b'"'), Some(b'"')) => {
+                field.push(b'"');
+                at += 2;
+            }
+            (Some(b'"'), _) => break,
+            (Some(byte), _) => {
+                field.push(*byte);
+                at += 1;
+            }
+            (None, _) => return Err(Problem::new("a quoted field does not end")),
+        }
+    }
+    let after = &line[at + 1..];
+    let end = after.iter().position(|byte| *byte == delimiter);
+    if !after[..end.unwrap_or(after.len())].trim_ascii().is_empty() {
+        return Err(Problem::new("something stands behind a quoted field"));
+    }
+    Ok((field, end.map(|end| &after[end + 1..])))
 }
 
 /// Reads a csv.
@@ -142,12 +207,65 @@ pub fn read_csv(source: &mut dyn BufRead, builder: &mut Builder, reading: &Readi
                 found
             }
         };
+        let fields = split(line, delimiter)?;
         let column = |wanted: usize| {
-            let field = line.split(|byte| *byte == delimiter).nth(wanted).map(<[u8]>::trim_ascii);
-            field.filter(|field| !field.is_empty()).ok_or_else(|| Problem::new(format!("no column {}", wanted + 1)))
+            let field = fields.get(wanted).map(Vec::as_slice).filter(|field| !field.is_empty());
+            field.ok_or_else(|| Problem::new(format!("no column {}", wanted + 1)))
         };
         let size = size.map(|size| number(column(size)?)).transpose()?;
         builder.push_bytes(column(key)?, size.map(|size| size.min(u32::MAX.into()) as u32))
+    })
+}
+
+/// The operations of Twitter's traces: those that ask for a key or store it, and others, of which nothing is a request.
+const TWITTER_USES: &[&[u8]] =
+    &[b"get", b"gets", b"set", b"add", b"replace", b"cas", b"append", b"prepend", b"incr", b"decr"];
+const TWITTER_READS: &[&[u8]] = &[b"get", b"gets"];
+const TWITTER_OTHERS: &[&[u8]] = &[b"delete"];
+
+/// Time, key, bytes of the key, bytes of the value, client, operation, TTL. Keys may hold commas.
+fn twitter(line: &[u8]) -> Option<(&[u8], Option<u32>, &[u8])> {
+    let mut from_end = line.rsplitn(6, |byte| *byte == b',');
+    let (ttl, operation, client) = (from_end.next()?, from_end.next()?, from_end.next()?);
+    let (value_bytes, key_bytes, start) = (from_end.next()?, from_end.next()?, from_end.next()?);
+    let comma = start.iter().position(|byte| *byte == b',')?;
+    let (time, key) = (&start[..comma], &start[comma + 1..]);
+    let is_number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
+    let numbers = [ttl, client, value_bytes, key_bytes, time];
+    if !numbers.into_iter().all(is_number) || !operation.iter().all(u8::is_ascii_lowercase) || key.is_empty() {
+        return None;
+    }
+    let (key_bytes, value_bytes) = (number(key_bytes).ok()?, number(value_bytes).ok()?);
+    // What was read and was not there has no size.
+    let is_known = value_bytes > 0 || !TWITTER_READS.contains(&operation);
+    let size = key_bytes.saturating_add(value_bytes).min(u32::MAX.into()) as u32;
+    Some((key, is_known.then_some(size), operation))
+}
+
+/// Whether lines, the last of which may be cut, are Twitter's.
+pub fn looks_like_twitter(lines: &[&[u8]]) -> bool {
+    let known = |operation: &[u8]| [TWITTER_USES, TWITTER_OTHERS].concat().contains(&operation);
+    let whole = if lines.len() > 1 { &lines[..lines.len() - 1] } else { lines };
+    !whole.is_empty() && whole.iter().all(|line| twitter(line).is_some_and(|(_, _, operation)| known(operation)))
+}
+
+/// Reads Twitter's format.
+///
+/// # Errors
+/// A line is not of this format.
+pub fn read_twitter(source: &mut dyn BufRead, builder: &mut Builder, reading: &Reading) -> Result<(), Problem> {
+    let counted = if reading.reads_only { TWITTER_READS } else { TWITTER_USES };
+    lines(source, |line| {
+        if line.is_empty() {
+            return Ok(());
+        }
+        let Some((key, size, operation)) = twitter(line) else {
+            return Err(Problem::new("not of the form time,key,key size,value size,client,operation,TTL"));
+        };
+        if counted.contains(&operation) {
+            builder.push_bytes(key, size)?;
+        }
+        Ok(())
     })
 }
 
@@ -206,8 +324,49 @@ mod tests {
             let trace = read(read_csv, text).unwrap();
             assert_eq!((trace.requests, trace.sizes), (vec![0, 1, 0], None), "{text}");
         }
-        let reading = Reading { columns: Some((3, None)), ..Reading::default() };
+        let reading = Reading { columns: Some((Column::Number(3), None)), ..Reading::default() };
         assert_eq!(read_as(read_csv, "1,1,1,a\n2,2,2,b\n3,3,3,a", &reading).unwrap().requests, [0, 1, 0]);
+    }
+
+    #[test]
+    fn fields_of_a_csv_may_be_quoted_and_a_byte_order_mark_before_them() {
+        for text in [
+            "\"time\",\"key\",\"size\"\n1,\"a,1\",\"10\"\n2,\"say \"\"b\"\"\",20\n3, \"a,1\" ,10\n",
+            "\u{feff}key,size\n\"a,1\",10\nb,20\n\"a,1\",10\n",
+            "\u{feff}\"1;x\";\"a;1\";10\n2;b;20\n3;\"a;1\";10\n",
+        ] {
+            let trace = read(read_csv, text).unwrap();
+            assert_eq!((trace.requests, trace.sizes.as_deref()), (vec![0, 1, 0], Some(&[10, 20][..])), "{text}");
+        }
+        assert_eq!(read(read_csv, "1,\"a\n").unwrap_err(), "line 1: a quoted field does not end");
+        assert_eq!(read(read_csv, "1,\"a\"b,3\n").unwrap_err(), "line 1: something stands behind a quoted field");
+    }
+
+    #[test]
+    fn columns_of_a_csv_go_by_names() {
+        let named = |key: &str, size: &str| Reading {
+            columns: Some((key.parse().unwrap(), Some(size.parse().unwrap()))),
+            ..Reading::default()
+        };
+        let text = "when,Who,\"how much\"\n1,a,10\n2,b,20\n3,a,10\n";
+        for reading in [named("who", "how much"), named("2", "how much"), named("WHO", "3")] {
+            let trace = read_as(read_csv, text, &reading).unwrap();
+            assert_eq!((trace.requests, trace.sizes.as_deref()), (vec![0, 1, 0], Some(&[10, 20][..])));
+        }
+        let error = read_as(read_csv, text, &named("whom", "3")).unwrap_err();
+        assert_eq!(error, "line 1: no column \"whom\"; there are when, who, how much");
+        assert!("0".parse::<Column>().is_err() && " ".parse::<Column>().is_err());
+    }
+
+    #[test]
+    fn twitters_traces_have_their_own_columns() {
+        let text = "0,a:1,3,0,1,get,0\n0,a:1,3,97,1,get,0\n1,b,c,3,17,2,set,3600\n1,a:1,3,50,1,delete,0\n2,a:1,3,97,1,gets,0\n";
+        let trace = read(read_twitter, text).unwrap();
+        assert_eq!((trace.requests, trace.sizes.as_deref()), (vec![0, 0, 1, 0], Some(&[100, 20][..])));
+        let reads = Reading { reads_only: true, ..Reading::default() };
+        assert_eq!(read_as(read_twitter, text, &reads).unwrap().requests, [0, 0, 0]);
+        let error = read(read_twitter, "0,a,1,2,3,get\n").unwrap_err();
+        assert_eq!(error, "line 1: not of the form time,key,key size,value size,client,operation,TTL");
     }
 
     #[test]

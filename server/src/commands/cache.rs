@@ -1,11 +1,8 @@
 //! CACHE: what the cache tells about itself. Redis has nothing like it. See [`insight`](crate::insight).
 
-use std::collections::HashMap;
-
 use larder_protocol::{Args, Reply};
-use larder_storage::evict::whatif::{Answer, Curve, Estimate, SIZES};
+use larder_storage::evict::whatif::{Answer, Curve, Estimate, SIZES, State};
 use larder_storage::evict::{Rule, Selection};
-use larder_storage::rng::Rng;
 use larder_storage::word::TICKS;
 
 use super::command::*;
@@ -13,8 +10,9 @@ use super::command_info::help;
 use crate::config::{Choice, MaxmemoryPolicy};
 use crate::engine::Engine;
 use crate::error::{INSIGHT_IS_OFF, Outcome};
-use crate::insight::prefixes::{Counts, Happening, KEPT, prefix_of};
-use crate::insight::{Cause, Departure};
+use crate::insight::population::{self, Population};
+use crate::insight::prefixes::{Counts, Happening, KEPT};
+use crate::insight::{Cause, Departure, UNIT_MS};
 use crate::locked::Locked;
 use crate::session::Session;
 
@@ -27,24 +25,58 @@ pub(super) const COMMANDS: &[Command] = &[
         .complexity("Depends on the subcommand")
         .summary("Tells how well the cache does, and what would do better. Not in Redis."),
     Command::session("CACHE|WHATIF", Arity::exactly(1), whatif)
+        .flags(LOADING | STALE | DANGEROUS)
         .group(Group::Server)
         .since("7.4.1")
         .complexity("O(1)")
         .summary("Estimates the hit ratio of each eviction policy, at a quarter of the present memory to four times as much, for the reads of the last minutes.")
-        .tips(TIPS),
-    Command::all("CACHE|STATS", Arity::at_least(1), stats)
+        .tips(TIPS)
+        .fields(&[
+            ("state", "`too few keys` (fewer than 32), `too few reads yet`, `learning` while some sizes are not known, or `ready`"),
+            ("policy", "the `maxmemory-policy` in use"),
+            ("memory", "integer, bytes: what `1x` is, `maxmemory` or, without a limit, what is used"),
+            ("reads", "integer: reads that the answer is about; one of two and a half minutes ago counts half"),
+            ("hit_ratio", "double from 0 to 1 (a string in RESP2), or null: the part of them that found its key"),
+            ("sampled", "double: the part of all keys that is looked at"),
+            ("sampled_time", "double: the part of the time that they are looked at"),
+            ("policies", "map: for each policy a map of the sizes `0.25x`, `0.5x`, `1x`, `2x`, `4x`; of each size a map, or the string `not enough data`"),
+            ("policies.*.*.hit_ratio", "double: which part of the reads would find its key"),
+            ("policies.*.*.error", "double: how far off that may be, in 19 of 20 cases; 0 where it is what the server itself had"),
+            ("policies.*.*.seconds_ago", "integer, only where it is no longer known: how old the figures are"),
+        ]),
+    Command::session("CACHE|STATS", Arity::at_least(1), stats)
+        .flags(NOSCRIPT | NO_MULTI | DANGEROUS)
         .group(Group::Server)
         .since("7.4.1")
         .syntax("[prefix [prefix ...]]")
-        .complexity("O(N) for N prefixes that are in use, at most some thousands")
+        .complexity("O(N) for N keys, of which 8,192 are read and of 262,144 the size is looked at, at most")
         .summary("Tells hits, keys, bytes, evictions and expirations of the busiest prefixes of keys, or of those named.")
-        .tips(TIPS),
+        .tips(TIPS)
+        .fields(&[
+            ("*", "map, one for each prefix, the most read ones first, 1,000 at most"),
+            ("*.hits", "integer: reads that found their key, since the server began or CONFIG RESETSTAT"),
+            ("*.misses", "integer: reads that did not"),
+            ("*.hit_ratio", "double from 0 to 1 (a string in RESP2), or null: hits by reads"),
+            ("*.keys", "integer: keys that are there, of all databases together"),
+            ("*.bytes", "integer: what they take, as MEMORY USAGE counts it"),
+            ("*.evictions", "integer: keys that went for want of memory"),
+            ("*.expirations", "integer: keys whose time had come"),
+            ("*.estimated", "array: the names of those of these figures that are estimates, as some keys or calls stood for others"),
+        ]),
     Command::read("CACHE|WHY", Arity::exactly(2), &[key(2, RO)], why)
         .since("7.4.1")
         .syntax("key")
-        .complexity("O(1)")
+        .complexity("O(N) for N keys of its shard that went of late and are remembered, at most 65,536")
         .summary("Tells whether a key is there, or else how it went: evicted, expired, deleted, flushed, or never seen as far as is known.")
         .tips(TIPS)
+        .fields(&[
+            ("state", "`resident`, `evicted`, `expired`, `deleted` (or renamed, or moved), `flushed`, or `never seen`"),
+            ("policy", "of `evicted`: the `maxmemory-policy` at that time"),
+            ("bytes", "integer, of `resident`: what it takes, as MEMORY USAGE counts it"),
+            ("seconds_ago", "integer, of what is gone: when it went"),
+            ("idle_seconds", "integer: for how long it has not been used, or had not when it went"),
+            ("history_seconds", "integer, of `never seen`: as far back as is known"),
+        ])
         .examples(&[
             ("SET a 1", "OK"),
             ("DEL a", "(integer) 1"),
@@ -62,8 +94,15 @@ fn whatif(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
     if engine.insight_is_off() {
         return Err(INSIGHT_IS_OFF);
     }
-    let Answer { memory, reads, hit_ratio, part, curves } = engine.insight.answer(engine).unwrap_or_default();
-    reply.map(6);
+    let (Answer { state, memory, reads, hit_ratio, part, curves }, listened) = engine.insight.answer(engine);
+    reply.map(8);
+    reply.bulk(b"state");
+    reply.bulk(match state {
+        State::FewKeys => b"too few keys",
+        State::FewReads => b"too few reads yet",
+        State::Learning => b"learning",
+        State::Ready => b"ready",
+    });
     reply.bulk(b"policy");
     reply.bulk(engine.settings().maxmemory_policy.get().name().as_bytes());
     reply.bulk(b"memory");
@@ -74,6 +113,8 @@ fn whatif(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
     ratio(hit_ratio, reply);
     reply.bulk(b"sampled");
     reply.double(round(part, 6));
+    reply.bulk(b"sampled_time");
+    reply.double(round(listened, 4));
     reply.bulk(b"policies");
     reply.map(curves.len());
     for Curve { selection, estimates } in curves {
@@ -82,12 +123,16 @@ fn whatif(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
         for (size, estimate) in SIZES.iter().zip(estimates) {
             reply.bulk(format!("{size}x").as_bytes());
             match estimate {
-                Some(Estimate { hit_ratio, error }) => {
-                    reply.map(2);
+                Some(Estimate { hit_ratio, error, at_ms, .. }) => {
+                    reply.map(2 + usize::from(at_ms.is_some()));
                     reply.bulk(b"hit_ratio");
                     ratio(Some(hit_ratio), reply);
                     reply.bulk(b"error");
                     ratio(Some(error), reply);
+                    if let Some(at_ms) = at_ms {
+                        reply.bulk(b"seconds_ago");
+                        reply.int((engine.clock().now_ms().saturating_sub(at_ms) / 1000) as i64);
+                    }
                 }
                 None => reply.bulk(b"not enough data"),
             }
@@ -124,21 +169,14 @@ fn round(number: f64, decimals: i32) -> f64 {
     (number * unit).round() / unit
 }
 
-/// What is there of a prefix.
-#[derive(Clone, Copy, Default)]
-struct Population {
-    keys: u64,
-    bytes: u64,
-}
-
-fn stats(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let engine = locked.engine();
+fn stats(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Outcome {
     if engine.insight_is_off() {
         return Err(INSIGHT_IS_OFF);
     }
-    let (counts, there) = (engine.stats().prefixes(), population(locked));
+    let (counts, there) = (engine.stats().prefixes(), population::count(engine));
+    let (reads_are_exact, removals_are_exact) = engine.stats().prefixes_are_exact();
     let mut prefixes: Vec<&[u8]> = match args.from(2) {
-        named if named.is_empty() => counts.keys().chain(there.keys()).map(|prefix| &**prefix).collect(),
+        named if named.is_empty() => counts.keys().chain(there.by_prefix.keys()).map(|prefix| &**prefix).collect(),
         named => named.iter().collect(),
     };
     prefixes.sort_unstable();
@@ -146,65 +184,42 @@ fn stats(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
     let mut rows: Vec<(&[u8], Counts, Population)> = prefixes
         .into_iter()
         .map(|prefix| {
-            (prefix, counts.get(prefix).copied().unwrap_or_default(), there.get(prefix).copied().unwrap_or_default())
+            let population = there.by_prefix.get(prefix).copied().unwrap_or_default();
+            (prefix, counts.get(prefix).copied().unwrap_or_default(), population)
         })
         .collect();
     let reads = |counts: &Counts| counts.of(Happening::Hit) + counts.of(Happening::Miss);
     rows.sort_by_key(|(_, counts, there)| std::cmp::Reverse((reads(counts), there.keys)));
     rows.truncate(KEPT);
     reply.map(rows.len());
-    for (prefix, counts, there) in rows {
-        reply.bulk(prefix);
-        reply.map(7);
-        let all = reads(&counts);
-        reply.bulk(b"hits");
-        reply.int(counts.of(Happening::Hit) as i64);
-        reply.bulk(b"misses");
-        reply.int(counts.of(Happening::Miss) as i64);
-        reply.bulk(b"hit_ratio");
-        ratio((all > 0).then(|| counts.of(Happening::Hit) as f64 / all as f64), reply);
-        let facts = [
-            ("keys", there.keys),
-            ("bytes", there.bytes),
-            ("evictions", counts.of(Happening::Eviction)),
-            ("expirations", counts.of(Happening::Expiration)),
+    for (prefix, counts, population) in rows {
+        let (hits, all) = (counts.of(Happening::Hit), reads(&counts));
+        let (evictions, expirations) = (counts.of(Happening::Eviction), counts.of(Happening::Expiration));
+        let is_partial = counts.is_partial();
+        let figures = [
+            ("hits", hits, !reads_are_exact || is_partial),
+            ("misses", counts.of(Happening::Miss), !reads_are_exact || is_partial),
+            ("keys", population.keys, there.is_estimate),
+            ("bytes", population.bytes, there.is_estimate),
+            ("evictions", evictions, !removals_are_exact || is_partial),
+            ("expirations", expirations, !removals_are_exact || is_partial),
         ];
-        for (name, count) in facts {
+        reply.bulk(prefix);
+        reply.map(figures.len() + 2);
+        for (name, count, _) in figures {
             reply.bulk(name.as_bytes());
             reply.int(count as i64);
-        }
-    }
-    Ok(())
-}
-
-/// How many keys there are of each prefix, and their bytes, in all databases: counted where there are few, else
-/// estimated from some segments of each table.
-fn population(locked: &mut Locked<'_>) -> HashMap<Box<[u8]>, Population> {
-    /// Keys that are looked at, about.
-    const LOOKED_AT: usize = 8192;
-    let engine = locked.engine();
-    let separator = engine.settings().cache_prefix_separator.get();
-    let keys: usize = locked.shards_ref().each_ref().map(|(_, guarded)| guarded.shard.len()).sum();
-    let step = keys.div_ceil(LOOKED_AT).max(1);
-    let mut rng = Rng::seeded(keys as u64);
-    let mut there: HashMap<Box<[u8]>, Population> = HashMap::new();
-    for (_, guarded) in locked.shards_ref().each_ref() {
-        for (_, table) in guarded.shard.databases() {
-            for segment in (rng.index(step)..table.segments()).step_by(step) {
-                for (pos, _) in table.words(segment as u32) {
-                    let prefix = prefix_of(table.entry(pos).key(), &separator);
-                    if !there.contains_key(prefix) {
-                        there.insert(prefix.into(), Population::default());
-                    }
-                    if let Some(own) = there.get_mut(prefix) {
-                        own.keys += step as u64;
-                        own.bytes += (table.memory_of(pos) * step) as u64;
-                    }
-                }
+            if name == "misses" {
+                reply.bulk(b"hit_ratio");
+                ratio((all > 0).then(|| hits as f64 / all as f64), reply);
             }
         }
+        let estimated: Vec<&str> = figures.iter().filter(|(_, _, is)| *is).map(|(name, ..)| *name).collect();
+        reply.bulk(b"estimated");
+        reply.array(estimated.len());
+        estimated.iter().for_each(|name| reply.bulk(name.as_bytes()));
     }
-    there
+    Ok(())
 }
 
 fn why(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -220,12 +235,14 @@ fn why(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     }
     let (hash, db) = (locked.hash(key), locked.db);
     let history = &locked.shards().of(hash).extra.history;
-    let since = engine.insight.since_ms(engine).max(history.since_ms().unwrap_or_default());
-    let Some(departure) = history.find(hash, db).filter(|departure| departure.at_ms >= since) else {
+    let began = engine.insight.since_ms(engine);
+    let since = began.max(history.since_ms(engine.insight.departures(engine), now).unwrap_or_default());
+    // What happened in the moment in which it was switched on counts.
+    let Some(departure) = history.find(hash, db, now).filter(|departure| departure.at_ms + UNIT_MS > began) else {
         tell(reply, "never seen", None, &[("history_seconds", now.saturating_sub(since) / 1000)]);
         return Ok(());
     };
-    let Departure { at_ms, tick, cause, .. } = departure;
+    let Departure { at_ms, tick, cause } = departure;
     let ago = now.saturating_sub(at_ms) / 1000;
     // The age of the last access now, less what has passed since.
     let idle = engine.idle_seconds(engine.keyspace().tick().wrapping_sub(tick) % TICKS).saturating_sub(ago);
@@ -272,6 +289,11 @@ mod tests {
         flat(&value)
     }
 
+    /// The same where RESP3 was asked for before.
+    fn ask_error(connection: &mut Connection, line: &str) -> String {
+        flat(&connection.execute(line.split(' ')))
+    }
+
     fn flat(value: &Value) -> String {
         match value {
             Value::Map(pairs) => {
@@ -279,6 +301,7 @@ mod tests {
                     pairs.iter().map(|(name, value)| format!("{}={}", flat(name), flat(value))).collect();
                 format!("{{{}}}", pairs.join(" "))
             }
+            Value::Array(values) => format!("[{}]", values.iter().map(flat).collect::<Vec<_>>().join(" ")),
             Value::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Value::Integer(number) => number.to_string(),
             Value::Double(number) => number.to_string(),
@@ -353,9 +376,65 @@ mod tests {
         let evicted = server.engine().stats().totals().evicted;
         assert!(stats.contains(&format!("evictions={} ", evicted - 1)), "{stats} of {evicted}");
         assert!(
-            stats.contains("first={hits=0 misses=0 hit_ratio=(nil) keys=0 bytes=0 evictions=1 expirations=0}"),
+            stats.contains(
+                "first={hits=0 misses=0 hit_ratio=(nil) keys=0 bytes=0 evictions=1 expirations=0 estimated=[]}"
+            ),
             "{stats}"
         );
+    }
+
+    #[test]
+    fn a_hash_whose_fields_expired_has_expired() {
+        let server = server(&[]);
+        let mut connection = server.connect();
+        for key in ["a", "b"] {
+            connection.execute(["HSET", key, "f", "1"]);
+            connection.execute(["HPEXPIRE", key, "100", "FIELDS", "1", "f"]);
+        }
+        connection.execute(["HSET", "c", "f", "1"]);
+        connection.execute(["HDEL", "c", "f"]);
+        server.engine().clock().advance(Duration::from_secs(1));
+        // One is met by a command, the other by the sweep.
+        connection.execute(["HGET", "a", "f"]);
+        server.advance(Duration::from_secs(1));
+        for (key, state) in [("a", "expired"), ("b", "expired"), ("c", "deleted")] {
+            let why = ask(&mut connection, &format!("CACHE WHY {key}"));
+            assert!(why.starts_with(&format!("{{state={state} ")), "{key}: {why}");
+        }
+    }
+
+    #[test]
+    fn swapped_databases_swap_what_became_of_their_keys() {
+        let server = server(&[]);
+        let mut connection = server.connect();
+        for line in ["SET a 1", "DEL a", "SET b 1", "FLUSHDB", "SWAPDB 0 1"] {
+            connection.execute(line.split(' '));
+        }
+        assert!(ask(&mut connection, "CACHE WHY a").starts_with("{state=never seen"));
+        connection.execute(["SELECT", "1"]);
+        assert!(ask(&mut connection, "CACHE WHY a").starts_with("{state=deleted"));
+        assert!(ask(&mut connection, "CACHE WHY b").starts_with("{state=flushed"));
+    }
+
+    #[test]
+    fn estimates_are_named() {
+        let server = server(&[]);
+        let mut connection = server.connect();
+        for number in 0..20_000 {
+            connection.execute(["SET", &format!("user:{number}"), "v"]);
+        }
+        assert!(ask(&mut connection, "CACHE STATS user").ends_with("estimated=[keys bytes]}}"));
+        for _ in 0..5000 {
+            connection.execute(["GET", "user:1"]);
+        }
+        assert!(ask(&mut connection, "CACHE STATS user").ends_with("estimated=[hits misses keys bytes]}}"));
+        connection.execute(["CONFIG", "RESETSTAT"]);
+        connection.execute(["FLUSHALL"]);
+        let after = ask(&mut connection, "CACHE STATS user");
+        assert!(after.ends_with("keys=0 bytes=0 evictions=0 expirations=0 estimated=[]}}"), "{after}");
+        connection.execute(["MULTI"]);
+        let refused = ask_error(&mut connection, "CACHE STATS");
+        assert_eq!(refused, "(error) ERR Command not allowed inside a transaction");
     }
 
     #[test]
@@ -374,7 +453,9 @@ mod tests {
         let stats = ask(&mut connection, "CACHE STATS");
         assert!(stats.starts_with("{user={hits=100 misses=100 hit_ratio=0.5 keys=100 bytes="), "{stats}");
         assert!(
-            stats.contains("page={hits=100 misses=0 hit_ratio=1 keys=0 bytes=0 evictions=0 expirations=100}"),
+            stats.contains(
+                "page={hits=100 misses=0 hit_ratio=1 keys=0 bytes=0 evictions=0 expirations=100 estimated=[]}"
+            ),
             "{stats}"
         );
         assert!(stats.contains(" ={hits=0 misses=0 hit_ratio=(nil) keys=1 bytes="), "{stats}");
@@ -423,7 +504,7 @@ mod tests {
         connection.execute(["HELLO", "3"]);
         let answer = connection.execute(["CACHE", "WHATIF"]);
         let text = flat(&answer);
-        assert!(text.starts_with("{policy=allkeys-lru memory=1048576 reads="), "{text}");
+        assert!(text.starts_with("{state=ready policy=allkeys-lru memory=1048576 reads="), "{text}");
         let at = |policy: &str, size: &str| -> f64 {
             let curve = text.split_once(&format!("{policy}={{")).unwrap().1;
             let point = curve.split_once(&format!("{size}={{hit_ratio=")).unwrap().1;
@@ -453,6 +534,6 @@ mod tests {
         connection.execute(["SET", "a", "1"]);
         connection.execute(["DEL", "a"]);
         assert!(ask(&mut connection, "CACHE WHY a").starts_with("{state=deleted"));
-        assert!(ask(&mut connection, "CACHE WHATIF").starts_with("{policy=noeviction"));
+        assert!(ask(&mut connection, "CACHE WHATIF").starts_with("{state=too few keys policy=noeviction"));
     }
 }

@@ -427,6 +427,8 @@ pub struct Command {
     pub syntax: &'static str,
     /// The version of Redis that deprecated it, and what to use in its place.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// The fields of its reply, and what stands in them: of commands that Redis does not have.
+    pub fields: &'static [(&'static str, &'static str)],
     /// Redis's hints for clients that spread requests over nodes.
     pub tips: &'static [&'static str],
     /// Pairs of a command line and its reply as redis-cli prints it; run in order against an empty server.
@@ -450,6 +452,7 @@ impl Command {
             complexity: "",
             syntax: "",
             deprecated: None,
+            fields: &[],
             tips: &[],
             examples: &[],
         }
@@ -565,6 +568,11 @@ impl Command {
     /// Marks it as deprecated since a version of Redis, in favour of something else.
     pub const fn deprecated(self, since: &'static str, instead: &'static str) -> Self {
         Self { deprecated: Some((since, instead)), ..self }
+    }
+
+    /// Sets the fields of its reply.
+    pub const fn fields(self, fields: &'static [(&'static str, &'static str)]) -> Self {
+        Self { fields, ..self }
     }
 
     /// Sets Redis's hints.

@@ -7,7 +7,7 @@ use larder_storage::table::Table;
 use larder_storage::value::Object;
 
 use super::Engine;
-use crate::insight::{Cause, History};
+use crate::insight::Cause;
 use crate::locked::Extra;
 use crate::upkeep::Budget;
 
@@ -22,7 +22,8 @@ pub(crate) enum Garbage {
 pub(crate) struct Flushed {
     table: Option<Box<Table>>,
     shard: usize,
-    db: usize,
+    /// The number under which the history has its database.
+    number: usize,
     at_ms: u64,
     /// The next segment to look into, and how many more keys are noted.
     segment: u32,
@@ -30,20 +31,20 @@ pub(crate) struct Flushed {
 }
 
 impl Flushed {
-    pub(crate) fn new(table: Box<Table>, shard: usize, db: usize, at_ms: u64) -> Self {
-        Self { table: Some(table), shard, db, at_ms, segment: 0, left: usize::MAX }
+    pub(crate) fn new(table: Box<Table>, shard: usize, number: usize, at_ms: u64) -> Self {
+        Self { table: Some(table), shard, number, at_ms, segment: 0, left: usize::MAX }
     }
 
     /// Notes the keys of a segment in the history that `extra` has; whether that was all.
-    pub(crate) fn note(&mut self, shards: usize, extra: &mut Extra) -> bool {
+    pub(crate) fn note(&mut self, capacity: usize, extra: &mut Extra) -> bool {
         let Some(table) = &self.table else { return true };
-        self.left = self.left.min(History::capacity(shards));
+        self.left = self.left.min(capacity);
         if self.left == 0 || self.segment as usize >= table.segments() {
             return true;
         }
         for (pos, word) in table.words(self.segment).take(self.left) {
             let hash = table.hash_at(pos);
-            extra.history.note(shards, hash, self.db, word.tick(), self.at_ms, Cause::Flushed);
+            extra.history.note(capacity, hash, self.number, word.tick(), self.at_ms, Cause::Flushed);
             self.left -= 1;
         }
         self.segment += 1;
@@ -56,7 +57,7 @@ impl Flushed {
         // Whoever has claimed the shard keeps it for long: then nothing is noted.
         let is_over = match keyspace.try_lock(ShardSet::one(self.shard)) {
             Some(mut locked) => match locked.only() {
-                Some(guarded) => self.note(keyspace.shards(), &mut guarded.extra),
+                Some(guarded) => self.note(engine.insight.departures(engine), &mut guarded.extra),
                 None => true,
             },
             None => true,

@@ -2,20 +2,22 @@
 //! (CACHE STATS), why a key is not there (CACHE WHY). All of it is off when `cache-insight` is.
 //!
 //! Threads that serve requests only note samples; what takes time is done in the background here, and takes at most half a hundredth of one
-//! core: where that is not enough, fewer keys are looked at.
+//! core: where that is not enough, fewer keys are looked at. Where they would be too few, samples are taken for a while, and then none until
+//! those are worked off; what is taken at a stretch is many uses of each key.
 
 mod history;
+pub(crate) mod population;
 pub(crate) mod prefixes;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use larder_storage::evict::samples::{Listener, Sample};
+use larder_storage::evict::samples::{Listener, Reads, Sample};
 use larder_storage::evict::whatif::{Answer, Census, Present, WhatIf};
 use parking_lot::Mutex;
 
-pub(crate) use history::{Cause, Departure, History};
+pub(crate) use history::{Cause, Departure, History, UNIT_MS};
 
 use crate::engine::Engine;
 use crate::evict;
@@ -32,8 +34,8 @@ const AT_LEAST: Duration = Duration::from_millis(100);
 const LOOKS_EVERY: u64 = 100;
 /// Looks in a row with little work after which they are.
 const CALM: u32 = 300;
-/// How long nothing is done where even the fewest keys take too long.
-const REST: Duration = Duration::from_secs(60);
+/// What is left after each look of how much of the time was listened to before.
+const LISTENED_FADE: f64 = 0.995;
 /// What was counted is worth half after so many seconds.
 const HALF_LIFE: f64 = 150.0;
 /// Of the random choices of the simulated policies.
@@ -52,14 +54,24 @@ pub(crate) struct Insight {
     since_ms: AtomicU64,
     /// Bytes of the simulation and of what waits for it, as of the last look.
     bytes: AtomicU64,
+    /// Departures that each shard remembers; 0 before the first look.
+    departures: AtomicUsize,
 }
 
-/// Samples that nobody has looked at yet.
+/// Samples that nobody has looked at yet, with when they came.
 #[derive(Default)]
 struct Waiting {
-    samples: VecDeque<Sample>,
-    /// Whether some were dropped.
-    dropped: bool,
+    samples: VecDeque<(Sample, u64)>,
+    /// Reads that came with samples which are not for this.
+    reads: Reads,
+    /// Whether nothing is taken until all have been looked at.
+    is_closed: bool,
+}
+
+impl Waiting {
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
 }
 
 #[derive(Default)]
@@ -69,6 +81,8 @@ struct State {
     told: (u64, u64),
     told_ms: u64,
     pace: Pace,
+    /// The part of the time that was listened to.
+    listened: f64,
 }
 
 /// How much time is spent.
@@ -78,7 +92,6 @@ struct Pace {
     spent: Duration,
     /// Looks in a row at which little had been spent.
     calm: u32,
-    rests_until: Option<Instant>,
 }
 
 impl Pace {
@@ -99,12 +112,20 @@ impl Insight {
         if !self.listens() {
             return;
         }
-        let (slice, mut waiting) = (engine.keyspace().slice(), self.waiting.lock());
-        for sample in samples.iter().filter(|sample| slice.takes_for(Listener::WhatIf, sample.hash)) {
-            if waiting.samples.len() < WAITING {
-                waiting.samples.push_back(*sample);
+        let (slice, now, mut waiting) = (engine.keyspace().slice(), engine.clock().now_ms(), self.waiting.lock());
+        if waiting.is_closed {
+            return;
+        }
+        for sample in samples {
+            let reads = waiting.reads.plus(sample.reads);
+            if !slice.takes_for(Listener::WhatIf, sample.hash) {
+                waiting.reads = reads;
+            } else if waiting.samples.len() < WAITING {
+                waiting.reads = Reads::default();
+                waiting.samples.push_back((Sample { reads, ..*sample }, now));
             } else {
-                waiting.dropped = true;
+                waiting.is_closed = true;
+                return WhatIf::ignore(slice);
             }
         }
     }
@@ -119,26 +140,34 @@ impl Insight {
         }
         let mut state = self.state.lock();
         let State { what_if: Some(what_if), pace, .. } = &mut *state else { return };
-        let (now, started) = (engine.clock().now_ms(), Instant::now());
+        let started = Instant::now();
         let may_go_on = || !budget.is_spent() && (engine.clock().is_manual() || !pace.is_spent(started.elapsed()));
         while may_go_on()
-            && let Some(sample) = { self.waiting.lock().samples.pop_front() }
+            && let Some((sample, at_ms)) = { self.waiting.lock().samples.pop_front() }
         {
-            what_if.feed(sample, now);
+            what_if.feed(sample, at_ms);
         }
         pace.spent += started.elapsed();
+        let mut waiting = self.waiting.lock();
+        if waiting.is_closed && waiting.samples.is_empty() {
+            waiting.forget();
+            what_if.resume(engine.keyspace().slice());
+        }
     }
 
     /// Follows options and the size of the cache. No shard may be held.
     pub(crate) fn look(&self, engine: &Engine) {
         self.looked_ms.store(engine.clock().now_ms(), Relaxed);
-        let census = Census::of(engine.keyspace());
+        let (shards, limit) = (engine.keyspace().shards(), engine.settings().maxmemory.get());
+        let memory = if limit > 0 { limit } else { engine.keyspace().used_memory() as u64 };
+        self.departures.store(History::capacity(shards, memory), Relaxed);
+        let evicted = engine.stats().totals().evicted;
+        let census = Census::of(engine.keyspace()).map(|census| Census { evicted, ..census });
         let mut state = self.state.lock();
         let mut waiting = self.waiting.lock();
-        let rests = state.pace.rests_until.is_some_and(|until| Instant::now() < until);
-        if engine.insight_is_off() || rests {
+        if engine.insight_is_off() {
             state.what_if = None;
-            waiting.samples = VecDeque::new();
+            waiting.forget();
             WhatIf::ignore(engine.keyspace().slice());
         } else if let Some(census) = census {
             state.follow(engine, census, &mut waiting);
@@ -146,22 +175,30 @@ impl Insight {
         if engine.insight_is_off() {
             self.since_ms.store(engine.clock().now_ms(), Relaxed);
         }
-        // While it rests it is not begun again.
         self.listens.store(!engine.insight_is_off(), Relaxed);
         let simulated = state.what_if.as_ref().map_or(0, |what_if| what_if.memory());
-        self.bytes.store((simulated + waiting.samples.capacity() * size_of::<Sample>()) as u64, Relaxed);
+        self.bytes.store((simulated + waiting.samples.capacity() * size_of::<(Sample, u64)>()) as u64, Relaxed);
     }
 
-    /// The answer of CACHE WHATIF; `None` if it is off or rests.
-    pub(crate) fn answer(&self, engine: &Engine) -> Option<Answer> {
+    /// The answer of CACHE WHATIF, and the part of the time that it is about.
+    pub(crate) fn answer(&self, engine: &Engine) -> (Answer, f64) {
         let mut state = self.state.lock();
         state.tell_reads(engine);
-        Some(state.what_if.as_ref()?.answer())
+        (state.what_if.as_ref().map(|what_if| what_if.answer()).unwrap_or_default(), state.listened)
     }
 
     /// Bytes of the simulation. May be asked while shards are held.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// Departures that each shard remembers.
+    #[inline]
+    pub(crate) fn departures(&self, engine: &Engine) -> usize {
+        match self.departures.load(Relaxed) {
+            0 => History::capacity(engine.keyspace().shards(), 0),
+            departures => departures,
+        }
     }
 
     /// Since when departures are known, in milliseconds since 1970.
@@ -176,7 +213,7 @@ impl State {
         if self.what_if.is_none() {
             let totals = engine.stats().totals();
             (self.told, self.told_ms) = ((totals.hits, totals.misses), engine.clock().now_ms());
-            self.pace = Pace::default();
+            (self.pace, self.listened) = (Pace::default(), 1.0);
             self.what_if = Some(Box::new(WhatIf::new(SEED, present)));
         }
         self.tell_reads(engine);
@@ -184,7 +221,11 @@ impl State {
         if !engine.clock().is_manual() {
             self.pace.judge(what_if, waiting);
         }
+        self.listened = self.listened * LISTENED_FADE + f64::from(!waiting.is_closed) * (1.0 - LISTENED_FADE);
         what_if.measure(engine.keyspace().slice(), census, present);
+        if waiting.is_closed {
+            WhatIf::ignore(engine.keyspace().slice());
+        }
     }
 
     /// Tells of the reads since they were told last.
@@ -207,11 +248,10 @@ impl Pace {
         let elapsed = self.since.map_or(Duration::MAX / LITTLE, |since| now.saturating_duration_since(since));
         let spent = std::mem::take(&mut self.spent);
         self.since = Some(now);
-        if std::mem::take(&mut waiting.dropped) || waiting.samples.len() > WAITING / 2 {
+        if waiting.is_closed || waiting.samples.len() > WAITING / 2 {
             self.calm = 0;
-            waiting.samples.clear();
             if what_if.slow_down() {
-                self.rests_until = Some(now + REST);
+                waiting.forget();
             }
         } else if spent * LITTLE < elapsed {
             self.calm += 1;

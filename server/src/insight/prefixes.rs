@@ -46,6 +46,11 @@ impl Counts {
         self.by_happening[happening as usize]
     }
 
+    /// Whether more may have happened than was counted.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.before > 0
+    }
+
     /// The most that may have happened.
     fn weight(&self) -> u64 {
         self.by_happening.iter().sum::<u64>() + self.before
@@ -118,6 +123,15 @@ impl Stride {
         Some(self.begin(mean))
     }
 
+    /// Whether every one was looked at so far.
+    fn is_exact(&self) -> bool {
+        self.seen.get() < EXACT
+    }
+
+    fn reset(&self) {
+        [&self.left, &self.length, &self.seen].into_iter().for_each(Counter::reset);
+    }
+
     #[cold]
     fn begin(&self, mean: u64) -> u64 {
         let stands_for = self.length.get().max(1);
@@ -149,6 +163,11 @@ impl Prefixes {
         self.table.lock().add(prefix, happening, count);
     }
 
+    /// Whether all reads, and all keys that went, were counted one by one.
+    pub(crate) fn are_exact(&self) -> (bool, bool) {
+        (self.reads.is_exact(), self.removals.is_exact())
+    }
+
     /// Adds all counts to those of other threads.
     pub(crate) fn add_to(&self, sums: &mut HashMap<Box<[u8]>, Counts>) {
         for (prefix, counts) in &self.table.lock().counts {
@@ -156,6 +175,7 @@ impl Prefixes {
                 Entry::Occupied(mut known) => {
                     let sum = known.get_mut();
                     sum.by_happening.iter_mut().zip(counts.by_happening).for_each(|(sum, count)| *sum += count);
+                    sum.before = sum.before.max(counts.before);
                 }
                 Entry::Vacant(free) => {
                     free.insert(*counts);
@@ -174,6 +194,8 @@ impl Prefixes {
     /// CONFIG RESETSTAT.
     pub(crate) fn reset(&self) {
         *self.table.lock() = Table::default();
+        self.reads.reset();
+        self.removals.reset();
     }
 }
 
@@ -233,5 +255,9 @@ mod tests {
         }
         assert!((970_000..=1_000_000).contains(&sum), "{sum}");
         assert!((33_000..38_000).contains(&looked_at), "{looked_at}");
+        assert_eq!(prefixes.are_exact(), (false, true));
+        prefixes.reset();
+        assert_eq!((prefixes.next_read(), prefixes.next_read()), (Some(1), Some(1)), "all are looked at again");
+        assert!(prefixes.are_exact().0);
     }
 }

@@ -13,8 +13,9 @@ impl Locked<'_> {
         if self.engine.insight_is_off() {
             return;
         }
-        let (shards, db, now) = (self.engine.keyspace().shards(), self.db, self.now);
-        self.shards.of(hash).extra.history.note(shards, hash, db, tick, now, cause);
+        let (capacity, db, now) = (self.engine.insight.departures(self.engine), self.db, self.now);
+        let history = &mut self.shards.of(hash).extra.history;
+        history.note(capacity, hash, history.number(db), tick, now, cause);
     }
 
     /// Counts a key of its prefix that is gone.

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::Locked;
 use crate::config::KeyspaceEvents as Class;
 use crate::error::Outcome;
+use crate::insight::Cause;
 
 /// Fields that are removed in one go where all that are due must go.
 const FIELDS_AT_ONCE: usize = 1024;
@@ -67,6 +68,6 @@ impl Locked<'_> {
             self.record(self.db, OwnedArgs::from_slices(&words));
         }
         self.note(Class::HASH, "hexpired", key);
-        self.drop_if_empty(key);
+        self.drop_if_emptied_by(key, Cause::Expired);
     }
 }

@@ -1,6 +1,6 @@
 //! What eviction hears of the use of keys: see [`larder_storage::evict::samples`].
 
-use larder_storage::evict::samples::{Event, Listener, Sample, identity};
+use larder_storage::evict::samples::{Counted, Event, Listener, Reads, Sample, identity};
 use larder_storage::index::Pos;
 
 use super::Locked;
@@ -81,11 +81,17 @@ impl Locked<'_> {
         let word = table.word(pos);
         let size = u32::try_from(table.weight_of(word)).unwrap_or(u32::MAX);
         let expiry = if word.expires() { table.entry(pos).expiry() } else { None }.unwrap_or(u64::MAX);
-        self.stats.samples.push(Sample { hash: identity(hash, db), expiry, size, event });
+        self.push(Sample { hash: identity(hash, db), expiry, size, event, reads: Reads::default() });
     }
 
     #[cold]
     fn note_absent(&self, hash: u64, event: Event) {
-        self.stats.samples.push(Sample { hash: identity(hash, self.db), expiry: u64::MAX, size: 0, event });
+        let hash = identity(hash, self.db);
+        self.push(Sample { hash, expiry: u64::MAX, size: 0, event, reads: Reads::default() });
+    }
+
+    fn push(&self, sample: Sample) {
+        let (epoch, counters) = (self.engine.keyspace().slice().epoch(), &self.stats.counters);
+        self.stats.samples.push(sample, Counted { epoch, hits: counters.hits.get(), misses: counters.misses.get() });
     }
 }

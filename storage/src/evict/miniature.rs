@@ -145,8 +145,8 @@ pub(super) struct Miniature {
     tick: u32,
     /// Keys stored since the tick moved.
     inserts: usize,
-    /// Whether it was ever full.
-    was_full: bool,
+    /// Keys stored since it was full for the first time; `None` if it never was.
+    stored_while_full: Option<usize>,
 }
 
 impl Miniature {
@@ -160,7 +160,7 @@ impl Miniature {
             pool: Pool::default(),
             tick: 0,
             inserts: 0,
-            was_full: false,
+            stored_while_full: None,
         }
     }
 
@@ -179,9 +179,24 @@ impl Miniature {
         self.len
     }
 
-    /// Whether a key ever had to go for want of room.
-    pub(super) fn was_full(&self) -> bool {
-        self.was_full
+    /// Whether since keys have had to go for want of room as many were stored as it holds.
+    pub(super) fn has_turned_over(&self) -> bool {
+        self.stored_while_full.is_some_and(|stored| stored >= self.len)
+    }
+
+    /// Lets it count as never full: its limit is another one now.
+    pub(super) fn forget_turnover(&mut self) {
+        self.stored_while_full = None;
+    }
+
+    fn note_full(&mut self) {
+        self.stored_while_full.get_or_insert(0);
+    }
+
+    /// How many keys of the same size would scatter as those here do.
+    pub(super) fn effective_len(&self) -> f64 {
+        let squares: f64 = self.slots.iter().map(|slot| f64::from(slot.size()).powi(2)).sum();
+        if squares > 0.0 { (self.bytes as f64).powi(2) / squares } else { 0.0 }
     }
 
     /// Bytes of what they would take.
@@ -235,7 +250,7 @@ impl Miniature {
         }
         if self.bytes > rules.limit && self.len > 1 {
             // The limit is lower than it was, or the key has grown.
-            self.was_full = true;
+            self.note_full();
             self.evict(rules, rng);
         }
         found.is_some()
@@ -262,7 +277,7 @@ impl Miniature {
         let frequency = self.ghost.admit(sample.hash, rng);
         let slot = Slot::new(sample, self.tick, frequency);
         while self.bytes + u64::from(slot.size()) > rules.limit && self.len > 0 {
-            self.was_full = true;
+            self.note_full();
             if !self.evict(rules, rng) {
                 return;
             }
@@ -274,6 +289,9 @@ impl Miniature {
         self.len += 1;
         self.bytes += u64::from(slot.size());
         self.expiring += usize::from(slot.word.expires());
+        if let Some(stored) = &mut self.stored_while_full {
+            *stored += 1;
+        }
         self.inserts += 1;
         if self.inserts * TICKS_PER_TURNOVER >= self.len {
             self.inserts = 0;
@@ -427,9 +445,10 @@ mod tests {
 
     use super::*;
     use crate::evict::adaptive::TABLES;
+    use crate::evict::samples::Reads;
 
     fn sample(hash: u64, size: u32) -> Sample {
-        Sample { hash, size, event: Event::Stored, expiry: u64::MAX }
+        Sample { hash, size, event: Event::Stored, expiry: u64::MAX, reads: Reads::default() }
     }
 
     fn rules(table: usize, size_weight: u32, limit: u64) -> Rules {
@@ -514,7 +533,7 @@ mod tests {
     }
 
     fn event(key: u64, event: Event, expiry: u64) -> Sample {
-        Sample { hash: hash(key), size: 1, event, expiry }
+        Sample { hash: hash(key), size: 1, event, expiry, reads: Reads::default() }
     }
 
     const NEVER: u64 = u64::MAX;
@@ -597,8 +616,28 @@ mod tests {
         for read in 0..1000 {
             small.replay(event(read % 20, Event::Hit, NEVER), &at(NOW, 50, false), &mut rng);
         }
-        assert_eq!((small.bytes(), small.was_full()), (50, true));
+        assert_eq!((small.bytes(), small.stored_while_full.is_some()), (50, true));
         small.validate();
+    }
+
+    #[test]
+    fn it_tells_when_it_has_turned_over() {
+        let (mut small, mut rng) = (Miniature::new(Welcome::default()), Rng::seeded(1));
+        let mut store = |small: &mut Miniature, keys: std::ops::Range<u64>| {
+            for key in keys {
+                small.replay(event(key, Event::Stored, NEVER), &at(NOW, 100, false), &mut rng);
+            }
+            small.has_turned_over()
+        };
+        assert!(!store(&mut small, 0..100), "it has only just been filled");
+        assert!(!store(&mut small, 100..199));
+        assert!(store(&mut small, 199..201));
+        small.forget_turnover();
+        assert!(!store(&mut small, 201..300));
+        assert!(store(&mut small, 300..302));
+        assert!((small.effective_len() - 100.0).abs() < 1e-6);
+        small.use_key(sample(hash(1000), 50), &at(NOW, 1000, false), &mut rng);
+        assert!((small.effective_len() - 150.0 * 150.0 / 2600.0).abs() < 1e-6, "one large key outweighs many");
     }
 
     #[test]

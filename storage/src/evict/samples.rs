@@ -38,6 +38,8 @@ pub enum Listener {
 pub struct Slice {
     largest: AtomicU32,
     own: [AtomicU32; 2],
+    /// How often somebody began to listen.
+    epoch: AtomicU32,
 }
 
 impl Slice {
@@ -53,9 +55,17 @@ impl Slice {
         mixed(hash) < self.own[listener as usize].load(Relaxed)
     }
 
+    /// Changes when somebody begins to listen: what was read before is not asked for.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Relaxed)
+    }
+
     /// Takes this part of all keys for a listener from now on. A smaller slice is a part of a larger one.
     pub(super) fn set(&self, listener: Listener, part: f64) {
-        self.own[listener as usize].store((part * f64::from(u32::MAX)) as u32, Relaxed);
+        let before = self.own[listener as usize].swap((part * f64::from(u32::MAX)) as u32, Relaxed);
+        if before == 0 && part > 0.0 {
+            self.epoch.fetch_add(1, Relaxed);
+        }
         let largest = self.own.iter().map(|own| own.load(Relaxed)).max();
         self.largest.store(largest.unwrap_or_default(), Relaxed);
     }
@@ -81,6 +91,34 @@ pub enum Event {
     Removed,
 }
 
+/// Reads of the whole cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Those that found their key.
+    pub hits: u32,
+    /// Those that did not.
+    pub misses: u32,
+}
+
+impl Reads {
+    /// These and others.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { hits: self.hits.saturating_add(other.hits), misses: self.misses.saturating_add(other.misses) }
+    }
+}
+
+/// What a thread has counted when it notes a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The [`Slice::epoch`].
+    pub epoch: u32,
+    /// Its reads that found their key, and those that did not.
+    pub hits: u64,
+    /// See there.
+    pub misses: u64,
+}
+
 /// One event of a key in the slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
@@ -92,6 +130,8 @@ pub struct Sample {
     pub size: u32,
     /// What happened.
     pub event: Event,
+    /// Reads of any keys by the same thread since its sample before: who learns from samples counts reads as far as it has learnt.
+    pub reads: Reads,
 }
 
 /// Keys that are known to have been noted of late.
@@ -102,9 +142,16 @@ const REPEATS: u64 = 1024;
 /// The events that one thread has noted, in their order.
 #[derive(Debug)]
 pub struct Samples {
-    queue: Mutex<VecDeque<Sample>>,
+    queue: Mutex<Queue>,
     /// Keys noted of late with what happened, and the number of times since in the lowest bits. Written by the one thread.
     recent: [AtomicU64; RECENT],
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    samples: VecDeque<Sample>,
+    /// What was counted when a sample was noted last.
+    counted: Counted,
 }
 
 impl Default for Samples {
@@ -114,11 +161,19 @@ impl Default for Samples {
 }
 
 impl Samples {
-    /// Notes an event.
-    pub fn push(&self, sample: Sample) {
+    /// Notes an event; its reads are those since the one before.
+    pub fn push(&self, sample: Sample, counted: Counted) {
         let mut queue = self.queue.lock();
-        if queue.len() < MOST {
-            queue.push_back(sample);
+        let before = std::mem::replace(&mut queue.counted, counted);
+        // Whoever resets counters begins at zero.
+        let since = |now: u64, before: u64| u32::try_from(now.checked_sub(before).unwrap_or(now)).unwrap_or(u32::MAX);
+        let reads = if before.epoch == counted.epoch {
+            Reads { hits: since(counted.hits, before.hits), misses: since(counted.misses, before.misses) }
+        } else {
+            Reads::default()
+        };
+        if queue.samples.len() < MOST {
+            queue.samples.push_back(Sample { reads, ..sample });
         }
     }
 
@@ -151,8 +206,8 @@ impl Samples {
     /// Takes the oldest events out, at most so many.
     pub fn take(&self, most: usize, into: &mut Vec<Sample>) {
         let mut queue = self.queue.lock();
-        let count = queue.len().min(most);
-        into.extend(queue.drain(..count));
+        let count = queue.samples.len().min(most);
+        into.extend(queue.samples.drain(..count));
     }
 }
 
@@ -184,12 +239,33 @@ mod tests {
     fn a_full_buffer_takes_no_more_and_keeps_the_order() {
         let (samples, mut taken) = (Samples::default(), Vec::new());
         for hash in 0..2 * MOST as u64 {
-            samples.push(Sample { hash, expiry: u64::MAX, size: 1, event: Event::Stored });
+            let sample = Sample { hash, expiry: u64::MAX, size: 1, event: Event::Stored, reads: Reads::default() };
+            samples.push(sample, Counted::default());
         }
         samples.take(100, &mut taken);
         samples.take(usize::MAX, &mut taken);
         assert_eq!(taken.len(), MOST);
         assert!(taken.iter().enumerate().all(|(at, sample)| sample.hash == at as u64));
+    }
+
+    #[test]
+    fn samples_carry_the_reads_since_the_one_before() {
+        let (samples, slice, mut taken) = (Samples::default(), Slice::default(), Vec::new());
+        let sample = Sample { hash: 1, expiry: u64::MAX, size: 0, event: Event::Miss, reads: Reads::default() };
+        let mut push = |hits, misses, slice: &Slice| {
+            samples.push(sample, Counted { epoch: slice.epoch(), hits, misses });
+            samples.take(usize::MAX, &mut taken);
+            taken.pop().map(|sample| (sample.reads.hits, sample.reads.misses))
+        };
+        slice.set(Listener::WhatIf, 0.5);
+        assert_eq!(push(1000, 1000, &slice), Some((0, 0)), "nobody listened before");
+        assert_eq!(push(1007, 1001, &slice), Some((7, 1)));
+        assert_eq!(push(3, 2, &slice), Some((3, 2)), "counters were reset");
+        slice.set(Listener::WhatIf, 0.25);
+        assert_eq!(push(4, 2, &slice), Some((1, 0)));
+        slice.set(Listener::WhatIf, 0.0);
+        slice.set(Listener::WhatIf, 0.25);
+        assert_eq!(push(900, 800, &slice), Some((0, 0)), "what was read meanwhile does not count");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Sampled hits say little: one hot key in the slice, or not in it, decides how many there are. Misses are spread over
 //! many keys. So what a miniature missed is compared with what the miniature missed that stands for the cache as it is, whose true ratio is known.
+//! Where that one missed something quite different from what the cache itself missed of the slice, as it may beside a cliff of the curve, it is
+//! the cache that is compared with.
 
 use super::Estimate;
 
@@ -34,25 +36,84 @@ impl Misses {
     }
 }
 
-/// The hit ratio of one who had these misses where the cache as it is, with this miss ratio, would have had those of
-/// `mirror`. `reads` is how many reads there were, `weight` for how many each
-/// sampled miss stands.
-pub(super) fn estimate(miss_ratio: f64, misses: &Misses, mirror: &Misses, reads: f64, weight: f64) -> Estimate {
-    let (own, other) = (misses.total(), mirror.total());
-    let scaled = |own: f64, other: f64, reads: f64| {
-        // Of hardly any misses no multiple is known.
-        let few = other < FEWEST_MISSES * weight;
-        let estimate = if few { miss_ratio + (own - other) / reads } else { miss_ratio * own / other };
-        estimate.clamp(0.0, 1.0)
-    };
-    let whole = scaled(own, other, reads);
-    // The jackknife: how much does it change if one group is left out?
-    let part = (GROUPS - 1) as f64 / GROUPS as f64;
-    let without: [f64; GROUPS] =
-        std::array::from_fn(|group| scaled(own - misses.0[group], other - mirror.0[group], reads * part));
-    let mean = without.iter().sum::<f64>() / GROUPS as f64;
-    let variance = part * without.iter().map(|one| (one - mean).powi(2)).sum::<f64>();
-    Estimate { hit_ratio: 1.0 - whole, error: STUDENT * variance.sqrt() + OF_MODEL }
+/// What was counted of one miniature, and meanwhile of the cache as it is. Older ones count less.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ledger {
+    /// What the miniature missed, and what the one that is as the cache is.
+    pub(super) own: Misses,
+    /// See there.
+    pub(super) mirror: Misses,
+    /// What the cache itself missed of the slice.
+    pub(super) cache: Misses,
+    /// Reads of the whole cache that found their key, and those that did not.
+    pub(super) hits: f64,
+    /// See there.
+    pub(super) misses: f64,
+}
+
+impl Ledger {
+    pub(super) fn fade(&mut self, factor: f64) {
+        self.own.fade(factor);
+        self.mirror.fade(factor);
+        self.cache.fade(factor);
+        self.hits *= factor;
+        self.misses *= factor;
+    }
+
+    pub(super) fn reads(&self) -> f64 {
+        self.hits + self.misses
+    }
+
+    /// What the cache itself had.
+    pub(super) fn actual(&self) -> Estimate {
+        Estimate { hit_ratio: self.hits / self.reads(), error: 0.0, reads: self.reads(), at_ms: None }
+    }
+
+    /// The hit ratio of one who had these misses where the cache as it is had the miss ratio that is known. `weight` is for how many
+    /// each sampled miss stands.
+    pub(super) fn estimate(&self, weight: f64) -> Estimate {
+        /// What the one missed of what the other did, at least, for the two to be alike.
+        const ALIKE: f64 = 0.75;
+        let (mirror, cache, reads) = (self.mirror.total(), self.cache.total(), self.reads());
+        let is_alike = mirror.min(cache) >= ALIKE * mirror.max(cache) - FEWEST_MISSES * weight;
+        let base = if is_alike { &self.mirror } else { &self.cache };
+        let of_base = if is_alike { 0.0 } else { (mirror - cache).abs() / reads };
+        let (own, other) = (self.own.total(), base.total());
+        let miss_ratio = self.misses / reads;
+        let scaled = |own: f64, other: f64, reads: f64| {
+            // Of hardly any misses no multiple is known.
+            let few = other < FEWEST_MISSES * weight;
+            let estimate = if few { miss_ratio + (own - other) / reads } else { miss_ratio * own / other };
+            estimate.clamp(0.0, 1.0)
+        };
+        let whole = scaled(own, other, reads);
+        // The jackknife: how much does it change if one group is left out?
+        let part = (GROUPS - 1) as f64 / GROUPS as f64;
+        let without: [f64; GROUPS] =
+            std::array::from_fn(|group| scaled(own - self.own.0[group], other - base.0[group], reads * part));
+        let mean = without.iter().sum::<f64>() / GROUPS as f64;
+        let variance = part * without.iter().map(|one| (one - mean).powi(2)).sum::<f64>();
+        let error = ((STUDENT * variance.sqrt()).hypot(of_base) + OF_MODEL).min(1.0);
+        Estimate { hit_ratio: 1.0 - whole, error, reads, at_ms: None }
+    }
+}
+
+/// How far off the size of a miniature may be, as a part of it: the slice, which is `part` of all keys, has by chance more or less of
+/// what they take. It holds as much as `keys` of one size.
+pub(super) fn error_of_size(keys: f64, part: f64) -> f64 {
+    (STUDENT * ((1.0 - part) / keys.max(1.0)).sqrt()).min(0.5)
+}
+
+/// Adds to the errors along a curve, whose sizes double from one to the next, what errors of the sizes amount to where it is steep.
+pub(super) fn add_errors_of_sizes(curve: &mut [Option<Estimate>], errors: &[f64]) {
+    let ratios: Vec<Option<f64>> = curve.iter().map(|it| it.map(|it| it.hit_ratio)).collect();
+    for (at, (estimate, error)) in curve.iter_mut().zip(errors).enumerate() {
+        let Some(estimate) = estimate.as_mut().filter(|it| it.error > 0.0) else { continue };
+        let neighbours = [at.checked_sub(1), Some(at + 1)];
+        let others = neighbours.into_iter().flatten().filter_map(|at| ratios.get(at).copied().flatten());
+        let steepest = others.map(|other| (other - estimate.hit_ratio).abs()).fold(0.0, f64::max);
+        estimate.error = estimate.error.hypot(steepest * (1.0 + error).log2()).min(1.0);
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +122,26 @@ mod tests {
 
     fn misses(each: [f64; GROUPS]) -> Misses {
         Misses(each)
+    }
+
+    fn estimate(miss_ratio: f64, own: &Misses, mirror: &Misses, reads: f64, weight: f64) -> Estimate {
+        let (hits, misses) = (reads * (1.0 - miss_ratio), reads * miss_ratio);
+        Ledger { own: *own, mirror: *mirror, cache: *mirror, hits, misses }.estimate(weight)
+    }
+
+    #[test]
+    fn where_a_curve_is_steep_an_error_of_the_size_is_one_of_the_ratio() {
+        assert_eq!(error_of_size(100.0, 1.0), 0.0, "who sees all keys knows their size");
+        assert!((0.07..0.08).contains(&error_of_size(1000.0, 0.01)), "{}", error_of_size(1000.0, 0.01));
+        let of = |hit_ratio| Some(Estimate { hit_ratio, error: OF_MODEL, reads: 1.0, at_ms: None });
+        let mut curve = [of(0.5), of(0.5), None, of(0.5), of(0.5), of(0.9)];
+        add_errors_of_sizes(&mut curve, &[0.1; 6]);
+        let errors = curve.map(|it| it.map(|it| (it.error * 1000.0).round()));
+        assert_eq!(errors, [Some(2.0), Some(2.0), None, Some(2.0), Some(55.0), Some(55.0)]);
+        let exact = Some(Estimate { error: 0.0, ..of(0.5).unwrap() });
+        let mut curve = [exact, of(0.9)];
+        add_errors_of_sizes(&mut curve, &[0.1; 2]);
+        assert_eq!(curve[0], exact, "what is known is known");
     }
 
     #[test]
@@ -73,6 +154,16 @@ mod tests {
         let mixed = misses([0.0, 100.0, 0.0, 100.0, 0.0, 100.0, 0.0, 100.0]);
         let unsure = estimate(0.4, &mixed, &mirror, 10_000.0, 1.0);
         assert!((unsure.hit_ratio - 0.8).abs() < 1e-9 && unsure.error > 0.1, "{unsure:?}");
+    }
+
+    #[test]
+    fn where_the_model_of_the_cache_is_wrong_the_cache_itself_counts() {
+        let each = |count: f64| misses([count; GROUPS]);
+        let ledger = Ledger { own: each(50.0), mirror: each(0.0), cache: each(100.0), hits: 200.0, misses: 800.0 };
+        let estimate = ledger.estimate(1.0);
+        assert!((estimate.hit_ratio - 0.6).abs() < 1e-9 && estimate.error > 0.8, "{estimate:?}");
+        let alike = Ledger { mirror: each(90.0), ..ledger }.estimate(1.0);
+        assert!((alike.hit_ratio - (1.0 - 0.8 * 5.0 / 9.0)).abs() < 1e-9 && alike.error < 0.01, "{alike:?}");
     }
 
     #[test]

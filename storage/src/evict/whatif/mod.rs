@@ -6,17 +6,18 @@
 //!
 //! What is counted fades, so that the answer is about the last minutes. The slice holds about [`HELD`] keys of what the cache
 //! holds; it becomes smaller as the cache grows, and where feeding the miniatures takes too long.
+//!
+//! Each miniature counts from when it has been full for a turnover, or so many reads that it will not be; before that it misses what a cache that
+//! was just started misses. Reads are counted as far as the samples are fed that came with them.
 
 mod estimate;
+mod point;
 
-use estimate::{GROUPS, Misses};
+use estimate::{GROUPS, Ledger, add_errors_of_sizes};
+use point::{Column, Point};
 
-use super::adaptive;
-use super::competition::Competition;
-use super::ghost::Welcome;
-use super::lfu;
-use super::miniature::{Miniature, Model, Rules};
-use super::samples::{Event, Listener, Sample, Slice};
+use super::miniature::Rules;
+use super::samples::{Event, Listener, Reads, Sample, Slice};
 use super::{Rule, Selection};
 use crate::keyspace::{Keyspace, ShardSet};
 use crate::rng::Rng;
@@ -31,8 +32,13 @@ const HELD: f64 = 1024.0;
 const FEWEST: f64 = 32.0;
 /// The slice stays as it is while it is between these multiples of what it should be.
 const HOLDS: std::ops::RangeInclusive<f64> = 0.4..=1.5;
-/// Reads, per key that it holds, after which a miniature that began empty beside a full cache is taken to be like one that did not.
-const WARM: f64 = 10.0;
+/// The slice does not become so small for want of time that the cache holds fewer: a quarter of them is what the smallest size needs.
+const FEWEST_HELD: f64 = 4.0 * FEWEST;
+/// Reads in the slice below which nothing is said.
+const FEWEST_READS: f64 = 100.0;
+
+/// One in so many calls of [`WhatIf::measure`] looks at the sizes of all keys in the miniatures.
+const SIZES_EVERY: u32 = 16;
 
 /// The policies, in the order of the answer.
 const SELECTIONS: [Selection; 9] = {
@@ -74,6 +80,8 @@ pub struct Census {
     pub expiring: usize,
     /// Bytes used in all.
     pub used: usize,
+    /// Keys that were evicted so far, by a count that is set back at times. Not counted by [`Census::of`].
+    pub evicted: u64,
 }
 
 impl Census {
@@ -97,6 +105,13 @@ impl Present {
     fn evicts(&self) -> bool {
         self.limit > 0 && self.selection.is_some()
     }
+
+    /// Whether it goes by something that makes other sizes, or another policy, the present one.
+    fn differs(&self, other: &Self) -> bool {
+        /// A limit may be off by one part in so many.
+        const SLACK: u64 = 8;
+        self.selection != other.selection || self.limit.abs_diff(other.limit) > self.limit.max(other.limit) / SLACK
+    }
 }
 
 /// An estimate.
@@ -104,8 +119,12 @@ impl Present {
 pub struct Estimate {
     /// Reads that would find their key, from 0 to 1.
     pub hit_ratio: f64,
-    /// How far off that may be: the truth is within this in about 19 of 20 cases.
+    /// How far off that may be: the truth is within this in about 19 of 20 cases. 0 where it is what the cache itself had.
     pub error: f64,
+    /// Reads that it is about, the last ones; older ones count less.
+    pub reads: f64,
+    /// When it held, in milliseconds since 1970, if it is no longer known.
+    pub at_ms: Option<u64>,
 }
 
 /// A policy's estimates, at each of [`SIZES`]; `None` where too little is known.
@@ -117,9 +136,25 @@ pub struct Curve {
     pub estimates: [Option<Estimate>; SIZES.len()],
 }
 
+/// How much is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// There are too few keys to tell anything from.
+    FewKeys,
+    /// There were too few reads yet.
+    FewReads,
+    /// Some sizes are not known yet.
+    #[default]
+    Learning,
+    /// All is.
+    Ready,
+}
+
 /// The answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
+    /// How much of it is known.
+    pub state: State,
     /// Bytes of the present memory.
     pub memory: u64,
     /// Reads that the answer is about; older ones count less.
@@ -132,80 +167,6 @@ pub struct Answer {
     pub curves: Vec<Curve>,
 }
 
-/// One policy at one size.
-#[derive(Debug)]
-struct Point {
-    miniature: Miniature,
-    /// What the miniature does; the adaptive policy's changes.
-    model: Model,
-    /// The adaptive policy's tables.
-    tables: Option<Competition>,
-    misses: Misses,
-}
-
-impl Point {
-    fn new(selection: Selection, size_weight: u32) -> Self {
-        let weighed = |weights| Model::Weighed(adaptive::Weighed::new(weights, 0));
-        let (model, welcome) = match selection.rule {
-            Rule::Lru => (weighed(adaptive::by_age()), Welcome::default()),
-            Rule::Lfu => (weighed(&lfu::WEIGHTS), lfu::WEIGHTS.welcome),
-            Rule::Adaptive => adaptive::model(0, size_weight),
-            Rule::Random => (Model::Random, Welcome::default()),
-            Rule::Ttl => (Model::Ttl, Welcome::default()),
-        };
-        let tables = (selection.rule == Rule::Adaptive).then(|| Competition::new(adaptive::models(size_weight)));
-        Self { miniature: Miniature::new(welcome), model, tables, misses: Misses::default() }
-    }
-
-    /// Does what the cache would have done; of a read, whether it would have had the key.
-    fn replay(&mut self, sample: Sample, rules: &Rules, turnover: f64, rng: &mut Rng) -> bool {
-        if let Some(tables) = &mut self.tables {
-            if matches!(sample.event, Event::Hit | Event::Miss) {
-                let turnover = turnover.max(FEWEST) as usize;
-                tables.compete(rules, turnover, |miniature, rules| miniature.replay(sample, rules, rng));
-                if tables.is_fresh() {
-                    let (model, welcome) = tables.leader();
-                    self.model = model;
-                    self.miniature.set_welcome(welcome);
-                }
-            } else {
-                tables.each(rules, |miniature, rules| {
-                    miniature.replay(sample, rules, rng);
-                });
-            }
-        }
-        self.miniature.replay(sample, &Rules { model: self.model, ..*rules }, rng)
-    }
-
-    fn retain(&mut self, stays: impl Fn(u64) -> bool + Copy) {
-        self.miniature.retain(stays);
-        if let Some(tables) = &mut self.tables {
-            tables.each(&Rules::timeless(u64::MAX), |miniature, _| miniature.retain(stays));
-        }
-    }
-
-    fn memory(&self) -> usize {
-        self.miniature.memory() + self.tables.as_ref().map_or(0, Competition::memory)
-    }
-}
-
-/// One policy at all sizes.
-#[derive(Debug)]
-struct Column {
-    selection: Selection,
-    points: [Point; SIZES.len()],
-    /// Reads that it saw.
-    reads: f64,
-    /// Whether it has seen all that the cache holds.
-    is_complete: bool,
-}
-
-impl Column {
-    fn new(selection: Selection, size_weight: u32, is_complete: bool) -> Self {
-        Self { selection, points: SIZES.map(|_| Point::new(selection, size_weight)), reads: 0.0, is_complete }
-    }
-}
-
 /// See the module's page.
 #[derive(Debug)]
 pub struct WhatIf {
@@ -216,17 +177,29 @@ pub struct WhatIf {
     /// Whether there were no keys when it began, and whether it has heard of any since.
     began_empty: bool,
     has_seen: bool,
+    /// Whether the cache has evicted since it has its present limit, and how many keys as of the last look; `None` before the first.
+    has_evicted: bool,
+    evicted: Option<u64>,
     /// The part of all keys that is in the slice, and the most that it may be.
     part: f64,
     ceiling: f64,
     /// Keys in the slice that the cache holds, and bytes of theirs that the cache has room for.
     held: f64,
     room: f64,
-    /// Bytes of the present memory.
+    /// Bytes of the present memory, and those in use.
     memory: u64,
+    used: u64,
     /// Reads that found their key, and those that did not.
     hits: f64,
     misses: f64,
+    /// The same of those that samples came with, since sizes are what they are.
+    actual: Ledger,
+    /// What was known before it began anew.
+    last: Vec<Curve>,
+    /// As of the last sample, in milliseconds since 1970.
+    now_ms: u64,
+    /// Calls of [`WhatIf::measure`].
+    looks: u32,
     rng: Rng,
 }
 
@@ -240,49 +213,126 @@ impl WhatIf {
             present,
             began_empty: true,
             has_seen: false,
+            has_evicted: false,
+            evicted: None,
             part: 0.0,
             ceiling: 1.0,
             held: 0.0,
             room: 0.0,
             memory: 0,
+            used: 0,
             hits: 0.0,
             misses: 0.0,
+            actual: Ledger::default(),
+            last: Vec::new(),
+            now_ms: 0,
+            looks: 0,
             rng: Rng::seeded(seed),
         }
     }
 
-    /// Begins anew.
+    /// Begins anew. What was known stays as that; so do the figures of the cache itself.
     fn restart(&mut self) {
-        let ceiling = self.ceiling;
-        *self = Self { ceiling, ..Self::new(self.rng.next_u64(), self.present) };
+        if self.part > 0.0 {
+            self.last = self.curves();
+            for estimate in self.last.iter_mut().flat_map(|curve| curve.estimates.iter_mut().flatten()) {
+                estimate.at_ms.get_or_insert(self.now_ms);
+            }
+        }
+        let fresh = Self::new(self.rng.next_u64(), self.present);
+        *self = Self {
+            ceiling: self.ceiling,
+            memory: self.memory,
+            used: self.used,
+            has_evicted: self.has_evicted,
+            evicted: self.evicted,
+            hits: self.hits,
+            misses: self.misses,
+            last: std::mem::take(&mut self.last),
+            now_ms: self.now_ms,
+            ..fresh
+        };
     }
 
     /// Bytes that the miniatures take.
     pub fn memory(&self) -> usize {
-        let points = self.columns.iter().flat_map(|column| &column.points);
+        let points = self.columns.iter().flat_map(Column::all);
         points.chain([&self.everything]).map(Point::memory).sum()
     }
 
     /// Follows the size of the cache and what it goes by. To be called again and again.
     pub fn measure(&mut self, slice: &Slice, census: Census, present: Present) {
-        let Census { keys, bytes, expiring, used } = census;
-        if self.present.size_weight != present.size_weight || self.present.evicts() != present.evicts() {
-            self.part = 0.0;
+        let Census { keys, bytes, expiring, used, evicted } = census;
+        if self.present.size_weight != present.size_weight {
+            self.restart();
+        } else if self.present.differs(&present) {
+            self.resize(self.present.selection != present.selection);
         }
         self.present = present;
         self.fit(slice, keys);
-        self.held = keys as f64 * self.part;
+        if self.evicted.replace(evicted).is_some_and(|before| before < evicted) && !self.has_evicted {
+            // What was known was that all sizes are alike.
+            self.has_evicted = true;
+            self.last.clear();
+        }
+        self.used = used as u64;
         self.memory = if present.limit > 0 { present.limit } else { used as u64 };
+        self.held = keys as f64 * self.part;
         // Where there is nothing yet, nobody knows how much there is going to be.
         let room =
             if keys == 0 { f64::INFINITY } else { bytes as f64 + self.memory.saturating_sub(used as u64) as f64 };
         self.room = room * self.part;
         self.fit_columns(keys, expiring);
+        if self.looks.is_multiple_of(SIZES_EVERY) {
+            self.columns.iter_mut().for_each(|column| column.measure(self.part));
+        }
+        self.looks = self.looks.wrapping_add(1);
+        self.begin_ledgers();
+    }
+
+    /// Forgets what was counted: under another policy, or a limit that is another one, it would say something else.
+    fn resize(&mut self, is_policy: bool) {
+        self.columns.iter_mut().for_each(Column::resize);
+        self.actual = Ledger::default();
+        if !is_policy {
+            self.last.clear();
+            if std::mem::take(&mut self.has_evicted) {
+                // What it misses now may have gone before.
+                self.columns.iter_mut().for_each(|column| column.is_complete = false);
+            }
+        }
+    }
+
+    /// Lets the miniatures count that are like caches which have been there for long.
+    fn begin_ledgers(&mut self) {
+        let mirror = self.mirror().and_then(|at| self.columns.get(at));
+        // A cache that has not evicted has only missed what no cache could have had.
+        let mirror_is_settled = mirror
+            .is_none_or(|column| column.is_settled(PRESENT, self.held) || column.is_complete && !self.has_evicted);
+        if !mirror_is_settled {
+            return;
+        }
+        let (held, part) = (self.held, self.part);
+        for column in &mut self.columns {
+            let knows_all = part >= 1.0 && column.is_complete;
+            for at in 0..SIZES.len() {
+                let (point, is_settled) = (&column.points[at], column.is_settled(at, held));
+                if point.ledger.is_none() && is_settled && (knows_all || point.miniature.len() as f64 >= FEWEST) {
+                    column.begin_ledger(at);
+                }
+            }
+        }
     }
 
     /// Hears of no key any more.
     pub fn ignore(slice: &Slice) {
         slice.set(Listener::WhatIf, 0.0);
+    }
+
+    /// Goes on after it was told of nothing for a while: what became of keys meanwhile is not known.
+    pub fn resume(&mut self, slice: &Slice) {
+        slice.set(Listener::WhatIf, self.part);
+        self.columns.iter_mut().for_each(|column| column.is_complete = false);
     }
 
     /// Sets the slice.
@@ -305,7 +355,7 @@ impl WhatIf {
         self.part = wanted;
         slice.set(Listener::WhatIf, wanted);
         let stays = |hash| slice.takes_for(Listener::WhatIf, hash);
-        let points = self.columns.iter_mut().flat_map(|column| &mut column.points);
+        let points = self.columns.iter_mut().flat_map(Column::all_mut);
         points.chain([&mut self.everything]).for_each(|point| point.retain(stays));
     }
 
@@ -334,12 +384,15 @@ impl WhatIf {
         }
     }
 
-    /// Begins anew with a slice half as large, as samples were lost for want of time. Whether so few keys are in it then that
-    /// nothing can be said.
+    /// Begins anew with a slice half as large, as samples were lost for want of time; false if so few keys would be in it then that
+    /// little could be said.
     pub fn slow_down(&mut self) -> bool {
+        if self.held / 2.0 < FEWEST_HELD {
+            return false;
+        }
         self.ceiling = self.part / 2.0;
-        self.part = 0.0;
-        self.held / 2.0 < FEWEST
+        self.restart();
+        true
     }
 
     /// Lets the slice be larger, as there is time.
@@ -352,218 +405,139 @@ impl WhatIf {
         if self.part == 0.0 {
             return;
         }
-        self.has_seen = true;
+        (self.has_seen, self.now_ms) = (true, now);
+        self.count(sample.reads);
         let group = (sample.hash >> 32) as usize % GROUPS;
         let is_read = matches!(sample.event, Event::Hit | Event::Miss);
         let weight = self.part.recip();
+        let mirror = self.mirror();
         let rng = &mut self.rng;
-        let mut replay = |point: &mut Point, rules: &Rules, turnover: f64| {
-            if !point.replay(sample, rules, turnover, rng) && is_read {
-                point.misses.add(group, weight);
+        let mut misses = |point: &mut Point, rules: &Rules, turnover: f64| {
+            let is_missed = !point.replay(sample, rules, turnover, rng) && is_read;
+            if is_missed && let Some(ledger) = &mut point.ledger {
+                ledger.own.add(group, weight);
             }
+            is_missed
         };
         let rules = Rules { now: Some(now), ..Rules::timeless(u64::MAX) };
-        if !self.present.evicts() {
-            replay(&mut self.everything, &rules, f64::MAX);
-        }
-        for column in &mut self.columns {
-            column.reads += f64::from(is_read);
-            for (point, size) in column.points.iter_mut().zip(SIZES) {
-                let limit = (self.room * size) as u64;
-                replay(point, &Rules { volatile: column.selection.volatile, limit, ..rules }, self.held * size);
+        let mut is_missed_now = misses(&mut self.everything, &rules, f64::MAX) && mirror.is_none();
+        for (number, column) in self.columns.iter_mut().enumerate() {
+            for (at, size) in SIZES.into_iter().enumerate() {
+                let limit = self.room * size;
+                let of = |limit: f64| Rules { volatile: column.selection.volatile, limit: limit as u64, ..rules };
+                let is_missed = misses(&mut column.points[at], &of(limit), self.held * size);
+                is_missed_now |= is_missed && mirror == Some(number) && at == PRESENT;
+                if let Some([smaller, larger]) = column.probes.get_mut(at).filter(|_| column.slack[at] > 0.0) {
+                    misses(smaller, &of(limit * (1.0 - column.slack[at])), f64::MAX);
+                    misses(larger, &of(limit * (1.0 + column.slack[at])), f64::MAX);
+                }
             }
         }
+        if sample.event == Event::Miss {
+            self.ledgers().for_each(|ledger| ledger.cache.add(group, weight));
+        }
+        if is_missed_now {
+            self.ledgers().for_each(|ledger| ledger.mirror.add(group, weight));
+        }
+    }
+
+    /// Which column stands for the cache as it is; `None` where nothing is evicted.
+    fn mirror(&self) -> Option<usize> {
+        let present = self.present.selection.filter(|_| self.present.evicts())?;
+        self.columns.iter().position(|column| column.selection == present)
+    }
+
+    fn ledgers(&mut self) -> impl Iterator<Item = &mut Ledger> {
+        let points = self.columns.iter_mut().flat_map(Column::all_mut);
+        points.filter_map(|point| point.ledger.as_mut()).chain([&mut self.actual])
+    }
+
+    fn count(&mut self, reads: Reads) {
+        let (hits, misses) = (f64::from(reads.hits), f64::from(reads.misses));
+        self.ledgers().for_each(|ledger| (ledger.hits, ledger.misses) = (ledger.hits + hits, ledger.misses + misses));
+        let here = (hits + misses) * self.part;
+        self.columns.iter_mut().for_each(|column| column.reads += here);
     }
 
     /// Counts reads of the whole cache since the last call. What was counted before is worth `fade` of what it was.
     pub fn note_reads(&mut self, hits: u64, misses: u64, fade: f64) {
         self.hits = self.hits * fade + hits as f64;
         self.misses = self.misses * fade + misses as f64;
-        self.everything.misses.fade(fade);
-        let points = self.columns.iter_mut().flat_map(|column| &mut column.points);
-        points.for_each(|point| point.misses.fade(fade));
+        self.ledgers().for_each(|ledger| ledger.fade(fade));
     }
 
     /// What is known.
     pub fn answer(&self) -> Answer {
         let reads = self.hits + self.misses;
         let hit_ratio = (reads > 0.0).then_some(self.hits / reads);
-        let present = self.present.selection.filter(|_| self.present.evicts());
-        let mirror = self.columns.iter().find(|column| Some(column.selection) == present);
-        let mirror = mirror.map_or(&self.everything, |column| &column.points[PRESENT]);
+        let curves = self.curves();
+        let is_known = |curve: &Curve| curve.estimates.iter().all(|it| it.is_some_and(|it| it.at_ms.is_none()));
+        let state = if self.held < FEWEST {
+            State::FewKeys
+        } else if self.actual.reads() * self.part < FEWEST_READS {
+            State::FewReads
+        } else if curves.iter().all(is_known) {
+            State::Ready
+        } else {
+            State::Learning
+        };
+        Answer { state, memory: self.memory, reads, hit_ratio, part: self.part, curves }
+    }
+
+    fn curves(&self) -> Vec<Curve> {
         let curve = |selection: Selection| {
             // Where all keys expire, that makes no difference.
             let twin = Selection { volatile: false, ..selection };
             let mut columns = [selection, twin].into_iter();
-            let column = columns.find_map(|it| self.columns.iter().find(|column| column.selection == it))?;
-            let estimates = std::array::from_fn(|size| self.estimate(column, size, mirror));
-            Some(Curve { selection, estimates })
+            let column = columns.find_map(|it| self.columns.iter().find(|column| column.selection == it));
+            let last = self.last.iter().find(|curve| curve.selection == selection);
+            let mut estimates = column.map_or_else(Default::default, |column| self.estimates(column));
+            if let Some(last) = last {
+                estimates.iter_mut().zip(last.estimates).for_each(|(now, last)| *now = now.or(last));
+            }
+            (column.is_some() || last.is_some()).then_some(Curve { selection, estimates })
         };
-        let expire = self.columns.iter().any(|column| column.selection.volatile);
-        let curves = SELECTIONS.into_iter().filter(|it| expire || !it.volatile).filter_map(curve).collect();
-        Answer { memory: self.memory, reads, hit_ratio, part: self.part, curves }
+        let volatile = self.columns.iter().any(|column| column.selection.volatile);
+        let volatile = volatile || self.columns.is_empty() && self.last.iter().any(|curve| curve.selection.volatile);
+        SELECTIONS.into_iter().filter(|it| volatile || !it.volatile).filter_map(curve).collect()
     }
 
-    fn estimate(&self, column: &Column, size: usize, mirror: &Point) -> Option<Estimate> {
-        /// Reads in the slice below which nothing is said.
-        const FEWEST_READS: f64 = 100.0;
-        let point = &column.points[size];
-        let knows_all = self.part >= 1.0 && column.is_complete;
-        let holds = self.held * SIZES[size];
-        let is_warm = column.is_complete || point.miniature.was_full() || column.reads > WARM * holds;
-        let reads = self.hits + self.misses;
-        if reads * self.part < FEWEST_READS || !knows_all && ((point.miniature.len() as f64) < FEWEST || !is_warm) {
+    fn estimates(&self, column: &Column) -> [Option<Estimate>; SIZES.len()] {
+        let mut estimates = std::array::from_fn(|size| self.estimate(column, size));
+        if column.probes.is_empty() {
+            add_errors_of_sizes(&mut estimates, &column.slack);
+        }
+        for (at, probes) in column.probes.iter().enumerate().filter(|(at, _)| column.slack[*at] > 0.0) {
+            let Some(estimate) = estimates[at].as_mut().filter(|it| it.error > 0.0) else { continue };
+            let probed = probes.iter().filter_map(|probe| probe.ledger.as_ref());
+            let others = probed.map(|ledger| ledger.estimate(self.part.recip()).hit_ratio - estimate.hit_ratio);
+            estimate.error = estimate.error.hypot(others.map(f64::abs).fold(0.0, f64::max)).min(1.0);
+        }
+        estimates
+    }
+
+    fn estimate(&self, column: &Column, size: usize) -> Option<Estimate> {
+        let tells = |ledger: &&Ledger| ledger.reads() * self.part >= FEWEST_READS;
+        let ledger = column.points[size].ledger.as_ref().filter(tells);
+        let is_present = size == PRESENT && self.present.evicts() && self.present.selection == Some(column.selection);
+        let has_room = self.memory as f64 * SIZES[size] >= self.used as f64
+            && !self.has_evicted
+            && !(self.refuses() && size > PRESENT)
+            && (column.is_complete || column.is_settled(PRESENT, self.held) || size == PRESENT);
+        if is_present || has_room {
+            return ledger.or(Some(&self.actual).filter(tells)).map(Ledger::actual);
+        }
+        if self.refuses() && size > PRESENT {
             return None;
         }
-        Some(estimate::estimate(self.misses / reads, &point.misses, &mirror.misses, reads, self.part.recip()))
+        ledger.map(|ledger| ledger.estimate(self.part.recip()))
+    }
+
+    /// Whether the cache is full and evicts nothing: what is not stored for that reason nobody hears of.
+    fn refuses(&self) -> bool {
+        !self.present.evicts() && self.present.limit > 0 && self.used as f64 > 0.95 * self.present.limit as f64
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: u64 = 1_700_000_000_000;
-
-    fn present(rule: Option<Rule>, limit: u64) -> Present {
-        Present { selection: rule.map(|rule| Selection { rule, volatile: false }), limit, size_weight: 0 }
-    }
-
-    fn sample(key: u64, event: Event) -> Sample {
-        Sample { hash: Rng::seeded(key).next_u64(), expiry: u64::MAX, size: 100, event }
-    }
-
-    /// A cache of 1,000 keys of 100 bytes that is full.
-    fn census() -> Census {
-        Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000 }
-    }
-
-    fn estimates(answer: &Answer, rule: Rule) -> [Option<Estimate>; SIZES.len()] {
-        let curve = answer.curves.iter().find(|curve| curve.selection == Selection { rule, volatile: false });
-        curve.unwrap().estimates
-    }
-
-    /// Keys of a loop, each missed and stored: as LRU has it while the loop is larger than the cache.
-    fn told_of_a_loop(length: u64) -> (WhatIf, Slice) {
-        let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(Some(Rule::Lru), 120_000)));
-        what_if.measure(&slice, Census::default(), present(Some(Rule::Lru), 120_000));
-        for request in 0..80 * length {
-            for event in [Event::Miss, Event::Stored] {
-                let sample = sample(request % length, event);
-                if slice.takes(sample.hash) {
-                    what_if.feed(sample, NOW);
-                }
-            }
-            if request % length == 0 {
-                what_if.note_reads(0, length, 0.9);
-                what_if.measure(&slice, census(), present(Some(Rule::Lru), 120_000));
-            }
-        }
-        (what_if, slice)
-    }
-
-    #[test]
-    fn a_loop_shows_where_it_would_fit() {
-        let (what_if, slice) = told_of_a_loop(1500);
-        let answer = what_if.answer();
-        assert_eq!((answer.memory, answer.hit_ratio), (120_000, Some(0.0)));
-        let lru = estimates(&answer, Rule::Lru).map(|it| it.unwrap().hit_ratio);
-        assert!(lru[..3].iter().all(|ratio| *ratio < 0.02), "{lru:?}");
-        assert!(lru[3..].iter().all(|ratio| *ratio > 0.9), "{lru:?}");
-        let adaptive = estimates(&answer, Rule::Adaptive)[PRESENT].unwrap();
-        assert!(adaptive.hit_ratio > 0.3, "a part of the loop stays: {adaptive:?}");
-        assert!(what_if.memory() < 4 << 20, "{} bytes", what_if.memory());
-        assert!(what_if.columns.iter().all(|column| !column.selection.volatile));
-        WhatIf::ignore(&slice);
-        assert!(!slice.takes(0));
-    }
-
-    #[test]
-    fn of_few_reads_and_of_what_is_not_known_nothing_is_said() {
-        let slice = Slice::default();
-        let mut what_if = WhatIf::new(1, present(None, 0));
-        assert_eq!(what_if.answer().hit_ratio, None);
-        what_if.measure(&slice, census(), present(None, 0));
-        what_if.note_reads(5, 5, 1.0);
-        let answer = what_if.answer();
-        assert_eq!((answer.reads, answer.hit_ratio), (10.0, Some(0.5)));
-        assert!(answer.curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]), "{answer:?}");
-        // A cache that was full before: what is not in the miniatures may be in it.
-        what_if.note_reads(5000, 5000, 1.0);
-        assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
-    }
-
-    #[test]
-    fn without_a_limit_the_present_size_misses_what_is_missed_now() {
-        let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
-        what_if.measure(&slice, Census::default(), present(None, 0));
-        for request in 0..50_000u64 {
-            let key = request % 1009;
-            let event = if request < 1009 { Event::Stored } else { Event::Hit };
-            what_if.feed(sample(key, event), NOW);
-        }
-        what_if.note_reads(49_000, 500, 1.0);
-        what_if.measure(&slice, census(), present(None, 0));
-        let answer = what_if.answer();
-        assert_eq!(answer.memory, 120_000);
-        let lru = estimates(&answer, Rule::Lru);
-        assert!(lru[4].is_some_and(|it| it.hit_ratio > 0.97), "{lru:?}");
-    }
-
-    #[test]
-    fn policies_for_keys_that_expire_are_told_where_some_do() {
-        let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(Some(Rule::Lru), 120_000)));
-        let rules = |what_if: &WhatIf| what_if.columns.iter().filter(|column| column.selection.volatile).count();
-        let measure = |what_if: &mut WhatIf, expiring| {
-            what_if.measure(&slice, Census { expiring, ..census() }, present(Some(Rule::Lru), 120_000));
-            rules(what_if)
-        };
-        assert_eq!(measure(&mut what_if, 0), 0);
-        assert_eq!(measure(&mut what_if, 500), 5);
-        assert_eq!(what_if.answer().curves.len(), 9);
-        assert_eq!(measure(&mut what_if, 0), 0);
-        // Where all do the others are the same as for all keys.
-        assert_eq!(measure(&mut what_if, 1000), 1);
-        assert_eq!(what_if.answer().curves.len(), 9);
-    }
-
-    #[test]
-    fn a_handful_of_keys_is_not_looked_at() {
-        let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
-        let few = Census { keys: 5, ..census() };
-        what_if.measure(&slice, Census::default(), present(None, 0));
-        assert!(slice.takes(1 << 40), "nobody knows yet that they are few");
-        what_if.feed(sample(1, Event::Hit), NOW);
-        for _ in 0..3 {
-            what_if.measure(&slice, few, present(None, 0));
-            assert!(!slice.takes(1 << 40));
-        }
-        what_if.note_reads(1000, 0, 1.0);
-        what_if.feed(sample(1, Event::Miss), NOW);
-        assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
-        what_if.measure(&slice, census(), present(None, 0));
-        assert!(slice.takes(1 << 40));
-    }
-
-    #[test]
-    fn the_slice_follows_the_cache_and_the_pace() {
-        let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
-        let part = |what_if: &mut WhatIf, keys| {
-            what_if.measure(&slice, Census { keys, ..census() }, present(None, 0));
-            what_if.part
-        };
-        assert_eq!(part(&mut what_if, 100), 1.0);
-        assert_eq!(part(&mut what_if, 1_024_000), 0.001);
-        assert_eq!(part(&mut what_if, 1_100_000), 0.001, "a little does not matter");
-        assert!(!what_if.slow_down());
-        assert_eq!(part(&mut what_if, 1_024_000), 0.0005);
-        let times = (1..20).take_while(|_| {
-            let is_void = what_if.slow_down();
-            part(&mut what_if, 1_024_000);
-            !is_void
-        });
-        assert_eq!(times.count(), 4);
-        (0..20).for_each(|_| what_if.speed_up());
-        assert_eq!(part(&mut what_if, 1_024_000), 0.001);
-    }
-}
+mod tests;

@@ -1,0 +1,138 @@
+//! A miniature for a policy at a size, and what is counted of it.
+
+use super::estimate::{Ledger, error_of_size};
+use super::{FEWEST, SIZES};
+use crate::evict::adaptive;
+use crate::evict::competition::Competition;
+use crate::evict::ghost::Welcome;
+use crate::evict::lfu;
+use crate::evict::miniature::{Miniature, Model, Rules};
+use crate::evict::samples::{Event, Sample};
+use crate::evict::{Rule, Selection};
+use crate::rng::Rng;
+
+/// One policy at one size.
+#[derive(Debug)]
+pub(super) struct Point {
+    pub(super) miniature: Miniature,
+    /// What the miniature does; the adaptive policy's changes.
+    model: Model,
+    /// The adaptive policy's tables.
+    tables: Option<Competition>,
+    /// What is counted, once it tells something.
+    pub(super) ledger: Option<Ledger>,
+}
+
+impl Point {
+    pub(super) fn new(selection: Selection, size_weight: u32) -> Self {
+        let weighed = |weights| Model::Weighed(adaptive::Weighed::new(weights, 0));
+        let (model, welcome) = match selection.rule {
+            Rule::Lru => (weighed(adaptive::by_age()), Welcome::default()),
+            Rule::Lfu => (weighed(&lfu::WEIGHTS), lfu::WEIGHTS.welcome),
+            Rule::Adaptive => adaptive::model(0, size_weight),
+            Rule::Random => (Model::Random, Welcome::default()),
+            Rule::Ttl => (Model::Ttl, Welcome::default()),
+        };
+        let tables = (selection.rule == Rule::Adaptive).then(|| Competition::new(adaptive::models(size_weight)));
+        Self { miniature: Miniature::new(welcome), model, tables, ledger: None }
+    }
+
+    /// Does what the cache would have done; of a read, whether it would have had the key.
+    pub(super) fn replay(&mut self, sample: Sample, rules: &Rules, turnover: f64, rng: &mut Rng) -> bool {
+        if let Some(tables) = &mut self.tables {
+            if matches!(sample.event, Event::Hit | Event::Miss) {
+                let turnover = turnover.max(FEWEST) as usize;
+                tables.compete(rules, turnover, |miniature, rules| miniature.replay(sample, rules, rng));
+                if tables.is_fresh() {
+                    let (model, welcome) = tables.leader();
+                    self.model = model;
+                    self.miniature.set_welcome(welcome);
+                }
+            } else {
+                tables.each(rules, |miniature, rules| {
+                    miniature.replay(sample, rules, rng);
+                });
+            }
+        }
+        self.miniature.replay(sample, &Rules { model: self.model, ..*rules }, rng)
+    }
+
+    pub(super) fn retain(&mut self, stays: impl Fn(u64) -> bool + Copy) {
+        self.miniature.retain(stays);
+        if let Some(tables) = &mut self.tables {
+            tables.each(&Rules::timeless(u64::MAX), |miniature, _| miniature.retain(stays));
+        }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.miniature.memory() + self.tables.as_ref().map_or(0, Competition::memory)
+    }
+}
+
+/// One policy at all sizes.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) selection: Selection,
+    pub(super) points: [Point; SIZES.len()],
+    /// For each size one that is a little smaller and one that is a little larger: whether the curve is a cliff there. Of LRU only, which
+    /// has cliffs where loops just fit; what goes by frequency keeps a part of a loop.
+    pub(super) probes: Vec<[Point; 2]>,
+    /// How far, as parts of the sizes, they are away: as far as the sizes may be wrong.
+    pub(super) slack: [f64; SIZES.len()],
+    /// Reads of keys in the slice since sizes are what they are, about.
+    pub(super) reads: f64,
+    /// Whether it has seen all that the cache holds.
+    pub(super) is_complete: bool,
+}
+
+impl Column {
+    pub(super) fn new(selection: Selection, size_weight: u32, is_complete: bool) -> Self {
+        let point = || Point::new(selection, size_weight);
+        let probes = if selection.rule == Rule::Lru { SIZES.map(|_| [point(), point()]).into() } else { Vec::new() };
+        let (points, slack) = (SIZES.map(|_| point()), [0.0; SIZES.len()]);
+        Self { selection, points, probes, slack, reads: 0.0, is_complete }
+    }
+
+    /// Forgets what was counted, as the sizes are others now.
+    pub(super) fn resize(&mut self) {
+        self.reads = 0.0;
+        for point in self.all_mut() {
+            point.ledger = None;
+            point.miniature.forget_turnover();
+        }
+    }
+
+    /// All miniatures.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Point> {
+        self.points.iter().chain(self.probes.iter().flatten())
+    }
+
+    /// The same.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Point> {
+        self.points.iter_mut().chain(self.probes.iter_mut().flatten())
+    }
+
+    /// Notes how far the sizes may be wrong, where the slice is `part` of all keys.
+    pub(super) fn measure(&mut self, part: f64) {
+        self.slack = std::array::from_fn(|size| error_of_size(self.points[size].miniature.effective_len(), part));
+    }
+
+    /// Lets the miniatures of a size count.
+    pub(super) fn begin_ledger(&mut self, size: usize) {
+        self.points[size].ledger = Some(Ledger::default());
+        for probe in self.probes.get_mut(size).into_iter().flatten() {
+            probe.ledger = Some(Ledger::default());
+        }
+    }
+
+    /// Whether the miniature of a size is by now like a cache that has been there for long. The cache holds `held` keys of the slice.
+    pub(super) fn is_settled(&self, size: usize, held: f64) -> bool {
+        /// Reads, per key that it holds, after which one that began empty, or with another size, is taken to be like one that did not.
+        const WARM: f64 = 10.0;
+        let miniature = &self.points[size].miniature;
+        // What is not known yet is at most what the cache holds.
+        let known = if self.is_complete { FEWEST } else { held * SIZES[size].min(1.0) };
+        let holds = known.max(miniature.len() as f64);
+        miniature.has_turned_over() || self.reads > WARM * holds
+    }
+}

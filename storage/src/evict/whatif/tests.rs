@@ -1,0 +1,393 @@
+//! Tests with caches that are told of, and with an exact LRU cache that tells of itself.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::*;
+
+const NOW: u64 = 1_700_000_000_000;
+
+fn present(rule: Option<Rule>, limit: u64) -> Present {
+    Present { selection: rule.map(|rule| Selection { rule, volatile: false }), limit, size_weight: 0 }
+}
+
+fn sample(key: u64, event: Event) -> Sample {
+    let reads = Reads { hits: (event == Event::Hit).into(), misses: (event == Event::Miss).into() };
+    Sample { hash: Rng::seeded(key).next_u64(), expiry: u64::MAX, size: 100, event, reads }
+}
+
+/// A cache of 1,000 keys of 100 bytes that is full.
+fn census() -> Census {
+    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, evicted: 0 }
+}
+
+fn estimates(answer: &Answer, rule: Rule) -> [Option<Estimate>; SIZES.len()] {
+    let curve = answer.curves.iter().find(|curve| curve.selection == Selection { rule, volatile: false });
+    curve.unwrap().estimates
+}
+
+/// Keys of a loop, each missed and stored: as LRU has it while the loop is larger than the cache.
+fn told_of_a_loop(length: u64) -> (WhatIf, Slice) {
+    let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(Some(Rule::Lru), 120_000)));
+    what_if.measure(&slice, Census::default(), present(Some(Rule::Lru), 120_000));
+    for request in 0..80 * length {
+        for event in [Event::Miss, Event::Stored] {
+            let sample = sample(request % length, event);
+            if slice.takes(sample.hash) {
+                what_if.feed(sample, NOW);
+            }
+        }
+        if request % length == 0 {
+            what_if.note_reads(0, length, 0.9);
+            what_if.measure(&slice, Census { evicted: request, ..census() }, present(Some(Rule::Lru), 120_000));
+        }
+    }
+    (what_if, slice)
+}
+
+#[test]
+fn a_loop_shows_where_it_would_fit() {
+    let (what_if, slice) = told_of_a_loop(1500);
+    let answer = what_if.answer();
+    assert_eq!((answer.memory, answer.hit_ratio), (120_000, Some(0.0)));
+    let lru = estimates(&answer, Rule::Lru).map(|it| it.unwrap().hit_ratio);
+    assert!(lru[..3].iter().all(|ratio| *ratio < 0.02), "{lru:?}");
+    assert!(lru[3..].iter().all(|ratio| *ratio > 0.9), "{lru:?}");
+    let adaptive = estimates(&answer, Rule::Adaptive)[PRESENT].unwrap();
+    assert!(adaptive.hit_ratio > 0.3, "a part of the loop stays: {adaptive:?}");
+    assert!(what_if.memory() < 4 << 20, "{} bytes", what_if.memory());
+    assert!(what_if.columns.iter().all(|column| !column.selection.volatile));
+    WhatIf::ignore(&slice);
+    assert!(!slice.takes(0));
+}
+
+#[test]
+fn of_few_reads_and_of_what_is_not_known_nothing_is_said() {
+    let slice = Slice::default();
+    let mut what_if = WhatIf::new(1, present(None, 0));
+    assert_eq!(what_if.answer().hit_ratio, None);
+    what_if.measure(&slice, census(), present(None, 0));
+    what_if.note_reads(5, 5, 1.0);
+    let answer = what_if.answer();
+    assert_eq!((answer.reads, answer.hit_ratio), (10.0, Some(0.5)));
+    assert!(answer.curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]), "{answer:?}");
+    // A cache that was full before: what is not in the miniatures may be in it.
+    what_if.note_reads(5000, 5000, 1.0);
+    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
+}
+
+#[test]
+fn without_a_limit_the_present_size_misses_what_is_missed_now() {
+    let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
+    what_if.measure(&slice, Census::default(), present(None, 0));
+    for request in 0..50_000u64 {
+        let key = request % 1009;
+        let event = if request < 1009 { Event::Stored } else { Event::Hit };
+        what_if.feed(sample(key, event), NOW);
+    }
+    what_if.note_reads(49_000, 500, 1.0);
+    what_if.measure(&slice, census(), present(None, 0));
+    let answer = what_if.answer();
+    assert_eq!(answer.memory, 120_000);
+    let lru = estimates(&answer, Rule::Lru);
+    assert!(lru[4].is_some_and(|it| it.hit_ratio > 0.97), "{lru:?}");
+}
+
+#[test]
+fn policies_for_keys_that_expire_are_told_where_some_do() {
+    let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(Some(Rule::Lru), 120_000)));
+    let rules = |what_if: &WhatIf| what_if.columns.iter().filter(|column| column.selection.volatile).count();
+    let measure = |what_if: &mut WhatIf, expiring| {
+        what_if.measure(&slice, Census { expiring, ..census() }, present(Some(Rule::Lru), 120_000));
+        rules(what_if)
+    };
+    assert_eq!(measure(&mut what_if, 0), 0);
+    assert_eq!(measure(&mut what_if, 500), 5);
+    assert_eq!(what_if.answer().curves.len(), 9);
+    assert_eq!(measure(&mut what_if, 0), 0);
+    // Where all do the others are the same as for all keys.
+    assert_eq!(measure(&mut what_if, 1000), 1);
+    assert_eq!(what_if.answer().curves.len(), 9);
+}
+
+#[test]
+fn a_handful_of_keys_is_not_looked_at() {
+    let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
+    let few = Census { keys: 5, ..census() };
+    what_if.measure(&slice, Census::default(), present(None, 0));
+    assert!(slice.takes(1 << 40), "nobody knows yet that they are few");
+    what_if.feed(sample(1, Event::Hit), NOW);
+    for _ in 0..3 {
+        what_if.measure(&slice, few, present(None, 0));
+        assert!(!slice.takes(1 << 40));
+    }
+    what_if.note_reads(1000, 0, 1.0);
+    what_if.feed(sample(1, Event::Miss), NOW);
+    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
+    what_if.measure(&slice, census(), present(None, 0));
+    assert!(slice.takes(1 << 40));
+}
+
+#[test]
+fn the_slice_follows_the_cache_and_the_pace() {
+    let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
+    let part = |what_if: &mut WhatIf, keys| {
+        what_if.measure(&slice, Census { keys, ..census() }, present(None, 0));
+        what_if.part
+    };
+    assert_eq!(part(&mut what_if, 100), 1.0);
+    assert_eq!(part(&mut what_if, 1_024_000), 0.001);
+    assert_eq!(part(&mut what_if, 1_100_000), 0.001, "a little does not matter");
+    let mut parts = Vec::new();
+    while what_if.slow_down() {
+        parts.push(part(&mut what_if, 1_024_000));
+    }
+    assert_eq!(parts, [0.0005, 0.00025, 0.000125], "with fewer keys little could be said");
+    (0..20).for_each(|_| what_if.speed_up());
+    assert_eq!(part(&mut what_if, 1_024_000), 0.001);
+}
+
+/// An exact LRU cache of keys of 100 bytes.
+struct Lru {
+    room: usize,
+    used: HashMap<u64, u64>,
+    by_use: BTreeMap<u64, u64>,
+    uses: u64,
+    hits: u64,
+    misses: u64,
+}
+
+impl Lru {
+    fn new(room: usize) -> Self {
+        Self { room, used: HashMap::new(), by_use: BTreeMap::new(), uses: 0, hits: 0, misses: 0 }
+    }
+
+    /// Asks for a key and stores it; whether it was there, and whether another one went.
+    fn request(&mut self, key: u64) -> (bool, bool) {
+        self.uses += 1;
+        let before = self.used.insert(key, self.uses);
+        let hit = before.is_some_and(|use_| self.by_use.remove(&use_).is_some());
+        self.by_use.insert(self.uses, key);
+        (self.hits, self.misses) = (self.hits + u64::from(hit), self.misses + u64::from(!hit));
+        let oldest = if self.used.len() > self.room { self.by_use.pop_first() } else { None };
+        if let Some((_, key)) = oldest {
+            self.used.remove(&key);
+        }
+        (hit, oldest.is_some())
+    }
+}
+
+/// A cache under LRU that tells of itself, and others of all sizes beside it.
+struct Told {
+    what_if: WhatIf,
+    slice: Slice,
+    caches: Vec<Lru>,
+    evicted: u64,
+    /// Reads that nobody was told of yet, in all and since the last sample.
+    reads: Reads,
+    carried: Reads,
+    /// What the caches had had before, at each look.
+    before: Vec<Vec<(u64, u64)>>,
+}
+
+impl Told {
+    fn new(room: usize) -> Self {
+        let caches = SIZES.map(|size| Lru::new((room as f64 * size) as usize)).into();
+        let what_if = WhatIf::new(1, present(Some(Rule::Lru), room as u64 * 100));
+        let mut told = Self {
+            what_if,
+            slice: Slice::default(),
+            caches,
+            evicted: 0,
+            reads: Reads::default(),
+            carried: Reads::default(),
+            before: Vec::new(),
+        };
+        told.look();
+        told
+    }
+
+    fn look(&mut self) {
+        let (keys, limit) = (self.caches[PRESENT].used.len(), self.caches[PRESENT].room as u64 * 100);
+        let census = Census { keys, bytes: keys * 100, expiring: 0, used: keys * 100, evicted: self.evicted };
+        let reads = std::mem::take(&mut self.reads);
+        self.what_if.note_reads(reads.hits.into(), reads.misses.into(), 1.0);
+        self.what_if.measure(&self.slice, census, present(Some(Rule::Lru), limit));
+        self.before.push(self.caches.iter().map(|cache| (cache.hits, cache.misses)).collect());
+    }
+
+    fn request(&mut self, key: u64) {
+        let told: Vec<(bool, bool)> = self.caches.iter_mut().map(|cache| cache.request(key)).collect();
+        let (hit, has_evicted) = told[PRESENT];
+        let read = Reads { hits: hit.into(), misses: (!hit).into() };
+        (self.reads, self.carried) = (self.reads.plus(read), self.carried.plus(read));
+        self.evicted += u64::from(has_evicted);
+        let events = if hit { &[Event::Hit][..] } else { &[Event::Miss, Event::Stored] };
+        events.iter().for_each(|event| self.feed(key, *event));
+        if self.caches[0].uses.is_multiple_of(500) {
+            self.look();
+        }
+    }
+
+    fn feed(&mut self, key: u64, event: Event) {
+        let sample = sample(key, event);
+        if self.slice.takes(sample.hash) {
+            self.what_if.feed(Sample { reads: std::mem::take(&mut self.carried), ..sample }, NOW);
+        }
+    }
+
+    /// The estimates for LRU, each with what the cache of that size had in the same reads.
+    fn compared(&self) -> Vec<Option<(Estimate, f64)>> {
+        let estimates = estimates(&self.what_if.answer(), Rule::Lru);
+        let compare = |(at, estimate): (usize, Option<Estimate>)| {
+            let estimate = estimate?;
+            let (hits, misses) = (self.caches[at].hits, self.caches[at].misses);
+            // The look after which as many reads came as the estimate is about.
+            let since =
+                |(before, missed): (u64, u64)| ((hits - before) as f64, (hits + misses - before - missed) as f64);
+            let all = self.before.iter().map(|counts| since(counts[at]));
+            let (hits, reads) =
+                all.min_by(|one, other| (one.1 - estimate.reads).abs().total_cmp(&(other.1 - estimate.reads).abs()))?;
+            Some((estimate, hits / reads))
+        };
+        estimates.into_iter().enumerate().map(compare).collect()
+    }
+}
+
+/// Estimates that are within their errors, of those there are.
+fn within(told: &Told) -> (usize, usize) {
+    let known: Vec<(Estimate, f64)> = told.compared().into_iter().flatten().collect();
+    let right = known.iter().filter(|(estimate, truth)| (estimate.hit_ratio - truth).abs() <= estimate.error.max(0.01));
+    (right.count(), known.len())
+}
+
+#[test]
+fn the_truth_is_within_the_error_where_a_loop_is_just_larger_than_the_cache() {
+    for (loop_keys, seed) in [(4400, 0), (8800, 1), (4120, 2), (8200, 3)] {
+        let mut told = Told::new(4000);
+        for request in 0..14 * loop_keys {
+            told.request(seed << 32 | request % loop_keys);
+        }
+        assert!(told.what_if.part < 0.45, "a part of the keys is looked at");
+        let (right, known) = within(&told);
+        assert_eq!((right, known), (5, 5), "{loop_keys}: {:?}", told.compared());
+    }
+}
+
+#[test]
+fn the_truth_is_within_the_error_while_caches_fill() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    let (mut right, mut known) = (0, 0);
+    for request in 0..400_000u64 {
+        // Popular ones more often.
+        let key = rng.below(40_000).min(rng.below(40_000)).min(rng.below(40_000));
+        told.request(key);
+        if request % 5000 == 0 {
+            let now = within(&told);
+            (right, known) = (right + now.0, known + now.1);
+            if request < 4000 {
+                assert_eq!(now.1, 0, "what is not full tells nothing");
+            }
+        }
+    }
+    assert!(known > 300 && right * 100 >= known * 95, "{right} of {known}");
+    assert!(told.compared().iter().all(Option::is_some), "{:?}", told.compared());
+}
+
+#[test]
+fn a_cache_that_is_not_full_hits_as_much_with_more_memory() {
+    let (mut told, mut rng) = (Told::new(10_000), Rng::seeded(3));
+    for _ in 0..60_000 {
+        told.request(rng.below(4000));
+    }
+    let answer = told.what_if.answer();
+    let lru = estimates(&answer, Rule::Lru);
+    assert!(lru.iter().all(Option::is_some), "{lru:?}");
+    for (estimate, truth) in told.compared().into_iter().skip(1).flatten() {
+        assert!((estimate.hit_ratio - truth).abs() < 0.01 && estimate.error == 0.0, "{estimate:?}, not {truth}");
+    }
+    let (estimate, truth) = told.compared()[0].unwrap();
+    assert!((estimate.hit_ratio - truth).abs() < estimate.error, "{estimate:?}, not {truth}");
+}
+
+#[test]
+fn a_new_limit_begins_a_new_curve_but_the_present_ratio_is_known() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(8000)));
+    run(&mut told, 100_000);
+    assert_eq!(told.what_if.answer().state, State::Ready);
+    let reads = told.what_if.answer().reads;
+    told.caches.iter_mut().zip(SIZES).for_each(|(cache, size)| cache.room = (6000.0 * size) as usize);
+    told.look();
+    run(&mut told, 1500);
+    let answer = told.what_if.answer();
+    assert!(answer.state == State::Learning && answer.reads > reads, "{answer:?}");
+    let lru = estimates(&answer, Rule::Lru);
+    assert!(lru[PRESENT].is_some_and(|it| it.error == 0.0 && it.hit_ratio > 0.4), "{lru:?}");
+    assert!(lru[0].is_none() && lru[1].is_none(), "{lru:?}");
+    run(&mut told, 100_000);
+    assert_eq!(told.what_if.answer().state, State::Ready);
+}
+
+#[test]
+fn what_was_known_is_told_until_more_is() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
+    run(&mut told, 200_000);
+    let before = told.what_if.answer();
+    assert!(told.what_if.slow_down());
+    told.look();
+    let after = told.what_if.answer();
+    assert_eq!(after.hit_ratio, before.hit_ratio);
+    let (old, new) = (estimates(&before, Rule::Lfu), estimates(&after, Rule::Lfu));
+    for (old, new) in old.iter().zip(new) {
+        assert_eq!(new.map(|it| (it.hit_ratio, it.at_ms)), old.map(|it| (it.hit_ratio, Some(NOW))));
+    }
+    run(&mut told, 200_000);
+    let now = told.what_if.answer();
+    assert!(now.state == State::Ready && estimates(&now, Rule::Lfu)[0].unwrap().at_ms.is_none(), "{now:?}");
+}
+
+#[test]
+fn what_was_known_while_nothing_went_is_no_answer_once_something_has() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
+    run(&mut told, 3000);
+    assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some(), "all sizes are alike");
+    assert!(told.what_if.slow_down());
+    told.look();
+    assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some_and(|it| it.at_ms.is_some()));
+    run(&mut told, 5000);
+    assert_eq!(estimates(&told.what_if.answer(), Rule::Lfu)[4], None);
+}
+
+#[test]
+fn a_pause_does_no_harm() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
+    run(&mut told, 50_000);
+    for _ in 0..20 {
+        WhatIf::ignore(&told.slice);
+        run(&mut told, 20_000);
+        told.what_if.resume(&told.slice);
+        told.carried = Reads::default();
+        run(&mut told, 20_000);
+    }
+    let answer = told.what_if.answer();
+    let lru = estimates(&answer, Rule::Lru);
+    for (estimate, cache) in lru.iter().zip(&told.caches) {
+        let truth = cache.hits as f64 / (cache.hits + cache.misses) as f64;
+        assert!(estimate.is_some_and(|it| (it.hit_ratio - truth).abs() < 0.02), "{lru:?}, not {truth}");
+    }
+}
+
+#[test]
+fn a_cache_that_refuses_what_is_new_says_nothing_of_more_memory() {
+    let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 120_000)));
+    what_if.measure(&slice, Census::default(), present(None, 120_000));
+    for request in 0..20_000u64 {
+        what_if.feed(sample(request % 1000, if request < 1000 { Event::Stored } else { Event::Hit }), NOW);
+    }
+    what_if.measure(&slice, census(), present(None, 120_000));
+    let lru = estimates(&what_if.answer(), Rule::Lru);
+    assert!(lru[PRESENT].is_some() && lru[3].is_none() && lru[4].is_none(), "{lru:?}");
+}
