@@ -154,6 +154,7 @@ impl App {
         });
         let secret = options.secret.clone().map_or_else(|| random::secret_bytes::<32>().to_vec(), String::into_bytes);
         let app = Arc::new(Self {
+            computed: Mutex::default(),
             ids: Ids::new(clock.clone(), node),
             limiter: limiter(&options, "", options.limit, &state, &clock),
             write_limiter: limiter(&options, "write:", options.write_limit, &state, &clock),
