@@ -260,11 +260,14 @@
 
   list.querySelectorAll(".message").forEach((item) => { item.tabIndex = 0; });
   const actionsOf = (event) => event.target.closest(".message")?.querySelector(".actions");
-  for (const [name, hidden] of [["mouseover", false], ["focusin", false]]) {
+  for (const name of ["mouseover", "focusin"]) {
     list.addEventListener(name, (event) => {
       list.querySelectorAll(".actions").forEach((actions) => { actions.hidden = true; });
       const actions = actionsOf(event);
-      if (actions) actions.hidden = hidden;
+      if (!actions) return;
+      actions.hidden = false;
+      // Below the last message there is no place that shows.
+      if (name === "focusin" || !actions.parentElement.nextElementSibling) actions.scrollIntoView({ block: "nearest" });
     });
   }
   list.addEventListener("click", async (event) => {

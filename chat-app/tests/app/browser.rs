@@ -252,6 +252,10 @@ async fn what_is_refused_stays_in_the_field_and_who_is_signed_out_is_told() {
     let reached = "(() => { const item = document.querySelector('#messages').lastElementChild; item.focus(); \
                    return !item.querySelector('.actions').hidden; })()";
     assert_eq!(browser.evaluate(&ann, reached).await, true);
+    let cut_off = "(() => { const list = document.querySelector('#messages'); \
+                   const shown = list.lastElementChild.querySelector('.actions').getBoundingClientRect(); \
+                   return shown.bottom > list.getBoundingClientRect().bottom + 1; })()";
+    assert_eq!(browser.evaluate(&ann, cut_off).await, false, "all of it is seen");
     // Lines stay lines when a message is edited, and the new text is shown where the old one was.
     let press = "document.querySelector('#messages').lastElementChild.querySelector('[data-edit]').click()";
     browser.evaluate(&ann, press).await;
