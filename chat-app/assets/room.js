@@ -154,7 +154,7 @@
         if (again) edit(again, "/api/messages/" + id, input.value);
         else giveBack(input.value);
       }
-      if (active === field) field.focus();
+      if (active !== document.body && active.isConnected) active.focus();
       list.scrollTop = list.scrollHeight;
       const missed = await fetch(`/api/rooms/${room}/changes?after=${after > overlap ? after - overlap : 0n}`);
       if (missed.ok) held = [...(await missed.json()).messages, ...held];

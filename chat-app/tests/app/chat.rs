@@ -218,19 +218,18 @@ async fn the_order_of_the_list_of_rooms_follows_what_is_said_at_little_cost() {
                 within(Duration::from_millis(1_500), "the room stands first", is_first).await;
             }
         }
-        // However much is said, the list is read from the database but now and then.
-        let (start, before) = (Instant::now(), fleet.metric("chat_cache_invalidations_total").await);
-        let mut read = 0;
-        let mut said = 0.0;
-        while start.elapsed() < Duration::from_secs(2) {
+        // However much is said, the list is read from the database but now and then: by whoever takes messages twice a second,
+        // and once a second by each that finds in the database what it was not told.
+        let start = Instant::now();
+        let (mut read, mut said) = (0, 0);
+        while start.elapsed() < Duration::from_secs(2) || said < 30 {
             ann[0].post("/api/rooms/room-283/messages", &json!({ "body": "and on" })).await.unwrap();
-            said += 1.0;
-            read += usize::from(ann[0].get("/api/rooms").await.unwrap().header("x-cache") == "database");
+            said += 1;
+            read += u128::from(ann[0].get("/api/rooms").await.unwrap().header("x-cache") == "database");
         }
-        let most = start.elapsed().as_millis() as usize / 500 + 2;
-        assert!(said > 10.0 && read <= most, "{strategy}: {read} reads in {:?}", start.elapsed());
-        let invalidations = fleet.metric("chat_cache_invalidations_total").await - before;
-        assert!(invalidations <= said + most as f64, "{strategy}: {invalidations} for {said} messages");
+        let took = start.elapsed();
+        let most = took.as_millis() / 500 + 3 * took.as_millis() / 1_000 + 4;
+        assert!(read <= most, "{strategy}: {read} reads and {said} messages in {took:?}");
     }
 }
 
