@@ -141,21 +141,8 @@ impl App {
         let (l1, signals) = l1(&options, &shards);
         let layers = Arc::new(layers(&options, &clock, &metrics, &rates, &shards, &state, l1));
         let strategy = strategy(&options, layers.clone(), source, db.clone(), &state);
-        let feeds = Arc::new(Feeds {
-            db: db.clone(),
-            shards: shards.clone(),
-            layers: layers.clone(),
-            state: state.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            fanout_limit: options.fanout_limit.max(0),
-            building: Flights::new(),
-            counting: Flights::new(),
-            moments: Moments::default(),
-            settled: Mutex::default(),
-            broken: Mutex::default(),
-            computed: Mutex::default(),
-        });
+        let fanout_limit = options.fanout_limit.max(0);
+        let feeds = Arc::new(feeds(&db, &shards, &layers, &state, &clock, &metrics, fanout_limit));
         let secret = options.secret.clone().map_or_else(|| random::secret_bytes::<32>().to_vec(), String::into_bytes);
         let app = Arc::new(Self {
             ids: Ids::new(clock.clone(), node),
@@ -375,6 +362,32 @@ fn strategy(
         StrategyName::WriteBehind => Arc::new(WriteBehind::new(aside, state.clone())),
         StrategyName::Local => Arc::new(Local(aside)),
         StrategyName::None => Arc::new(NoCache(aside)),
+    }
+}
+
+fn feeds(
+    db: &Db,
+    shards: &Shards,
+    layers: &Arc<Layers>,
+    state: &Store,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    fanout_limit: i64,
+) -> Feeds {
+    Feeds {
+        db: db.clone(),
+        shards: shards.clone(),
+        layers: layers.clone(),
+        state: state.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        fanout_limit,
+        building: Flights::new(),
+        counting: Flights::new(),
+        moments: Moments::default(),
+        settled: Mutex::default(),
+        broken: Mutex::default(),
+        computed: Mutex::default(),
     }
 }
 
