@@ -59,6 +59,7 @@ async fn what_is_not_ours_under_our_keys_is_put_right() {
             (cache, "trending:posts", "string"),
             (cache, "rooms:list:first", "string"),
             (cache, "version:rooms", "string"),
+            (cache, "version:room-list", "string"),
         ] {
             for garbage in [&["SET", key, "garbage"][..], &["HSET", key, "gar", "bage"]] {
                 servers.ask(&["UNLINK", key]);
