@@ -50,26 +50,40 @@
     byId(id + "-now").textContent = series.map((values) => number(values.findLast((value) => value !== null), digits)).join(" / ");
   }
 
+  function judge(rate, word) {
+    byId("verdict-rate").textContent = rate;
+    if (byId("verdict-word").textContent !== word) byId("verdict-word").textContent = word;
+  }
+
+  // A screen reader reads alerts aloud whenever they change, so they are left alone when they say the same as before.
+  let alerted = "[]";
+  function showAlerts(alerts) {
+    const text = JSON.stringify(alerts);
+    if (text === alerted) return;
+    alerted = text;
+    byId("alerts").replaceChildren(...alerts.map((alert) => {
+      const line = document.createElement("p");
+      const what = document.createElement("strong");
+      what.textContent = alert.what;
+      line.append(what, ". " + alert.advice);
+      return line;
+    }));
+  }
+
   function show(stats) {
     const rate = stats.hit_rate === null ? "–" : number(stats.hit_rate, 1) + " %";
     byId("hit-rate").textContent = rate;
-    byId("verdict").textContent = `Hit rate ${rate}: ${stats.verdict}.`;
+    judge(`Hit rate ${rate}: `, stats.verdict + ".");
     byId("verdict").dataset.verdict = stats.verdict;
     byId("reads").textContent = number(stats.l1_hits + stats.l2_hits + stats.misses);
     byId("saved").textContent = number(stats.queries_saved);
-    byId("time-saved").textContent = number(stats.time_saved_s, 1) + " s";
-    byId("cost-saved").textContent = number(stats.cost_saved, 4);
+    byId("time-saved").textContent = number(stats.time_saved_s, 3) + " s";
+    byId("cost-saved").textContent = number(stats.cost_saved, 6);
     byId("queries").textContent = number(stats.queries);
     byId("refused").textContent = number(stats.refused);
     byId("errors").textContent = `${number(stats.errors.answers)} answers, ${number(stats.errors.caches)} cache requests`;
     byId("servers").textContent = number(stats.servers);
-    byId("alerts").replaceChildren(...stats.alerts.map((alert) => {
-      const text = document.createElement("p");
-      const what = document.createElement("strong");
-      what.textContent = alert.what;
-      text.append(what, ". " + alert.advice);
-      return text;
-    }));
+    showAlerts(stats.alerts);
     const layers = stats.percentiles_ms;
     rows("percentiles", [["L1", layers.l1], ["L2", layers.l2], ["Database", layers.database]]
       .map(([name, times]) => [name, ...times.map((ms) => number(ms, 3))]));
@@ -90,7 +104,7 @@
     draw("chart-evictions", [of((point) => point.evictions)], 0);
     draw("chart-errors", [of((point) => point.failures), of((point) => point.cache_errors)], 1);
     draw("chart-refused", [of((point) => point.refused)], 1);
-    draw("chart-cost", [of((point) => point.cost_saved)], 4);
+    draw("chart-cost", [of((point) => point.cost_saved)], 6);
   }
 
   async function tick() {
@@ -100,7 +114,7 @@
       const stats = await answer.json();
       if (stats.caches) show(stats);
     } catch {
-      byId("verdict").textContent = "The server cannot be reached.";
+      judge("", "The server cannot be reached.");
     }
     setTimeout(tick, 1000);
   }

@@ -10,13 +10,32 @@
   const user = list.dataset.user;
   let after = BigInt(list.dataset.after || "0");
   let socket = null;
-  let wait = 250;
+  // How long to wait before the next try to connect, in milliseconds; ever longer until one has worked.
+  const shortestWait = 250;
+  const longestWait = 15000;
+  let wait = shortestWait;
   let lastTag = 0;
+  // Messages that came while the list is loaded anew; null when it is not.
+  let held = null;
   // What was sent and not yet answered, by its tag: it goes back into the field when it is refused.
   const sent = new Map();
 
   const say = (text, bad) => { state.textContent = text; state.className = bad ? "error" : ""; };
-  const giveBack = (text) => { if (text) field.value = field.value ? text + "\n" + field.value : text; };
+  const giveBack = (text) => {
+    if (text) field.value = field.value ? text + "\n" + field.value : text;
+    keepDraft();
+  };
+
+  // What is being written outlives going to another page and back. It is this tab's and this user's alone.
+  const draft = `draft:${user}:${room}`;
+  function keepDraft() {
+    try {
+      if (field.value) sessionStorage.setItem(draft, field.value);
+      else sessionStorage.removeItem(draft);
+    } catch { /* A browser that keeps nothing. */ }
+  }
+  try { field.value ||= sessionStorage.getItem(draft) ?? ""; } catch { /* Likewise. */ }
+  field.addEventListener("input", keepDraft);
 
   function signedOut() {
     say("You are signed out. ", true);
@@ -54,6 +73,8 @@
 
   function fill(item, message) {
     let reactions = item.querySelector(".reactions");
+    const change = item.querySelector(".edit");
+    const focused = change?.contains(document.activeElement) ? document.activeElement : null;
     if (message.reactions) {
       reactions = message.reactions.length ? element("p", "reactions") : null;
       for (const one of message.reactions) reactions.append(element("span", "", `${one.emoji} ${one.count} `));
@@ -70,6 +91,13 @@
     if (message.edited_ms > 0) item.append(element("small", "edited", " edited"));
     item.append(text);
     if (reactions) item.append(reactions);
+    // Somebody who is editing it goes on.
+    if (change && message.deleted) giveBack(change.querySelector("textarea").value);
+    else if (change) {
+      text.hidden = true;
+      text.after(change);
+      focused?.focus();
+    }
     if (message.deleted) return;
     const actions = element("div", "actions");
     actions.hidden = true;
@@ -103,14 +131,49 @@
     if (atEnd) list.scrollTop = list.scrollHeight;
   }
 
+  const overlap = 10000n << 22n; // Ids of ten seconds: those of different servers do not come in their order.
+
+  // The whole list anew, for a reader who missed more than a page. What is being written stays as it is, in the field below
+  // and in messages that are being edited.
+  async function loadAnew() {
+    if (held) return;
+    held = [];
+    try {
+      const page = await fetch(location.href);
+      if (!page.ok) throw new Error(page.statusText);
+      const fresh = new DOMParser().parseFromString(await page.text(), "text/html").getElementById("messages");
+      const edits = [...list.querySelectorAll(".edit")];
+      const edited = edits.map((change) => [change.closest(".message").dataset.id, change.querySelector("textarea")]);
+      const active = document.activeElement;
+      list.replaceChildren(...fresh.children);
+      list.querySelectorAll("time[data-ms]").forEach((time) => { time.textContent = timeText(Number(time.dataset.ms)); });
+      list.querySelectorAll(".message").forEach((item) => { item.tabIndex = 0; });
+      after = BigInt(fresh.dataset.after);
+      for (const [id, input] of edited) {
+        const again = list.querySelector(`[data-id="${id}"]`);
+        if (again) edit(again, "/api/messages/" + id, input.value);
+        else giveBack(input.value);
+      }
+      if (active !== document.body && active.isConnected) active.focus();
+      list.scrollTop = list.scrollHeight;
+      const missed = await fetch(`/api/rooms/${room}/changes?after=${after > overlap ? after - overlap : 0n}`);
+      if (missed.ok) held = [...(await missed.json()).messages, ...held];
+    } catch {
+      if (socket) socket.close(); // It comes again, and is told again how far behind it is.
+    }
+    const late = held;
+    held = null;
+    late.forEach(show);
+  }
+
   function connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     socket = new WebSocket(`${scheme}://${location.host}/ws/${room}?after=${after}`);
-    socket.onopen = () => { wait = 250; say("Connected."); };
     socket.onmessage = (event) => {
       const said = JSON.parse(event.data);
-      if (said.type === "message") show(said.message);
-      else if (said.type === "behind") location.reload();
+      if (said.type === "message") (held ? held.push(said.message) : show(said.message));
+      else if (said.type === "behind") { connected(); loadAnew(); }
+      else if (said.type === "caught_up") connected();
       else if (said.type === "taken") sent.delete(said.tag);
       else if (said.type === "error") {
         giveBack(sent.get(said.tag));
@@ -127,27 +190,36 @@
       // A socket does not tell why it was refused; another request does.
       if (event.code === 1008 || await isSignedOut()) { signedOut(); return; }
       setTimeout(connect, wait * (0.5 + Math.random()));
-      wait = Math.min(wait * 2, 5000);
+      wait = Math.min(wait * 2, longestWait);
     };
   }
 
+  // An open socket is none yet that works: a server without its database closes it again.
+  function connected() {
+    wait = shortestWait;
+    say("Connected.");
+  }
+
   // A field in the place of the text; it stays as it was when the server refuses the new one.
-  function edit(item, url) {
+  function edit(item, url, value) {
     const text = item.querySelector(".text");
     if (!text || item.querySelector(".edit")) return;
     const change = element("form", "edit");
     const input = element("textarea");
-    input.value = text.textContent;
+    input.value = value ?? text.textContent;
     input.rows = Math.min(10, input.value.split("\n").length + 1);
     input.setAttribute("aria-label", "Your message");
     const save = element("button", "", "Save");
     const cancel = button("Cancel", {});
-    cancel.addEventListener("click", () => { change.remove(); text.hidden = false; });
+    const close = () => {
+      change.remove();
+      item.querySelector(".text").hidden = false;
+      item.focus();
+    };
+    cancel.addEventListener("click", close);
     change.addEventListener("submit", async (event) => {
       event.preventDefault();
-      if (!await ask(url, "PUT", { body: input.value })) return;
-      change.remove();
-      text.hidden = false;
+      if (await ask(url, "PUT", { body: input.value })) close();
     });
     input.addEventListener("keydown", (event) => { if (event.key === "Escape") cancel.click(); });
     change.append(input, " ", save, " ", cancel);
@@ -169,6 +241,7 @@
     const body = field.value.trim();
     if (!body) return;
     field.value = "";
+    keepDraft();
     say("");
     if (socket && socket.readyState === WebSocket.OPEN) {
       lastTag += 1;
@@ -187,11 +260,14 @@
 
   list.querySelectorAll(".message").forEach((item) => { item.tabIndex = 0; });
   const actionsOf = (event) => event.target.closest(".message")?.querySelector(".actions");
-  for (const [name, hidden] of [["mouseover", false], ["focusin", false]]) {
+  for (const name of ["mouseover", "focusin"]) {
     list.addEventListener(name, (event) => {
       list.querySelectorAll(".actions").forEach((actions) => { actions.hidden = true; });
       const actions = actionsOf(event);
-      if (actions) actions.hidden = hidden;
+      if (!actions) return;
+      actions.hidden = false;
+      // Below the last message there is no place that shows.
+      if (name === "focusin" || !actions.parentElement.nextElementSibling) actions.scrollIntoView({ block: "nearest" });
     });
   }
   list.addEventListener("click", async (event) => {

@@ -26,6 +26,7 @@ use crate::live::{self, Event, Hub, Poller};
 use crate::metrics::Metrics;
 use crate::options::{GuardName, InvalidationName, L1Name, LimiterName, Options, StrategyName, TtlName};
 use crate::overview::{self, History};
+use crate::room_order::RoomOrder;
 use crate::session::Sessions;
 use crate::store::shards::Shards;
 use crate::store::subscribe::{self, Signal, Topic, Trust};
@@ -78,6 +79,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// How often rooms are updated.
     pub rates: Arc<Rates>,
+    /// Whether the list of rooms is in the order of what was said.
+    pub room_order: Arc<RoomOrder>,
     /// What all servers did lately.
     pub history: History,
     /// When it was started.
@@ -138,20 +141,8 @@ impl App {
         let (l1, signals) = l1(&options, &shards);
         let layers = Arc::new(layers(&options, &clock, &metrics, &rates, &shards, &state, l1));
         let strategy = strategy(&options, layers.clone(), source, db.clone(), &state);
-        let feeds = Arc::new(Feeds {
-            db: db.clone(),
-            shards: shards.clone(),
-            layers: layers.clone(),
-            state: state.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            fanout_limit: options.fanout_limit.max(0),
-            building: Flights::new(),
-            counting: Flights::new(),
-            moments: Moments::default(),
-            settled: Mutex::default(),
-            broken: Mutex::default(),
-        });
+        let fanout_limit = options.fanout_limit.max(0);
+        let feeds = Arc::new(feeds(&db, &shards, &layers, &state, &clock, &metrics, fanout_limit));
         let secret = options.secret.clone().map_or_else(|| random::secret_bytes::<32>().to_vec(), String::into_bytes);
         let app = Arc::new(Self {
             ids: Ids::new(clock.clone(), node),
@@ -171,6 +162,7 @@ impl App {
             hub,
             metrics,
             rates,
+            room_order: Arc::default(),
             history: History::default(),
             started: Instant::now(),
             tasks: Mutex::default(),
@@ -194,12 +186,14 @@ impl App {
             metrics: self.metrics.clone(),
         };
         let every = Duration::from_millis(self.options.trending_ms.max(1_000));
+        let order_every = Duration::from_millis(self.options.room_order_ms.max(100));
         let tasks = [
             tokio::spawn(poller.run(Duration::from_millis(self.options.poll_ms))),
             tokio::spawn(live::catch_up(self.layers.clone(), self.feeds.clone())),
             tokio::spawn(self.feeds.clone().compute_trending(every)),
             tokio::spawn(hear(signals, self.layers.clone(), self.feeds.clone(), self.hub.clone(), self.node)),
             tokio::spawn(self.feeds.clone().watch(Duration::from_millis(self.options.poll_ms))),
+            tokio::spawn(self.room_order.clone().follow(self.strategy.clone(), order_every)),
             tokio::spawn(overview::watch(Arc::downgrade(self))),
             tokio::spawn(keep_time(self.clock.clone(), self.state.clone())),
         ];
@@ -368,6 +362,32 @@ fn strategy(
         StrategyName::WriteBehind => Arc::new(WriteBehind::new(aside, state.clone())),
         StrategyName::Local => Arc::new(Local(aside)),
         StrategyName::None => Arc::new(NoCache(aside)),
+    }
+}
+
+fn feeds(
+    db: &Db,
+    shards: &Shards,
+    layers: &Arc<Layers>,
+    state: &Store,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    fanout_limit: i64,
+) -> Feeds {
+    Feeds {
+        db: db.clone(),
+        shards: shards.clone(),
+        layers: layers.clone(),
+        state: state.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        fanout_limit,
+        building: Flights::new(),
+        counting: Flights::new(),
+        moments: Moments::default(),
+        settled: Mutex::default(),
+        broken: Mutex::default(),
+        computed: Mutex::default(),
     }
 }
 

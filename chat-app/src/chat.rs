@@ -103,6 +103,7 @@ impl App {
         self.strategy.post(&message, &self.event(&message)).await?;
         self.metrics.messages.add(1);
         self.metrics.database_writes.add(1);
+        self.room_order.note();
         self.hub.tell(&message);
         Ok((message, quota))
     }
@@ -193,6 +194,7 @@ impl App {
         // That the room does not exist may be remembered.
         self.strategy.changed(&Group::Room(room.clone()), None).await;
         self.strategy.changed(&Group::Rooms, None).await;
+        self.strategy.changed(&Group::RoomList, None).await;
         Ok(room)
     }
 

@@ -93,7 +93,7 @@ pub struct Item {
 
 /// What is mixed into all feeds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Mix {
+pub struct Mix {
     trending: Vec<i64>,
     promoted: Vec<i64>,
 }
@@ -169,6 +169,8 @@ pub struct Feeds {
     pub settled: Mutex<BTreeSet<i64>>,
     /// Keys to be removed once the cache can be reached: shard and key.
     pub broken: Mutex<HashSet<(String, String)>>,
+    /// What this server computed last to be mixed in, and when.
+    pub computed: Mutex<Option<(Instant, Mix)>>,
 }
 
 impl Feeds {
@@ -527,9 +529,13 @@ impl Feeds {
         loop {
             // Who could not store the result does not compute it. The lock is not released once it is stored: while the
             // lock lives, what was computed is new enough.
+            let asked = Instant::now();
+            let left =
+                self.computed.lock().as_ref().map_or(Duration::ZERO, |(at, _)| every.saturating_sub(at.elapsed()));
+            let life = if left.is_zero() { every } else { left };
             if self.shards.of_key(TRENDING).is_open()
-                && let Ok(Some(elected)) = lock::acquire(&self.state, "trending", every).await
-                && let Err(error) = self.compute_once(every).await
+                && let Ok(Some(elected)) = lock::acquire(&self.state, "trending", life).await
+                && let Err(error) = self.compute_once(every, asked).await
             {
                 tracing::warn!(%error, "trending posts");
                 // Another server may be luckier; this one waits like the others.
@@ -539,10 +545,20 @@ impl Feeds {
         }
     }
 
-    async fn compute_once(&self, every: Duration) -> Result<(), AppError> {
-        let from = ids::first_id_at(self.clock.now_ms() - 7 * DAY_MS);
-        let trending = self.db.trending_ids(from, MIXED).await?;
-        let mix = Mix { trending, promoted: self.db.promoted_ids(MIXED).await? };
+    /// Computes what is trending and stores it. What the cache did not take is kept, so that trying again costs no query.
+    async fn compute_once(&self, every: Duration, asked: Instant) -> Result<(), AppError> {
+        let kept = self.computed.lock().as_ref().filter(|(at, _)| at.elapsed() < every).map(|(_, mix)| mix.clone());
+        let mix = match kept {
+            Some(mix) => mix,
+            None => {
+                let from = ids::first_id_at(self.clock.now_ms() - 7 * DAY_MS);
+                let trending = self.db.trending_ids(from, MIXED).await?;
+                let mix = Mix { trending, promoted: self.db.promoted_ids(MIXED).await? };
+                self.metrics.trending.add(1);
+                *self.computed.lock() = Some((asked, mix.clone()));
+                mix
+            }
+        };
         let store = self.shards.of_key(TRENDING);
         let text = serde_json::to_string(&mix).unwrap_or_default();
         let set = cmd("SET").key(store.key(TRENDING)).arg(text).arg("PX").arg(every.as_millis() as u64 * 2);

@@ -54,8 +54,10 @@ pub enum Query {
 pub enum Group {
     /// The pages of a room.
     Room(RoomId),
-    /// The list of rooms.
+    /// Which rooms there are.
     Rooms,
+    /// The pages of the list of rooms: apart from the rooms themselves, since its order changes with what is said.
+    RoomList,
     /// What is shown of a user.
     User(i64),
 }
@@ -90,7 +92,8 @@ impl Query {
     pub fn group(&self) -> Group {
         match self {
             Query::Messages { room, .. } | Query::RoomPage { room, .. } => Group::Room(room.clone()),
-            Query::Rooms { .. } | Query::Room { .. } => Group::Rooms,
+            Query::Rooms { .. } => Group::RoomList,
+            Query::Room { .. } => Group::Rooms,
             Query::Profile { user } => Group::User(*user),
         }
     }
@@ -115,7 +118,8 @@ impl Group {
     pub fn patterns(&self) -> Vec<String> {
         match self {
             Group::Room(room) => vec![format!("messages:{room}:*"), format!("room-page:{room}:*")],
-            Group::Rooms => vec!["rooms:*".into()],
+            Group::Rooms => vec!["rooms:one:*".into()],
+            Group::RoomList => vec!["rooms:list:*".into()],
             Group::User(user) => vec![format!("profile:{user}")],
         }
     }
@@ -125,7 +129,8 @@ impl Group {
         let mut parts = pattern.split(':');
         match (parts.next()?, parts.next()?) {
             ("messages" | "room-page", room) => RoomId::new(room).ok().map(Group::Room),
-            ("rooms", _) => Some(Group::Rooms),
+            ("rooms", "one") => Some(Group::Rooms),
+            ("rooms", "list") => Some(Group::RoomList),
             ("profile", user) => user.parse().ok().map(Group::User),
             _ => None,
         }
@@ -140,6 +145,7 @@ impl Group {
     pub fn parse(text: &str) -> Option<Group> {
         match text.split_once(':') {
             None if text == "rooms" => Some(Group::Rooms),
+            None if text == "room-list" => Some(Group::RoomList),
             Some(("room", name)) => RoomId::new(name).ok().map(Group::Room),
             Some(("user", id)) => id.parse().ok().map(Group::User),
             _ => None,
@@ -157,6 +163,7 @@ impl fmt::Display for Group {
         match self {
             Group::Room(room) => write!(f, "room:{room}"),
             Group::Rooms => f.write_str("rooms"),
+            Group::RoomList => f.write_str("room-list"),
             Group::User(user) => write!(f, "user:{user}"),
         }
     }
@@ -207,7 +214,7 @@ mod tests {
 
     #[test]
     fn groups_are_found_again_by_their_version_key() {
-        for group in [page("a-b", 1, None).group(), Group::Rooms, Group::User(12)] {
+        for group in [page("a-b", 1, None).group(), Group::Rooms, Group::RoomList, Group::User(12)] {
             assert!(group.patterns().iter().all(|pattern| Group::of_pattern(pattern).as_ref() == Some(&group)));
             assert_eq!(Group::of_version_key(&group.version_key()), Some(group));
         }

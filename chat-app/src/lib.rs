@@ -19,6 +19,7 @@ pub mod model;
 pub mod options;
 pub mod overview;
 pub mod random;
+pub mod room_order;
 pub mod session;
 pub mod store;
 pub mod strategy;

@@ -147,11 +147,16 @@ impl Poller {
             let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
             changes.retain(|message| !self.hub.was_told(message));
             self.db.add_reactions(&mut changes).await?;
+            let mut is_spoken = false;
             for message in &changes {
                 if self.hub.tell(message) {
                     // Nobody told: then nobody may have told the caches either.
                     self.strategy.missed(&Group::Room(message.room.clone())).await;
+                    is_spoken |= message.changed == message.id;
                 }
+            }
+            if is_spoken {
+                self.strategy.missed(&Group::RoomList).await;
             }
             if count < MOST_CHANGES {
                 return Ok(());

@@ -126,6 +126,8 @@ pub struct Metrics {
     pub database_reads: Counter,
     /// Changes of the database.
     pub database_writes: Counter,
+    /// Computations of what is trending.
+    pub trending: Counter,
     /// Looks for what other servers wrote.
     pub polls: Counter,
     /// Values under our keys that were not ours.

@@ -96,6 +96,9 @@ pub struct Options {
     /// Values from this size on are compressed; 0: none are.
     #[arg(long, global = true, default_value_t = 1_024)]
     pub compress_from: usize,
+    /// The longest that messages may take to change the order of the list of rooms.
+    #[arg(long, global = true, default_value_t = 5_000)]
+    pub room_order_ms: u64,
     /// Popular rooms whose pages are read at the start.
     #[arg(long, global = true, default_value_t = 0)]
     pub warm: usize,

@@ -475,7 +475,7 @@ impl Layers {
         let Some(shards) = &self.shards else { return Ok(()) };
         let longest_ms = millis(self.guard.keep(self.ttl.longest())) + CLOCKS_MS;
         let rooms = db.rooms_changed_after(ids::first_id_at(self.clock.now_ms() - longest_ms)).await?;
-        let groups = rooms.into_iter().map(Group::Room).chain([Group::Rooms]);
+        let groups = rooms.into_iter().map(Group::Room).chain([Group::Rooms, Group::RoomList]);
         let own: Vec<Group> = groups.filter(|group| shards.of(group).url() == store.url()).collect();
         for group in own {
             self.drop_from_l1(&group);

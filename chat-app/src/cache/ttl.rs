@@ -26,7 +26,8 @@ pub trait Ttl: Send + Sync {
 ///
 /// - A page of a room, 60 s: a message every two minutes, and half of that.
 /// - A feed, 45 s: people look at it now and then and do not expect the second.
-/// - The list of rooms, 10 min: it hardly ever changes.
+/// - Rooms and their list, 10 min: new ones hardly ever come. (What is said changes the order of the list: that is seen to in
+///   [`crate::room_order`], so this is the bound for when nothing is said.)
 /// - A profile, 1 h: it changes when its user does something about it.
 pub struct ByKind;
 

@@ -48,7 +48,8 @@ pub trait Strategy: Send + Sync {
         Box::pin(std::future::ready(Vec::new()))
     }
 
-    /// Makes sure that all messages that were written are in the database, before one of them is changed there.
+    /// Makes sure that all messages that were written are in the database, before one of them is changed there, or rooms are
+    /// put in their order.
     fn settle(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

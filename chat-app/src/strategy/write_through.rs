@@ -24,7 +24,9 @@ impl WriteThrough {
                 Query::Messages { room: room.clone(), limit: PAGE_DEFAULT, before: None },
                 Query::RoomPage { room: room.clone(), limit: PAGE_DEFAULT, before: None },
             ],
-            Group::Rooms => vec![Query::Rooms { after: None }],
+            Group::RoomList => vec![Query::Rooms { after: None }],
+            // One room is read when somebody goes there.
+            Group::Rooms => Vec::new(),
             Group::User(user) => vec![Query::Profile { user: *user }],
         };
         for query in queries {

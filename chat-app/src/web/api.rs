@@ -206,7 +206,7 @@ fn number(name: &str, text: Option<&str>) -> Result<Option<i64>, AppError> {
     match text {
         None | Some("") => Ok(None),
         Some(text) => {
-            text.parse().map(Some).map_err(|_| AppError::Invalid(format!("{name} is no number that is taken")))
+            text.parse().map(Some).map_err(|_| AppError::Invalid(format!("{name} is not a number, or one too large")))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Style sheet and scripts, which are part of the program: nothing is built and nothing is loaded from elsewhere.
+//! Style sheet, icon and scripts, which are part of the program: nothing is built and nothing is loaded from elsewhere.
 
 use axum::extract::Path;
 use axum::http::header;
@@ -8,6 +8,7 @@ use crate::error::AppError;
 
 const ASSETS: &[(&str, &str, &str)] = &[
     ("style.css", "text/css; charset=utf-8", include_str!("../../assets/style.css")),
+    ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("../../assets/dashboard.js")),
     ("times.js", "text/javascript; charset=utf-8", include_str!("../../assets/times.js")),
     ("room.js", "text/javascript; charset=utf-8", include_str!("../../assets/room.js")),

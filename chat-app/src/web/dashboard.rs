@@ -83,7 +83,8 @@ pub async fn page(State(app): State<Arc<App>>, user: User) -> Result<Response, A
     let figure = |id: &str, name: &str| html! { div.figure { dt { (name) } dd id=(id) { "–" } } };
     let body = html! {
         h1 { "What the cache does" }
-        p #verdict role="status" {}
+        // Read aloud when the verdict changes, and not with each tenth of a percent.
+        p #verdict { span #verdict-rate {} span #verdict-word role="status" {} }
         div #alerts role="alert" {}
         dl.figures {
             (figure("hit-rate", "Hit rate")) (figure("reads", "Reads")) (figure("saved", "Queries saved"))
@@ -132,10 +133,8 @@ fn chart(id: &str, name: &str, unit: &str, lines: &[&str]) -> Markup {
                     span.legend { @for (index, line) in lines.iter().enumerate() { span class={ "line-" (index) } { (line) } " " } }
                 }
             }
-            div.plot {
-                small.top id={ (id) "-top" } {}
-                svg id=(id) viewBox="0 0 600 140" role="img" aria-label=(name) preserveAspectRatio="none" {}
-            }
+            small.top id={ (id) "-top" } {}
+            svg id=(id) viewBox="0 0 600 140" role="img" aria-label=(name) preserveAspectRatio="none" {}
         }
     }
 }

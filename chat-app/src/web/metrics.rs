@@ -45,6 +45,7 @@ pub fn text(app: &App) -> String {
         ("chat_database_reads_total", "Queries for what can be cached.", m.database_reads.get()),
         ("chat_database_writes_total", "Changes of the database.", m.database_writes.get()),
         ("chat_database_polls_total", "Looks for what other servers wrote.", m.polls.get()),
+        ("chat_trending_computed_total", "Computations of what is trending.", m.trending.get()),
         ("chat_messages_total", "Messages that were written.", m.messages.get()),
         ("chat_limited_total", "Requests that the limiter refused.", m.limited.get()),
         ("chat_http_requests_total", "Requests.", m.requests.get()),

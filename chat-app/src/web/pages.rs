@@ -127,6 +127,8 @@ fn room_body(room: &RoomId, page: &RoomPage, limit: i64, before: Option<i64>, wh
         div.room {
             section.talk aria-labelledby="room-name" {
                 h1 #room-name { (room) }
+                // Past all that can be done with fifty messages.
+                a.skip href="#body" { "Skip to your message" }
                 nav.history aria-label="History" {
                     @if let (Some(oldest), true) = (oldest, is_full) {
                         a rel="prev" href={ "/rooms/" (room) "?limit=" (limit) "&before=" (oldest) } { "Older messages" }
@@ -201,6 +203,7 @@ pub fn layout(title: &str, who: Option<&Session>, body: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · chat-app" }
+                link rel="icon" href="/assets/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/assets/style.css";
                 script src="/assets/times.js" defer {}
             }

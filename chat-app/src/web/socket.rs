@@ -169,7 +169,8 @@ impl Reader {
         for message in changes {
             send(socket, &json!({ "type": "message", "message": message })).await?;
         }
-        Ok(())
+        // A connection that was begun is none yet that works: the reader waits ever longer between its tries until this.
+        send(socket, &json!({ "type": "caught_up" })).await
     }
 
     async fn is_signed_in(&self) -> bool {

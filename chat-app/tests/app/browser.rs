@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use chat_app::client::Client;
 use futures_util::{SinkExt, StreamExt};
 use larder_tests::process::absent;
 use serde_json::{Value, json};
@@ -11,7 +12,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::fleet::{Directory, Fleet};
+use crate::fleet::{AppProcess, Directory, Fleet};
+use crate::postgres::Postgres;
+use crate::restart::Way;
 use crate::servers::first;
 
 /// A browser; killed on drop.
@@ -249,6 +252,10 @@ async fn what_is_refused_stays_in_the_field_and_who_is_signed_out_is_told() {
     let reached = "(() => { const item = document.querySelector('#messages').lastElementChild; item.focus(); \
                    return !item.querySelector('.actions').hidden; })()";
     assert_eq!(browser.evaluate(&ann, reached).await, true);
+    let cut_off = "(() => { const list = document.querySelector('#messages'); \
+                   const shown = list.lastElementChild.querySelector('.actions').getBoundingClientRect(); \
+                   return shown.bottom > list.getBoundingClientRect().bottom + 1; })()";
+    assert_eq!(browser.evaluate(&ann, cut_off).await, false, "all of it is seen");
     // Lines stay lines when a message is edited, and the new text is shown where the old one was.
     let press = "document.querySelector('#messages').lastElementChild.querySelector('[data-edit]').click()";
     browser.evaluate(&ann, press).await;
@@ -262,5 +269,105 @@ async fn what_is_refused_stays_in_the_field_and_who_is_signed_out_is_told() {
     browser.waits(&ann, "document.querySelector('#state a')?.textContent === 'Sign in'").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     browser.waits(&ann, "document.querySelector('#state a')?.textContent === 'Sign in'").await;
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+/// What the state of the connection says.
+const CONNECTED: &str = "document.getElementById('state').textContent === 'Connected.'";
+const CUT: &str = "document.getElementById('state').textContent.startsWith('Not connected')";
+/// The newest message of the page.
+const NEWEST: &str = "document.querySelector('#messages').lastElementChild";
+
+async fn react(client: &Client, message: &str) {
+    let answer = client.post(&format!("/api/messages/{message}/reactions"), &json!({ "emoji": "🎉" })).await.unwrap();
+    assert!(answer.status.is_success(), "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_written_outlives_whatever_comes_meanwhile() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let options = ["--limit", "100000", "--write-limit", "100000"];
+    let Some(fleet) = Fleet::start(first(), &options).await else { return };
+    let (way, bob) = (Way::to(fleet.apps[0].port).await, fleet.apps[1].user("Bob").await);
+    let host = format!("127.0.0.1:{}", way.port);
+    let ann = sign_in(&mut browser, &host, "Ann").await;
+    browser.go(&ann, &format!("http://{host}/rooms/general")).await;
+    browser.waits(&ann, CONNECTED).await;
+    browser.evaluate(&ann, "document.getElementById('body').focus()").await;
+    browser.types(&ann, "mine").await;
+    browser.waits(&ann, &format!("!!{NEWEST}.querySelector('[data-edit]')")).await;
+    browser.evaluate(&ann, &format!("{NEWEST}.querySelector('[data-edit]').click()")).await;
+    let change = "document.querySelector('.edit textarea')";
+    browser.evaluate(&ann, &format!("{change}.value = 'mine, and better'")).await;
+    // Somebody reacts to the very message.
+    let id = browser.evaluate(&ann, &format!("{NEWEST}.dataset.id")).await.as_str().unwrap().to_owned();
+    react(&bob, &id).await;
+    browser.waits(&ann, &format!("!!{NEWEST}.querySelector('.reactions')")).await;
+    assert_eq!(browser.evaluate(&ann, &format!("{change}.value")).await, "mine, and better");
+    assert_eq!(browser.evaluate(&ann, &format!("document.activeElement === {change}")).await, true);
+
+    // More changes than are told to a reader who comes back, while the line is cut.
+    browser.evaluate(&ann, "document.getElementById('body').focus(); window.isSamePage = true").await;
+    browser.call(&ann.session, "Input.insertText", json!({ "text": "half a thought" })).await;
+    way.cut().await;
+    browser.waits(&ann, CUT).await;
+    let page = bob.get("/api/rooms/general/messages?limit=100").await.unwrap().json();
+    for message in page["messages"].as_array().unwrap() {
+        react(&bob, message["id"].as_str().unwrap()).await;
+    }
+    for number in 0..40 {
+        let said = json!({ "body": format!("meanwhile {number}") });
+        bob.post("/api/rooms/general/messages", &said).await.unwrap();
+    }
+    way.mend();
+    browser.waits(&ann, &format!("{NEWEST}.innerText.includes('meanwhile 39')")).await;
+    browser.waits(&ann, CONNECTED).await;
+    let count = "document.querySelectorAll('#messages .message').length >= 50 && \
+                 document.querySelector('#messages').innerText.match(/meanwhile/g).length === 40";
+    browser.waits(&ann, count).await;
+    let field = "document.getElementById('body')";
+    let state =
+        format!("[window.isSamePage, {field}.value, document.activeElement === {field}, {change}?.value].join()");
+    assert_eq!(browser.evaluate(&ann, &state).await, "true,half a thought,true,mine, and better");
+
+    // To another page and back.
+    browser.go(&ann, &format!("http://{host}/feed")).await;
+    browser.go(&ann, &format!("http://{host}/rooms/general")).await;
+    browser.waits(&ann, CONNECTED).await;
+    assert_eq!(browser.evaluate(&ann, &format!("{field}.value")).await, "half a thought");
+    browser.evaluate(&ann, &format!("{field}.form.requestSubmit()")).await;
+    browser.waits(&ann, &format!("{NEWEST}.innerText.includes('half a thought')")).await;
+    browser.go(&ann, &format!("http://{host}/rooms/general")).await;
+    assert_eq!(browser.evaluate(&ann, &format!("{field}.value")).await, "", "what was sent is no draft");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_database_browsers_come_again_ever_more_rarely() {
+    let (Some(mut browser), Some(database)) = (Browser::start().await, Postgres::start()) else { return };
+    let (to_database, directory) = (Way::to(database.port).await, Directory::new());
+    let url = Postgres::url_at(to_database.port);
+    let app = AppProcess::start(&directory, &["--seed", "500", "--database-url", &url]).await;
+    let to_app = Way::to(app.port).await;
+    let host = format!("127.0.0.1:{}", to_app.port);
+    let ann = sign_in(&mut browser, &host, "Ann").await;
+    browser.go(&ann, &format!("http://{host}/rooms/general")).await;
+    browser.waits(&ann, CONNECTED).await;
+    let count = "window.opened = 0; window.WebSocket = class extends WebSocket { \
+                 constructor(...all) { super(...all); this.addEventListener('open', () => { window.opened += 1; }); } }; 0";
+    browser.evaluate(&ann, count).await;
+    to_database.cut().await;
+    to_app.cut().await;
+    to_app.mend();
+    browser.waits(&ann, CUT).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    // After a quarter of a second, half a second, one, two, give or take a half of each.
+    let opened = browser.evaluate(&ann, "window.opened").await.as_u64().unwrap();
+    assert!((1..=6).contains(&opened), "{opened} sockets in six seconds");
+    assert_eq!(browser.evaluate(&ann, CUT).await, true, "an open socket is none that works");
+    to_database.mend();
+    browser.waits(&ann, CONNECTED).await;
+    app.user("Bob").await.post("/api/rooms/general/messages", &json!({ "body": "back" })).await.unwrap();
+    browser.waits(&ann, &format!("{NEWEST}.innerText.includes('back')")).await;
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }

@@ -216,7 +216,7 @@ async fn stampede(peer: Peer, guard: &str) -> Option<f64> {
     let fleet = Fleet::start(peer, &options).await?;
     let ann = fleet.everywhere("Ann").await;
     let clients: Vec<Client> =
-        (0..999).map(|number| Client::with_cookie(ann[number % 3].host(), &ann[0].cookie())).collect();
+        (0..1_000).map(|number| Client::with_cookie(ann[number % 3].host(), &ann[0].cookie())).collect();
     // Connections are made and the session is known before the page expires.
     join_all(clients.iter().map(|client| client.get("/api/users/1"))).await;
     ann[0].get(PAGE).await.unwrap();

@@ -1,7 +1,7 @@
 //! What one server sees after another wrote.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use chat_app::client::Client;
@@ -196,6 +196,41 @@ async fn the_list_of_rooms_begins_with_those_in_which_something_happened_last() 
     let there = ann[0].get("/rooms?room=room-250").await.unwrap();
     assert_eq!((there.status.as_u16(), there.header("location")), (303, "/rooms/room-250"));
     assert_eq!(ann[0].get("/rooms?room=No%2A").await.unwrap().status.as_u16(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_the_list_of_rooms_follows_what_is_said_at_little_cost() {
+    for strategy in ["cache-aside", "write-through", "write-behind"] {
+        let options = ["--strategy", strategy, "--room-order-ms", "500", "--limit", "1000"];
+        let Some(fleet) = Fleet::start(first(), &options).await else { return };
+        let ann = fleet.everywhere("Ann").await;
+        let first_room = async |client: &Client| {
+            client.get("/api/rooms").await.unwrap().json()["rooms"][0]["id"].as_str().unwrap().to_owned()
+        };
+        for (number, room) in ["room-280", "room-281", "room-282"].into_iter().enumerate() {
+            for client in &ann {
+                assert_ne!(first_room(client).await, room, "the list is cached everywhere");
+            }
+            let path = format!("/api/rooms/{room}/messages");
+            ann[number].post(&path, &json!({ "body": "over here" })).await.unwrap();
+            for client in &ann {
+                let is_first = async || first_room(client).await == room;
+                within(Duration::from_millis(1_500), "the room stands first", is_first).await;
+            }
+        }
+        // However much is said, the list is read from the database but now and then: by whoever takes messages twice a second,
+        // and once a second by each that finds in the database what it was not told.
+        let start = Instant::now();
+        let (mut read, mut said) = (0, 0);
+        while start.elapsed() < Duration::from_secs(2) || said < 30 {
+            ann[0].post("/api/rooms/room-283/messages", &json!({ "body": "and on" })).await.unwrap();
+            said += 1;
+            read += u128::from(ann[0].get("/api/rooms").await.unwrap().header("x-cache") == "database");
+        }
+        let took = start.elapsed();
+        let most = took.as_millis() / 500 + 3 * took.as_millis() / 1_000 + 4;
+        assert!(read <= most, "{strategy}: {read} reads and {said} messages in {took:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

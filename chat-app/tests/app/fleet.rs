@@ -38,7 +38,7 @@ impl Drop for Directory {
 /// One process of the application; killed on drop.
 pub struct AppProcess {
     child: Child,
-    port: u16,
+    pub port: u16,
     log: PathBuf,
 }
 

@@ -113,6 +113,8 @@ async fn forged_and_revoked_sessions_are_none() {
         ] {
             let answer = Client::with_cookie(&app.host(), &forged).get(PAGE).await.unwrap();
             assert_eq!(answer.status.as_u16(), 401, "{forged}");
+            let forged = Client::with_cookie(&app.host(), &forged);
+            assert!(Socket::try_open(&forged, "/ws/general", &format!("http://{}", app.host())).await.is_err());
         }
         let second = app.user("Ann").await;
         assert_eq!(second.send(Method::POST, "/sign-out", &[], "".into()).await.unwrap().status.as_u16(), 303);
@@ -156,6 +158,7 @@ async fn sockets_answer_bad_input_and_go_on() {
         let ann = app.user("Ann").await;
         assert!(Socket::try_open(&ann, "/ws/nowhere", &format!("http://{}", app.host())).await.is_err());
         let mut socket = Socket::open(&ann, "/ws/general").await;
+        let before = ann.get(PAGE).await.unwrap().text();
         let large = json!({ "body": "x".repeat(1 << 20) }).to_string();
         for frame in [
             Frame::Text(large.into()),
@@ -168,6 +171,7 @@ async fn sockets_answer_bad_input_and_go_on() {
             let said = socket.next().await.unwrap();
             assert_eq!(said["type"], "error", "{said}");
         }
+        assert_eq!(ann.get(PAGE).await.unwrap().text(), before, "nothing of it is stored");
         // What is sent with a tag is answered with it.
         for (body, kind) in [("", "error"), ("taken", "taken")] {
             socket.send(Frame::Text(json!({ "body": body, "tag": 7 }).to_string().into())).await;

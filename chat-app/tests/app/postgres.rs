@@ -14,7 +14,7 @@ use crate::servers::peers;
 pub struct Postgres {
     programs: PathBuf,
     directory: Directory,
-    port: u16,
+    pub port: u16,
 }
 
 impl Postgres {
@@ -41,7 +41,12 @@ impl Postgres {
     }
 
     pub fn url(&self) -> String {
-        format!("postgres://chat@127.0.0.1:{}/postgres", self.port)
+        Self::url_at(self.port)
+    }
+
+    /// The same by another port, for a way that can be cut.
+    pub fn url_at(port: u16) -> String {
+        format!("postgres://chat@127.0.0.1:{port}/postgres")
     }
 
     /// A program of the server, as a user who may run it.

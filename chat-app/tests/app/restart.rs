@@ -16,13 +16,13 @@ use crate::servers::{Peer, Servers, first, only_on};
 const PAGE: &str = "/api/rooms/general/messages";
 
 /// The way to a server, which can be cut.
-struct Way {
-    port: u16,
+pub struct Way {
+    pub port: u16,
     is_cut: Arc<AtomicBool>,
 }
 
 impl Way {
-    async fn to(port: u16) -> Self {
+    pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (own, is_cut) = (listener.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
         let cut = is_cut.clone();
@@ -49,12 +49,12 @@ impl Way {
         Self { port: own, is_cut }
     }
 
-    async fn cut(&self) {
+    pub async fn cut(&self) {
         self.is_cut.store(true, Relaxed);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    fn mend(&self) {
+    pub fn mend(&self) {
         self.is_cut.store(false, Relaxed);
     }
 

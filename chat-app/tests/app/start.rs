@@ -69,6 +69,18 @@ async fn the_seed_is_kept_between_runs() {
 }
 
 #[test]
+fn every_file_that_the_readme_names_is_there() {
+    let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(home.join("README.md")).unwrap();
+    let quoted =
+        readme.lines().filter(|line| !line.starts_with("    ")).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let files: Vec<&str> = quoted.filter(|text| text.starts_with("src/") || text.ends_with(".md")).collect();
+    assert!(files.len() > 30, "{files:?}");
+    let absent: Vec<_> = files.into_iter().filter(|file| !home.join(file).exists()).collect();
+    assert!(absent.is_empty(), "{absent:?}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_no_password_is_shown() {
     let directory = Directory::new();
     for (options, says) in [
