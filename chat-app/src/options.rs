@@ -139,7 +139,7 @@ pub struct Options {
     #[arg(long, global = true, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub db_connections: u32,
     /// Waits before each read of the database: a stand-in for a distant one, for measurements only.
-    #[arg(long, global = true, default_value_t = 0)]
+    #[arg(long = "db-delay", alias = "db-delay-ms", global = true, default_value = "0ms", value_parser = milliseconds)]
     pub db_delay_ms: u64,
     /// What a million queries of the database cost, for the dashboard.
     #[arg(long, global = true, default_value_t = 1.0)]
@@ -299,9 +299,20 @@ pub fn without_password(url: &str) -> String {
     }
 }
 
+/// A time as `20ms`, `1s`, or a number of milliseconds.
+fn milliseconds(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(digits), _) => (digits, 1),
+        (None, Some(digits)) => (digits, 1_000),
+        (None, None) => (text, 1),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number.and_then(|number| number.checked_mul(unit)).ok_or_else(|| "a time is given as 20ms or 1s".into())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Options, without_password};
+    use super::{Options, milliseconds, without_password};
 
     #[test]
     fn what_is_shown_of_a_url_holds_no_password() {
@@ -317,6 +328,16 @@ mod tests {
             ("nonsense", "nonsense"),
         ] {
             assert_eq!(without_password(url), shown);
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, expected) in [("20ms", Some(20)), ("2s", Some(2_000)), ("7", Some(7)), ("0ms", Some(0))] {
+            assert_eq!(milliseconds(text).ok(), expected, "{text}");
+        }
+        for text in ["", "ms", "-1ms", "1m", "20 ms", "18446744073709551615s"] {
+            assert!(milliseconds(text).is_err(), "{text}");
         }
     }
 

@@ -212,7 +212,7 @@ async fn a_thousand_requests_for_an_expired_page_make_one_query() {
 
 /// A thousand requests over three servers for a page that has just expired; how many queries they make.
 async fn stampede(peer: Peer, guard: &str) -> Option<f64> {
-    let options = ["--guard", guard, "--l1", "off", "--ttl", "fixed", "--ttl-ms", "3000", "--db-delay-ms", "100"];
+    let options = ["--guard", guard, "--l1", "off", "--ttl", "fixed", "--ttl-ms", "3000", "--db-delay", "100ms"];
     let fleet = Fleet::start(peer, &options).await?;
     let ann = fleet.everywhere("Ann").await;
     let clients: Vec<Client> =
@@ -240,7 +240,7 @@ async fn nobody_waits_longer_than_the_lock_lives() {
         let with = |more: &[&'static str]| -> Vec<String> {
             shared.iter().cloned().chain(more.iter().map(|option| (*option).to_owned())).collect()
         };
-        let slow = with(&["--lock-ms", "700", "--db-delay-ms", "4000"]);
+        let slow = with(&["--lock-ms", "700", "--db-delay", "4s"]);
         let slow: Vec<&str> = slow.iter().map(String::as_str).collect();
         let quick = with(&["--lock-ms", "700"]);
         let quick: Vec<&str> = quick.iter().map(String::as_str).collect();

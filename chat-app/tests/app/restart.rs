@@ -210,7 +210,7 @@ async fn posts_and_deletions_of_a_server_that_is_cut_off_reach_the_feeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_do_not_wait_for_a_state_server_that_stopped() {
     let Some(stage) = Stage::new(first()) else { return };
-    let app = stage.app(&["--l1", "off", "--cache-timeout-ms", "50", "--db-delay-ms", "300"]).await;
+    let app = stage.app(&["--l1", "off", "--cache-timeout-ms", "50", "--db-delay", "300ms"]).await;
     let ann = app.user("Ann").await;
     let reads: Vec<_> = (10..50)
         .map(|room| {
