@@ -334,7 +334,7 @@ impl Engine {
     pub(crate) fn run(
         &self,
         session: &mut Session,
-        Place { workspace: Workspace { stats, plan }, machine }: Place<'_>,
+        Place { workspace: Workspace { stats, plan }, machine, lent }: Place<'_>,
         batch: &Batch,
         buffer: &[u8],
         from: usize,
@@ -359,7 +359,7 @@ impl Engine {
             let args = batch.args(from + at, buffer);
             let attention = self.attention.load(Relaxed);
             let behind = Behind::new(batch, buffer, from + at);
-            let call = Call { row, args, hashes, now, timing: &timing, attention, machine, behind: &behind };
+            let call = Call { row, args, hashes, now, timing: &timing, attention, machine, behind: &behind, lent };
             let command = self.table.get(row);
             let step = match command {
                 Some(command) if plain && attention == 0 && self.runs_at_once(command, call.args) => {
@@ -648,7 +648,7 @@ impl Engine {
         call: &Call<'a>,
         run: impl FnOnce(&mut Locked<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        locked.work_for(session);
+        locked.work_for(session, call.lent);
         locked.rules = session.login.restrictions();
         locked.begin(session.db, Hashes::new(call.hashes));
         locked.hides_expired = call.attention & PAUSED != 0 && self.hides_expired(command, call.now);
@@ -796,4 +796,5 @@ struct Call<'a> {
     /// What runs scripts on this thread, if anything does.
     machine: Option<&'a Machine>,
     behind: &'a Behind<'a>,
+    lent: Option<&'a Arc<Vec<u8>>>,
 }

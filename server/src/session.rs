@@ -107,8 +107,6 @@ pub struct Session {
     /// The connection is to be closed when the replies are sent.
     pub(crate) closing: bool,
     pub(crate) no_touch: bool,
-    /// The read buffer, while it is lent to one command that may keep it for its long argument.
-    pub(crate) lent: Option<Arc<Vec<u8>>>,
     /// Messages stay in the outbox, to be asked for one by one.
     pub(crate) keeps_messages: bool,
     /// Whether the client wants to hear of changes of keys that it reads.
@@ -140,6 +138,8 @@ pub(crate) struct Place<'p> {
     pub(crate) workspace: &'p mut Workspace,
     /// What runs scripts there, if anything does.
     pub(crate) machine: Option<&'p Machine>,
+    /// The read buffer, where the batch's only command may keep it for its long argument.
+    pub(crate) lent: Option<&'p Arc<Vec<u8>>>,
 }
 
 impl Workspace {
@@ -199,7 +199,6 @@ impl Session {
             reply_mode: ReplyMode::On,
             closing: false,
             no_touch: false,
-            lent: None,
             keeps_messages: false,
             tracks: false,
             may_wait: false,

@@ -362,3 +362,42 @@ fn long_values_are_what_was_sent() {
     assert!(client.call(&["LINDEX", "list", "0"]) == bulk(&value));
     client.check("DEL big list", ":2\r\n");
 }
+
+/// Whoever runs a long command elsewhere, or has to wait with it, leaves nothing of it behind in the connection.
+#[test]
+fn long_commands_of_scripts_are_run_once() {
+    let server = TestServer::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    // What would be seen if it were read once more.
+    let long = "\r\nSET twice 1\r\n".repeat(40_000);
+    let load =
+        ["FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function(_, args) return #args[1] end)"];
+    assert_eq!(client.call(&load), b"$1\r\nl\r\n");
+    let here = "return #ARGV[1]";
+    let on_thread = "local i = 0 while i < 3 do i = i + 1 end return #ARGV[1]";
+    let moves = "redis.call('GET', 'x') for i = 1, 100000 do redis.call('GET', 'x') end return #ARGV[1]";
+    let expected = format!(":{}\r\n", long.len());
+    for _ in 0..3 {
+        for script in [here, on_thread, moves] {
+            client.send(&["EVAL", script, "0", &long]).unwrap();
+            client.send(&["ECHO", "next"]).unwrap();
+            assert_eq!(String::from_utf8(client.reply().unwrap()).unwrap(), expected, "{script}");
+            client.check("PING", "$4\r\nnext\r\n");
+            assert_eq!(client.reply().unwrap(), b"+PONG\r\n");
+        }
+        assert_eq!(String::from_utf8(client.call(&["FCALL", "f", "0", &long])).unwrap(), expected);
+        let source = format!("return 1 --[[{long}]]");
+        assert_eq!(client.call(&["EVAL", &source, "0"]), b":1\r\n");
+        assert_eq!(client.call(&["SCRIPT", "LOAD", &source]).len(), 47);
+        client.check("PING", "+PONG\r\n");
+    }
+    // A command that waits, with a long argument.
+    client.send(&["BLPOP", &long, "0"]).unwrap();
+    client.send(&["ECHO", "after"]).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(other.call(&["RPUSH", &long, "element"]), b":1\r\n");
+    let popped = [format!("*2\r\n${}\r\n", long.len()).as_bytes(), long.as_bytes(), b"\r\n$7\r\nelement\r\n"].concat();
+    assert!(client.reply().unwrap() == popped);
+    assert_eq!(client.reply().unwrap(), b"$5\r\nafter\r\n");
+    client.check("EXISTS twice", ":0\r\n");
+}

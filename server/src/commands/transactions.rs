@@ -195,7 +195,7 @@ fn run_queue(
         return engine.held_up(session, args, reply);
     };
     locked.machine = machine;
-    locked.work_for(session);
+    locked.work_for(session, None);
     if !still_as_watched(session, &mut locked, now) {
         reply.null_array();
         return Ok(());

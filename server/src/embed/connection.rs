@@ -206,7 +206,7 @@ impl Connection {
     fn run_batch(&mut self, buffer: &[u8]) {
         let mut from = 0;
         loop {
-            let place = Place { workspace: &mut self.workspace, machine: None };
+            let place = Place { workspace: &mut self.workspace, machine: None, lent: None };
             let progress = self.engine.run(&mut self.session, place, &self.batch, buffer, from, &mut self.reply);
             let (Progress::NeedsRoom(at) | Progress::Paused(at)) = progress else { break };
             from = at;

@@ -8,19 +8,14 @@ use super::Locked;
 use crate::session::Session;
 
 impl Locked<'_> {
-    /// Runs commands of this client from now on.
+    /// Runs commands of this client from now on, which may keep what their arguments stand in if that is lent.
     #[inline]
-    pub(crate) fn work_for(&mut self, session: &Session) {
+    pub(crate) fn work_for(&mut self, session: &Session, lent: Option<&Arc<Vec<u8>>>) {
         self.no_touch = session.no_touch;
         self.client_id = session.client.id;
-        if let Some(lent) = &session.lent {
-            self.lend(lent);
+        if lent.is_some() {
+            self.after().lent = lent.cloned();
         }
-    }
-
-    #[cold]
-    fn lend(&mut self, lent: &Arc<Vec<u8>>) {
-        self.after().lent = Some(lent.clone());
     }
 
     /// The string where it was read from the client, if that is lent and holds little else.

@@ -127,6 +127,8 @@ struct Connection {
     batch: Batch,
     /// Holds data only between two reads of one command.
     buffer: Vec<u8>,
+    /// The buffer in place of that, while the only command in it runs and may keep it.
+    lent: Option<Arc<Vec<u8>>>,
     worker: Rc<Worker>,
     /// What others wake this connection by, once it is registered.
     waker: Option<Waker>,
@@ -156,6 +158,7 @@ pub(super) async fn serve(engine: Arc<Engine>, socket: Socket, client: Arc<Clien
         parser: Parser::new(),
         batch: Batch::default(),
         buffer: Vec::new(),
+        lent: None,
         worker,
         waker: None,
         stalled: false,
@@ -386,14 +389,14 @@ impl Connection {
         let whole = self.buffer.len() >= LENT_FROM && self.batch.len() == 1 && done == 0;
         if whole && self.batch.consumed() == self.buffer.len() {
             self.buffer.shrink_to_fit();
-            self.session.lent = Some(Arc::new(std::mem::take(&mut self.buffer)));
+            self.lent = Some(Arc::new(std::mem::take(&mut self.buffer)));
         }
     }
 
     /// Takes the buffer back, unless a value stands in it now.
     #[inline]
     fn take_buffer_back(&mut self) {
-        if let Some(lent) = self.session.lent.take() {
+        if let Some(lent) = self.lent.take() {
             self.buffer = Arc::try_unwrap(lent).unwrap_or_default();
         }
     }
@@ -479,9 +482,9 @@ impl Connection {
     }
 
     fn run_from(&mut self, start: usize, from: usize) -> Progress {
-        let place = Place { workspace: &mut self.worker.workspace.borrow_mut(), machine: Some(&self.worker.machine) };
-        let lent = self.session.lent.clone();
-        let buffer = lent.as_deref().unwrap_or(&self.buffer);
+        let (workspace, lent) = (&mut *self.worker.workspace.borrow_mut(), self.lent.as_ref());
+        let place = Place { workspace, machine: Some(&self.worker.machine), lent };
+        let buffer = lent.map_or(&self.buffer, |lent| lent);
         self.engine.run(&mut self.session, place, &self.batch, &buffer[start..], from, &mut self.reply)
     }
 

@@ -47,7 +47,7 @@ impl Engine {
         }
         let _token = self.scripts.token.try_lock()?;
         let mut locked = Locked::claim(self, self.shards_of_call(command, args), call.now, stats);
-        locked.work_for(session);
+        locked.work_for(session, None);
         locked.machine = Some(machine);
         locked.begin(session.db, Hashes::default());
         self.show_script(session, args);

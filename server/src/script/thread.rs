@@ -192,7 +192,7 @@ fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, call: &Qu
         Run::Script(function) => {
             let set = engine.shards_of_call(command, args);
             let mut locked = Locked::claim(engine, set, engine.clock().now_ms(), &stats);
-            locked.work_for(session);
+            locked.work_for(session, None);
             locked.machine = Some(machine);
             locked.begin(session.db, Hashes::default());
             let outcome = function(engine, session, &mut locked, args, reply);
