@@ -80,6 +80,15 @@ pub(super) fn store_copy(locked: &mut Locked<'_>, key: &[u8], bytes: &[u8], expi
     store(locked, key, bytes.to_vec(), expiry)
 }
 
+/// Makes room for `len` bytes in all, and as in Redis for as many again, 1 MiB at most: a long string must not double when
+/// a byte is added, as memory is taken from other keys for it.
+pub(super) fn reserve(string: &mut Vec<u8>, len: usize) {
+    const AHEAD: usize = 1 << 20;
+    if len > string.capacity() {
+        string.reserve_exact(len + len.min(AHEAD) - string.len());
+    }
+}
+
 /// Makes a string at least so long, with zeros at its end. All room is asked for at once: two steps could each double
 /// the allocation.
 pub(super) fn grow(string: &mut Vec<u8>, len: usize) {
@@ -87,6 +96,7 @@ pub(super) fn grow(string: &mut Vec<u8>, len: usize) {
         // The system has pages of zeros, so that a bit far out costs no time for those before it.
         *string = vec![0; len];
     } else if string.len() < len {
+        reserve(string, len);
         string.resize(len, 0);
     }
 }

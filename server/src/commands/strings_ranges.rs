@@ -10,7 +10,7 @@ use larder_storage::value::Content;
 
 use super::command::*;
 use super::parse::{integer, is};
-use super::string_edit::Before;
+use super::string_edit::{self, Before};
 use crate::config::KeyspaceEvents as Class;
 use crate::error::{
     Error, LCS_LENGTH_AND_INDEXES, LCS_NOT_STRINGS, OFFSET_OUT_OF_RANGE, Outcome, STRING_TOO_LONG, SYNTAX,
@@ -185,7 +185,7 @@ fn write(locked: &mut Locked<'_>, key: &[u8], before: Before, offset: usize, byt
 /// Writes `bytes` at `offset`, with zeros in front if the string is shorter.
 fn overwrite(string: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     // All room is asked for at once: two steps could each double the allocation.
-    string.reserve((offset + bytes.len()).saturating_sub(string.len()));
+    string_edit::reserve(string, offset + bytes.len());
     if string.len() < offset {
         string.resize(offset, 0);
     }
