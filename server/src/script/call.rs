@@ -78,8 +78,11 @@ impl Calls<'_, '_> {
         if self.permissions.short_of_memory && command.has(DENYOOM) && !self.control.has_written() {
             return Err(error::OUT_OF_MEMORY);
         }
-        if command.flags & (WRITE | MAY_REPLICATE) != 0 && !self.control.may_write() {
+        if command.has(WRITE) && !self.control.may_write() {
             return Err(error::SCRIPT_KILLED);
+        }
+        if command.has(MAY_REPLICATE) {
+            self.control.acts();
         }
         Ok(())
     }
