@@ -532,7 +532,7 @@ impl Engine {
             Run::Script(_) => self.run_script(session, stats, command, call, reply),
             Run::Session(function) => {
                 let outcome = function(self, session, call.args, reply);
-                if session.waiting.is_some() {
+                if session.waiting.is_some() || outcome.is_ok() && std::mem::take(&mut session.is_counted) {
                     return outcome;
                 }
                 if call.attention & MONITORED != 0 {
@@ -542,8 +542,9 @@ impl Engine {
             }
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
-        if session.waiting.is_some() || call.behind.is_counted.get() {
-            // It is counted when it ends.
+        let is_refused = outcome.is_err() && std::mem::take(&mut session.is_counted);
+        if session.waiting.is_some() || call.behind.is_counted.get() || is_refused {
+            // It is counted when it ends, or was when it was refused.
             return outcome;
         }
         stats.counters.commands.add(1);

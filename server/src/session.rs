@@ -121,6 +121,8 @@ pub struct Session {
     pub(crate) room_claim: Option<RoomClaim>,
     /// Whether it is where scripts run, its connection waiting for it.
     pub(crate) runs_script: bool,
+    /// Whether the call that ends has been counted: where scripts run, or as one that a script keeps from running.
+    pub(crate) is_counted: bool,
     /// Whether a script calls the command that runs.
     pub(crate) is_script: bool,
     /// What TIME told first in the script or the transaction that runs, in microseconds: time stands still there.
@@ -206,6 +208,7 @@ impl Session {
             monitors: false,
             room_claim: None,
             runs_script: false,
+            is_counted: false,
             is_script: false,
             stands_at: None,
         }

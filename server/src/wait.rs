@@ -327,6 +327,7 @@ impl Engine {
                     Ok(()) => self.count_end(&session.stats, &waiter, Duration::ZERO, false),
                     Err(error) => self.fail(&session.stats, &error, reply),
                 }
+                session.is_counted = false;
             }
             Outcome::TimedOut => {
                 self.count_end(&session.stats, &waiter, Duration::ZERO, false);
@@ -355,6 +356,7 @@ impl Engine {
             return Waited::Again(behind);
         }
         let (mark, error) = (reply.mark(), self.busy_error(session, waiter.row));
+        session.is_counted = false;
         self.fail(&session.stats, &error, reply);
         self.finish(session, reply, mark);
         Waited::Over(behind)

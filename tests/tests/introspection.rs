@@ -50,6 +50,16 @@ const SEEN: &[&str] = &[
     "UNWATCH",
     "SELECT 0",
     r#"ZADD z 1 "\xff" 2 é"#,
+    r#"SCRIPT LOAD "return 2""#,
+    r#"SCRIPT LOAD "(""#,
+    "MULTI",
+    r#"EVAL "for i = 1, 10^5 do end return redis.call('INCR', 'n')" 0"#,
+    r#"SCRIPT LOAD "return 3""#,
+    "EXEC",
+    r##"FUNCTION LOAD "#!lua name=l\nredis.register_function('f', function() return redis.call('INCR', 'n') end)""##,
+    "FCALL f 0",
+    "FUNCTION LOAD x",
+    "FUNCTION DELETE l",
     "RESET",
 ];
 

@@ -292,6 +292,17 @@ fn a_script_that_misleads_ends_all_the_same() {
         }
     }
     client.check("GET key", "$1\r\n1\r\n");
+    // What others have noticed is not done once more.
+    let mut listener = server.client();
+    listener.check("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    let tells = "redis.call('PUBLISH', 'c', 'm') for i, key in ipairs(KEYS) do KEYS[i + 1] = key end return 1";
+    let digest = String::from_utf8(client.ask(&format!("SCRIPT LOAD \"{tells}\"")).text).unwrap();
+    assert!(client.call(&["EVALSHA", &digest, "1", "key"]).starts_with(b"-ERR "));
+    client.check("PUBLISH c last", ":1\r\n");
+    for text in ["m", "last"] {
+        let message = format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n${}\r\n{text}\r\n", text.len());
+        assert_eq!(String::from_utf8(listener.reply().unwrap()).unwrap(), message);
+    }
     // A result that shows the same tables again and again.
     let doubled = "t = {t, t} ".repeat(16);
     let (reads, writes) = (
@@ -546,6 +557,81 @@ fn whoever_is_told_that_a_script_was_killed_is_right() {
         }
     }
     assert!(killed > 0);
+}
+
+#[test]
+fn what_has_only_told_or_counted_can_be_killed() {
+    let server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "50"]);
+    let mut client = server.client();
+    for call in ["'PUBLISH', 'c', 'm'", "'SPUBLISH', 'c', 'm'", "'PFCOUNT', 'none'"] {
+        let script = format!("redis.call({call}) while true do redis.call('GET', KEYS[1]) end");
+        let running = run(&server, script.leak());
+        soon("the script runs", || runs(&mut client));
+        client.check("SCRIPT KILL", "+OK\r\n");
+        let reply = running.join().unwrap();
+        assert!(reply.starts_with("-ERR Script killed"), "{call}: {reply}");
+    }
+}
+
+/// The figures of a command in INFO, without times.
+fn figures(client: &mut RawClient, command: &str) -> String {
+    let info = String::from_utf8_lossy(&client.call(&["INFO", "commandstats"])).into_owned();
+    let line = info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:")));
+    let figures = line.unwrap_or_default().split(',').filter(|figure| !figure.starts_with("usec"));
+    figures.collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn calls_that_a_script_keeps_from_running_count_as_rejected() {
+    let server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "200"]);
+    let (mut client, mut waits, mut queues) = (server.client(), server.client(), server.client());
+    client.check("SET key v", "+OK\r\n");
+    queues.check("MULTI", "+OK\r\n");
+    queues.check("STRLEN key", "+QUEUED\r\n");
+    let running = run(&server, "redis.call('TYPE', KEYS[1]) while true do end");
+    soon("the script runs", || figures(&mut client, "type").starts_with("calls=1"));
+    // Some wait until the others are told at once.
+    waits.send(&["GET", "key"]).unwrap();
+    queues.send(&["EXEC"]).unwrap();
+    let mut scripts = server.client();
+    scripts.send(&["EVALSHA_RO", "x", "1", "key"]).unwrap();
+    assert!(waits.reply().unwrap().starts_with(b"-BUSY "));
+    assert!(queues.reply().unwrap().starts_with(b"-EXECABORT Transaction discarded because of: BUSY "));
+    assert!(scripts.reply().unwrap().starts_with(b"-BUSY "));
+    for call in ["GET key", "APPEND key x", "EVAL_RO 'return 1' 1 key"] {
+        assert!(client.ask(call).text.starts_with(b"BUSY "), "{call}");
+    }
+    client.check("SCRIPT KILL", "+OK\r\n");
+    running.join().unwrap();
+    for (command, rejected) in [("get", 2), ("append", 1), ("exec", 1), ("eval_ro", 1), ("evalsha_ro", 1)] {
+        let expected = format!("calls=0,rejected_calls={rejected},failed_calls=0");
+        assert_eq!(figures(&mut client, command), expected, "{command}");
+    }
+    // What comes afterwards counts as ever.
+    for client in [&mut client, &mut waits, &mut queues, &mut scripts] {
+        client.check("INCR key", "-ERR value is not an integer or out of range\r\n");
+    }
+    assert_eq!(figures(&mut client, "incr"), "calls=4,rejected_calls=0,failed_calls=4");
+}
+
+#[test]
+fn a_transaction_with_scripts_is_shown_and_counted_once() {
+    let server = TestServer::start();
+    let (mut monitor, mut client) = (server.client(), server.client());
+    monitor.check("MONITOR", "+OK\r\n");
+    for script in ["return 1", "for i = 1, 10^6 do end return 1"] {
+        client.check("MULTI", "+OK\r\n");
+        client.check(&format!("EVAL \"{script}\" 0"), "+QUEUED\r\n");
+        client.check("EXEC", "*1\r\n:1\r\n");
+    }
+    for expected in ["MULTI", "EVAL", "EXEC", "MULTI", "EVAL", "EXEC"] {
+        let line = String::from_utf8(monitor.reply().unwrap()).unwrap();
+        assert!(line.contains(&format!("] \"{expected}\"")), "{line}");
+    }
+    client.check("PING", "+PONG\r\n");
+    let line = String::from_utf8(monitor.reply().unwrap()).unwrap();
+    assert!(line.ends_with("] \"PING\"\r\n"), "{line}");
+    assert_eq!(figures(&mut client, "exec"), "calls=2,rejected_calls=0,failed_calls=0");
 }
 
 #[test]

@@ -157,7 +157,9 @@ fn exec(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Repl
     let has_scripts = transaction.queue.iter().any(|queued| matches!(TABLE.row(queued.row).run, Run::Script(_)));
     if has_scripts {
         session.multi = Some(transaction);
-        return engine.run_as_script(session, args, std::iter::empty(), &Cell::default(), reply);
+        engine.run_as_script(session, args, std::iter::empty(), &Cell::default(), reply)?;
+        session.is_counted = session.waiting.is_none();
+        return Ok(());
     }
     run_queue(engine, session, transaction, None, args, reply)
 }

@@ -5,7 +5,7 @@ use larder_protocol::{Args, Proto, Reply};
 use super::control::Control;
 use super::natives::{Ask, Exchange};
 use crate::acl::denial;
-use crate::commands::command::{Command, DENYOOM, MAY_REPLICATE, NOSCRIPT, Run, WRITE};
+use crate::commands::command::{Arity, Command, DENYOOM, MAY_REPLICATE, NOSCRIPT, Run, WRITE};
 use crate::commands::table::TABLE;
 use crate::engine::Engine;
 use crate::error::{self, Error};
@@ -55,7 +55,7 @@ impl Calls<'_, '_> {
 
     /// The row of a call that may run; reasons to refuse it are in Redis's order.
     fn admit(&mut self, args: Args<'_>) -> Result<u16, Error> {
-        let row = TABLE.find(args).map_err(|_| error::SCRIPT_CALL_UNKNOWN)?;
+        let row = TABLE.find(args).map_err(|_| absent(args))?;
         let command = TABLE.row(row);
         let refused = match command.arity.allows(args.len()) {
             true => self.refuse(row, command, args),
@@ -78,8 +78,11 @@ impl Calls<'_, '_> {
         if self.permissions.short_of_memory && command.has(DENYOOM) && !self.control.has_written() {
             return Err(error::OUT_OF_MEMORY);
         }
-        if command.flags & (WRITE | MAY_REPLICATE) != 0 && !self.control.may_write() {
+        if command.has(WRITE) && !self.control.may_write() {
             return Err(error::SCRIPT_KILLED);
+        }
+        if command.has(MAY_REPLICATE) {
+            self.control.acts();
         }
         Ok(())
     }
@@ -98,5 +101,44 @@ impl Calls<'_, '_> {
         self.engine.run_queued(self.session, self.locked, row, args, reply, true);
         self.session.is_script = false;
         self.locked.is_script = false;
+    }
+}
+
+/// Commands that Redis has and does not run in scripts, and that do not exist here: a script that calls one is told the same.
+const ABSENT: &[(&str, Option<&str>, Arity)] = &[
+    ("BGREWRITEAOF", None, Arity::exactly(0)),
+    ("BGSAVE", None, Arity::at_least(0)),
+    ("MODULE", Some("LOAD"), Arity::at_least(2)),
+    ("MODULE", Some("LOADEX"), Arity::at_least(2)),
+    ("MODULE", Some("UNLOAD"), Arity::exactly(2)),
+    ("PSYNC", None, Arity::at_least(2)),
+    ("REPLCONF", None, Arity::at_least(0)),
+    ("SAVE", None, Arity::exactly(0)),
+    ("SYNC", None, Arity::exactly(0)),
+];
+
+/// The error of a call of what has no row.
+fn absent(args: Args<'_>) -> Error {
+    let is = |at: usize, name: &str| args.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    let known = ABSENT.iter().find(|(name, second, _)| is(0, name) && second.is_none_or(|second| is(1, second)));
+    match known {
+        None => error::SCRIPT_CALL_UNKNOWN,
+        Some((.., arity)) if !arity.allows(args.len()) => error::SCRIPT_CALL_ARITY,
+        Some(_) => error::SCRIPT_CALL_FORBIDDEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_protocol::OwnedArgs;
+
+    use super::*;
+
+    #[test]
+    fn what_counts_as_absent_has_no_row() {
+        for (name, second, _) in ABSENT {
+            let words: Vec<&[u8]> = std::iter::once(*name).chain(*second).map(str::as_bytes).collect();
+            assert!(TABLE.find(OwnedArgs::from_slices(&words).as_args()).is_err(), "{name} {second:?}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 pub(crate) struct Control {
     running: Mutex<Option<Running>>,
     has_written: AtomicBool,
+    has_acted: AtomicBool,
     killed: AtomicBool,
 }
 
@@ -52,6 +53,7 @@ impl Control {
         let mut running = self.running.lock();
         *running = Some(Running { since, call });
         self.has_written.store(false, SeqCst);
+        self.has_acted.store(false, SeqCst);
         self.killed.store(false, SeqCst);
     }
 
@@ -86,6 +88,17 @@ impl Control {
         let _running = self.running.lock();
         self.has_written.store(!self.killed.load(SeqCst), SeqCst);
         self.has_written.load(SeqCst)
+    }
+
+    /// Notes that the script does what others notice though it changes no data, as PUBLISH does: it may be killed, but not
+    /// be run once more.
+    pub(super) fn acts(&self) {
+        self.has_acted.store(true, SeqCst);
+    }
+
+    /// Whether nobody has noticed anything of it yet.
+    pub(super) fn may_begin_anew(&self) -> bool {
+        !self.has_acted.load(SeqCst) && !self.has_written()
     }
 
     /// Whether it has changed data.
@@ -144,6 +157,11 @@ mod tests {
         assert!(!control.must_end());
         assert_eq!(control.kill(Kind::Script), Err(Unkillable::NoneRuns));
         assert!(!control.end());
+        control.begin(Instant::now());
+        assert!(control.may_begin_anew());
+        control.acts();
+        assert!(!control.may_begin_anew() && !control.has_written());
+        assert_eq!(control.kill(Kind::Script), Ok(()));
         control.stop();
         control.begin(Instant::now());
         assert!(!control.must_end());

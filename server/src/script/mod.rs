@@ -178,8 +178,10 @@ impl Engine {
         }
     }
 
-    /// The answer to a call that a script is in the way of; a transaction ends with it.
+    /// The answer to a call that a script is in the way of, which counts as rejected; a transaction ends with it.
     pub(crate) fn busy_error(&self, session: &mut Session, row: u16) -> Error {
+        session.stats.row(row).rejected.add(1);
+        session.is_counted = true;
         if TABLE.row(row).name != "EXEC" {
             return self.busy();
         }

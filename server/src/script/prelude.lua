@@ -478,8 +478,10 @@ globals.redis = protect(redis)
 
 -- Where an error was raised is where the innermost function of the script stood.
 local function handler(problem)
-    local info = innermost(2)
-    if info and (problem == 'table index is nil' or problem == 'table index is NaN') then
+    local info, raised_in = innermost(2), getinfo(3, 'S')
+    -- The interpreter gives these no place; where a function of the host raises them they have none.
+    local is_bare = raised_in and raised_in.what ~= 'C'
+    if info and is_bare and (problem == 'table index is nil' or problem == 'table index is NaN') then
         problem = info.short_src .. ':' .. info.currentline .. ': ' .. problem
     end
     if type(problem) ~= 'table' then

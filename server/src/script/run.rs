@@ -240,7 +240,7 @@ impl Run<'_> {
         let arguments = self.args.from(3);
         let serve = |exchange: &mut Exchange| calls.serve(exchange);
         let ended = interpreter.run(self.digest, arguments, self.keys, self.quick, reply, serve);
-        let is_slow = self.quick.is_some() && matches!(ended, Ok(Ended::Stopped(..))) && !control.has_written();
+        let is_slow = self.quick.is_some() && matches!(ended, Ok(Ended::Stopped(..))) && control.may_begin_anew();
         let ending = Ending { db, args: self.args, name: self.digest, is_quick: self.quick.is_some() };
         let Concluded { outcome, is_usable, was_killed } = calls.conclude(&ending, ended, reply);
         let is_large = self.quick.is_some() && interpreter.heap_bytes() > MOST_KEPT_BYTES;

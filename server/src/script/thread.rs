@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::functions;
 use super::interpreter::Interpreter;
+use crate::attention::MONITORED;
 use crate::commands::command::Run;
 use crate::commands::table::TABLE;
 use crate::engine::Engine;
@@ -202,6 +204,9 @@ fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, call: &Qu
         }
         _ => crate::commands::transactions::exec_with_scripts(engine, session, machine, args, reply),
     };
+    if engine.attention.load(Relaxed) & MONITORED != 0 {
+        engine.show(session, command, args);
+    }
     if let Err(error) = &outcome {
         reply.rewind(mark);
         engine.fail(&stats, error, reply);

@@ -213,6 +213,8 @@ fn write_number(number: f64, settings: &Settings, out: &mut Vec<u8>) -> Result<(
         match settings.encode_invalid {
             Invalid::No => return Err("Cannot serialise number: must not be NaN or Inf".into()),
             Invalid::Null => out.extend_from_slice(b"null"),
+            // Its sign is not shown.
+            Invalid::Yes if number.is_nan() => out.extend_from_slice(b"nan"),
             Invalid::Yes => out.extend_from_slice(printed(number, 14).as_bytes()),
         }
         return Ok(());
@@ -453,11 +455,12 @@ impl Reader<'_> {
         self.at += 1;
         loop {
             let rest = &self.bytes[self.at..];
-            let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            let plain = memchr::memchr3(b'"', b'\\', 0, rest).unwrap_or(rest.len());
             text.extend_from_slice(&rest[..plain]);
             self.at += plain;
             match self.bytes.get(self.at) {
-                None => return self.wrong("unexpected end of string"),
+                // To C a text ends at a zero.
+                None | Some(0) => return self.wrong("unexpected end of string"),
                 Some(b'"') => {
                     self.at += 1;
                     return Token::Text(text);
