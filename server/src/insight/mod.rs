@@ -165,6 +165,7 @@ impl Insight {
         let mut waiting = self.waiting.lock();
         if waiting.is_closed && waiting.samples.is_empty() {
             waiting.forget();
+            pace.has_slowed = false;
             what_if.resume(engine.keyspace().slice());
         }
     }
