@@ -89,6 +89,12 @@ pub fn parse_count(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("{text:?} is no size"))
 }
 
+/// The same, of what none of makes no sense.
+pub fn parse_some(text: &str) -> Result<u64, String> {
+    let count = parse_count(text)?;
+    if count == 0 { Err("there has to be some".into()) } else { Ok(count) }
+}
+
 /// Lengths of values: one, or from one to another, which of them a key tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lengths {

@@ -273,6 +273,11 @@ impl Stats {
         (each.iter().all(|exact| exact.0), each.iter().all(|exact| exact.1))
     }
 
+    /// Forgets what was counted by prefix.
+    pub(crate) fn forget_prefixes(&self) {
+        self.workers.lock().iter().for_each(|worker| worker.prefixes.reset());
+    }
+
     /// Counts an error reply by its code.
     #[cold]
     pub(crate) fn error(&self, code: &str) {

@@ -5,6 +5,7 @@
 //! For each policy it starts a server in a directory of its own, replays the same trace, prints a row, and ends the server. README.md describes it.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use clap::Parser;
 use larder_benches::live::spawn::Running;
 use larder_benches::live::{Load, Measured, measure};
 use larder_benches::policy::engine;
-use larder_benches::size::{Lengths, Size, parse_count};
+use larder_benches::size::{Lengths, Size, parse_count, parse_some};
 use larder_benches::trace::{Trace, synthetic};
 
 /// Bytes of a key: the prefix and eight digits.
@@ -23,10 +24,10 @@ const KEY_BYTES: u64 = 10;
 #[command(name = "live", max_term_width = 100)]
 struct Arguments {
     /// `maxmemory` of each server
-    #[arg(long, default_value = "100mb", value_parser = parse_count, value_name = "BYTES")]
+    #[arg(long, default_value = "100mb", value_parser = parse_some, value_name = "BYTES")]
     memory: u64,
     /// How many times the memory all keys and values take
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(long, default_value = "10", value_parser = parse_some, value_name = "N")]
     times: u64,
     /// Bytes of values, or a range of them
     #[arg(long, default_value = "200", value_name = "N[-M]")]
@@ -41,11 +42,11 @@ struct Arguments {
     #[arg(long, default_value = "50%", value_name = "N%")]
     warmup: Size,
     /// Connections to a server
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    connections: usize,
+    #[arg(long, default_value = "1", value_name = "N")]
+    connections: NonZeroUsize,
     /// GETs that are sent at once; a key that comes again ends a pipeline
-    #[arg(long, default_value_t = 64, value_name = "N")]
-    pipeline: usize,
+    #[arg(long, default_value = "64", value_name = "N")]
+    pipeline: NonZeroUsize,
     /// The program of Larder; the one beside this program unless given
     #[arg(long, value_name = "FILE")]
     larder: Option<PathBuf>,
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), String> {
     let Lengths { from, to } = arguments.value_bytes;
     let entry_bytes = (u64::from(from) + u64::from(to)) / 2 + KEY_BYTES;
-    let keys = (arguments.memory * arguments.times / entry_bytes).max(1);
+    let keys = (arguments.memory.saturating_mul(arguments.times) / entry_bytes).max(1);
     let requests = arguments.requests.unwrap_or(2 * keys);
     let Arguments { theta, seed, .. } = arguments;
     let specification = format!("zipf:keys={keys},requests={requests},theta={theta},seed={seed}");
@@ -93,8 +94,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let load = Load {
         prefix: "z:".into(),
         lengths: Some(arguments.value_bytes),
-        depth: arguments.pipeline,
-        connections: arguments.connections,
+        depth: arguments.pipeline.get(),
+        connections: arguments.connections.get(),
         from: arguments.warmup.of_requests(trace.requests.len()),
         clean: false,
     };

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use larder_benches::live::spawn::Running;
 use larder_benches::live::turnover::{Kind, Load, Summary, measure};
-use larder_benches::size::{Lengths, parse_count};
+use larder_benches::size::{Lengths, parse_some};
 use larder_benches::timeline::{Series, chart};
 
 /// Compares the memory of servers over time.
@@ -22,7 +23,7 @@ use larder_benches::timeline::{Series, chart};
 #[command(name = "turnover", max_term_width = 100)]
 struct Arguments {
     /// `maxmemory` of each server
-    #[arg(long, default_value = "100mb", value_parser = parse_count, value_name = "BYTES")]
+    #[arg(long, default_value = "100mb", value_parser = parse_some, value_name = "BYTES")]
     memory: u64,
     /// How often as many bytes are written
     #[arg(long, default_value_t = 50, value_name = "N")]
@@ -37,8 +38,8 @@ struct Arguments {
     #[arg(long, default_value = "allkeys-lru", value_name = "NAME")]
     policy: String,
     /// Commands that are sent at once
-    #[arg(long, default_value_t = 64, value_name = "N")]
-    pipeline: usize,
+    #[arg(long, default_value = "64", value_name = "N")]
+    pipeline: NonZeroUsize,
     /// Milliseconds between two looks at the memory
     #[arg(long, default_value_t = 200, value_name = "MS")]
     interval: u64,
@@ -160,7 +161,7 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
         turnovers: arguments.turnovers,
         lengths: arguments.value_bytes,
         kind,
-        depth: arguments.pipeline,
+        depth: arguments.pipeline.get(),
         interval: Duration::from_millis(arguments.interval),
         rest: Duration::from_secs(arguments.rest),
         seed: arguments.seed,
@@ -178,15 +179,26 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
             sample.resident
         ))?;
     }
-    let Summary { end, mean, most, rested, shrunk: (used, resident) } = Summary::of(&samples);
+    let Summary { end, mean, most, rested, shrunk } = Summary::of(&samples);
+    if [end, mean, rested].contains(&None) || shrunk.is_none() {
+        eprintln!(
+            "{}: no look at the memory fell into a part of the run; try a shorter --interval, or more --turnovers",
+            contender.name
+        );
+    }
+    let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "no look".into(), |ratio| format!("{ratio:.3}"));
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let shrunk =
+        shrunk.map_or_else(|| "no look".into(), |(used, resident)| format!("{:.1}, {:.1}", mib(used), mib(resident)));
     let _ = writeln!(
         table,
-        "| {} | {} | {end:.3} | {mean:.3} | {most:.3} | {rested:.3} | {:.1}, {:.1} | {rate:.0} |",
+        "| {} | {} | {} | {} | {} | {} | {shrunk} | {rate:.0} |",
         kind.name(),
         contender.name,
-        mib(used),
-        mib(resident)
+        ratio(end),
+        ratio(mean),
+        ratio(most),
+        ratio(rested),
     );
     Ok(Series { name: contender.name.clone(), samples })
 }

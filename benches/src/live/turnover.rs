@@ -253,19 +253,19 @@ impl Watch {
     }
 }
 
-/// What a run comes to.
+/// What a run comes to; `None` where no look at the memory fell into that part of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// The ratio at the end of the turnovers; the mean and the highest from the second turnover on.
-    pub end: f64,
+    /// The ratio at the end of the turnovers; the mean and the highest; all from the second turnover on.
+    pub end: Option<f64>,
     /// See `end`.
-    pub mean: f64,
+    pub mean: Option<f64>,
     /// See `end`.
-    pub most: f64,
+    pub most: Option<f64>,
     /// The ratio after the rest.
-    pub rested: f64,
+    pub rested: Option<f64>,
     /// Bytes used and resident at the very end, when most keys were deleted.
-    pub shrunk: (u64, u64),
+    pub shrunk: Option<(u64, u64)>,
 }
 
 impl Summary {
@@ -278,11 +278,12 @@ impl Summary {
             .map(Sample::ratio)
             .collect();
         Self {
-            end: last(Phase::Turnover).map_or(0.0, Sample::ratio),
-            mean: turning.iter().sum::<f64>() / turning.len().max(1) as f64,
-            most: turning.iter().copied().fold(0.0, f64::max),
-            rested: last(Phase::Rest).map_or(0.0, Sample::ratio),
-            shrunk: last(Phase::Shrunk).map_or((0, 0), |sample| (sample.used, sample.resident)),
+            // The last look of a short run may have been at a cache that was not full yet.
+            end: turning.last().copied(),
+            mean: (!turning.is_empty()).then(|| turning.iter().sum::<f64>() / turning.len() as f64),
+            most: turning.iter().copied().reduce(f64::max),
+            rested: last(Phase::Rest).map(Sample::ratio),
+            shrunk: last(Phase::Shrunk).map(|sample| (sample.used, sample.resident)),
         }
     }
 }
@@ -307,6 +308,15 @@ mod tests {
     }
 
     #[test]
+    fn where_nobody_looked_there_is_no_figure() {
+        let look = |turnovers| Sample { phase: Phase::Turnover, seconds: 1.0, turnovers, used: 100, resident: 120 };
+        let none = Summary { end: None, mean: None, most: None, rested: None, shrunk: None };
+        assert_eq!(Summary::of(&[look(0.0), look(1.9)]), none, "the cache was not full, or just so");
+        let ratio = Some(1.2);
+        assert_eq!(Summary::of(&[look(2.0)]), Summary { end: ratio, mean: ratio, most: ratio, ..none });
+    }
+
+    #[test]
     fn a_server_turns_over_and_shrinks() {
         for (name, kind) in Kind::ALL {
             let options = [("maxmemory", "4mb"), ("maxmemory-policy", "allkeys-lru")];
@@ -322,7 +332,7 @@ mod tests {
             }
             let most = samples.iter().map(|sample| sample.used).max().unwrap();
             assert!(most > 3 << 20 && most < 5 << 20, "{name}: {most}");
-            let (used, _) = Summary::of(&samples).shrunk;
+            let (used, _) = Summary::of(&samples).shrunk.unwrap();
             assert!(used < most / 2, "{name}: {used} of {most} are used still");
         }
     }

@@ -11,7 +11,7 @@ use crate::config::{Choice, MaxmemoryPolicy};
 use crate::engine::Engine;
 use crate::error::{INSIGHT_IS_OFF, Outcome};
 use crate::insight::population::{self, Population};
-use crate::insight::prefixes::{Counts, Happening, KEPT};
+use crate::insight::prefixes::{Counts, Happening, KEPT, counted_as};
 use crate::insight::{Cause, Departure, UNIT_MS};
 use crate::locked::Locked;
 use crate::session::Session;
@@ -53,8 +53,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Tells hits, keys, bytes, evictions and expirations of the busiest prefixes of keys, or of those named.")
         .tips(TIPS)
         .fields(&[
-            ("*", "map, one for each prefix, the most read ones first, 1,000 at most"),
-            ("*.hits", "integer: reads that found their key, since the server began or CONFIG RESETSTAT"),
+            ("*", "map, one for each prefix, the most read ones first, 1,000 at most; of a prefix longer than 128 bytes those, by which all that begin so are counted together"),
+            ("*.hits", "integer: reads that found their key, since the server began, CONFIG RESETSTAT or `cache-insight` was switched on"),
             ("*.misses", "integer: reads that did not"),
             ("*.hit_ratio", "double from 0 to 1 (a string in RESP2), or null: hits by reads"),
             ("*.keys", "integer: keys that are there, of all databases together"),
@@ -177,7 +177,7 @@ fn stats(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) ->
     let (reads_are_exact, removals_are_exact) = engine.stats().prefixes_are_exact();
     let mut prefixes: Vec<&[u8]> = match args.from(2) {
         named if named.is_empty() => counts.keys().chain(there.by_prefix.keys()).map(|prefix| &**prefix).collect(),
-        named => named.iter().collect(),
+        named => named.iter().map(counted_as).collect(),
     };
     prefixes.sort_unstable();
     prefixes.dedup();
@@ -460,6 +460,10 @@ mod tests {
         );
         assert!(stats.contains(" ={hits=0 misses=0 hit_ratio=(nil) keys=1 bytes="), "{stats}");
         assert!(ask(&mut connection, "CACHE STATS nobody").starts_with("{nobody={hits=0"));
+        let long = "l".repeat(200);
+        connection.execute(["SET", &format!("{long}:1"), "v"]);
+        let stats = ask(&mut connection, &format!("CACHE STATS {long}"));
+        assert!(stats.starts_with(&format!("{{{}={{", &long[..128])) && stats.contains("keys=1 "), "{stats}");
         connection.execute(["CONFIG", "SET", "cache-prefix-separator", "r:"]);
         assert!(ask(&mut connection, "CACHE STATS use").contains("keys=100 "));
         connection.execute(["CONFIG", "RESETSTAT"]);
@@ -490,7 +494,7 @@ mod tests {
     fn whatif_tells_where_a_loop_would_fit() {
         let server = server(&[("maxmemory", "1mb"), ("maxmemory-policy", "allkeys-lru"), ("shards", "4")]);
         let mut connection = server.connect();
-        assert_eq!(ask(&mut connection, "CACHE WHATIF").matches("not enough data").count(), 0, "nobody asked yet");
+        assert_eq!(ask(&mut connection, "CACHE WHATIF").matches("not enough data").count(), 20, "nothing was read yet");
         let keys = 10_000;
         for request in 0..20 * keys {
             let key = format!("key:{}", request % keys);
@@ -535,5 +539,19 @@ mod tests {
         connection.execute(["DEL", "a"]);
         assert!(ask(&mut connection, "CACHE WHY a").starts_with("{state=deleted"));
         assert!(ask(&mut connection, "CACHE WHATIF").starts_with("{state=too few keys policy=noeviction"));
+        // However soon it is on again, nothing is left of what was before.
+        connection.execute(["GET", "a"]);
+        connection.execute(["SET", "b:1", "1"]);
+        connection.execute(["GET", "b:1"]);
+        assert!(ask(&mut connection, "CACHE STATS b").contains("hits=1"));
+        for (name, value) in [("cache-insight", "no"), ("cache-insight", "yes"), ("maxmemory", "123mb")] {
+            connection.execute(["CONFIG", "SET", name, value]);
+        }
+        let answer = ask(&mut connection, "CACHE WHATIF");
+        assert!(answer.contains("policy=noeviction memory=128974848 reads=0 hit_ratio=(nil)"), "{answer}");
+        assert!(ask(&mut connection, "CACHE STATS b").contains("hits=0 misses=0 hit_ratio=(nil) keys=1"));
+        connection.execute(["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
+        let answer = ask(&mut connection, "CACHE WHATIF");
+        assert!(answer.contains("volatile-ttl={"), "{answer}");
     }
 }

@@ -88,6 +88,9 @@ fn set(engine: &Engine, session: &mut Session, args: Args<'_>, reply: &mut Reply
     if changed.contains(&"requirepass") {
         engine.acl().follow_requirepass(engine.config());
     }
+    if changed.contains(&"cache-insight") && engine.insight_is_off() {
+        engine.insight.forget(engine);
+    }
     if ["maxmemory", "maxmemory-clients"].iter().any(|name| changed.contains(name)) {
         engine.client_memory.follow_limit(engine);
     }

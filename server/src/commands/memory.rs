@@ -80,14 +80,7 @@ fn doctor(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
     const LITTLE: u64 = 5 << 20;
     let figures = MemoryFigures::of(locked);
     let limit = locked.engine().settings().maxmemory.get();
-    let mut findings = Vec::new();
-    if figures.peak > figures.used + figures.used / 2 {
-        findings.push("It once used far more than now; what the system still shows is given back in time.");
-    }
-    if figures.free > figures.used / 4 {
-        findings
-            .push("More than a fifth of the pages is free places, which are filled or given back in the background.");
-    }
+    let mut findings = findings(&figures);
     if limit > 0 && figures.used > limit - limit / 20 {
         findings.push("maxmemory is nearly reached: keys are evicted, or writes refused.");
     }
@@ -100,6 +93,47 @@ fn doctor(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
     };
     reply.verbatim("txt", text);
     Ok(())
+}
+
+/// What is wrong, by Redis's limits (7.4, `object.c`).
+fn findings(figures: &MemoryFigures) -> Vec<&'static str> {
+    /// Less than this in bytes is never too much.
+    const MUCH: u64 = 10 << 20;
+    /// Of a client on average.
+    const CLIENT: u64 = 200 << 10;
+    let exceeds = |whole: u64, part: u64, ratio: f64| {
+        whole.saturating_sub(part) > MUCH && MemoryFigures::ratio(whole, part) > ratio
+    };
+    let active = figures.used + figures.free;
+    let resident = figures.resident.unwrap_or_default();
+    let checks = [
+        (
+            MemoryFigures::ratio(figures.peak, figures.used) > 1.5,
+            "It once used more than 1.5 times as much as now; what the system still shows is given back in time.",
+        ),
+        (
+            exceeds(resident, figures.accounted(), 1.4),
+            "High fragmentation: the process is resident with more than 1.4 times what its data and clients take.",
+        ),
+        (
+            exceeds(active, figures.used, 1.1),
+            "Pages have free places, more than a tenth of the data; they are filled or given back in the background.",
+        ),
+        (
+            exceeds(figures.held(), active, 1.1),
+            "Free pages are kept, more than a tenth of those in use; MEMORY PURGE gives them back.",
+        ),
+        (
+            exceeds(resident, figures.held(), 1.1),
+            "RSS overhead: the process is resident with more than 1.1 times what the data's allocator holds; the rest is of \
+             clients, scripts, and what the global allocator has not given back yet.",
+        ),
+        (
+            figures.clients > CLIENT * figures.connected,
+            "Clients take more than 200 KB each on average: CLIENT LIST tells which.",
+        ),
+    ];
+    checks.into_iter().filter_map(|(is_wrong, text)| is_wrong.then_some(text)).collect()
 }
 
 fn malloc_stats(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -204,4 +238,44 @@ fn lolwut(_: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) -> Out
     }
     reply.verbatim("txt", format!("Redis ver. {REDIS_VERSION}\n"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Connection, Server, Value};
+
+    fn text(connection: &mut Connection, words: &[&str]) -> String {
+        let (Value::Verbatim { text: bytes, .. } | Value::Bulk(bytes)) = connection.execute(words.iter().copied())
+        else {
+            panic!("a text")
+        };
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn figure(text: &str, name: &str) -> f64 {
+        let (_, rest) = text.split_once(name).unwrap();
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn pages_of_collections_that_are_not_full_count_as_fragmentation() {
+        let server = Server::builder().seed(1).manual_clock(1_700_000_000_000).build().unwrap();
+        let mut connection = server.connect();
+        let value = "v".repeat(300);
+        for key in 0..700 {
+            let key = format!("h{key}");
+            for field in 0..100 {
+                connection.execute(["HSET", &key, &format!("f{field}"), &value]);
+            }
+        }
+        let info = text(&mut connection, &["INFO", "memory"]);
+        let (active, used) = (figure(&info, "allocator_active:"), figure(&info, "allocator_allocated:"));
+        let pages = figure(&text(&mut connection, &["MEMORY", "MALLOC-STATS"]), "pages handed out:");
+        assert!(active >= pages && pages > 10e6, "{pages} of {active}");
+        assert!((figure(&info, "allocator_frag_ratio:") - active / used).abs() < 0.01, "{info}");
+        let doctor = text(&mut connection, &["MEMORY", "DOCTOR"]);
+        let has_holes = active > 1.1 * used && active - used > f64::from(10 << 20);
+        assert_eq!(doctor.contains("Pages have free places"), has_holes, "{active} for {used}: {doctor}");
+        server.engine().validate();
+    }
 }

@@ -13,7 +13,7 @@ pub(crate) struct MemoryFigures {
     pub(crate) used: u64,
     /// The most that it ever was.
     pub(crate) peak: u64,
-    /// Free places in the data's pages.
+    /// Free places in the data's pages, as far as can be told.
     pub(crate) free: u64,
     /// Free pages that memory still backs.
     pub(crate) reserve: u64,
@@ -21,8 +21,10 @@ pub(crate) struct MemoryFigures {
     pub(crate) resident: Option<u64>,
     /// Of the process, when it had no data yet.
     pub(crate) startup: u64,
-    /// What clients take.
+    /// What clients take, and how many there are.
     pub(crate) clients: u64,
+    /// See there.
+    pub(crate) connected: u64,
     /// What the cache keeps to tell about itself, and what its eviction policy has learnt.
     pub(crate) insight: u64,
     pub(crate) policy: u64,
@@ -43,13 +45,17 @@ impl MemoryFigures {
         let used = engine.keyspace().used_memory() as u64;
         let peak = engine.peak_memory.fetch_max(used, Relaxed).max(used);
         let insight = engine.insight.bytes() + engine.stats().prefix_bytes() as u64 + shards.history;
-        let (free, keys, indexes) = (shards.free, shards.keys, shards.indexes.clone());
-        let reserve = engine.keyspace().regions().reserve_bytes() as u64;
+        let (keys, indexes) = (shards.keys, shards.indexes.clone());
+        let regions = engine.keyspace().regions();
+        // Shards know the free places of entries. Those in the pages of collections nobody counts: there are at least as many as pages
+        // are larger than all data.
+        let free = shards.free.max((regions.used_bytes() as u64).saturating_sub(used));
+        let reserve = regions.reserve_bytes() as u64;
         let (resident, startup) = (process::resident_bytes(), engine.identity.resident_at_start);
-        let mut clients = 0;
-        engine.clients().each(|client| clients += client.memory() as u64);
+        let (mut clients, mut connected) = (0, 0);
+        engine.clients().each(|client| (clients, connected) = (clients + client.memory() as u64, connected + 1));
         let policy = engine.evictor().learnt_bytes();
-        Self { used, peak, free, reserve, resident, startup, clients, insight, policy, keys, indexes }
+        Self { used, peak, free, reserve, resident, startup, clients, connected, insight, policy, keys, indexes }
     }
 
     /// What finding the keys takes.

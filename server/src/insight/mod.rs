@@ -72,6 +72,18 @@ impl Waiting {
     fn forget(&mut self) {
         *self = Self::default();
     }
+
+    /// Forgets samples that are of no more use, but not the reads that came with them.
+    fn retain(&mut self, stays: impl Fn(&Sample) -> bool) {
+        let mut reads = Reads::default();
+        self.samples.retain_mut(|(sample, _)| {
+            let all = reads.plus(sample.reads);
+            let stays = stays(sample);
+            (reads, sample.reads) = if stays { (Reads::default(), all) } else { (all, sample.reads) };
+            stays
+        });
+        self.reads = reads.plus(self.reads);
+    }
 }
 
 #[derive(Default)]
@@ -92,6 +104,8 @@ struct Pace {
     spent: Duration,
     /// Looks in a row at which little had been spent.
     calm: u32,
+    /// Whether the slice was made smaller for what still waits.
+    has_slowed: bool,
 }
 
 impl Pace {
@@ -151,6 +165,7 @@ impl Insight {
         let mut waiting = self.waiting.lock();
         if waiting.is_closed && waiting.samples.is_empty() {
             waiting.forget();
+            pace.has_slowed = false;
             what_if.resume(engine.keyspace().slice());
         }
     }
@@ -180,10 +195,27 @@ impl Insight {
         self.bytes.store((simulated + waiting.samples.capacity() * size_of::<(Sample, u64)>()) as u64, Relaxed);
     }
 
+    /// Forgets all, as it was switched off, so that nothing is left of it when it is switched on again.
+    pub(crate) fn forget(&self, engine: &Engine) {
+        let mut state = self.state.lock();
+        state.what_if = None;
+        self.waiting.lock().forget();
+        WhatIf::ignore(engine.keyspace().slice());
+        self.listens.store(false, Relaxed);
+        self.since_ms.store(engine.clock().now_ms(), Relaxed);
+        engine.stats().forget_prefixes();
+    }
+
     /// The answer of CACHE WHATIF, and the part of the time that it is about.
     pub(crate) fn answer(&self, engine: &Engine) -> (Answer, f64) {
         let mut state = self.state.lock();
+        if state.what_if.is_none() && !engine.insight_is_off() {
+            state.begin(engine);
+        }
         state.tell_reads(engine);
+        if let Some(what_if) = &mut state.what_if {
+            what_if.adopt(present(engine), engine.keyspace().used_memory());
+        }
         (state.what_if.as_ref().map(|what_if| what_if.answer()).unwrap_or_default(), state.listened)
     }
 
@@ -209,23 +241,33 @@ impl Insight {
 
 impl State {
     fn follow(&mut self, engine: &Engine, census: Census, waiting: &mut Waiting) {
-        let present = present(engine);
         if self.what_if.is_none() {
-            let totals = engine.stats().totals();
-            (self.told, self.told_ms) = ((totals.hits, totals.misses), engine.clock().now_ms());
-            (self.pace, self.listened) = (Pace::default(), 1.0);
-            self.what_if = Some(Box::new(WhatIf::new(SEED, present)));
+            self.begin(engine);
         }
         self.tell_reads(engine);
         let Some(what_if) = &mut self.what_if else { return };
+        let slice = engine.keyspace().slice();
+        let before = what_if.part();
+        what_if.measure(slice, census, present(engine));
+        if what_if.part() < before {
+            // What waits was chosen for a larger slice, and says nothing of how long the present one takes.
+            waiting.retain(|sample| slice.takes_for(Listener::WhatIf, sample.hash));
+        }
         if !engine.clock().is_manual() {
             self.pace.judge(what_if, waiting);
         }
         self.listened = self.listened * LISTENED_FADE + f64::from(!waiting.is_closed) * (1.0 - LISTENED_FADE);
-        what_if.measure(engine.keyspace().slice(), census, present);
         if waiting.is_closed {
-            WhatIf::ignore(engine.keyspace().slice());
+            WhatIf::ignore(slice);
         }
+    }
+
+    /// Begins to learn, of nothing that was before.
+    fn begin(&mut self, engine: &Engine) {
+        let totals = engine.stats().totals();
+        (self.told, self.told_ms) = ((totals.hits, totals.misses), engine.clock().now_ms());
+        (self.pace, self.listened) = (Pace::default(), 1.0);
+        self.what_if = Some(Box::new(WhatIf::new(SEED, present(engine))));
     }
 
     /// Tells of the reads since they were told last.
@@ -243,16 +285,16 @@ impl State {
 
 impl Pace {
     /// Looks how much was spent since the last time.
-    fn judge(&mut self, what_if: &mut WhatIf, waiting: &mut Waiting) {
+    fn judge(&mut self, what_if: &mut WhatIf, waiting: &Waiting) {
         let now = Instant::now();
         let elapsed = self.since.map_or(Duration::MAX / LITTLE, |since| now.saturating_duration_since(since));
         let spent = std::mem::take(&mut self.spent);
         self.since = Some(now);
+        // Once for what waits: it is as much until it has been looked at.
+        self.has_slowed &= !waiting.samples.is_empty();
         if waiting.is_closed || waiting.samples.len() > WAITING / 2 {
             self.calm = 0;
-            if what_if.slow_down() {
-                waiting.forget();
-            }
+            self.has_slowed = self.has_slowed || what_if.slow_down();
         } else if spent * LITTLE < elapsed {
             self.calm += 1;
             if self.calm >= CALM {

@@ -20,7 +20,7 @@ const STRIDE: u64 = 32;
 const REMOVALS: u64 = 8;
 /// Before that so many are all looked at.
 const EXACT: u64 = 4096;
-/// A longer prefix is none.
+/// Longer prefixes are counted by so many bytes, those together that begin alike.
 const LONGEST: usize = 128;
 
 /// What happens to keys.
@@ -199,15 +199,19 @@ impl Prefixes {
     }
 }
 
-/// The beginning of a key, up to the first of these bytes; nothing if there is none near.
+/// The beginning of a key, up to the first of these bytes; nothing if there is none.
 pub(crate) fn prefix_of<'k>(key: &'k [u8], separator: &[u8]) -> &'k [u8] {
-    let near = &key[..key.len().min(LONGEST + separator.len())];
     let at = match separator {
         [] => None,
-        [byte] => near.iter().position(|other| other == byte),
-        _ => near.windows(separator.len()).position(|window| window == separator),
+        [byte] => memchr::memchr(*byte, key),
+        _ => memchr::memmem::find(key, separator),
     };
-    at.map_or(&[], |at| &key[..at])
+    at.map_or(&[], |at| counted_as(&key[..at]))
+}
+
+/// The name by which a prefix is counted.
+pub(crate) fn counted_as(prefix: &[u8]) -> &[u8] {
+    &prefix[..prefix.len().min(LONGEST)]
 }
 
 #[cfg(test)]
@@ -225,7 +229,8 @@ mod tests {
         assert_eq!(prefix("a:b", ""), b"");
         let long = format!("{}:{}", "x".repeat(LONGEST), "y".repeat(1000));
         assert_eq!(prefix_of(long.as_bytes(), b":").len(), LONGEST);
-        assert_eq!(prefix_of(format!("x{long}").as_bytes(), b":"), b"");
+        assert_eq!(prefix_of(format!("x{long}").as_bytes(), b":").len(), LONGEST);
+        assert_eq!(prefix_of("x".repeat(1000).as_bytes(), b":"), b"");
     }
 
     #[test]

@@ -310,7 +310,10 @@ impl Miniature {
     pub(super) fn retain(&mut self, stays: impl Fn(u64) -> bool) {
         let leaving: Vec<u64> =
             self.slots.iter().filter(|slot| !slot.is_free() && !stays(slot.hash())).map(Slot::hash).collect();
+        let before = self.len.max(1);
         leaving.into_iter().for_each(|hash| self.remove(hash));
+        // Of what was stored as large a part stays.
+        self.stored_while_full = self.stored_while_full.map(|stored| stored * self.len / before);
     }
 
     /// Looks for a victim, which goes if it is still as it was seen; whether there is something to look for.

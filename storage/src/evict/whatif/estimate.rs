@@ -69,6 +69,11 @@ impl Ledger {
         Estimate { hit_ratio: self.hits / self.reads(), error: 0.0, reads: self.reads(), at_ms: None }
     }
 
+    /// What any cache has that holds all which the cache itself does, while that lets nothing go.
+    pub(super) fn all_held(&self) -> Estimate {
+        Estimate { error: OF_MODEL, ..self.actual() }
+    }
+
     /// The hit ratio of one who had these misses where the cache as it is had the miss ratio that is known. `weight` is for how many
     /// each sampled miss stands.
     pub(super) fn estimate(&self, weight: f64) -> Estimate {

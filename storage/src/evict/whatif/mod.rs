@@ -32,8 +32,9 @@ const HELD: f64 = 1024.0;
 const FEWEST: f64 = 32.0;
 /// The slice stays as it is while it is between these multiples of what it should be.
 const HOLDS: std::ops::RangeInclusive<f64> = 0.4..=1.5;
-/// The slice does not become so small for want of time that the cache holds fewer: a quarter of them is what the smallest size needs.
-const FEWEST_HELD: f64 = 4.0 * FEWEST;
+/// The slice does not become so small for want of time that the cache holds fewer: a quarter of them is what the smallest size has, and
+/// errors grow as they become few.
+const FEWEST_HELD: f64 = 8.0 * FEWEST;
 /// Reads in the slice below which nothing is said.
 const FEWEST_READS: f64 = 100.0;
 
@@ -192,8 +193,12 @@ pub struct WhatIf {
     /// Reads that found their key, and those that did not.
     hits: f64,
     misses: f64,
-    /// The same of those that samples came with, since sizes are what they are.
+    /// The same since policy and limit are what they are.
+    own: Ledger,
+    /// The same of those that samples came with, since it began with these keys, too.
     actual: Ledger,
+    /// Whether all keys expire.
+    all_expire: bool,
     /// What was known before it began anew.
     last: Vec<Curve>,
     /// As of the last sample, in milliseconds since 1970.
@@ -223,7 +228,9 @@ impl WhatIf {
             used: 0,
             hits: 0.0,
             misses: 0.0,
+            own: Ledger::default(),
             actual: Ledger::default(),
+            all_expire: false,
             last: Vec::new(),
             now_ms: 0,
             looks: 0,
@@ -234,7 +241,8 @@ impl WhatIf {
     /// Begins anew. What was known stays as that; so do the figures of the cache itself.
     fn restart(&mut self) {
         if self.part > 0.0 {
-            self.last = self.curves();
+            // While nothing has had to go, what was known is soon known again, and was about a smaller cache.
+            self.last = if self.has_evicted { self.curves() } else { Vec::new() };
             for estimate in self.last.iter_mut().flat_map(|curve| curve.estimates.iter_mut().flatten()) {
                 estimate.at_ms.get_or_insert(self.now_ms);
             }
@@ -248,6 +256,7 @@ impl WhatIf {
             evicted: self.evicted,
             hits: self.hits,
             misses: self.misses,
+            own: self.own,
             last: std::mem::take(&mut self.last),
             now_ms: self.now_ms,
             ..fresh
@@ -265,18 +274,16 @@ impl WhatIf {
         let Census { keys, bytes, expiring, used, evicted } = census;
         if self.present.size_weight != present.size_weight {
             self.restart();
-        } else if self.present.differs(&present) {
-            self.resize(self.present.selection != present.selection);
         }
-        self.present = present;
+        self.adopt(present, used);
+        self.present.size_weight = present.size_weight;
         self.fit(slice, keys);
         if self.evicted.replace(evicted).is_some_and(|before| before < evicted) && !self.has_evicted {
-            // What was known was that all sizes are alike.
+            // What was known was that all sizes are alike; the misses until now are those of a cache that is being filled.
             self.has_evicted = true;
             self.last.clear();
+            self.columns.iter_mut().for_each(Column::forget_ledgers);
         }
-        self.used = used as u64;
-        self.memory = if present.limit > 0 { present.limit } else { used as u64 };
         self.held = keys as f64 * self.part;
         // Where there is nothing yet, nobody knows how much there is going to be.
         let room =
@@ -290,9 +297,20 @@ impl WhatIf {
         self.begin_ledgers();
     }
 
+    /// Follows what the cache goes by, of whose memory `used` bytes are in use; [`WhatIf::measure`] does, too.
+    pub fn adopt(&mut self, present: Present, used: usize) {
+        if self.present.differs(&present) {
+            self.resize(self.present.selection != present.selection);
+        }
+        self.present = Present { size_weight: self.present.size_weight, ..present };
+        self.used = used as u64;
+        self.memory = if present.limit > 0 { present.limit } else { used as u64 };
+    }
+
     /// Forgets what was counted: under another policy, or a limit that is another one, it would say something else.
     fn resize(&mut self, is_policy: bool) {
         self.columns.iter_mut().for_each(Column::resize);
+        self.own = Ledger::default();
         self.actual = Ledger::default();
         if !is_policy {
             self.last.clear();
@@ -351,6 +369,9 @@ impl WhatIf {
             // Nothing is known of the keys that come to the slice.
             self.restart();
             self.began_empty = keys == 0;
+        } else {
+            let stays = wanted / self.part;
+            self.columns.iter_mut().for_each(|column| column.reads *= stays);
         }
         self.part = wanted;
         slice.set(Listener::WhatIf, wanted);
@@ -364,6 +385,7 @@ impl WhatIf {
         /// Below this part of all keys nothing of its kind is told apart.
         const SOME: f64 = 0.001;
         let part = expiring as f64 / keys.max(1) as f64;
+        self.all_expire = part >= 1.0 - SOME;
         for selection in SELECTIONS {
             let needed = match selection {
                 Selection { volatile: false, .. } => true,
@@ -384,14 +406,13 @@ impl WhatIf {
         }
     }
 
-    /// Begins anew with a slice half as large, as samples were lost for want of time; false if so few keys would be in it then that
-    /// little could be said.
+    /// Lets the slice be half as large from the next [`WhatIf::measure`] on, as samples were lost for want of time; false if so few keys would
+    /// be in it then that little could be said. What is known of the keys that stay is kept.
     pub fn slow_down(&mut self) -> bool {
         if self.held / 2.0 < FEWEST_HELD {
             return false;
         }
         self.ceiling = self.part / 2.0;
-        self.restart();
         true
     }
 
@@ -463,7 +484,14 @@ impl WhatIf {
     pub fn note_reads(&mut self, hits: u64, misses: u64, fade: f64) {
         self.hits = self.hits * fade + hits as f64;
         self.misses = self.misses * fade + misses as f64;
+        self.own.fade(fade);
+        (self.own.hits, self.own.misses) = (self.own.hits + hits as f64, self.own.misses + misses as f64);
         self.ledgers().for_each(|ledger| ledger.fade(fade));
+    }
+
+    /// The part of all keys that is in the slice.
+    pub fn part(&self) -> f64 {
+        self.part
     }
 
     /// What is known.
@@ -487,19 +515,22 @@ impl WhatIf {
     fn curves(&self) -> Vec<Curve> {
         let curve = |selection: Selection| {
             // Where all keys expire, that makes no difference.
-            let twin = Selection { volatile: false, ..selection };
-            let mut columns = [selection, twin].into_iter();
+            let twin = self.all_expire.then_some(Selection { volatile: false, ..selection });
+            let mut columns = [Some(selection), twin].into_iter().flatten();
             let column = columns.find_map(|it| self.columns.iter().find(|column| column.selection == it));
             let last = self.last.iter().find(|curve| curve.selection == selection);
             let mut estimates = column.map_or_else(Default::default, |column| self.estimates(column));
             if let Some(last) = last {
                 estimates.iter_mut().zip(last.estimates).for_each(|(now, last)| *now = now.or(last));
             }
-            (column.is_some() || last.is_some()).then_some(Curve { selection, estimates })
+            let is_told =
+                column.is_some() || last.is_some() || !selection.volatile || self.present.selection == Some(selection);
+            is_told.then_some(Curve { selection, estimates })
         };
         let volatile = self.columns.iter().any(|column| column.selection.volatile);
         let volatile = volatile || self.columns.is_empty() && self.last.iter().any(|curve| curve.selection.volatile);
-        SELECTIONS.into_iter().filter(|it| volatile || !it.volatile).filter_map(curve).collect()
+        let is_asked = |it: &Selection| volatile || !it.volatile || self.present.selection == Some(*it);
+        SELECTIONS.into_iter().filter(is_asked).filter_map(curve).collect()
     }
 
     fn estimates(&self, column: &Column) -> [Option<Estimate>; SIZES.len()] {
@@ -518,14 +549,20 @@ impl WhatIf {
 
     fn estimate(&self, column: &Column, size: usize) -> Option<Estimate> {
         let tells = |ledger: &&Ledger| ledger.reads() * self.part >= FEWEST_READS;
+        // Of a cache that is being filled the first reads are no measure: there are as many as keys at least.
+        let turned = |ledger: &&Ledger| ledger.reads() * self.part >= FEWEST_READS.max(self.held);
         let ledger = column.points[size].ledger.as_ref().filter(tells);
         let is_present = size == PRESENT && self.present.evicts() && self.present.selection == Some(column.selection);
         let has_room = self.memory as f64 * SIZES[size] >= self.used as f64
             && !self.has_evicted
             && !(self.refuses() && size > PRESENT)
             && (column.is_complete || column.is_settled(PRESENT, self.held) || size == PRESENT);
-        if is_present || has_room {
-            return ledger.or(Some(&self.actual).filter(tells)).map(Ledger::actual);
+        if is_present {
+            return ledger.or(Some(&self.own).filter(|own| own.reads() >= FEWEST_READS)).map(Ledger::actual);
+        }
+        if has_room {
+            let own = Some(&self.own).filter(turned).filter(|_| tells(&&self.actual));
+            return ledger.filter(turned).or(own).map(Ledger::all_held);
         }
         if self.refuses() && size > PRESENT {
             return None;

@@ -102,6 +102,11 @@ impl Column {
         }
     }
 
+    /// Forgets what was counted, but not what is held.
+    pub(super) fn forget_ledgers(&mut self) {
+        self.all_mut().for_each(|point| point.ledger = None);
+    }
+
     /// All miniatures.
     pub(super) fn all(&self) -> impl Iterator<Item = &Point> {
         self.points.iter().chain(self.probes.iter().flatten())

@@ -141,7 +141,7 @@ fn the_slice_follows_the_cache_and_the_pace() {
     while what_if.slow_down() {
         parts.push(part(&mut what_if, 1_024_000));
     }
-    assert_eq!(parts, [0.0005, 0.00025, 0.000125], "with fewer keys little could be said");
+    assert_eq!(parts, [0.0005, 0.00025], "with fewer keys little could be said");
     (0..20).for_each(|_| what_if.speed_up());
     assert_eq!(part(&mut what_if, 1_024_000), 0.001);
 }
@@ -302,8 +302,15 @@ fn a_cache_that_is_not_full_hits_as_much_with_more_memory() {
     let answer = told.what_if.answer();
     let lru = estimates(&answer, Rule::Lru);
     assert!(lru.iter().all(Option::is_some), "{lru:?}");
-    for (estimate, truth) in told.compared().into_iter().skip(1).flatten() {
-        assert!((estimate.hit_ratio - truth).abs() < 0.01 && estimate.error == 0.0, "{estimate:?}, not {truth}");
+    let (present, _) = told.compared()[PRESENT].unwrap();
+    assert_eq!(present.error, 0.0, "that is no estimate");
+    for (_, (estimate, truth)) in
+        told.compared().into_iter().flatten().enumerate().filter(|(at, _)| ![0, PRESENT].contains(at))
+    {
+        assert!(
+            (estimate.hit_ratio - truth).abs() < 0.01 && (0.0001..0.01).contains(&estimate.error),
+            "{estimate:?}, not {truth}"
+        );
     }
     let (estimate, truth) = told.compared()[0].unwrap();
     assert!((estimate.hit_ratio - truth).abs() < estimate.error, "{estimate:?}, not {truth}");
@@ -334,7 +341,7 @@ fn what_was_known_is_told_until_more_is() {
     let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
     run(&mut told, 200_000);
     let before = told.what_if.answer();
-    assert!(told.what_if.slow_down());
+    told.what_if.restart();
     told.look();
     let after = told.what_if.answer();
     assert_eq!(after.hit_ratio, before.hit_ratio);
@@ -348,14 +355,76 @@ fn what_was_known_is_told_until_more_is() {
 }
 
 #[test]
+fn what_is_known_of_the_keys_that_stay_is_kept_by_a_smaller_slice() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    let mut run =
+        |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000).min(rng.below(20_000))));
+    run(&mut told, 200_000);
+    let (before, part) = (told.what_if.answer(), told.what_if.part());
+    assert!(told.what_if.slow_down());
+    told.look();
+    let after = told.what_if.answer();
+    assert_eq!((told.what_if.part(), after.state), (part / 2.0, State::Ready));
+    assert_eq!(
+        estimates(&after, Rule::Lfu).map(|it| it.map(|it| it.hit_ratio)),
+        estimates(&before, Rule::Lfu).map(|it| it.map(|it| it.hit_ratio))
+    );
+    let (mut right, mut known) = (0, 0);
+    for _ in 0..20 {
+        run(&mut told, 10_000);
+        assert_eq!(told.what_if.answer().state, State::Ready);
+        let now = within(&told);
+        (right, known) = (right + now.0, known + now.1);
+    }
+    assert!(right * 100 >= known * 95, "{right} of {known}: {:?}", told.compared());
+}
+
+#[test]
+fn the_first_reads_of_a_cache_that_is_being_filled_are_no_measure() {
+    let (mut told, mut rng) = (Told::new(20_000), Rng::seeded(3));
+    (0..600).for_each(|_| told.request(rng.below(40_000).min(rng.below(40_000))));
+    // The samples of others were lost, as they were too many at once.
+    for _ in 0..9000 {
+        let key = rng.below(40_000).min(rng.below(40_000));
+        let (hit, _) = told.caches.iter_mut().map(|cache| cache.request(key)).nth(PRESENT).unwrap();
+        told.reads = told.reads.plus(Reads { hits: hit.into(), misses: (!hit).into() });
+    }
+    told.look();
+    let (answer, cache) = (told.what_if.answer(), &told.caches[PRESENT]);
+    let truth = cache.hits as f64 / (cache.hits + cache.misses) as f64;
+    let own = estimates(&answer, Rule::Lru)[PRESENT].unwrap();
+    assert!((own.hit_ratio - truth).abs() < 1e-9 && own.error == 0.0, "{own:?}, not {truth}");
+    for (at, estimate) in answer.curves.iter().flat_map(|curve| curve.estimates).enumerate() {
+        let is_right = estimate.is_none_or(|it| (it.hit_ratio - truth).abs() <= it.error);
+        assert!(
+            is_right && (at == PRESENT || estimate.is_none_or(|it| it.error > 0.0)),
+            "{at}: {estimate:?}, not {truth}"
+        );
+    }
+}
+
+#[test]
+fn there_is_a_row_for_the_policy_in_use_and_a_new_limit_counts_at_once() {
+    let volatile =
+        Present { selection: Some(Selection { rule: Rule::Ttl, volatile: true }), limit: 1000, size_weight: 0 };
+    let mut what_if = WhatIf::new(1, volatile);
+    let rows = |what_if: &WhatIf| what_if.answer().curves.into_iter().map(|curve| curve.selection).collect::<Vec<_>>();
+    assert!(rows(&what_if).contains(&volatile.selection.unwrap()), "{:?}", rows(&what_if));
+    what_if.measure(&Slice::default(), census(), volatile);
+    assert_eq!(rows(&what_if).len(), 5, "nothing expires, so that others would be of no use");
+    what_if.adopt(Present { limit: 5000, ..volatile }, 100);
+    assert_eq!(what_if.answer().memory, 5000);
+}
+
+#[test]
 fn what_was_known_while_nothing_went_is_no_answer_once_something_has() {
     let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
     let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
-    run(&mut told, 3000);
+    run(&mut told, 3500);
     assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some(), "all sizes are alike");
-    assert!(told.what_if.slow_down());
+    told.what_if.restart();
     told.look();
-    assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some_and(|it| it.at_ms.is_some()));
+    assert_eq!(estimates(&told.what_if.answer(), Rule::Lfu)[4], None);
     run(&mut told, 5000);
     assert_eq!(estimates(&told.what_if.answer(), Rule::Lfu)[4], None);
 }
@@ -387,6 +456,7 @@ fn a_cache_that_refuses_what_is_new_says_nothing_of_more_memory() {
     for request in 0..20_000u64 {
         what_if.feed(sample(request % 1000, if request < 1000 { Event::Stored } else { Event::Hit }), NOW);
     }
+    what_if.note_reads(19_000, 0, 1.0);
     what_if.measure(&slice, census(), present(None, 120_000));
     let lru = estimates(&what_if.answer(), Rule::Lru);
     assert!(lru[PRESENT].is_some() && lru[3].is_none() && lru[4].is_none(), "{lru:?}");
