@@ -35,6 +35,12 @@ const ENDLESS: &[&str] = &[
 const GREEDY: &[&str] = &[
     "return string.rep('x', 2^31)",
     "return string.rep('x', 10^9)",
+    "local s = string.rep('x', 6 * 10^7) local t = setmetatable({}, {__index = function() return s end}) \
+     return #table.concat(t, '', 1, 200)",
+    "local s = string.rep('x', 3 * 10^7) return #table.concat({s, s, s, s}, s)",
+    "return loadstring(string.rep('do local a = 1 end ', 33000))",
+    "return loadstring('x = ' .. string.rep('a and ', 200000) .. 'b')",
+    "return loadstring('\\n#[[\\n' .. string.rep('do local a = 1 end ', 33000) .. ']]')",
     "local s = 'x' while true do s = s .. s end",
     "local t = {} while true do t[#t + 1] = {} end",
     "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end",
@@ -137,6 +143,41 @@ fn greedy_scripts_end_within_limits() {
     assert!(server.is_alive());
     assert!(growth(&server, before) < 1 << 30);
     client.check("EVAL \"return 1\" 0", ":1\r\n");
+}
+
+/// What the compiler would take all memory or many seconds for.
+#[test]
+fn code_that_cannot_be_compiled_soon_is_refused() {
+    let mut server = TestServer::start();
+    let mut client = server.client();
+    let locals = "do local a = 1 end ".repeat(33_000);
+    let chain = format!("x = {} b", "a and ".repeat(100_000));
+    let entries: String = (0..120_000).map(|number| format!("y{number} = {number},")).collect();
+    let (table, hidden) = (format!("return {{{entries}}}"), format!("x = '\\\r\n' {locals}'"));
+    for (code, reason) in [
+        (&locals, "too many local variables"),
+        (&hidden, "too many local variables"),
+        (&chain, "the code is too long to be compiled"),
+        (&table, "the code is too long to be compiled"),
+    ] {
+        let began = Instant::now();
+        let compiling = format!("-ERR Error compiling script (new function): {reason}\r\n");
+        for call in [["SCRIPT", "LOAD", code].as_slice(), &["EVAL", code, "0"]] {
+            assert_eq!(String::from_utf8_lossy(&client.call(call)), compiling);
+        }
+        let library = format!("#!lua name=long\n{code}");
+        let reply = String::from_utf8_lossy(&client.call(&["FUNCTION", "LOAD", &library])).into_owned();
+        assert_eq!(reply, format!("-ERR Error compiling function: {reason}\r\n"));
+        assert!(began.elapsed() < Duration::from_secs(5), "{reason}: {:?}", began.elapsed());
+    }
+    let functions: String = (0..2_000)
+        .map(|number| {
+            format!("redis.register_function('f{number}', function(keys, args) return #keys + {number} end)\n")
+        })
+        .collect();
+    let loaded = server.client().call(&["FUNCTION", "LOAD", &format!("#!lua name=long\n{functions}")]);
+    assert_eq!(String::from_utf8_lossy(&loaded), "$4\r\nlong\r\n");
+    assert!(server.is_alive());
 }
 
 #[test]

@@ -17,6 +17,7 @@ use lua_vm::state::LuaState;
 pub(super) use omnilua::{Error, Value};
 use omnilua::{Function, HostHooks, Lua, LuaRuntime, LuaVersion, Sandbox, SandboxConfig, Table, TripReason};
 
+use super::bounds;
 use super::cache::{ByDigest, Script};
 use super::conclude::Failures;
 use super::control::Control;
@@ -233,6 +234,7 @@ impl Interpreter {
 
     /// The same, as a handle and as a value, which may be given the globals themselves.
     fn prepared(&self, text: &[u8], name: &str, is_given_globals: bool) -> Result<(Function, LuaValue), Error> {
+        bounds::check(text).map_err(|refused| omnilua::LuaError::syntax(format_args!("{refused}")))?;
         self.make_ready(self.memory_bytes)?;
         let chunk = self.lua.load(&*for_compiler(text)).set_name(name).into_function()?;
         self.prepare.call::<_, ()>((chunk.clone(), is_given_globals))?;

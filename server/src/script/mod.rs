@@ -5,6 +5,7 @@
 //! - `call`: commands that a script calls, `lender` the way to them; `redis_table`, `libraries`: what else scripts may use.
 //! - `cache`: scripts by the digest of their source; `functions`: libraries of functions; `control`: the one that runs, as
 //!   others see it; `conclude`: what is answered.
+//! - `bounds`: which sources are not compiled.
 //! - `quick`: which ones end soon; `here`: these, where their connection runs; `thread`: the thread of the others.
 //!
 //! Scripts of an engine run one after the other, wherever they run: whoever runs one holds the token. Quick ones run where
@@ -16,6 +17,7 @@
 //! it comes to need them. Nobody's thread sleeps for long on a shard that a script has claimed: whoever needs one waits in
 //! its connection, and is answered BUSY once the script has been running for `busy-reply-threshold`.
 
+mod bounds;
 mod cache;
 mod call;
 mod conclude;

@@ -1,6 +1,6 @@
 //! What the interpreter's compiler reads otherwise than Lua 5.1 does, changed before a source is compiled: `_ENV` is a name like
 //! any other there, but the compiler takes it for the table of globals; and a number with an exponent, or in hexadecimal
-//! digits, ends before a point, as in `1e5..''`.
+//! digits, ends before a point, as in `1e5..''`. A line that begins with `#` is a comment there.
 
 use std::borrow::Cow;
 
@@ -10,16 +10,17 @@ const SPECIAL: &[u8] = b"_ENV";
 /// As long, so that everything else stays where it is.
 const PLAIN: &[u8] = b"_EnV";
 
-/// A source that the compiler reads as Lua 5.1 reads the given one: nothing is called `_ENV`, and there is a blank between a number
-/// and the point that does not belong to it. Strings and comments stay as they are.
+/// A source that the compiler reads as Lua 5.1 reads the given one: nothing is called `_ENV`, there is a blank between a number
+/// and the point that does not belong to it, and no line begins with `#`. Strings and comments stay as they are.
 pub(super) fn for_compiler(source: &[u8]) -> Cow<'_, [u8]> {
     let has_number = || memmem::find_iter(source, b"..").any(|at| at > 0 && source[at - 1].is_ascii_hexdigit());
-    if memmem::find(source, SPECIAL).is_none() && !has_number() {
+    let has_sign = || memchr::memchr_iter(b'#', source).any(|at| at > 0 && is_newline(source[at - 1]));
+    if memmem::find(source, SPECIAL).is_none() && !has_number() && !has_sign() {
         return Cow::Borrowed(source);
     }
     let (mut changed, mut before) = (Vec::with_capacity(source.len() + 1), 0_u8);
     for token in tokens(source) {
-        if before.is_ascii_digit() && token[0] == b'.' {
+        if before.is_ascii_digit() && token[0] == b'.' || is_newline(before) && token[0] == b'#' {
             changed.push(b' ');
         }
         changed.extend_from_slice(if token == SPECIAL { PLAIN } else { token });
@@ -34,7 +35,7 @@ pub(super) fn concatenations(source: &[u8]) -> usize {
 }
 
 /// The tokens of a source, comments and blanks among them.
-fn tokens(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn tokens(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let byte = *rest.first()?;
         let length = match byte {
@@ -61,6 +62,10 @@ fn number(rest: &[u8]) -> usize {
     length + rest[length..].iter().take_while(|byte| is_word(**byte)).count()
 }
 
+fn is_newline(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
@@ -78,6 +83,8 @@ fn short_string(rest: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while let Some(&byte) = rest.get(at) {
         match byte {
+            // The end of a line may be two bytes.
+            b'\\' if matches!(rest.get(at + 1..at + 3), Some(b"\r\n" | b"\n\r")) => at += 3,
             b'\\' => at += 2,
             b'\n' | b'\r' => return at,
             _ if byte == quote => return at + 1,
@@ -141,6 +148,9 @@ mod tests {
             ("return 1E-5..0x1f..a1..b", "return 1E-5 ..0x1f ..a1..b"),
             ("return 1.5..1 -- 1e5..", "return 1.5..1 -- 1e5.."),
             ("return 1e", "return 1e"),
+            ("return\n#_ENV\r#t", "return\n #_EnV\r #t"),
+            ("return\n#t, [[\n#t]]", "return\n #t, [[\n#t]]"),
+            ("return '\\\r\n_ENV' .. _ENV", "return '\\\r\n_ENV' .. _EnV"),
         ] {
             let renamed = for_compiler(source.as_bytes());
             assert_eq!(String::from_utf8_lossy(&renamed), expected, "{source:?}");

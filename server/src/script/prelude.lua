@@ -6,7 +6,7 @@
 -- A function written here is shown as one of the host (`native`), so that it stays where errors are looked up when a script
 -- ends with calling it. An error that it raises with a position is one of the script's line.
 --
--- Some functions of Lua make in one step more than the interpreter's limits see: these are bounded here.
+-- What `load` gathers is bounded here: the limits of the interpreter do not see it.
 
 local host, most_bytes = ...
 local getinfo = debug.getinfo
@@ -80,7 +80,7 @@ local function refuse()
 end
 
 local function protect(original)
-    local stand_in = setmetatable({}, { __index = original, __newindex = refuse })
+    local stand_in = setmetatable({}, { __index = original, __newindex = refuse, readonly = true })
     behind[stand_in] = original
     shown[#shown + 1] = stand_in
     return stand_in
@@ -96,7 +96,7 @@ for _, name in ipairs(names) do
     globals[name] = _G[name]
 end
 
-local environment = setmetatable({}, { __index = globals, __newindex = refuse })
+local environment = setmetatable({}, { __index = globals, __newindex = refuse, readonly = true })
 behind[environment] = globals
 shown[#shown + 1] = environment
 globals._G = environment
@@ -294,6 +294,10 @@ local function load_text(text, name)
     if host.concatenations(text) > CONCATENATIONS then
         return nil, 'too many concatenations in loaded code'
     end
+    local refused = host.refused(text)
+    if refused then
+        return nil, refused
+    end
     local made, message = loadstring(host.for_compiler(text), name or text)
     if made then
         setfenv(made, environment)
@@ -330,31 +334,6 @@ function globals.load(...)
     return load_text(concat(parts), name or '=(load)')
 end
 
--- Functions that make much in one step.
-
-local function check_bytes(bytes)
-    if bytes > most_bytes then
-        exhaust()
-    end
-end
-
-function table.concat(...)
-    local t, separator, first, last = ...
-    check_type('concat', select('#', ...), 1, t, 'table')
-    local bytes = type(separator) == 'string' and #separator or 0
-    local each = bytes
-    for at = tonumber(first) or 1, tonumber(last) or #t do
-        local value = rawget(t, at)
-        if value == nil then
-            break
-        end
-        bytes = bytes + each + (type(value) == 'string' and #value or 0)
-        check_bytes(bytes)
-    end
-    local made = concat(t, separator, first, last)
-    return made
-end
-
 table.foreach, table.foreachi = function(...)
     local t, visit = ...
     check_type('foreach', select('#', ...), 1, t, 'table')
@@ -370,7 +349,7 @@ end, function(...)
     check_type('foreachi', select('#', ...), 1, t, 'table')
     check_type('foreachi', select('#', ...), 2, visit, 'function')
     for at = 1, #t do
-        local result = visit(at, t[at])
+        local result = visit(at, rawget(t, at))
         if result ~= nil then
             return result
         end
@@ -420,7 +399,6 @@ for _, name in ipairs({
 }) do
     globals[name] = native(globals[name])
 end
-table.concat = native(table.concat)
 table.foreach, table.foreachi = native(table.foreach), native(table.foreachi)
 math.random, math.randomseed = native(math.random), native(math.randomseed)
 

@@ -3,6 +3,7 @@
 use omnilua::{Error, Lua, Table, Value, Variadic};
 use sha1::{Digest, Sha1};
 
+use super::bounds;
 use super::convert::error;
 use super::libraries::numbers::number_of;
 use super::libraries::printed;
@@ -87,6 +88,11 @@ pub(super) fn functions(lua: &Lua, host: &Table) -> Result<(), Error> {
         _ => Ok(text),
     })?;
     host.raw_set("for_compiler", renamed)?;
+    let refused = lua.create_function(|_, text: Value| match &text {
+        Value::String(source) => Ok(bounds::check(&source.as_bytes()?).err()),
+        _ => Ok(None),
+    })?;
+    host.raw_set("refused", refused)?;
     let counted = lua.create_function(|_, text: Value| match &text {
         Value::String(source) => Ok(concatenations(&source.as_bytes()?) as f64),
         _ => Ok(0.0),

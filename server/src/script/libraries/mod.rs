@@ -14,6 +14,7 @@ pub(super) mod numbers;
 mod packed;
 mod pattern;
 mod search;
+mod table;
 pub(super) mod watch;
 mod weak;
 pub(super) mod whole;

@@ -19,7 +19,7 @@ use crate::script::natives::{add, exhausted};
 /// Bytes of a pattern that mean something else than themselves.
 const SPECIALS: &[u8] = b"^$*+?.([%-";
 /// Digits of a number that becomes text.
-const DIGITS: usize = 14;
+pub(super) const DIGITS: usize = 14;
 
 type Function = fn(&mut LuaState, &Watch) -> Result<usize, LuaError>;
 
@@ -47,7 +47,7 @@ pub(super) fn install(state: &mut LuaState, watch: &Rc<Watch>) -> Result<(), Lua
 }
 
 /// A text that is an argument. It stays on the stack, so that it lives as long as the call.
-fn text(state: &mut LuaState, at: i32) -> Result<GcRef<LuaString>, LuaError> {
+pub(super) fn text(state: &mut LuaState, at: i32) -> Result<GcRef<LuaString>, LuaError> {
     match api::to_lua_string(state, at)? {
         Some(text) => Ok(text),
         None => Err(state.check_arg_string(at).err().unwrap_or_else(|| arg_error_impl(state, at, b"string expected"))),
@@ -55,7 +55,7 @@ fn text(state: &mut LuaState, at: i32) -> Result<GcRef<LuaString>, LuaError> {
 }
 
 /// A whole number that may be missing.
-fn optional(state: &mut LuaState, at: i32, default: i64) -> Result<i64, LuaError> {
+pub(super) fn optional(state: &mut LuaState, at: i32, default: i64) -> Result<i64, LuaError> {
     match api::lua_type_at(state, at) {
         LuaType::None | LuaType::Nil => Ok(default),
         _ => check_number(state, at).map(whole),

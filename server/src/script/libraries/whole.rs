@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use lua_gc::HeapGuard;
-use lua_stdlib::{string_lib, table_lib};
+use lua_stdlib::string_lib;
 use lua_types::LuaType;
 use lua_vm::api;
 use lua_vm::debug::{arg_error_impl, c_api_runtime};
@@ -15,7 +15,7 @@ use omnilua::LuaError;
 use super::format::format;
 use super::numbers::{check_number, number_at};
 use super::watch::Watch;
-use super::{arithmetic, math, native, search, weak};
+use super::{arithmetic, math, native, search, table, weak};
 pub(super) use crate::script::convert::integer as whole;
 
 /// Where they stand, by the library's name, and none for global ones.
@@ -23,17 +23,11 @@ const FUNCTIONS: &[(&str, &str, LuaCFunction)] = &[
     ("", "assert", assert),
     ("", "select", select),
     ("", "tonumber", tonumber),
-    ("", "unpack", unpack),
     ("string", "byte", |state| cut_and(state, &[2, 3], string_lib::str_byte)),
     ("string", "char", char),
     ("string", "format", format),
     ("string", "rep", |state| cut_and(state, &[2], string_lib::str_rep)),
     ("string", "sub", |state| cut_and(state, &[2, 3], string_lib::str_sub)),
-    ("table", "concat", |state| cut_and(state, &[3, 4], table_lib::concat)),
-    ("table", "insert", insert),
-    ("table", "remove", |state| cut_and(state, &[2], table_lib::remove)),
-    ("table", "setn", setn),
-    ("table", "sort", sort),
 ];
 
 /// Puts the functions in the place of the interpreter's.
@@ -51,6 +45,7 @@ pub(in crate::script) fn install(state: &mut LuaState, watch: &Rc<Watch>) -> Res
     weak::install(state)?;
     math::install(state)?;
     search::install(state, watch)?;
+    table::install(state, watch)?;
     arithmetic::install(state)?;
     native::install(state)
 }
@@ -68,7 +63,7 @@ pub(super) fn put(state: &mut LuaState, library: &str, name: &str, function: Lua
 }
 
 /// Makes an argument whole, if it is a number.
-fn cut(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
+pub(super) fn cut(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
     if at > api::get_top(state) {
         return Ok(());
     }
@@ -83,7 +78,7 @@ fn cut(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
 }
 
 /// Calls a function of the interpreter with whole numbers.
-fn cut_and(state: &mut LuaState, arguments: &[i32], function: LuaCFunction) -> Result<usize, LuaError> {
+pub(super) fn cut_and(state: &mut LuaState, arguments: &[i32], function: LuaCFunction) -> Result<usize, LuaError> {
     arguments.iter().try_for_each(|at| cut(state, *at))?;
     function(state).map_err(|error| located(state, error))
 }
@@ -111,11 +106,6 @@ fn located(state: &mut LuaState, error: LuaError) -> LuaError {
     }
 }
 
-fn unpack(state: &mut LuaState) -> Result<usize, LuaError> {
-    check_table(state, 1)?;
-    cut_and(state, &[2, 3], table_lib::unpack)
-}
-
 pub(super) fn check_table(state: &mut LuaState, at: i32) -> Result<(), LuaError> {
     let got = api::lua_type_at(state, at);
     if matches!(got, LuaType::Table) {
@@ -123,37 +113,6 @@ pub(super) fn check_table(state: &mut LuaState, at: i32) -> Result<(), LuaError>
     }
     let text = [b"table expected, got ", api::type_name(state, got)].concat();
     Err(arg_error_impl(state, at, &text))
-}
-
-/// `table.insert`; the value may stand behind a gap.
-fn insert(state: &mut LuaState) -> Result<usize, LuaError> {
-    // With two arguments the second is the value.
-    if api::get_top(state) != 3 {
-        return cut_and(state, &[], table_lib::insert);
-    }
-    check_table(state, 1)?;
-    cut(state, 2)?;
-    let (at, length) = (whole(check_number(state, 2)?), state.length_at(1)?);
-    if at > length + 1 {
-        state.raw_seti(1, at)?;
-        return Ok(0);
-    }
-    cut_and(state, &[], table_lib::insert)
-}
-
-fn setn(state: &mut LuaState) -> Result<usize, LuaError> {
-    check_table(state, 1)?;
-    Err(c_api_runtime(state, b"'setn' is obsolete".to_vec()))
-}
-
-fn sort(state: &mut LuaState) -> Result<usize, LuaError> {
-    check_table(state, 1)?;
-    let compares = api::lua_type_at(state, 2);
-    if !matches!(compares, LuaType::None | LuaType::Nil | LuaType::Function) {
-        let text = [b"function expected, got ", api::type_name(state, compares)].concat();
-        return Err(arg_error_impl(state, 2, &text));
-    }
-    cut_and(state, &[], table_lib::sort)
 }
 
 fn assert(state: &mut LuaState) -> Result<usize, LuaError> {
