@@ -11,15 +11,14 @@ use super::names::tokens;
 
 /// Variables that are declared in one function, those that loops have for themselves among them. The compiler counts to 32,767.
 const MOST_LOCALS: usize = 32_000;
-/// Functions that stand in one function. The compiler numbers them with 17 bits.
-const MOST_FUNCTIONS: usize = 65_000;
 /// Blocks in each other, the functions among them: the compiler refuses more.
 const MOST_BLOCKS: usize = 200;
 /// Things that the compiler looks at for a chunk: it takes less than a second for them.
 const MOST_STEPS: u64 = 500_000_000;
 /// What any token costs, in these.
 const STEPS_PER_TOKEN: u64 = 128;
-/// What a function costs, whose description takes as much memory as some tokens.
+/// What a function costs, whose description takes memory: the compiler numbers those in a function with 17 bits, and there
+/// are fewer in all.
 const STEPS_PER_FUNCTION: u64 = 10_000;
 /// What a look at a jump costs, which waits for the one at the jump before.
 const STEPS_PER_JUMP: u64 = 5;
@@ -31,7 +30,6 @@ const SHORT_BYTES: usize = 4096;
 
 const TOO_LONG: &str = "the code is too long to be compiled";
 const TOO_MANY_LOCALS: &str = "too many local variables";
-const TOO_MANY_FUNCTIONS: &str = "too many functions";
 
 /// Looks whether a source may be compiled; if not, says why.
 pub(super) fn check(source: &[u8]) -> Result<(), &'static str> {
@@ -56,7 +54,6 @@ struct Function<'s> {
     /// Names, numbers and strings, each once.
     constants: HashSet<&'s [u8]>,
     locals: usize,
-    functions: usize,
     /// Tokens that stand for jumps, of which the compiler keeps lists.
     jumps: u64,
 }
@@ -174,12 +171,6 @@ impl<'s> Count<'s> {
 
     fn function(&mut self) -> Result<(), &'static str> {
         self.spend(STEPS_PER_FUNCTION)?;
-        if let Some(outer) = self.functions.last_mut() {
-            outer.functions += 1;
-            if outer.functions > MOST_FUNCTIONS {
-                return Err(TOO_MANY_FUNCTIONS);
-            }
-        }
         let function = Function::default();
         self.visible += function.visible();
         self.functions.push(function);
@@ -250,7 +241,7 @@ mod tests {
         refuses(&format!("if a then {} end", "elseif a then ".repeat(30_000)), too_long);
         refuses(&"a=1 ".repeat(4_000_000), too_long);
         refuses(&"a=1 ".repeat(700_000), None);
-        refuses(&"a=function() end ".repeat(65_001), Some(TOO_MANY_FUNCTIONS));
+        refuses(&"a=function() end ".repeat(65_001), too_long);
         let names = |number: u32| (0..190).map(|name| format!("v{number}_{name},")).collect::<String>();
         let nested: String = (0..150).map(|number| format!("local function f() local {} w ", names(number))).collect();
         refuses(&format!("{nested} {}", "x=x ".repeat(50_000)), too_long);
