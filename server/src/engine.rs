@@ -542,9 +542,8 @@ impl Engine {
             }
             Run::Container => Err(error::wrong_arity(&command.lower_name())),
         };
-        let is_refused = outcome.is_err() && std::mem::take(&mut session.is_counted);
-        if session.waiting.is_some() || call.behind.is_counted.get() || is_refused {
-            // It is counted when it ends, or was when it was refused.
+        let is_counted = outcome.is_err() && std::mem::take(&mut session.is_counted) || call.behind.is_counted.get();
+        if session.waiting.is_some() || is_counted {
             return outcome;
         }
         stats.counters.commands.add(1);
