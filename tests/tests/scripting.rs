@@ -175,7 +175,7 @@ fn code_that_cannot_be_compiled_soon_is_refused() {
             format!("redis.register_function('f{number}', function(keys, args) return #keys + {number} end)\n")
         })
         .collect();
-    let loaded = server.client().call(&["FUNCTION", "LOAD", &format!("#!lua name=long\n{functions}")]);
+    let loaded = client.call(&["FUNCTION", "LOAD", &format!("#!lua name=long\n{functions}")]);
     assert_eq!(String::from_utf8_lossy(&loaded), "$4\r\nlong\r\n");
     assert!(server.is_alive());
 }
