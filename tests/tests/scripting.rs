@@ -145,6 +145,20 @@ fn greedy_scripts_end_within_limits() {
     client.check("EVAL \"return 1\" 0", ":1\r\n");
 }
 
+#[test]
+fn a_reply_that_a_script_could_not_hold_is_not_made() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.check("SETRANGE big 30000000 x", ":30000001\r\n");
+    let before = server.resident_bytes();
+    let script = "local words = {'MGET'} for i = 1, 100 do words[i + 1] = KEYS[1] end return #redis.call(unpack(words))";
+    for _ in 0..2 {
+        assert!(client.call(&["EVAL", script, "1", "big"]).starts_with(b"-ERR not enough memory"));
+    }
+    assert!(growth(&server, before) < 300 << 20, "{} bytes more", growth(&server, before));
+    client.check("EVAL \"return #redis.call('GET', KEYS[1])\" 1 big", ":30000001\r\n");
+}
+
 /// What the compiler would take all memory or many seconds for.
 #[test]
 fn code_that_cannot_be_compiled_soon_is_refused() {

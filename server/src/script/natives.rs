@@ -315,8 +315,14 @@ fn ask(state: &mut LuaState, desk: &Desk, ask: Ask) -> Result<(LuaValue, bool), 
         let names = &kept(&exchange.kept)?.names;
         return Ok((convert::error_table(state, names, error.text(), false)?, true));
     }
+    // What the script could not hold is not made.
+    exchange.reply.set_limit(exchange.limits.memory_bytes);
     if !desk.server.call(exchange) {
         return Err(LuaError::runtime(format_args!("no script runs")));
+    }
+    if exchange.reply.has_overflowed() {
+        exchange.reply = Reply::new();
+        return Err(exhausted(state));
     }
     let names = &kept(&exchange.kept)?.names;
     convert::to_lua(state, &mut exchange.reply, names, exchange.resp3, ask == Ask::Call)
