@@ -701,7 +701,7 @@ fn info_is_told_beside_a_script() {
     for fact in ["\r\nused_memory:", "\r\nconnected_clients:", "\r\ndb0:keys=100,expires=0,"] {
         assert!(info.contains(fact), "{fact}: {info}");
     }
-    assert!(began.elapsed() < Duration::from_millis(500));
+    assert!(began.elapsed() < Duration::from_secs(5));
     client.check("SCRIPT KILL", "+OK\r\n");
     running.join().unwrap();
 }
