@@ -151,7 +151,8 @@ fn a_reply_that_a_script_could_not_hold_is_not_made() {
     let mut client = server.client();
     client.check("SETRANGE big 30000000 x", ":30000001\r\n");
     let before = server.resident_bytes();
-    let script = "local words = {'MGET'} for i = 1, 100 do words[i + 1] = KEYS[1] end return #redis.call(unpack(words))";
+    let script =
+        "local words = {'MGET'} for i = 1, 100 do words[i + 1] = KEYS[1] end return #redis.call(unpack(words))";
     for _ in 0..2 {
         assert!(client.call(&["EVAL", script, "1", "big"]).starts_with(b"-ERR not enough memory"));
     }
