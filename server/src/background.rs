@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use larder_storage::heap;
 use larder_storage::keyspace::ShardSet;
 use larder_storage::table::Due;
 
@@ -81,6 +82,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats, co
         engine.insight.work(engine, &Budget::within(SLICE));
         engine.rates.tick(engine);
         engine.client_memory.relieve(engine, stats);
+        heap::tend();
     }
     let shards = (number..engine.keyspace().shards()).step_by(threads);
     more | compact(engine, shards, compacted, &Budget::within(compact_slice(engine)))
@@ -174,6 +176,7 @@ pub(crate) fn compact(
 pub(crate) fn every_second(engine: &Engine) {
     engine.advance_tick();
     engine.keyspace().regions().purge();
+    heap::purge();
     engine.trim.tick(engine);
     engine.peak_memory.fetch_max(engine.keyspace().used_memory() as u64, Relaxed);
     let timeout = engine.settings().timeout.get() * 1000;

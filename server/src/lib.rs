@@ -93,3 +93,4 @@ pub use config::{Config, LoadError};
 pub use embed::{Builder, Connection, Server};
 pub use engine::Engine;
 pub use larder_protocol::Value;
+pub use larder_storage::heap::Heap;

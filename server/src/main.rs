@@ -7,9 +7,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::error::{ContextKind, ErrorKind};
-use larder::Server;
 use larder::config::{Config, LogLevel, Settings, cli};
+use larder::{Heap, Server};
 use log::Log;
+
+/// Keeps long values dense; see there.
+#[global_allocator]
+static HEAP: Heap = Heap;
 
 fn main() -> ExitCode {
     match run() {

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use larder_storage::heap;
 use parking_lot::Mutex;
 
 use crate::background;
@@ -113,6 +114,7 @@ impl Upkeep {
         let stands_still = engine.pause.is_on(now_ms);
         let mut more = engine.sweeps() && !stands_still && background::sweep(engine, shards.clone(), stats, &budget(4));
         more |= tracking::forget_surplus(engine, stats, &budget(4));
+        heap::tend();
         more |= background::compact(engine, shards, &self.compacted, &budget(4));
         more |= engine.evictor().rebase_step(engine);
         more |= engine.evictor().learn(engine);

@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod entry;
 pub mod evict;
 pub mod hasher;
+pub mod heap;
 pub mod index;
 pub mod keyspace;
 pub mod region;

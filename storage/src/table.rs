@@ -8,6 +8,7 @@
 //! of fields; `owned` is the sum over the entries of what they own outside their cells.
 
 mod compact;
+mod settle;
 
 use crate::entry::{self, Entry, Parts, Payload};
 use crate::hasher::Hasher;
@@ -58,6 +59,7 @@ pub struct Table {
     /// Hashes of the keys of collections that compaction may make smaller.
     sparse: BTreeSet<u64>,
     gathering: Pass,
+    settling: settle::Way,
     /// While the table is freed: the next segment to look into, and objects taken out of it.
     freed: u32,
     pending: Vec<Box<Object>>,
@@ -76,6 +78,7 @@ impl Table {
             scratch: Vec::new(),
             sparse: BTreeSet::new(),
             gathering: Pass::default(),
+            settling: settle::Way::default(),
             freed: 0,
             pending: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! What a key can hold: types, the form in which a value is kept, and values too large for an entry's cell.
 
+use crate::heap::{Mover, Settle};
 use crate::types::hash::{Hash, HashRef};
 use crate::types::list::{List, ListRef};
 use crate::types::set::{Set, SetRef};
@@ -304,6 +305,16 @@ impl Object {
             // They have no cells: what they are made of is freed piece by piece.
             Self::Str(_) | Self::List(_) | Self::Stream(_) => 0,
         }
+    }
+
+    /// Parts for [`Object::settle`].
+    pub(crate) fn parts(&self) -> usize {
+        with_value!(self, value => value.parts())
+    }
+
+    /// Moves what stands in regions of the heap that are to be left, of one part.
+    pub(crate) fn settle(&mut self, part: usize, mover: &mut Mover) {
+        with_value!(self, value => value.settle(part, mover));
     }
 
     /// Whether it is a large collection whose members [`Object::prefetch_index`] finds by their hashes.

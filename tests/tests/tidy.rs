@@ -19,6 +19,11 @@ const UNSAFE_FILES: &[&str] = &[
     "storage/src/slab.rs",
     "storage/src/entry.rs",
     "storage/src/cpu.rs",
+    "storage/src/heap.rs",
+    "storage/src/heap/area.rs",
+    "storage/src/heap/state.rs",
+    "storage/src/heap/system.rs",
+    "storage/src/heap/tests.rs",
     "storage/src/index/chunk.rs",
     "server/src/script/lender.rs",
 ];

@@ -71,6 +71,7 @@ pub(super) const COMMANDS: &[Command] = &[
 
 fn purge(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
     engine.keyspace().regions().purge();
+    larder_storage::heap::purge();
     reply.ok();
     Ok(())
 }
@@ -139,14 +140,20 @@ fn findings(figures: &MemoryFigures) -> Vec<&'static str> {
 fn malloc_stats(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
     let figures = MemoryFigures::of(locked);
     let regions = locked.engine().keyspace().regions();
+    let heap = larder_storage::heap::figures();
     let text = format!(
         "used by the data: {}\nfree places in its pages: {}\npages handed out: {}\nfree pages kept: {}\n\
-         mapped, with memory behind it or not: {}\n",
+         mapped, with memory behind it or not: {}\n\
+         long values and all else from {} to {} bytes: {}\nregions of these, with memory behind them: {}\n",
         figures.used,
         figures.free,
         regions.used_bytes(),
         regions.reserve_bytes(),
         regions.mapped_bytes(),
+        larder_storage::heap::LEAST,
+        larder_storage::heap::MOST,
+        heap.used,
+        heap.held,
     );
     reply.verbatim("txt", text);
     Ok(())

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::CHUNK;
 use super::segment::Segment;
+use crate::heap::Mover;
 use crate::region::{BLOCK_UNIT, PAGE, Regions};
 
 /// See the module's page.
@@ -85,6 +86,14 @@ impl<S> Chunk<S> {
         let home = Home::Block(regions.clone());
         self.move_to(Self { segments: block.cast(), len: 0, capacity: self.capacity, home });
         true
+    }
+
+    /// Moves to another block of the allocator, if it stands in one that is to be left.
+    pub(super) fn settle(&mut self, mover: &mut Mover) {
+        let bytes = self.capacity as usize * size_of::<Segment<S>>();
+        if matches!(self.home, Home::Allocator) && mover.moves(self.segments.as_ptr().addr(), bytes) {
+            self.move_to(Self::new(self.capacity as usize, None));
+        }
     }
 
     /// Moves all segments to an empty chunk that has room for them.

@@ -1,6 +1,8 @@
 //! Segments that merges left unused go back to the system: the last ones move into unused ones before them, one per step,
 //! and what is unused at the end is dropped, a chunk at a time.
 
+use crate::heap::{Mover, Settle};
+
 use super::{CHUNK, Chunk, Index, NO_DEADLINE, Segment, Slot};
 
 /// Unused segments that are kept, for growth.
@@ -51,6 +53,19 @@ impl<S: Slot> Index<S> {
         *self.segment_mut(to) = std::mem::replace(self.segment_mut(from), Segment::new(0));
         if deadline != NO_DEADLINE {
             self.set_deadline(to, deadline);
+        }
+    }
+}
+
+impl<S: Slot> Settle for Index<S> {
+    fn parts(&self) -> usize {
+        1 + self.chunks.len()
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        match part.checked_sub(1) {
+            None => mover.boxed(&mut self.directory),
+            Some(number) => self.chunks.get_mut(number).into_iter().for_each(|chunk| chunk.settle(mover)),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Invariants: elements are numbered `0..len` without holes, for the last one moves into the place of a removed one;
 //! all chunks but the last are full, and the last is not empty; `capacity` is the sum of the chunks' capacities.
 
+use crate::heap::{Mover, Settle};
+
 /// Elements of one chunk.
 const CHUNK: usize = 64;
 
@@ -116,6 +118,21 @@ impl<T> Arena<T> {
         assert!(lens.iter().rev().skip(1).all(|&len| len == CHUNK), "only the last chunk has room");
         let capacity: usize = self.chunks.iter().map(Vec::capacity).sum();
         assert_eq!(capacity, self.capacity, "capacities are counted");
+    }
+}
+
+impl<T> Settle for Arena<T> {
+    fn parts(&self) -> usize {
+        self.len
+    }
+
+    /// A part is an element; a chunk moves with its first.
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        if part.is_multiple_of(CHUNK)
+            && let Some(chunk) = self.chunks.get_mut(part / CHUNK)
+        {
+            mover.vec(chunk);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Env, Full};
+use crate::heap::{Mover, Settle};
 
 /// Bytes of a string that are freed as one.
 const STRING_BLOCK: usize = 64 << 10;
@@ -108,6 +109,19 @@ impl BigStr {
         self.start = self.start.min(own.len());
         self.len = own.len() - self.start;
         own.is_empty()
+    }
+}
+
+impl Settle for BigStr {
+    fn parts(&self) -> usize {
+        1
+    }
+
+    fn settle(&mut self, _: usize, mover: &mut Mover) {
+        // One that a reply holds stays where it is.
+        if let Some(own) = Arc::get_mut(&mut self.block) {
+            mover.vec(own);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod tests;
 
 use super::{Env, Full};
 use crate::cpu::prefetch;
+use crate::heap::{Mover, Settle};
 use crate::index::{Index, NO_DEADLINE, Pos};
 use crate::rng::Rng;
 use crate::slab::Ref;
@@ -309,5 +310,18 @@ impl Dict {
     /// Checks that each record stands where its hash says; panics if not. For tests.
     pub fn validate_hashes(&self, env: Env<'_>) {
         self.index.validate(|slot| env.hasher.hash(self.records.key(Ref::from_bits(slot))));
+    }
+}
+
+impl Settle for Dict {
+    fn parts(&self) -> usize {
+        self.index.parts() + self.records.blocks()
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        match part.checked_sub(self.index.parts()) {
+            None => self.index.settle(part, mover),
+            Some(number) => self.records.settle_block(number, mover),
+        }
     }
 }

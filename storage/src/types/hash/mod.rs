@@ -12,6 +12,7 @@
 
 use super::dict::{Dict, Record};
 use super::pack::Element;
+use crate::heap::{Mover, Settle};
 use crate::rng::Rng;
 use crate::types::{Collection, Env, Full};
 use crate::value::{Kind, Object, Value};
@@ -297,6 +298,22 @@ fn insert(dict: &mut Dict, env: Env<'_>, field: Field<'_>) -> Result<(), Full> {
     let (mut name, mut value) = (itoa::Buffer::new(), itoa::Buffer::new());
     let (key, value) = (field.name.text(&mut name), field.value.text(&mut value));
     dict.insert(env, Record { key, value, expiry: field.expiry }).map(|_| ())
+}
+
+impl Settle for Hash {
+    fn parts(&self) -> usize {
+        match self {
+            Self::Packed(_) => 1,
+            Self::Dict(dict) => dict.parts(),
+        }
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        match self {
+            Self::Packed(bytes) => mover.vec(bytes),
+            Self::Dict(dict) => dict.settle(part, mover),
+        }
+    }
 }
 
 impl Collection for Hash {

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::chunk::Chunk;
+use crate::heap::{Mover, Settle};
 
 /// Chunks of a block at most. In unit tests blocks are small, so that they split and merge all the time.
 const BLOCK: usize = if cfg!(test) { 4 } else { 128 };
@@ -262,6 +263,26 @@ impl Blocks {
             memory += block.table() + block.chunks.iter().map(Chunk::memory).sum::<usize>();
         }
         assert_eq!((self.len, self.chunks, self.memory), (len, chunks, memory), "blocks are counted");
+    }
+}
+
+impl Settle for Blocks {
+    fn parts(&self) -> usize {
+        self.blocks.len() * BLOCK
+    }
+
+    /// A part is a place for a chunk; the table of a block moves with its first.
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        if part == 0 {
+            mover.deque(&mut self.blocks);
+        }
+        let Some(block) = self.blocks.get_mut(part / BLOCK) else { return };
+        if part.is_multiple_of(BLOCK) {
+            mover.deque(&mut block.chunks);
+        }
+        if let Some(chunk) = block.chunks.get_mut(part % BLOCK) {
+            chunk.settle(mover);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Invariants: the sequence begins at `start` and ends with the bytes; room behind it is the allocation's. What is
 //! before `start` is never read. A chunk in a list is not empty. Places are those of the sequence.
 
+use crate::heap::Mover;
 use crate::types::pack::{self, Element, HEADER, Pack};
 
 /// Room that is added at once, at least.
@@ -30,7 +31,7 @@ impl Chunk {
 
     /// The packed sequence, to stand alone.
     pub(super) fn into_packed(mut self) -> Vec<u8> {
-        self.settle();
+        self.begin_at_0();
         self.bytes
     }
 
@@ -38,6 +39,11 @@ impl Chunk {
     #[inline]
     pub(super) fn pack(&self) -> Pack<'_> {
         Pack(&self.bytes[self.start..])
+    }
+
+    /// Moves the bytes if they are to be.
+    pub(super) fn settle(&mut self, mover: &mut Mover) {
+        mover.vec(&mut self.bytes);
     }
 
     /// The number of elements.
@@ -105,14 +111,14 @@ impl Chunk {
 
     /// Adds an element at a place.
     pub(super) fn insert(&mut self, at: usize, element: Element<'_>) {
-        self.settle();
+        self.begin_at_0();
         self.reserve_back(element.size());
         pack::insert(&mut self.bytes, at, element);
     }
 
     /// Puts another element in the place of one.
     pub(super) fn replace(&mut self, at: usize, element: Element<'_>) {
-        self.settle();
+        self.begin_at_0();
         self.reserve_back(element.size());
         pack::replace(&mut self.bytes, at, element);
         self.give_back();
@@ -121,7 +127,7 @@ impl Chunk {
     /// Takes up to `most` elements equal to `wanted` out, from the end on if `from_end`; how many there were. The chunk
     /// may be empty afterwards.
     pub(super) fn remove_equal(&mut self, wanted: Element<'_>, most: usize, from_end: bool) -> usize {
-        self.settle();
+        self.begin_at_0();
         let removed = remove_equal(&mut self.bytes, wanted, most, from_end);
         if removed > 0 {
             self.give_back();
@@ -161,7 +167,7 @@ impl Chunk {
     }
 
     /// Moves the sequence to the beginning of the allocation.
-    fn settle(&mut self) {
+    fn begin_at_0(&mut self) {
         if self.start > 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -178,7 +184,7 @@ impl Chunk {
     #[cold]
     fn make_room_behind(&mut self, size: usize) {
         if self.start >= size + self.used() / 4 {
-            self.settle();
+            self.begin_at_0();
         } else {
             let room = size.max(self.used() / 8).max(STEP);
             self.move_into(0, self.used() + room);

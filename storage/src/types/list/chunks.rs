@@ -4,6 +4,7 @@
 use super::blocks::{Blocks, Place};
 use super::bound::Bound;
 use super::chunk::Chunk;
+use crate::heap::{Mover, Settle};
 use crate::types::pack::{self, Element, Pack};
 
 /// A large list; see the module's page.
@@ -306,6 +307,16 @@ impl Chunks {
     /// Checks every invariant; panics with what is wrong.
     pub(super) fn validate(&self) {
         self.blocks.validate();
+    }
+}
+
+impl Settle for Chunks {
+    fn parts(&self) -> usize {
+        self.blocks.parts()
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        self.blocks.settle(part, mover);
     }
 }
 

@@ -15,6 +15,7 @@
 use smallvec::SmallVec;
 
 use super::pack::{self, Element, Pack};
+use crate::heap::{Mover, Settle};
 use crate::types::{Collection, Env, Full};
 use crate::value::{Kind, Object, Value};
 use bound::Bound;
@@ -289,6 +290,22 @@ impl List {
         match self {
             Self::Packed(bytes) => Pack(bytes).validate(),
             Self::Chunks(chunks) => chunks.validate(),
+        }
+    }
+}
+
+impl Settle for List {
+    fn parts(&self) -> usize {
+        match self {
+            Self::Packed(_) => 1,
+            Self::Chunks(chunks) => chunks.parts(),
+        }
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        match self {
+            Self::Packed(bytes) => mover.vec(bytes),
+            Self::Chunks(chunks) => chunks.settle(part, mover),
         }
     }
 }

@@ -16,6 +16,7 @@
 use super::dict::{self, Dict};
 use super::pack::{self, Element, Pack};
 use super::text::Text;
+use crate::heap::{Mover, Settle};
 use crate::types::{Collection, Env, Full};
 use crate::value::{Kind, Object, Value};
 use ints::Ints;
@@ -320,6 +321,22 @@ fn hashed(env: Env<'_>, set: SetRef<'_>) -> Result<Set, Full> {
         dict.add(env, member.text(&mut itoa::Buffer::new()))?;
     }
     Ok(Set::Hashed(dict))
+}
+
+impl Settle for Set {
+    fn parts(&self) -> usize {
+        match self {
+            Self::Ints(_) | Self::Packed(_) => 1,
+            Self::Hashed(dict) => dict.parts(),
+        }
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        match self {
+            Self::Ints(bytes) | Self::Packed(bytes) => mover.vec(bytes),
+            Self::Hashed(dict) => dict.settle(part, mover),
+        }
+    }
 }
 
 impl Collection for Set {

@@ -13,6 +13,7 @@
 //! A stream is never packed into an entry's cell, and stays a key when it has no entry.
 
 use super::{Collection, Env, Full};
+use crate::heap::{Mover, Settle};
 use crate::value::{Kind, Object, Value};
 pub use adopt::Facts;
 pub use group::{Consumer, ConsumerId, Group, Pending};
@@ -202,5 +203,16 @@ impl Collection for Stream {
 
     fn into_object(self) -> Object {
         Object::Stream(self)
+    }
+}
+
+// What groups own is short but for their tables of pending entries, which stay where they are.
+impl Settle for Stream {
+    fn parts(&self) -> usize {
+        self.0.log.nodes.parts()
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        self.0.log.nodes.settle(part, mover, |node, mover| mover.vec(node));
     }
 }

@@ -9,6 +9,8 @@
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 
+use crate::heap::Mover;
+
 /// Elements of a chunk.
 const CHUNK: usize = 64;
 
@@ -295,6 +297,27 @@ impl<K: Ord, V> SortedMap<K, V> {
         assert_eq!(self.chunks.iter().map(Vec::len).sum::<usize>(), self.len, "every element is counted");
         assert_eq!(self.chunks.iter().map(Vec::capacity).sum::<usize>(), self.capacity, "capacities are counted");
         assert!(self.iter().zip(self.iter().skip(1)).all(|(one, other)| one.0 < other.0), "keys ascend");
+    }
+}
+
+impl<K, V> SortedMap<K, V> {
+    /// Parts for [`SortedMap::settle`].
+    pub(super) fn parts(&self) -> usize {
+        self.chunks.len() * CHUNK
+    }
+
+    /// As [`crate::heap::Settle`] has it: a part is a place for an element, which `each` moves; a chunk moves with its first.
+    pub(super) fn settle(&mut self, part: usize, mover: &mut Mover, each: impl FnOnce(&mut V, &mut Mover)) {
+        if part == 0 {
+            mover.deque(&mut self.chunks);
+        }
+        let Some(chunk) = self.chunks.get_mut(part / CHUNK) else { return };
+        if part.is_multiple_of(CHUNK) {
+            mover.vec(chunk);
+        }
+        if let Some((_, value)) = chunk.get_mut(part % CHUNK) {
+            each(value, mover);
+        }
     }
 }
 

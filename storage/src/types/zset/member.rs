@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use crate::heap::{Mover, Settle};
 use crate::region::Regions;
 use crate::slab::{MAX_CELL, Ref, Slab};
 use crate::types::arena::Arena;
@@ -176,6 +177,19 @@ impl Members {
             self.apart.get_mut(number).record = moved;
         }
         Some(moved)
+    }
+
+    /// How many blocks stand beside the cells.
+    pub(super) fn blocks(&self) -> usize {
+        self.apart.len()
+    }
+
+    /// See [`Settle`]: a block, and with the first of each chunk the chunk.
+    pub(super) fn settle_block(&mut self, number: usize, mover: &mut Mover) {
+        if number < self.apart.len() {
+            self.apart.settle(number, mover);
+            mover.boxed(&mut self.apart.get_mut(number as u32).bytes);
+        }
     }
 
     /// Frees up to `chunks` pages and as many chunks of blocks; true when nothing is left.

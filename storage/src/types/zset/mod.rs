@@ -17,6 +17,7 @@
 use std::cmp::Ordering;
 
 pub use super::Full;
+use crate::heap::{Mover, Settle};
 use crate::types::{Collection, Env, Limits};
 use crate::value::{Kind, Object, Value};
 use packed::Packed;
@@ -311,6 +312,22 @@ impl ZSet {
     pub fn validate_hashes(&self, env: Env) {
         if let Self::Tree(tree) = self {
             tree.validate_hashes(env);
+        }
+    }
+}
+
+impl Settle for ZSet {
+    fn parts(&self) -> usize {
+        match self {
+            Self::Packed(_) => 1,
+            Self::Tree(tree) => tree.parts(),
+        }
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        match self {
+            Self::Packed(bytes) => mover.vec(bytes),
+            Self::Tree(tree) => tree.settle(part, mover),
         }
     }
 }

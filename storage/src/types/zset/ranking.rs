@@ -19,6 +19,7 @@ use std::ops::Range;
 use super::member::Members;
 use super::node::{Inner, Key, Keys, Leaf, NONE, Node};
 use crate::cpu::prefetch;
+use crate::heap::{Mover, Settle};
 use crate::slab::Ref;
 use crate::types::arena::Arena;
 
@@ -595,5 +596,18 @@ fn fetch<T>(node: &T) {
     let start = std::ptr::from_ref(node).cast::<u8>();
     for offset in (0..size_of::<T>()).step_by(64) {
         prefetch(start.wrapping_add(offset));
+    }
+}
+
+impl<const N: usize> Settle for Ranking<N> {
+    fn parts(&self) -> usize {
+        self.leaves.parts() + self.inners.parts()
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        match part.checked_sub(self.leaves.parts()) {
+            None => self.leaves.settle(part, mover),
+            Some(part) => self.inners.settle(part, mover),
+        }
     }
 }

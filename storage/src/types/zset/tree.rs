@@ -11,6 +11,7 @@ use super::node::Key;
 use super::ranking::{Cursor, Ranking};
 use super::{Full, Inserted};
 use crate::cpu::prefetch;
+use crate::heap::{Mover, Settle};
 use crate::index::{Index, Pos};
 use crate::slab::Ref;
 use crate::types::Env;
@@ -245,6 +246,21 @@ impl<const N: usize> Tree<N> {
 
     pub(super) fn validate_hashes(&self, env: Env) {
         self.index.validate(|slot| env.hasher.hash(self.members.bytes(Ref::from_bits(slot))));
+    }
+}
+
+impl<const N: usize> Settle for Tree<N> {
+    fn parts(&self) -> usize {
+        self.index.parts() + self.members.blocks() + self.ranking.parts()
+    }
+
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        let (index, blocks) = (self.index.parts(), self.members.blocks());
+        match part {
+            part if part < index => self.index.settle(part, mover),
+            part if part < index + blocks => self.members.settle_block(part - index, mover),
+            part => self.ranking.settle(part - index - blocks, mover),
+        }
     }
 }
 
