@@ -42,7 +42,7 @@ pub(crate) async fn run(
         if !rests && slice(&engine, number, threads, &stats, &compacted) {
             rounds.pause().await;
         } else {
-            tokio::time::sleep(pause(engine.settings().hz.get())).await;
+            tokio::time::sleep(pause(engine.settings().hz.get(), heap::plan() != 0)).await;
         }
         if number != 0 || rests {
             continue;
@@ -56,9 +56,12 @@ pub(crate) async fn run(
     }
 }
 
-/// The pause between two looks for work.
-pub(crate) fn pause(hz: u64) -> Duration {
-    Duration::from_millis((1000 / (LOOKS_PER_HZ * hz.max(1))).max(1))
+/// The pause between two looks for work; the shortest while others may be about to have some for all, as
+/// [`heap::tend`] does.
+pub(crate) fn pause(hz: u64, is_short: bool) -> Duration {
+    const SHORTEST: u64 = 1;
+    let milliseconds = if is_short { SHORTEST } else { 1000 / (LOOKS_PER_HZ * hz.max(1)) };
+    Duration::from_millis(milliseconds.max(SHORTEST))
 }
 
 /// How long the sweep may hold connections up: a quarter more per step of `active-expire-effort`.
@@ -146,7 +149,9 @@ fn compact_slice(engine: &Engine) -> Duration {
     /// A part of the data in so many may be unused between what is used.
     const SHARE: usize = 16;
     let (used, held) = (engine.keyspace().used_memory(), engine.keyspace().regions().used_bytes());
-    if held > used + used / SHARE { 3 * SLICE } else { SLICE }
+    let heap = heap::figures();
+    let is_behind = held > used + used / SHARE || heap.held > heap.used + used / SHARE;
+    if is_behind { 3 * SLICE } else { SLICE }
 }
 
 /// Moves entries out of one sparse page of each shard, or elements of a collection; whether there was one. `next` keeps
@@ -200,7 +205,8 @@ mod tests {
 
     #[test]
     fn options_give_the_time_of_background_work() {
-        assert_eq!([1, 10, 100, 500].map(|hz| pause(hz).as_millis()), [100, 10, 1, 1]);
+        assert_eq!([1, 10, 100, 500].map(|hz| pause(hz, false).as_millis()), [100, 10, 1, 1]);
+        assert_eq!(pause(1, true).as_millis(), 1);
         assert_eq!([1, 2, 5, 10].map(|effort| sweep_slice(effort).as_micros()), [100, 125, 200, 325]);
     }
 

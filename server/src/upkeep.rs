@@ -97,7 +97,7 @@ impl Upkeep {
         if engine.clock().is_manual() {
             return self.batches.fetch_add(1, Relaxed) >= BATCHES;
         }
-        let pause = background::pause(engine.settings().hz.get());
+        let pause = background::pause(engine.settings().hz.get(), false);
         now_ms.abs_diff(self.looked_ms.load(Relaxed)) >= pause.as_millis() as u64
     }
 

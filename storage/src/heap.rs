@@ -130,9 +130,9 @@ pub fn figures() -> Figures {
     POOL.figures()
 }
 
-/// A number that changes when other regions are to be left; 0 while there are none.
+/// A number that changes when other regions are to be left; 0 when there are none and have been none for a while.
 #[inline]
-pub(crate) fn plan() -> usize {
+pub fn plan() -> usize {
     POOL.plan()
 }
 

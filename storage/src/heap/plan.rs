@@ -14,7 +14,11 @@ const SHARE: usize = 32;
 /// Parts of the others' free blocks that may be relied on: not every block finds one of its size.
 const RELIED_ON: (usize, usize) = (3, 4);
 /// A plan ends when so long nothing was moved.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(10);
+/// So long after the last one another plan is to be expected soon.
+const CALM: Duration = Duration::from_millis(100);
+/// A region that was in vain to be left is not again in so many plans, unless it has twice as much in use.
+const REST: u8 = 100;
 /// Bytes that a slot counts what is pinned in.
 const PIN_GRAIN: usize = 16 << 10;
 
@@ -49,7 +53,9 @@ impl Pool {
         if !state.begin() {
             if self.plan() != 0 {
                 self.publish(&[]);
-                self.set_plan(0);
+                if state.plan.last_move.is_none_or(|(at, _)| now.duration_since(at) > CALM) {
+                    self.set_plan(0);
+                }
             }
             return;
         }
@@ -105,10 +111,12 @@ impl State {
     }
 
     /// The numbers of the regions that have the least in use, in that order.
-    fn least_used(&self) -> [Option<u32>; LEFT_AT_ONCE] {
+    fn least_used(&mut self) -> [Option<u32>; LEFT_AT_ONCE] {
         let mut least = [(u32::MAX, None); LEFT_AT_ONCE];
-        for (number, slot) in self.slots[..self.end].iter().enumerate() {
-            let pinned = usize::from(slot.pinned) * PIN_GRAIN;
+        for (number, slot) in self.slots[..self.end].iter_mut().enumerate() {
+            slot.rest = slot.rest.saturating_sub(1);
+            let pinned = if slot.rest == 0 { 0 } else { slot.pinned };
+            let pinned = usize::from(pinned) * PIN_GRAIN;
             let is_worth_it = slot.used > 0 && slot.used as usize >= 2 * pinned && (slot.used as usize) < ROOM / 8 * 7;
             if slot.region.is_null() || !is_worth_it || slot.used >= least[LEFT_AT_ONCE - 1].0 {
                 continue;
@@ -131,7 +139,8 @@ impl State {
             }
             was_left = true;
             if pinned {
-                slot.pinned = (slot.used as usize).div_ceil(PIN_GRAIN).min(usize::from(u8::MAX)) as u8;
+                slot.pinned = (slot.used as usize).div_ceil(PIN_GRAIN) as u8;
+                slot.rest = REST;
             }
             if let Some(area) = slot.area() {
                 self.note(number as usize, area);

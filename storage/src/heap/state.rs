@@ -18,6 +18,8 @@ const MOST_REGIONS: usize = 1 << 18;
 const GROUP: usize = 16;
 /// Empty regions that are kept.
 const SPARE: usize = 1;
+/// A plan is late when more is free than a part of so many of what is in use, and a region.
+const LATE_SHARE: usize = 8;
 /// Free blocks that [`Pool::purge`] looks for, and how many under one lock.
 const LONG: usize = 64 << 10;
 /// Purging pays when more is free than a part of so many of what is in use, and so much.
@@ -27,7 +29,7 @@ const PURGED_LEAST: usize = REGION / 4;
 /// The regions and what is known of them; see the module's page.
 pub(super) struct Pool {
     state: Mutex<State>,
-    /// Addresses of the regions that are to be left, 0 for none.
+    /// Addresses of the regions that are to be left, then 0.
     left: [AtomicUsize; LEFT_AT_ONCE],
     /// See [`super::plan`].
     plan: AtomicUsize,
@@ -63,12 +65,14 @@ pub(super) struct Slot {
     top: u16,
     /// It is to be left.
     pub(super) is_left: bool,
-    /// How much could not be moved when it was to be left, in 16 KiB, rounded up.
+    /// How much could not be moved when it was to be left, in 16 KiB, rounded up, and for how many plans that holds.
     pub(super) pinned: u8,
+    pub(super) rest: u8,
 }
 
 impl Slot {
-    const NONE: Slot = Slot { region: std::ptr::null_mut(), used: 0, clean: 0, top: 0, is_left: false, pinned: 0 };
+    const NONE: Slot =
+        Slot { region: std::ptr::null_mut(), used: 0, clean: 0, top: 0, is_left: false, pinned: 0, rest: 0 };
 
     pub(super) fn area(&self) -> Option<Area> {
         // SAFETY: a slot's region was begun, and who has the slot holds the lock.
@@ -187,7 +191,8 @@ impl Pool {
     /// Whether an address is within a region that is to be left.
     pub(super) fn is_left(&self, address: usize) -> bool {
         let region = address & !(REGION - 1);
-        self.plan() != 0 && self.left.iter().any(|left| left.load(Relaxed) == region)
+        let mut left = self.left.iter().map(|left| left.load(Relaxed)).take_while(|left| *left != 0);
+        self.plan() != 0 && left.any(|left| left == region)
     }
 
     pub(super) fn note_move(&self) {
@@ -224,9 +229,10 @@ impl State {
             if let Some(block) = self.take_mapped(size) {
                 return Some(block);
             }
-            // Before another region is mapped, those that were to be left are stayed in.
-            if !self.stay(false) {
-                self.map()?;
+            // A plan pays for the regions that are mapped meanwhile, unless it cannot keep up.
+            let is_late = self.holes() > self.used / LATE_SHARE + ROOM;
+            if !(is_late && self.stay(false)) && self.map().is_none() && !self.stay(false) {
+                return None;
             }
         }
     }

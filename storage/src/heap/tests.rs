@@ -125,6 +125,7 @@ fn what_is_sparse_is_left() {
     assert!(after.used.abs_diff(before.used) < before.used / 200);
     assert!(after.held <= after.used + after.used / 24 + 2 * REGION, "seed {seed}: {after:?}");
     assert!(moves < 8000, "seed {seed}: {moves} moves");
+    POOL.tend(now + Duration::from_secs(1));
     assert_eq!(POOL.plan(), 0);
 }
 
@@ -210,7 +211,9 @@ fn a_cache_stays_dense_while_sizes_drift() {
         let drift = (written * 4 / TURNOVERS) % (2 * LIMIT);
         let size = (600 + (20_000 * drift.min(2 * LIMIT - drift) / LIMIT)) * (70 + rng.index(60)) / 100;
         while used + size > LIMIT {
-            let gone: Block = blocks.remove(rng.index(1 + blocks.len() / 10));
+            let oldest = rng.index(1 + blocks.len() / 10);
+            let gone: Block = blocks.remove(oldest);
+            settled -= usize::from(oldest < settled);
             used -= gone.size;
             give(&POOL, gone);
         }
@@ -237,7 +240,7 @@ fn a_cache_stays_dense_while_sizes_drift() {
         }
     }
     let mean = ratios / f64::from(looks);
-    assert!(mean < 1.13, "seed {seed}: {mean}");
+    assert!(mean < 1.08, "seed {seed}: {mean}");
     blocks.into_iter().for_each(|block| give(&POOL, block));
     POOL.validate();
 }
