@@ -306,7 +306,7 @@ impl Slab {
 
     /// Where its pages come from.
     #[inline]
-    pub(crate) fn regions(&self) -> &Regions {
+    pub(crate) fn regions(&self) -> &Arc<Regions> {
         &self.regions
     }
 
