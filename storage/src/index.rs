@@ -22,6 +22,8 @@ mod segment;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::cpu::prefetch;
 use crate::region::Regions;
 use chunk::Chunk;
@@ -62,7 +64,7 @@ pub struct Index<S> {
     deadlines: Deadlines,
     free: Vec<u32>,
     /// Segments by depth, to know when the directory can halve.
-    at_depth: [u32; 65],
+    at_depth: SmallVec<[u32; 4]>,
     /// Overflow segments of a segment that may not split any more (only under colliding hashes).
     overflow: BTreeMap<u32, Vec<u32>>,
     /// Where chunks may take pages.
@@ -84,7 +86,7 @@ impl<S: Slot> Index<S> {
             chunks: Vec::new(),
             free: Vec::new(),
             len: 0,
-            at_depth: [0; 65],
+            at_depth: SmallVec::new(),
             overflow: BTreeMap::new(),
             deadlines: Deadlines::default(),
             regions: None,
@@ -238,6 +240,9 @@ impl<S: Slot> Index<S> {
     }
 
     fn new_segment(&mut self, depth: u8) -> u32 {
+        if self.at_depth.len() <= depth as usize {
+            self.at_depth.resize(depth as usize + 1, 0);
+        }
         self.at_depth[depth as usize] += 1;
         if let Some(id) = self.free.pop() {
             *self.segment_mut(id) = Segment::new(depth);
@@ -246,6 +251,7 @@ impl<S: Slot> Index<S> {
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             // A chunk grows with its use, so that a small index stays small.
             let capacity = if self.chunks.is_empty() { 1 } else { CHUNK / 8 };
+            self.chunks.reserve_exact(if self.chunks.is_empty() { 1 } else { self.chunks.len() / 8 + 1 });
             self.chunks.push(Chunk::new(capacity, self.regions.as_ref()));
         }
         let number = self.chunks.len() - 1;
@@ -558,7 +564,8 @@ impl<S: Slot> Index<S> {
         }
         self.deadlines.validate();
         assert_eq!(seen, self.len, "every element is counted");
-        assert_eq!(depths, self.at_depth, "depths are counted");
+        let at_depth = (0..depths.len()).map(|depth| self.at_depth.get(depth).copied().unwrap_or(0));
+        assert!(at_depth.eq(depths), "depths are counted");
         assert!(self.depth == 0 || self.at_depth[self.depth as usize] > 0, "the directory is as small as can be");
     }
 }

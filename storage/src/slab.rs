@@ -30,6 +30,7 @@ use vacant::Vacant;
 mod class;
 pub(crate) mod gather;
 mod length;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod vacant;
@@ -115,6 +116,8 @@ pub struct Slab {
     record_bytes: usize,
     regions: Arc<Regions>,
     gather: gather::Pass,
+    /// The page that compaction named last and that is not empty yet, or [`NO_PAGE`].
+    draining: u32,
 }
 
 /// The hot part of a page's record, one load of 16 bytes.
@@ -178,6 +181,7 @@ impl Slab {
             record_bytes: 0,
             regions,
             gather: gather::Pass::default(),
+            draining: NO_PAGE,
         }
     }
 
@@ -306,25 +310,8 @@ impl Slab {
 
     /// Where its pages come from.
     #[inline]
-    pub(crate) fn regions(&self) -> &Regions {
+    pub(crate) fn regions(&self) -> &Arc<Regions> {
         &self.regions
-    }
-
-    /// A page worth emptying: one of the emptiest of a class of whose places more than 4 % are free, if that saves
-    /// memory. Moving its live cells away with [`Slab::relocate`] frees it; `page_bytes` falls with each page that was
-    /// emptied, so doing so again and again comes to an end. Cheap when there is nothing to do.
-    #[inline]
-    pub fn sparse_page(&mut self) -> Option<u32> {
-        while self.freed != 0 {
-            let slot = self.freed.trailing_zeros() as usize;
-            if let Some(page) = self.emptiest_page(slot)
-                && self.is_worth_emptying(page)
-            {
-                return Some(page);
-            }
-            self.freed &= self.freed - 1;
-        }
-        None
     }
 
     /// Replaces what is in `cells` by the live cells of a page, in their order; by nothing if there is no such page.
@@ -540,6 +527,9 @@ impl Slab {
     /// Gives a page's memory back, whatever is in it, and makes its number vacant.
     fn release(&mut self, number: u32) {
         self.unlink(number);
+        if self.draining == number {
+            self.draining = NO_PAGE;
+        }
         let place = &mut self.places[number as usize];
         let (length, slot) = (usize::from(place.length), usize::from(place.slot));
         place.length = 0;
@@ -628,12 +618,6 @@ impl Slab {
             self.record_bytes = self.bytes_of_records();
         }
         usize::from(self.slots[class])
-    }
-
-    fn emptiest_page(&self, slot: usize) -> Option<u32> {
-        let class = &self.classes[slot];
-        let head = class.heads.get(class.filled.trailing_zeros() as usize)?;
-        Some(self.places[*head as usize].previous)
     }
 
     /// The page of the same class that an allocation would take if there were not `page`.

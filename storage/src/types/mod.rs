@@ -8,6 +8,7 @@ use crate::value::{Kind, Object, Value};
 
 mod arena;
 pub mod big_str;
+mod cells;
 pub mod dict;
 mod distinct;
 pub mod hash;

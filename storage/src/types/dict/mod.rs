@@ -1,4 +1,4 @@
-//! A dictionary: the form of large hashes and sets. Records in a slab, and an index over them.
+//! A dictionary: the form of large hashes and sets. Records in cells, and an index over them.
 //!
 //! A look-up reads a segment's line, a slot and the record. Growth and freeing go segment by segment and page by page.
 //! A record may have an expiry; the dictionary knows what is due but removes nothing by itself: until its owner does,
@@ -12,6 +12,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use super::cells::{Move, NoRoom};
 use super::{Env, Full};
 use crate::cpu::prefetch;
 use crate::heap::{Mover, Settle};
@@ -72,7 +73,7 @@ impl Dict {
     #[inline]
     fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let pos = self.index.find(hash, |slot| self.records.key(Ref::from_bits(slot)) == key)?;
-        Some(Place { pos, hash, record: Ref::from_bits(self.index.get(pos)) })
+        Some(Place { pos, hash, record: self.record_at(pos) })
     }
 
     /// The record of a key.
@@ -110,7 +111,13 @@ impl Dict {
 
     #[inline]
     fn insert_hashed(&mut self, env: Env<'_>, hash: u64, new: Record<'_>) -> Result<Place, Full> {
-        let record = self.records.add(new).ok_or(Full)?;
+        let record = match self.records.add(new) {
+            Ok(record) => record,
+            Err(room) => {
+                self.make_room(room)?;
+                self.records.add(new).map_err(|_| Full)?
+            }
+        };
         let records = &self.records;
         let rehash = |slot| env.hasher.hash(records.key(Ref::from_bits(slot)));
         let pos =
@@ -135,8 +142,7 @@ impl Dict {
     /// Replaces the value at a place.
     #[inline]
     pub fn set_value(&mut self, place: Place, value: &[u8]) -> Result<Place, Full> {
-        let record = self.records.set_value(place.record, value).ok_or(Full)?;
-        Ok(self.renamed(place, record))
+        self.change(place, |records, record| records.set_value(record, value))
     }
 
     /// Sets or removes the expiry at a place, in milliseconds since 1970.
@@ -145,20 +151,67 @@ impl Dict {
         if before.is_none() && expiry.is_none() {
             return Ok(place);
         }
-        let record = self.records.set_expiry(place.record, expiry).ok_or(Full)?;
+        let place = self.change(place, |records, record| records.set_expiry(record, expiry))?;
         self.expiring = self.expiring + expiry.is_some() as usize - before.is_some() as usize;
         if let Some(at) = expiry {
             self.index.lower_deadline(place.pos.segment, at.min(NO_DEADLINE - 1));
         }
-        Ok(self.renamed(place, record))
+        Ok(place)
+    }
+
+    /// Lets `change` give the record at a place another size, and so perhaps another name.
+    #[inline]
+    fn change(
+        &mut self,
+        place: Place,
+        change: impl Fn(&mut Records, Ref) -> Result<Ref, NoRoom>,
+    ) -> Result<Place, Full> {
+        let mut before = place.record;
+        let mut record = match change(&mut self.records, before) {
+            Ok(record) => record,
+            Err(room) => {
+                self.make_room(room)?;
+                before = self.record_at(place.pos);
+                change(&mut self.records, before).map_err(|_| Full)?
+            }
+        };
+        if record != before {
+            self.index.set(place.pos, record.bits());
+            if self.records.is_loose(self.len()) {
+                self.tighten();
+                record = self.record_at(place.pos);
+            }
+        }
+        Ok(Place { record, ..place })
     }
 
     #[inline]
-    fn renamed(&mut self, place: Place, record: Ref) -> Place {
-        if record != place.record {
-            self.index.set(place.pos, record.bits());
+    fn record_at(&self, pos: Pos) -> Ref {
+        Ref::from_bits(self.index.get(pos))
+    }
+
+    /// Moves records so that there is room for another.
+    #[cold]
+    fn make_room(&mut self, room: NoRoom) -> Result<(), Full> {
+        let moving = self.records.make_room(room, records(&self.index)).ok_or(Full)?;
+        self.carry(moving);
+        Ok(())
+    }
+
+    /// Moves records so that less is unused between them.
+    #[cold]
+    fn tighten(&mut self) {
+        if let Some(moving) = self.records.tighten(records(&self.index)) {
+            self.carry(moving);
         }
-        Place { record, ..place }
+    }
+
+    fn carry(&mut self, mut moving: Move) {
+        let records = &mut self.records;
+        for segment in 0..self.index.segments() as u32 {
+            self.index.update_slots(segment, |slot| records.follow(&mut moving, Ref::from_bits(slot)).bits());
+        }
+        records.end_move(moving);
     }
 
     /// Takes a key out; whether it was there.
@@ -178,6 +231,9 @@ impl Dict {
         }
         self.index.remove(place.pos, place.hash);
         self.records.remove(place.record);
+        if self.records.is_loose(self.len()) {
+            self.tighten();
+        }
     }
 
     /// First step of a batched look-up: asks for the index's part of the way.
@@ -198,7 +254,7 @@ impl Dict {
     }
 
     fn place(&self, env: Env<'_>, pos: Pos) -> Place {
-        let record = Ref::from_bits(self.index.get(pos));
+        let record = self.record_at(pos);
         Place { pos, record, hash: env.hasher.hash(self.records.key(record)) }
     }
 
@@ -315,13 +371,19 @@ impl Dict {
 
 impl Settle for Dict {
     fn parts(&self) -> usize {
-        self.index.parts() + self.records.blocks()
+        self.index.parts() + self.records.parts()
     }
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         match part.checked_sub(self.index.parts()) {
             None => self.index.settle(part, mover),
-            Some(number) => self.records.settle_block(number, mover),
+            Some(part) => self.records.settle(part, mover),
         }
     }
+}
+
+/// All records that an index names.
+fn records(index: &Index<u32>) -> impl Iterator<Item = Ref> {
+    let segments = 0..index.segments() as u32;
+    segments.flat_map(|segment| index.slots(segment)).map(|(_, slot)| Ref::from_bits(slot))
 }

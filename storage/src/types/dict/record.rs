@@ -21,8 +21,9 @@ use smallvec::SmallVec;
 
 use crate::heap::{Mover, Settle};
 use crate::region::Regions;
-use crate::slab::{MAX_CELL, Ref, Slab, cell_size};
+use crate::slab::{MAX_CELL, Ref};
 use crate::types::arena::Arena;
+use crate::types::cells::{Cells, Move, NoRoom};
 
 const HAS_EXPIRY: u8 = 0x80;
 const KEY_FORM: u8 = 0x7f;
@@ -60,7 +61,7 @@ impl Record<'_> {
 
 /// The records; see the module's page.
 pub(super) struct Records {
-    slab: Slab,
+    cells: Cells,
     apart: Arena<Apart>,
     apart_bytes: usize,
     has_values: bool,
@@ -91,25 +92,25 @@ impl Part {
 
 impl Records {
     pub(super) fn new(regions: &Arc<Regions>, has_values: bool) -> Self {
-        Self { slab: Slab::new(Arc::clone(regions)), apart: Arena::new(), apart_bytes: 0, has_values }
+        Self { cells: Cells::new(regions), apart: Arena::new(), apart_bytes: 0, has_values }
     }
 
-    /// A new record; `None` if the slab has no place left.
+    /// A new record.
     #[inline]
-    pub(super) fn add(&mut self, new: Record<'_>) -> Option<Ref> {
+    pub(super) fn add(&mut self, new: Record<'_>) -> Result<Ref, NoRoom> {
         let head = head_size(new.key.len(), new.expiry.is_some());
         let value = if self.has_values { value_size(new.key.len(), new.value.len()) } else { 0 };
-        let record = self.slab.alloc(head + value)?;
+        let record = self.cells.alloc(head + value)?;
         self.write_key(record, new.key, new.expiry);
         if self.has_values {
             self.write_value(record, head, new.key.len(), new.value);
         }
-        Some(record)
+        Ok(record)
     }
 
     #[inline]
     fn write_key(&mut self, record: Ref, key: &[u8], expiry: Option<u64>) {
-        let cell = self.slab.cell_mut(record);
+        let cell = self.cells.cell_mut(record);
         let mut at = 1;
         let mut flags = 0;
         if let Some(expiry) = expiry {
@@ -132,7 +133,7 @@ impl Records {
     /// Writes a value at `at`, where the key ends.
     #[inline]
     fn write_value(&mut self, record: Ref, at: usize, key_len: usize, value: &[u8]) {
-        let cell = self.slab.cell_mut(record);
+        let cell = self.cells.cell_mut(record);
         if !value_fits(key_len, value.len()) {
             cell[at] = VALUE_APART;
             return self.add_apart(record, at + 1, true, value);
@@ -152,7 +153,7 @@ impl Records {
     fn add_apart(&mut self, record: Ref, at: usize, is_value: bool, bytes: &[u8]) {
         self.apart_bytes += block_size(bytes.len());
         let number = self.apart.push(Apart { record, is_value, bytes: bytes.into() });
-        write_number(self.slab.cell_mut(record), at, number);
+        write_number(self.cells.cell_mut(record), at, number);
     }
 
     #[inline]
@@ -196,13 +197,13 @@ impl Records {
 
     #[inline]
     pub(super) fn key(&self, record: Ref) -> &[u8] {
-        let cell = self.slab.cell(record);
+        let cell = self.cells.cell(record);
         self.bytes(cell, &Self::key_part(cell))
     }
 
     #[inline]
     pub(super) fn read(&self, record: Ref) -> Record<'_> {
-        let cell = self.slab.cell(record);
+        let cell = self.cells.cell(record);
         let part = Self::key_part(cell);
         let value = if self.has_values { self.bytes(cell, &Self::value_part(cell, part.end())) } else { &[] };
         Record { key: self.bytes(cell, &part), value, expiry: expiry(cell) }
@@ -210,29 +211,29 @@ impl Records {
 
     #[inline]
     pub(super) fn expiry(&self, record: Ref) -> Option<u64> {
-        expiry(self.slab.cell(record))
+        expiry(self.cells.cell(record))
     }
 
-    /// Replaces the value; the record's new name, or `None` if there is no place, and then nothing has changed.
+    /// Replaces the value; the record's new name. Without room nothing has changed.
     #[inline]
-    pub(super) fn set_value(&mut self, record: Ref, value: &[u8]) -> Option<Ref> {
-        let cell = self.slab.cell(record);
+    pub(super) fn set_value(&mut self, record: Ref, value: &[u8]) -> Result<Ref, NoRoom> {
+        let cell = self.cells.cell(record);
         let part = Self::key_part(cell);
         let (at, key_len) = (part.end(), self.bytes(cell, &part).len());
         if let Part::Apart(place) = Self::value_part(cell, at) {
             let number = read_number(cell, place);
             if !value_fits(key_len, value.len()) {
                 self.set_apart(number, value);
-                return Some(record);
+                return Ok(record);
             }
             let record = self.resized(record, at + value_size(key_len, value.len()), at)?;
             self.remove_apart(number);
             self.write_value(record, at, key_len, value);
-            return Some(record);
+            return Ok(record);
         }
         let record = self.resized(record, at + value_size(key_len, value.len()), at)?;
         self.write_value(record, at, key_len, value);
-        Some(record)
+        Ok(record)
     }
 
     #[cold]
@@ -246,14 +247,14 @@ impl Records {
         }
     }
 
-    /// Sets or removes the expiry; the record's new name, or `None` if there is no place, and then nothing has changed.
-    pub(super) fn set_expiry(&mut self, record: Ref, at: Option<u64>) -> Option<Ref> {
-        let cell = self.slab.cell(record);
+    /// Sets or removes the expiry; the record's new name. Without room nothing has changed.
+    pub(super) fn set_expiry(&mut self, record: Ref, at: Option<u64>) -> Result<Ref, NoRoom> {
+        let cell = self.cells.cell(record);
         let (had, len) = (cell[0] & HAS_EXPIRY != 0, Self::len(cell, self.has_values));
         let record = match at {
             Some(_) if !had => {
                 let record = self.resized(record, len + EXPIRY_BYTES, len)?;
-                let cell = self.slab.cell_mut(record);
+                let cell = self.cells.cell_mut(record);
                 cell.copy_within(1..len, 1 + EXPIRY_BYTES);
                 cell[0] |= HAS_EXPIRY;
                 record
@@ -261,7 +262,7 @@ impl Records {
             None if had => {
                 let kept: SmallVec<[u8; 256]> = SmallVec::from_slice(&cell[1 + EXPIRY_BYTES..len]);
                 let record = self.resized(record, len - EXPIRY_BYTES, 1)?;
-                let cell = self.slab.cell_mut(record);
+                let cell = self.cells.cell_mut(record);
                 cell[0] &= !HAS_EXPIRY;
                 cell[1..1 + kept.len()].copy_from_slice(&kept);
                 record
@@ -269,10 +270,10 @@ impl Records {
             _ => record,
         };
         if let Some(at) = at {
-            self.slab.cell_mut(record)[1..1 + EXPIRY_BYTES].copy_from_slice(&at.to_le_bytes());
+            self.cells.cell_mut(record)[1..1 + EXPIRY_BYTES].copy_from_slice(&at.to_le_bytes());
         }
         self.own_apart(record);
-        Some(record)
+        Ok(record)
     }
 
     /// Bytes of a record.
@@ -285,22 +286,22 @@ impl Records {
     /// blocks of a moved record must be told by [`Records::own_apart`] once it is whole again; that of its key is told
     /// here.
     #[inline]
-    fn resized(&mut self, record: Ref, len: usize, kept: usize) -> Option<Ref> {
-        let cell = self.slab.cell(record);
-        if cell_size(len) == cell.len() {
-            return Some(record);
+    fn resized(&mut self, record: Ref, len: usize, kept: usize) -> Result<Ref, NoRoom> {
+        let cell = self.cells.cell(record);
+        if self.cells.size_of(len) == cell.len() {
+            return Ok(record);
         }
         let bytes: SmallVec<[u8; 256]> = SmallVec::from_slice(&cell[..kept]);
-        let moved = self.slab.alloc(len)?;
-        self.slab.cell_mut(moved)[..kept].copy_from_slice(&bytes);
-        self.slab.free(record);
+        let moved = self.cells.alloc(len)?;
+        self.cells.cell_mut(moved)[..kept].copy_from_slice(&bytes);
+        self.cells.free(record);
         if bytes[0] & KEY_FORM == KEY_APART
             && let at = key_at(&bytes)
             && at + NUMBER <= kept
         {
             self.apart.get_mut(read_number(&bytes, at)).record = moved;
         }
-        Some(moved)
+        Ok(moved)
     }
 
     /// Tells the blocks of a record its name.
@@ -313,7 +314,7 @@ impl Records {
     /// The blocks of a record's key and value, and whether it is the value's.
     #[inline]
     fn numbers(&self, record: Ref) -> [Option<(u32, bool)>; 2] {
-        let cell = self.slab.cell(record);
+        let cell = self.cells.cell(record);
         let key = Self::key_part(cell);
         let number = |part: &Part, is_value| match part {
             Part::Apart(at) => Some((read_number(cell, *at), is_value)),
@@ -332,11 +333,11 @@ impl Records {
                 break;
             }
             // The value is gone: an empty one takes its place.
-            let cell = self.slab.cell_mut(record);
+            let cell = self.cells.cell_mut(record);
             let at = Self::key_part(cell).end();
             cell[at] = 0;
         }
-        self.slab.free(record);
+        self.cells.free(record);
     }
 
     #[cold]
@@ -346,7 +347,7 @@ impl Records {
         }
         if (number as usize) < self.apart.len() {
             let &Apart { record, is_value, .. } = self.apart.get(number);
-            let cell = self.slab.cell_mut(record);
+            let cell = self.cells.cell_mut(record);
             let mut at = key_at(cell);
             if is_value {
                 at = Self::key_part(cell).end() + 1;
@@ -358,69 +359,90 @@ impl Records {
     /// Where the record stands, for prefetching.
     #[inline]
     pub(super) fn address(&self, record: Ref) -> *const u8 {
-        self.slab.address(record)
+        self.cells.address(record)
     }
 
-    /// Live bytes: cells rounded to their class, blocks to 16 bytes.
+    /// Bytes of cells, and of blocks, rounded to 16.
     #[inline]
     pub(super) fn memory(&self) -> usize {
-        self.slab.live_bytes() + self.slab.record_bytes() + self.apart_bytes + self.apart.memory()
+        self.cells.memory() + self.apart_bytes + self.apart.memory()
+    }
+
+    /// See [`Cells::is_loose`].
+    #[inline]
+    pub(super) fn is_loose(&self, records: usize) -> bool {
+        self.cells.is_loose(records)
+    }
+
+    /// See [`Cells::make_room`]; `records` are all.
+    pub(super) fn make_room(&mut self, NoRoom(len): NoRoom, records: impl Iterator<Item = Ref>) -> Option<Move> {
+        let has_values = self.has_values;
+        self.cells.make_room(len, records, |cell| Self::len(cell, has_values))
+    }
+
+    /// See [`Cells::tighten`]; `records` are all.
+    pub(super) fn tighten(&mut self, records: impl Iterator<Item = Ref>) -> Option<Move> {
+        let has_values = self.has_values;
+        self.cells.tighten(records, |cell| Self::len(cell, has_values))
+    }
+
+    /// See [`Cells::follow`].
+    #[inline]
+    pub(super) fn follow(&mut self, moving: &mut Move, record: Ref) -> Ref {
+        let moved = self.cells.follow(moving, record);
+        if moved != record && self.apart.len() > 0 {
+            self.own_apart(moved);
+        }
+        moved
+    }
+
+    /// See [`Cells::end_move`].
+    pub(super) fn end_move(&mut self, moving: Move) {
+        self.cells.end_move(moving);
     }
 
     /// Whether compaction wants any moved.
     #[inline]
     pub(super) fn is_sparse(&mut self) -> bool {
-        self.slab.sparse_page().is_some()
+        self.cells.is_sparse()
     }
 
-    /// See [`Slab::gather_step`].
+    /// See [`Cells::gather_step`].
     pub(super) fn gather_step(&mut self) -> bool {
-        self.slab.gather_step()
+        self.cells.gather_step()
     }
 
     /// Replaces what is in `records` by those that compaction wants moved, of one page.
     pub(super) fn sparse(&mut self, records: &mut Vec<Ref>) {
-        records.clear();
-        if let Some(page) = self.slab.sparse_page() {
-            self.slab.live_cells(page, records);
-        }
+        self.cells.sparse(records);
     }
 
     /// Moves a record to a fuller page; its new name.
     pub(super) fn relocate(&mut self, record: Ref) -> Option<Ref> {
-        let moved = self.slab.relocate(record)?;
+        let moved = self.cells.relocate(record)?;
         self.own_apart(moved);
         Some(moved)
-    }
-
-    /// How many blocks stand beside the cells.
-    pub(super) fn blocks(&self) -> usize {
-        self.apart.len()
-    }
-
-    /// See [`Settle`]: a block, and with the first of each chunk the chunk.
-    pub(super) fn settle_block(&mut self, number: usize, mover: &mut Mover) {
-        if number < self.apart.len() {
-            self.apart.settle(number, mover);
-            mover.boxed(&mut self.apart.get_mut(number as u32).bytes);
-        }
     }
 
     /// Frees up to `chunks` pages and as many chunks of blocks; true when nothing is left.
     pub(super) fn free_step(&mut self, chunks: usize) -> bool {
         self.apart_bytes = 0;
-        self.apart.free_step(chunks) && self.slab.free_step(chunks)
+        self.apart.free_step(chunks) && self.cells.free_step(chunks)
     }
 
     /// Checks the accounting, and each block against `records`, all live ones; panics with what is wrong.
     pub(super) fn validate(&self, records: impl Iterator<Item = Ref>) {
-        self.slab.validate();
+        let records: Vec<Ref> = records.collect();
+        self.cells.validate(&records);
         self.apart.validate();
-        let (mut apart, mut cells, mut bytes) = (0, 0, 0);
+        let (mut apart, mut bytes) = (0, 0);
         for record in records {
-            let cell = self.slab.cell(record);
-            cells += cell.len();
-            assert_eq!(cell_size(Self::len(cell, self.has_values)), cell.len(), "a record has a cell of its size");
+            let cell = self.cells.cell(record);
+            assert_eq!(
+                self.cells.size_of(Self::len(cell, self.has_values)),
+                cell.len(),
+                "a record has a cell of its size"
+            );
             for (number, is_value) in self.numbers(record).into_iter().flatten() {
                 let block = self.apart.get(number);
                 assert_eq!((block.record, block.is_value), (record, is_value), "a block names its record");
@@ -428,7 +450,6 @@ impl Records {
                 bytes += block_size(block.bytes.len());
             }
         }
-        assert_eq!(cells, self.slab.live_bytes(), "every cell is an element's");
         assert_eq!(apart, self.apart.len(), "every block is an element's");
         assert_eq!(bytes, self.apart_bytes, "blocks are counted");
     }
@@ -485,6 +506,24 @@ fn value_fits(key_len: usize, len: usize) -> bool {
 #[inline]
 fn value_size(key_len: usize, len: usize) -> usize {
     if value_fits(key_len, len) { whole_value_size(len) } else { 1 + NUMBER }
+}
+
+impl Settle for Records {
+    fn parts(&self) -> usize {
+        self.cells.parts() + self.apart.len()
+    }
+
+    /// A part of the cells, or a block with, if it is the first of its chunk, the chunk.
+    fn settle(&mut self, part: usize, mover: &mut Mover) {
+        match part.checked_sub(self.cells.parts()) {
+            None => self.cells.settle(part, mover),
+            Some(number) if number < self.apart.len() => {
+                self.apart.settle(number, mover);
+                mover.boxed(&mut self.apart.get_mut(number as u32).bytes);
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 /// What a block of so many bytes counts for.

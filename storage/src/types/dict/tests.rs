@@ -268,3 +268,22 @@ fn a_long_value_is_replaced_alone() {
         dict.validate();
     });
 }
+
+#[test]
+fn compaction_in_small_steps_comes_to_an_end() {
+    for left in 0..40 {
+        with_env(|env| {
+            let mut dict = Dict::new(env, true);
+            let name = |number: usize| format!("f{number}").into_bytes();
+            (0..5000).for_each(|number| assert!(dict.set(env, &name(number), b"v").unwrap()));
+            for number in (0..5000).filter(|number| number % 40 >= left) {
+                dict.remove(env, &name(number));
+                if number % 500 == 499 {
+                    let steps = (0..1000).take_while(|_| dict.compact_step(env, 32) > 0).count();
+                    assert!(steps < 1000, "{} of 5000 are left", dict.len());
+                }
+            }
+            dict.validate();
+        });
+    }
+}

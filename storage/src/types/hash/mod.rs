@@ -194,7 +194,7 @@ impl Hash {
         removed
     }
 
-    /// Bytes that the hash owns besides itself: live bytes rounded to their class, and allocated blocks. O(1), and the
+    /// Bytes that the hash owns besides itself: of a large one live bytes, otherwise allocated ones. O(1), and the
     /// same for the same operations.
     #[inline]
     pub fn memory(&self) -> usize {

@@ -7,7 +7,7 @@
 //! packed.rs    the byte string: layout, linear look-ups, edits in place
 //! raw.rs       sets made of the bytes that RESTORE is given
 //! tree.rs      the large form, made of
-//!   member.rs    records of members in a slab
+//!   member.rs    records of members in cells
 //!   ranking.rs   the order: a counted B+tree of (score, record), its nodes in node.rs
 //! ```
 //!
@@ -219,7 +219,7 @@ impl ZSet {
         }
     }
 
-    /// Bytes that the set owns besides itself: live bytes rounded to their class, and allocated blocks. O(1), and the
+    /// Bytes that the set owns besides itself: of a large one live bytes, otherwise allocated ones. O(1), and the
     /// same for the same operations.
     #[inline]
     pub fn memory(&self) -> usize {

@@ -48,6 +48,12 @@ impl<const N: usize> Keys<N> {
         &self.members[..self.len()]
     }
 
+    /// Puts other names for the same members into all keys.
+    pub(super) fn rename_all(&mut self, name: impl Fn(Ref) -> Ref) {
+        let len = self.len();
+        self.members[..len].iter_mut().for_each(|member| *member = name(*member));
+    }
+
     pub(super) fn first(&self) -> Option<Key> {
         (self.len > 0).then(|| self.at(0))
     }

@@ -154,6 +154,12 @@ impl<const N: usize> Ranking<N> {
         }
     }
 
+    /// Puts other names for the same members into all keys.
+    pub(super) fn rename_all(&mut self, name: impl Fn(Ref) -> Ref) {
+        (0..self.leaves.len() as u32).for_each(|id| self.leaves.get_mut(id).keys.rename_all(&name));
+        (0..self.inners.len() as u32).for_each(|id| self.inners.get_mut(id).keys.rename_all(&name));
+    }
+
     /// The rank of a key that is there.
     pub(super) fn rank(&self, members: &Members, key: Key) -> usize {
         let path = self.path_to(members, key);

@@ -15,6 +15,7 @@ use crate::heap::{Mover, Settle};
 use crate::index::{Index, Pos};
 use crate::slab::Ref;
 use crate::types::Env;
+use crate::types::cells::{Move, NoRoom};
 
 /// Entries of a node: header and scores of a leaf are 8 cache lines then, a leaf 12.
 const FAN_OUT: usize = 62;
@@ -102,11 +103,39 @@ impl<const N: usize> Tree<N> {
     /// A record and its place in the index.
     #[inline]
     fn add(&mut self, env: Env, hash: u64, member: &[u8], score: f64) -> Result<Key, Full> {
-        let record = self.members.add(member, score).ok_or(Full)?;
+        let record = match self.members.add(member, score) {
+            Ok(record) => record,
+            Err(room) => self.add_after_move(room, member, score)?,
+        };
         let members = &self.members;
         let rehash = |slot| env.hasher.hash(members.bytes(Ref::from_bits(slot)));
         self.index.insert(hash, record.bits(), rehash, |slot| prefetch(members.address(Ref::from_bits(slot))));
         Ok(Key { score, member: record })
+    }
+
+    #[cold]
+    fn add_after_move(&mut self, room: NoRoom, member: &[u8], score: f64) -> Result<Ref, Full> {
+        let moving = self.members.make_room(room, records(&self.index)).ok_or(Full)?;
+        self.carry(moving);
+        self.members.add(member, score).map_err(|_| Full)
+    }
+
+    /// Lets a move take place that gives back what removals left unused.
+    #[cold]
+    fn tighten(&mut self) {
+        if let Some(moving) = self.members.tighten(records(&self.index)) {
+            self.carry(moving);
+        }
+    }
+
+    /// Moves records, and tells index and ranking their new names.
+    fn carry(&mut self, mut moving: Move) {
+        let members = &mut self.members;
+        for segment in 0..self.index.segments() as u32 {
+            self.index.update_slots(segment, |slot| members.follow(&mut moving, Ref::from_bits(slot)).bits());
+        }
+        self.ranking.rename_all(|member| moving.followed(member));
+        self.members.end_move(moving);
     }
 
     /// Takes a member out; gives its score.
@@ -118,6 +147,9 @@ impl<const N: usize> Tree<N> {
         let key = Key { score, member: record };
         self.ranking.remove(&self.members, key);
         self.members.remove(record);
+        if self.members.is_loose(self.len()) {
+            self.tighten();
+        }
         Some(score)
     }
 
@@ -136,6 +168,13 @@ impl<const N: usize> Tree<N> {
                     self.index.remove(pos, hash);
                 }
                 self.members.remove(record);
+            }
+            // The names in `gone` are no one's any more. One move per record is more than enough.
+            for _ in 0..gone.len() {
+                if !self.members.is_loose(self.len()) {
+                    break;
+                }
+                self.tighten();
             }
         }
     }
@@ -251,17 +290,23 @@ impl<const N: usize> Tree<N> {
 
 impl<const N: usize> Settle for Tree<N> {
     fn parts(&self) -> usize {
-        self.index.parts() + self.members.blocks() + self.ranking.parts()
+        self.index.parts() + self.members.parts() + self.ranking.parts()
     }
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
-        let (index, blocks) = (self.index.parts(), self.members.blocks());
+        let (index, members) = (self.index.parts(), self.members.parts());
         match part {
             part if part < index => self.index.settle(part, mover),
-            part if part < index + blocks => self.members.settle_block(part - index, mover),
-            part => self.ranking.settle(part - index - blocks, mover),
+            part if part < index + members => self.members.settle(part - index, mover),
+            part => self.ranking.settle(part - index - members, mover),
         }
     }
+}
+
+/// All records that an index names.
+fn records(index: &Index<u32>) -> impl Iterator<Item = Ref> {
+    let segments = 0..index.segments() as u32;
+    segments.flat_map(|segment| index.slots(segment)).map(|(_, slot)| Ref::from_bits(slot))
 }
 
 /// Elements in order, from both ends: one descent per end that is used, then from leaf to leaf.
