@@ -31,11 +31,11 @@ use state::Pool;
 /// Bytes of a region, and its alignment.
 const REGION: usize = 1 << 20;
 /// The blocks that come from regions.
-pub const LEAST: usize = 512;
+pub const LEAST: usize = 256;
 /// See [`LEAST`].
 pub const MOST: usize = 256 << 10;
 /// The largest alignment of a block.
-const ALIGN: usize = 16;
+const ALIGN: usize = 64;
 
 static POOL: Pool = Pool::new();
 
@@ -62,7 +62,7 @@ unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if is_ours(layout) {
-            return POOL.take(layout.size());
+            return POOL.take(layout.size(), layout.align());
         }
         // SAFETY: the caller's promises are the ones that the system's allocator asks for.
         unsafe { System.alloc(layout) }
@@ -71,7 +71,7 @@ unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if is_ours(layout) {
-            let block = POOL.take(layout.size());
+            let block = POOL.take(layout.size(), layout.align());
             if !block.is_null() {
                 // SAFETY: the block has so many bytes.
                 unsafe { block.write_bytes(0, layout.size()) };

@@ -226,6 +226,23 @@ impl Area {
         Some(at)
     }
 
+    /// As [`Area::take`], for what is to stand at a multiple of `align`.
+    pub(super) fn take_aligned(self, size: usize, align: usize) -> Option<usize> {
+        if align <= GRAIN {
+            return self.take(size);
+        }
+        let at = self.take(size + align - GRAIN)?;
+        let front = (at + HEAD).next_multiple_of(align) - (at + HEAD);
+        if front > 0 {
+            // Two blocks in use, of which the first is given back.
+            let whole = self.size(at);
+            self.hold(at, front);
+            self.hold(at + front, whole - front);
+            self.give(at, false);
+        }
+        Some(at + front)
+    }
+
     /// One of the first blocks of a list that has `size` bytes.
     fn first_of(self, list: usize, size: usize) -> Option<usize> {
         let mut at = self.lists().first[list] as usize;

@@ -110,10 +110,10 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block for `size` bytes; null if the system has no memory.
-    pub(super) fn take(&self, size: usize) -> *mut u8 {
+    /// A block for `size` bytes at a multiple of `align`; null if the system has no memory.
+    pub(super) fn take(&self, size: usize, align: usize) -> *mut u8 {
         let mut state = self.state();
-        match state.take(block_size(size)) {
+        match state.take(block_size(size), align) {
             Some(block) => block,
             None => std::ptr::null_mut(),
         }
@@ -224,9 +224,9 @@ impl Pool {
 }
 
 impl State {
-    fn take(&mut self, size: usize) -> Option<*mut u8> {
+    fn take(&mut self, size: usize, align: usize) -> Option<*mut u8> {
         loop {
-            if let Some(block) = self.take_mapped(size) {
+            if let Some(block) = self.take_mapped(size, align) {
                 return Some(block);
             }
             // A plan pays for the regions that are mapped meanwhile, unless it cannot keep up.
@@ -243,17 +243,17 @@ impl State {
     }
 
     /// A block of a region, if it has one.
-    fn take_in(&mut self, number: usize, size: usize) -> Option<*mut u8> {
+    fn take_in(&mut self, number: usize, size: usize, align: usize) -> Option<*mut u8> {
         let slot = self.slots[number];
         let area = slot.area().filter(|_| !slot.is_left)?;
-        let at = area.take(size)?;
+        let at = area.take_aligned(size, align)?;
         self.empty -= usize::from(slot.used == 0);
         self.note(number, area);
         Some(area.payload(at))
     }
 
     /// A block of the oldest region that has one.
-    fn take_mapped(&mut self, size: usize) -> Option<*mut u8> {
+    fn take_mapped(&mut self, size: usize, align: usize) -> Option<*mut u8> {
         let (_, list) = lists_for(size);
         let group = list / GROUP;
         let mut number = self.lowest[group];
@@ -265,7 +265,7 @@ impl State {
                 is_first = false;
             }
             if top >= list
-                && let Some(block) = self.take_in(number, size)
+                && let Some(block) = self.take_in(number, size, align)
             {
                 return Some(block);
             }

@@ -304,14 +304,21 @@ impl Settle for Hash {
     fn parts(&self) -> usize {
         match self {
             Self::Packed(_) => 1,
-            Self::Dict(dict) => dict.parts(),
+            Self::Dict(dict) => 1 + dict.parts(),
         }
     }
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         match self {
             Self::Packed(bytes) => mover.vec(bytes),
-            Self::Dict(dict) => dict.settle(part, mover),
+            Self::Dict(dict) if part > 0 => dict.settle(part - 1, mover),
+            Self::Dict(dict) => {
+                if mover.moves(std::ptr::from_ref(&**dict).addr(), size_of_val(&**dict))
+                    && let Self::Dict(whole) = std::mem::replace(self, Self::new())
+                {
+                    *self = Self::Dict(Box::new(*whole));
+                }
+            }
         }
     }
 }

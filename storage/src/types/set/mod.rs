@@ -327,14 +327,21 @@ impl Settle for Set {
     fn parts(&self) -> usize {
         match self {
             Self::Ints(_) | Self::Packed(_) => 1,
-            Self::Hashed(dict) => dict.parts(),
+            Self::Hashed(dict) => 1 + dict.parts(),
         }
     }
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         match self {
             Self::Ints(bytes) | Self::Packed(bytes) => mover.vec(bytes),
-            Self::Hashed(dict) => dict.settle(part, mover),
+            Self::Hashed(dict) if part > 0 => dict.settle(part - 1, mover),
+            Self::Hashed(dict) => {
+                if mover.moves(std::ptr::from_ref(&**dict).addr(), size_of_val(&**dict))
+                    && let Self::Hashed(whole) = std::mem::replace(self, Self::new())
+                {
+                    *self = Self::Hashed(Box::new(*whole));
+                }
+            }
         }
     }
 }

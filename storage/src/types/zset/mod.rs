@@ -320,14 +320,21 @@ impl Settle for ZSet {
     fn parts(&self) -> usize {
         match self {
             Self::Packed(_) => 1,
-            Self::Tree(tree) => tree.parts(),
+            Self::Tree(tree) => 1 + tree.parts(),
         }
     }
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         match self {
             Self::Packed(bytes) => mover.vec(bytes),
-            Self::Tree(tree) => tree.settle(part, mover),
+            Self::Tree(tree) if part > 0 => tree.settle(part - 1, mover),
+            Self::Tree(tree) => {
+                if mover.moves(std::ptr::from_ref(&**tree).addr(), size_of_val(&**tree))
+                    && let Self::Tree(whole) = std::mem::replace(self, Self::new())
+                {
+                    *self = Self::Tree(Box::new(*whole));
+                }
+            }
         }
     }
 }
