@@ -16,8 +16,8 @@ use super::{Figures, REGION, system};
 const MOST_REGIONS: usize = 1 << 18;
 /// Lists whose blocks are alike enough to be looked for together.
 const GROUP: usize = 16;
-/// Empty regions that are kept.
-const SPARE: usize = 1;
+/// Empty regions that are kept, so that what comes and goes costs no page faults: one, and one for so many.
+const SPARE_SHARE: usize = 64;
 /// A plan is late when more is free than a part of so many of what is in use, and a region.
 const LATE_SHARE: usize = 8;
 /// Free blocks that [`Pool::purge`] looks for, and how many under one lock.
@@ -331,7 +331,7 @@ impl State {
             return None;
         }
         self.empty += 1;
-        let is_kept = self.empty <= SPARE && !self.slots[number].is_left;
+        let is_kept = self.empty <= 1 + self.mapped / SPARE_SHARE && !self.slots[number].is_left;
         (!is_kept).then(|| {
             self.forget(number);
             area.start()
