@@ -17,7 +17,7 @@ fn sample(key: u64, event: Event) -> Sample {
 
 /// A cache of 1,000 keys of 100 bytes that is full.
 fn census() -> Census {
-    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, evicted: 0 }
+    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, shards: 1, evicted: 0 }
 }
 
 fn estimates(answer: &Answer, rule: Rule) -> [Option<Estimate>; SIZES.len()] {
@@ -208,7 +208,8 @@ impl Told {
 
     fn look(&mut self) {
         let (keys, limit) = (self.caches[PRESENT].used.len(), self.caches[PRESENT].room as u64 * 100);
-        let census = Census { keys, bytes: keys * 100, expiring: 0, used: keys * 100, evicted: self.evicted };
+        let census =
+            Census { keys, bytes: keys * 100, expiring: 0, used: keys * 100, shards: 1, evicted: self.evicted };
         let reads = std::mem::take(&mut self.reads);
         self.what_if.note_reads(reads.hits.into(), reads.misses.into(), 1.0);
         self.what_if.measure(&self.slice, census, present(Some(Rule::Lru), limit));
