@@ -467,7 +467,7 @@ mod tests {
     use crate::evict::samples::Reads;
 
     fn sample(hash: u64, size: u32) -> Sample {
-        Sample { hash, size, event: Event::Stored, expiry: u64::MAX, reads: Reads::default() }
+        Sample { hash, size, event: Event::Stored, expiry: u64::MAX, for_what_if: true, reads: Reads::default() }
     }
 
     fn rules(table: usize, size_weight: u32, limit: u64) -> Rules {
@@ -565,7 +565,7 @@ mod tests {
     }
 
     fn event(key: u64, event: Event, expiry: u64) -> Sample {
-        Sample { hash: hash(key), size: 1, event, expiry, reads: Reads::default() }
+        Sample { hash: hash(key), size: 1, event, expiry, for_what_if: true, reads: Reads::default() }
     }
 
     const NEVER: u64 = u64::MAX;

@@ -17,7 +17,7 @@ use estimate::{GROUPS, Ledger, add_errors_of_sizes};
 use point::{Column, Point};
 
 use super::miniature::Rules;
-use super::samples::{Event, Listener, Reads, Sample, Slice};
+use super::samples::{Event, Listener, Reads, Sample, Slice, is_in};
 use super::{Rule, Selection};
 use crate::keyspace::{Keyspace, ShardSet};
 use crate::rng::Rng;
@@ -433,6 +433,10 @@ impl WhatIf {
         }
         (self.has_seen, self.now_ms) = (true, now);
         self.count(sample.reads);
+        if !is_in(self.part, sample.hash) {
+            // It was noted for a larger slice.
+            return;
+        }
         let group = (sample.hash >> 32) as usize % GROUPS;
         let is_read = matches!(sample.event, Event::Hit | Event::Miss);
         let weight = self.part.recip();

@@ -12,7 +12,7 @@ fn present(rule: Option<Rule>, limit: u64) -> Present {
 
 fn sample(key: u64, event: Event) -> Sample {
     let reads = Reads { hits: (event == Event::Hit).into(), misses: (event == Event::Miss).into() };
-    Sample { hash: Rng::seeded(key).next_u64(), expiry: u64::MAX, size: 100, event, reads }
+    Sample { hash: Rng::seeded(key).next_u64(), expiry: u64::MAX, size: 100, event, for_what_if: true, reads }
 }
 
 /// A cache of 1,000 keys of 100 bytes that is full.
