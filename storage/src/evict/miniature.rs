@@ -196,6 +196,11 @@ impl Miniature {
         self.stored_while_full.is_some_and(|stored| stored >= self.len)
     }
 
+    /// Whether keys have had to go for want of room.
+    pub(super) fn has_been_full(&self) -> bool {
+        self.stored_while_full.is_some()
+    }
+
     /// Lets it count as never full: its limit is another one now.
     pub(super) fn forget_turnover(&mut self) {
         self.stored_while_full = None;
@@ -661,8 +666,8 @@ mod tests {
             }
             small.has_turned_over()
         };
-        assert!(!store(&mut small, 0..100), "it has only just been filled");
-        assert!(!store(&mut small, 100..199));
+        assert!(!store(&mut small, 0..100) && !small.has_been_full(), "it has only just been filled");
+        assert!(!store(&mut small, 100..199) && small.has_been_full());
         assert!(store(&mut small, 199..201));
         small.forget_turnover();
         assert!(!store(&mut small, 201..300));

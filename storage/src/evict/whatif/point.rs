@@ -117,6 +117,12 @@ impl Column {
         [1.0 - slack, 1.0 + slack].into_iter().zip(probes.into_iter().flatten())
     }
 
+    /// Those of a size that are of use.
+    fn all_of(&self, size: usize) -> impl Iterator<Item = &Point> {
+        let probes = self.probes.get(size).filter(|_| self.slack[size] > 0.0);
+        std::iter::once(&self.points[size]).chain(probes.into_iter().flatten())
+    }
+
     /// Of a size what is estimated from its miniature and from those of the same size.
     pub(super) fn estimate(&self, size: usize, weight: f64) -> Option<Estimate> {
         let estimate = self.points[size].ledger.as_ref()?.estimate(weight);
@@ -172,6 +178,11 @@ impl Column {
         // What is not known yet is at most what the cache holds.
         let known = if self.is_complete { FEWEST } else { held * SIZES[size].min(1.0) };
         let holds = known.max(miniature.len() as f64);
-        miniature.has_turned_over() || self.reads > WARM * holds
+        // What LRU holds is what was used last, whatever was there before.
+        let is_full_for_long = match self.selection.rule {
+            Rule::Lru => self.all_of(size).all(|point| point.miniature.has_been_full()),
+            _ => miniature.has_turned_over(),
+        };
+        is_full_for_long || self.reads > WARM * holds
     }
 }

@@ -295,6 +295,24 @@ fn the_truth_is_within_the_error_while_caches_fill() {
 }
 
 #[test]
+fn lru_tells_of_a_size_once_it_was_filled_and_others_after_a_turnover() {
+    let mut told = Told::new(400);
+    let mut first = [None; 2];
+    for request in 0..5000 {
+        told.request(request % 2500);
+        let answer = told.what_if.answer();
+        for (first, rule) in first.iter_mut().zip([Rule::Lru, Rule::Lfu]) {
+            if first.is_none() && estimates(&answer, rule)[4].is_some() {
+                *first = Some(request);
+            }
+        }
+    }
+    // Four times 400 keys; a look comes every 500 requests.
+    assert!(first[0].is_some_and(|at| (1600..2200).contains(&at)), "{first:?}");
+    assert!(first[1].is_some_and(|at| (3200..3800).contains(&at)), "{first:?}");
+}
+
+#[test]
 fn a_cache_that_is_not_full_hits_as_much_with_more_memory() {
     let (mut told, mut rng) = (Told::new(10_000), Rng::seeded(3));
     for _ in 0..60_000 {
