@@ -255,6 +255,11 @@ impl Stats {
         self.workers.lock().iter().for_each(|worker| worker.samples.take(most, into));
     }
 
+    /// Whether samples of any thread wait for CACHE WHATIF.
+    pub(crate) fn holds_samples_for_what_if(&self) -> bool {
+        self.workers.lock().iter().any(|worker| worker.samples.holds_for_what_if())
+    }
+
     /// Bytes of the counts by the beginnings of keys, about.
     pub(crate) fn prefix_bytes(&self) -> usize {
         self.workers.lock().iter().map(|worker| worker.prefixes.memory()).sum()

@@ -63,7 +63,10 @@ impl Cache {
     fn tell(&mut self, hash: u64, event: Event, expires: bool) {
         if self.keyspace.slice().takes(hash) {
             let expiry = if expires { 1 << 40 } else { u64::MAX };
-            self.chooser.learn(&self.keyspace, &[Sample { hash, expiry, size: 33, event, reads: Reads::default() }]);
+            self.chooser.learn(
+                &self.keyspace,
+                &[Sample { hash, expiry, size: 33, event, for_what_if: false, reads: Reads::default() }],
+            );
         }
     }
 

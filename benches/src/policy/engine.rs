@@ -124,12 +124,13 @@ impl Engine {
         }
         let size = if self.value.is_empty() { self.entry_bytes } else { self.weights.of(key) as u32 };
         let expiry = if self.selection.volatile { FIRST_EXPIRY } else { u64::MAX };
-        let sample = |event| Sample { hash, size, expiry, event, reads: Reads::default() };
+        let for_what_if = self.keyspace.slice().takes_for(Listener::WhatIf, hash);
+        let sample = |event| Sample { hash, size, expiry, event, for_what_if, reads: Reads::default() };
         let events = if hit { &[Event::Hit][..] } else { &[Event::Miss, Event::Stored] };
         for event in events {
             self.chooser.learn(&self.keyspace, &[sample(*event)]);
             if let Some(what_if) = &mut self.what_if
-                && self.keyspace.slice().takes_for(Listener::WhatIf, hash)
+                && for_what_if
             {
                 what_if.feed(Sample { reads: std::mem::take(&mut self.reads), ..sample(*event) }, 0);
             }

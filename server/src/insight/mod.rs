@@ -3,7 +3,8 @@
 //!
 //! Threads that serve requests only note samples; what takes time is done in the background here, and takes at most half a hundredth of one
 //! core: where that is not enough, fewer keys are looked at. Where they would be too few, samples are taken for a while, and then none until
-//! those are worked off; what is taken at a stretch is many uses of each key.
+//! those are worked off; what is taken at a stretch is many uses of each key. The same where a thread's buffer is full: were samples left
+//! out here and there, what is estimated would be about a traffic that nobody had.
 
 mod history;
 pub(crate) mod population;
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use larder_storage::evict::samples::{Listener, Reads, Sample};
+use larder_storage::evict::samples::{Listener, Reads, Sample, Slice};
 use larder_storage::evict::whatif::{Answer, Census, Present, WhatIf};
 use parking_lot::Mutex;
 
@@ -48,6 +49,8 @@ pub(crate) struct Insight {
     /// Held for a moment only, as others are: nothing is locked while one of them is.
     waiting: Mutex<Waiting>,
     listens: AtomicBool,
+    /// Whether a thread had no room for samples, so that none are noted until those that wait have been looked at.
+    is_paused: AtomicBool,
     /// When it looked last, in milliseconds since 1970.
     looked_ms: AtomicU64,
     /// When it was switched on, in milliseconds since 1970; 0 if it always was.
@@ -121,6 +124,13 @@ impl Insight {
         self.listens.load(Relaxed)
     }
 
+    /// Has no more noted until all have been looked at that were, as one found no room. May be called while shards are held.
+    #[cold]
+    pub(crate) fn pause(&self, slice: &Slice) {
+        self.is_paused.store(true, Relaxed);
+        WhatIf::ignore(slice);
+    }
+
     /// Takes samples that are on their way to the eviction policy.
     pub(crate) fn offer(&self, engine: &Engine, samples: &[Sample]) {
         if !self.listens() {
@@ -132,7 +142,7 @@ impl Insight {
         }
         for sample in samples {
             let reads = waiting.reads.plus(sample.reads);
-            if !slice.takes_for(Listener::WhatIf, sample.hash) {
+            if !sample.for_what_if {
                 waiting.reads = reads;
             } else if waiting.samples.len() < WAITING {
                 waiting.reads = Reads::default();
@@ -162,9 +172,12 @@ impl Insight {
             what_if.feed(sample, at_ms);
         }
         pace.spent += started.elapsed();
+        let is_paused = self.is_paused.load(Relaxed);
+        let may_resume = is_paused && !engine.stats().holds_samples_for_what_if();
         let mut waiting = self.waiting.lock();
-        if waiting.is_closed && waiting.samples.is_empty() {
+        if (waiting.is_closed || may_resume) && waiting.samples.is_empty() {
             waiting.forget();
+            self.is_paused.store(false, Relaxed);
             pace.has_slowed = false;
             what_if.resume(engine.keyspace().slice());
         }
@@ -185,7 +198,8 @@ impl Insight {
             waiting.forget();
             WhatIf::ignore(engine.keyspace().slice());
         } else if let Some(census) = census {
-            state.follow(engine, census, &mut waiting);
+            let is_paused = self.is_paused.load(Relaxed);
+            state.follow(engine, census, &mut waiting, is_paused);
         }
         if engine.insight_is_off() {
             self.since_ms.store(engine.clock().now_ms(), Relaxed);
@@ -200,6 +214,7 @@ impl Insight {
         let mut state = self.state.lock();
         state.what_if = None;
         self.waiting.lock().forget();
+        self.is_paused.store(false, Relaxed);
         WhatIf::ignore(engine.keyspace().slice());
         self.listens.store(false, Relaxed);
         self.since_ms.store(engine.clock().now_ms(), Relaxed);
@@ -240,7 +255,7 @@ impl Insight {
 }
 
 impl State {
-    fn follow(&mut self, engine: &Engine, census: Census, waiting: &mut Waiting) {
+    fn follow(&mut self, engine: &Engine, census: Census, waiting: &mut Waiting, is_paused: bool) {
         if self.what_if.is_none() {
             self.begin(engine);
         }
@@ -253,11 +268,12 @@ impl State {
             // What waits was chosen for a larger slice, and says nothing of how long the present one takes.
             waiting.retain(|sample| slice.takes_for(Listener::WhatIf, sample.hash));
         }
+        let is_closed = is_paused || waiting.is_closed;
         if !engine.clock().is_manual() {
-            self.pace.judge(what_if, waiting);
+            self.pace.judge(what_if, waiting, is_closed);
         }
-        self.listened = self.listened * LISTENED_FADE + f64::from(!waiting.is_closed) * (1.0 - LISTENED_FADE);
-        if waiting.is_closed {
+        self.listened = self.listened * LISTENED_FADE + f64::from(!is_closed) * (1.0 - LISTENED_FADE);
+        if is_closed {
             WhatIf::ignore(slice);
         }
     }
@@ -285,14 +301,14 @@ impl State {
 
 impl Pace {
     /// Looks how much was spent since the last time.
-    fn judge(&mut self, what_if: &mut WhatIf, waiting: &Waiting) {
+    fn judge(&mut self, what_if: &mut WhatIf, waiting: &Waiting, is_closed: bool) {
         let now = Instant::now();
         let elapsed = self.since.map_or(Duration::MAX / LITTLE, |since| now.saturating_duration_since(since));
         let spent = std::mem::take(&mut self.spent);
         self.since = Some(now);
         // Once for what waits: it is as much until it has been looked at.
-        self.has_slowed &= !waiting.samples.is_empty();
-        if waiting.is_closed || waiting.samples.len() > WAITING / 2 {
+        self.has_slowed &= is_closed || !waiting.samples.is_empty();
+        if is_closed || waiting.samples.len() > WAITING / 2 {
             self.calm = 0;
             self.has_slowed = self.has_slowed || what_if.slow_down();
         } else if spent * LITTLE < elapsed {
@@ -321,5 +337,41 @@ impl Engine {
     #[inline]
     pub(crate) fn insight_is_off(&self) -> bool {
         !self.settings().cache_insight.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::Server;
+
+    #[test]
+    fn where_a_buffer_is_full_none_are_noted_until_those_that_wait_were_looked_at() {
+        let server = Server::builder().seed(1).manual_clock(1_700_000_000_000).build().unwrap();
+        let (engine, mut connection) = (server.engine(), server.connect());
+        let names: Vec<String> = (0..1000).map(|key| format!("key:{key}")).collect();
+        let pairs = names.iter().flat_map(|name| [name.as_str(), "1"]);
+        connection.execute(["MSET"].into_iter().chain(pairs));
+        server.advance(Duration::from_secs(1));
+        let listens = || engine.keyspace().slice().takes(1 << 40);
+        let mut read = |times: usize| {
+            let keys = (0..times).flat_map(|_| names.iter().map(String::as_str));
+            connection.execute(["MGET"].into_iter().chain(keys));
+        };
+        read(4);
+        assert!(listens() && !engine.insight.is_paused.load(super::Relaxed), "there was room");
+        server.advance(Duration::from_secs(1));
+        assert_eq!(engine.insight.answer(engine).1, 1.0);
+        read(5);
+        assert!(!listens(), "the last 904 found no room");
+        engine.insight.look(engine);
+        assert!(!listens() && engine.insight.answer(engine).1 < 1.0);
+        server.advance(Duration::from_secs(1));
+        assert!(listens() && !engine.stats().holds_samples_for_what_if());
+        read(4);
+        assert!(listens(), "it goes on as before");
+        let reads = engine.insight.answer(engine).0.reads;
+        assert!((12_500.0..=13_000.0).contains(&reads), "all are counted, if less the older they are: {reads}");
     }
 }

@@ -81,17 +81,21 @@ impl Locked<'_> {
         let word = table.word(pos);
         let size = u32::try_from(table.weight_of(word)).unwrap_or(u32::MAX);
         let expiry = if word.expires() { table.entry(pos).expiry() } else { None }.unwrap_or(u64::MAX);
-        self.push(Sample { hash: identity(hash, db), expiry, size, event, reads: Reads::default() });
+        self.push(identity(hash, db), expiry, size, event);
     }
 
     #[cold]
     fn note_absent(&self, hash: u64, event: Event) {
-        let hash = identity(hash, self.db);
-        self.push(Sample { hash, expiry: u64::MAX, size: 0, event, reads: Reads::default() });
+        self.push(identity(hash, self.db), u64::MAX, 0, event);
     }
 
-    fn push(&self, sample: Sample) {
-        let (epoch, counters) = (self.engine.keyspace().slice().epoch(), &self.stats.counters);
-        self.stats.samples.push(sample, Counted { epoch, hits: counters.hits.get(), misses: counters.misses.get() });
+    fn push(&self, hash: u64, expiry: u64, size: u32, event: Event) {
+        let (slice, counters) = (self.engine.keyspace().slice(), &self.stats.counters);
+        let for_what_if = slice.takes_for(Listener::WhatIf, hash);
+        let sample = Sample { hash, expiry, size, event, for_what_if, reads: Reads::default() };
+        let counted = Counted { epoch: slice.epoch(), hits: counters.hits.get(), misses: counters.misses.get() };
+        if !self.stats.samples.push(sample, counted) && for_what_if {
+            self.engine.insight.pause(slice);
+        }
     }
 }

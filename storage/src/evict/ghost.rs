@@ -28,7 +28,7 @@ pub struct Welcome {
 }
 
 /// See the module's page.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ghost {
     /// How keys begin.
     pub welcome: Welcome,

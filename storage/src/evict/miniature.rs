@@ -10,7 +10,8 @@
 //! are taken; `bytes` is the sum of the sizes, `expiring` counts the keys with an expiry.
 
 use super::adaptive::Weighed;
-use super::ghost::{Ghost, Welcome};
+use super::ghost::Welcome;
+use super::ghosts::Ghosts;
 use super::pool::{Candidate, Pool};
 use super::samples::{Event, Sample, UNUSED_BITS};
 use super::{Policy, SAMPLE, Seen};
@@ -140,7 +141,7 @@ pub(super) struct Miniature {
     len: usize,
     bytes: u64,
     expiring: usize,
-    ghost: Ghost,
+    ghosts: Ghosts,
     pool: Pool,
     tick: u32,
     /// Keys stored since the tick moved.
@@ -156,7 +157,7 @@ impl Miniature {
             len: 0,
             bytes: 0,
             expiring: 0,
-            ghost: Ghost::new(welcome),
+            ghosts: Ghosts::new(welcome),
             pool: Pool::default(),
             tick: 0,
             inserts: 0,
@@ -164,14 +165,25 @@ impl Miniature {
         }
     }
 
+    /// As it is, but what is evicted is remembered beside other keys: another one by chance.
+    pub(super) fn dealt(self, number: usize) -> Self {
+        Self { ghosts: self.ghosts.dealt(number), ..self }
+    }
+
     /// How keys begin.
     pub(super) fn welcome(&self) -> Welcome {
-        self.ghost.welcome
+        self.ghosts.welcome()
     }
 
     /// Lets keys begin so from now on.
     pub(super) fn set_welcome(&mut self, welcome: Welcome) {
-        self.ghost.welcome = welcome;
+        self.ghosts.set_welcome(welcome);
+    }
+
+    /// Lets what was evicted be remembered in so many parts.
+    pub(super) fn split_ghosts(&mut self, count: usize) {
+        let there = self.slots.iter().filter(|slot| !slot.is_free());
+        self.ghosts.split(count, there.map(|slot| slot.key));
     }
 
     /// Keys held.
@@ -182,6 +194,11 @@ impl Miniature {
     /// Whether since keys have had to go for want of room as many were stored as it holds.
     pub(super) fn has_turned_over(&self) -> bool {
         self.stored_while_full.is_some_and(|stored| stored >= self.len)
+    }
+
+    /// Whether keys have had to go for want of room.
+    pub(super) fn has_been_full(&self) -> bool {
+        self.stored_while_full.is_some()
     }
 
     /// Lets it count as never full: its limit is another one now.
@@ -274,7 +291,7 @@ impl Miniature {
 
     /// Stores a key that is not there, unless there is no room to be made.
     fn store(&mut self, sample: Sample, rules: &Rules, rng: &mut Rng) {
-        let frequency = self.ghost.admit(sample.hash, rng);
+        let frequency = self.ghosts.admit(sample.hash, rng);
         let slot = Slot::new(sample, self.tick, frequency);
         while self.bytes + u64::from(slot.size()) > rules.limit && self.len > 0 {
             self.note_full();
@@ -286,6 +303,7 @@ impl Miniature {
             self.grow();
         }
         self.put(slot);
+        self.ghosts.note_stored(slot.key);
         self.len += 1;
         self.bytes += u64::from(slot.size());
         self.expiring += usize::from(slot.word.expires());
@@ -355,7 +373,7 @@ impl Miniature {
         let at = victim.pos.segment as usize;
         if self.slots.get(at).is_some_and(|slot| !slot.is_free() && slot.word == victim.seen.word) {
             let slot = self.take(at);
-            self.ghost.put(slot.hash(), slot.word.frequency(), self.len + 1);
+            self.ghosts.put(slot.hash(), slot.word.frequency());
         }
         true
     }
@@ -412,6 +430,7 @@ impl Miniature {
         self.len -= 1;
         self.bytes -= u64::from(taken.size());
         self.expiring -= usize::from(taken.word.expires());
+        self.ghosts.note_gone(taken.key);
         taken
     }
 
@@ -424,7 +443,7 @@ impl Miniature {
 
     /// Bytes that this takes.
     pub(super) fn memory(&self) -> usize {
-        self.slots.len() * size_of::<Slot>() + self.ghost.memory()
+        self.slots.len() * size_of::<Slot>() + self.ghosts.memory()
     }
 
     /// Checks every invariant; panics with what is wrong. For tests.
@@ -432,6 +451,7 @@ impl Miniature {
     pub(super) fn validate(&self) {
         let taken: Vec<&Slot> = self.slots.iter().filter(|slot| !slot.is_free()).collect();
         assert_eq!(taken.len(), self.len);
+        assert_eq!(self.ghosts.residents(), self.len);
         assert!(4 * self.len <= 3 * self.slots.len());
         assert_eq!(taken.iter().map(|slot| u64::from(slot.size())).sum::<u64>(), self.bytes);
         assert_eq!(taken.iter().filter(|slot| slot.word.expires()).count(), self.expiring);
@@ -448,10 +468,11 @@ mod tests {
 
     use super::*;
     use crate::evict::adaptive::TABLES;
+    use crate::evict::lfu;
     use crate::evict::samples::Reads;
 
     fn sample(hash: u64, size: u32) -> Sample {
-        Sample { hash, size, event: Event::Stored, expiry: u64::MAX, reads: Reads::default() }
+        Sample { hash, size, event: Event::Stored, expiry: u64::MAX, for_what_if: true, reads: Reads::default() }
     }
 
     fn rules(table: usize, size_weight: u32, limit: u64) -> Rules {
@@ -521,13 +542,26 @@ mod tests {
         assert_eq!(miniature.len(), 300);
         let kept = (2700..3000).filter(|number| miniature.find(hash(*number)).is_some()).count();
         assert!(kept > 285, "{kept}");
-        let remembered = miniature.ghost.memory();
+        let remembered = miniature.ghosts.memory();
         (0..3000).for_each(|number| miniature.remove(hash(number)));
-        assert_eq!((miniature.len(), miniature.bytes(), miniature.ghost.memory()), (0, 0, remembered));
+        assert_eq!((miniature.len(), miniature.bytes(), miniature.ghosts.memory()), (0, 0, remembered));
         // Had they been remembered, the last ones would begin with a use.
         miniature.use_key(sample(hash(2999), 1), &rules(1, 0, 300), &mut rng);
         let at = miniature.find(hash(2999)).unwrap();
         assert_eq!(miniature.slots[at].word.frequency(), 0);
+    }
+
+    #[test]
+    fn on_a_loop_frequency_keeps_a_part_where_many_small_shards_forget() {
+        let hits = |shards| {
+            let (mut miniature, mut rng) = (Miniature::new(lfu::WEIGHTS.welcome), Rng::seeded(1));
+            miniature.split_ghosts(shards);
+            let rules = Rules { model: Model::Weighed(Weighed::new(&lfu::WEIGHTS, 0)), ..Rules::timeless(606) };
+            let mut use_key = |request| miniature.use_key(sample(hash(request % 1011), 1), &rules, &mut rng);
+            (0..100 * 1011u64).filter(|request| use_key(*request)).count() as f64 / (100.0 * 1011.0)
+        };
+        let (one, many) = (hits(1), hits(64));
+        assert!(one < 0.1 && many > 0.2, "{one}, {many}");
     }
 
     /// Rules of LRU at a time, in milliseconds.
@@ -536,7 +570,7 @@ mod tests {
     }
 
     fn event(key: u64, event: Event, expiry: u64) -> Sample {
-        Sample { hash: hash(key), size: 1, event, expiry, reads: Reads::default() }
+        Sample { hash: hash(key), size: 1, event, expiry, for_what_if: true, reads: Reads::default() }
     }
 
     const NEVER: u64 = u64::MAX;
@@ -632,8 +666,8 @@ mod tests {
             }
             small.has_turned_over()
         };
-        assert!(!store(&mut small, 0..100), "it has only just been filled");
-        assert!(!store(&mut small, 100..199));
+        assert!(!store(&mut small, 0..100) && !small.has_been_full(), "it has only just been filled");
+        assert!(!store(&mut small, 100..199) && small.has_been_full());
         assert!(store(&mut small, 199..201));
         small.forget_turnover();
         assert!(!store(&mut small, 201..300));

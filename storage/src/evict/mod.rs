@@ -18,6 +18,7 @@
 mod adaptive;
 mod competition;
 pub mod ghost;
+mod ghosts;
 mod lfu;
 mod lru;
 mod miniature;

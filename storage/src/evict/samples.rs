@@ -62,13 +62,22 @@ impl Slice {
 
     /// Takes this part of all keys for a listener from now on. A smaller slice is a part of a larger one.
     pub(super) fn set(&self, listener: Listener, part: f64) {
-        let before = self.own[listener as usize].swap((part * f64::from(u32::MAX)) as u32, Relaxed);
+        let before = self.own[listener as usize].swap(threshold(part), Relaxed);
         if before == 0 && part > 0.0 {
             self.epoch.fetch_add(1, Relaxed);
         }
         let largest = self.own.iter().map(|own| own.load(Relaxed)).max();
         self.largest.store(largest.unwrap_or_default(), Relaxed);
     }
+}
+
+/// Whether a key of this [`identity`] is in a slice that is this part of all keys.
+pub(super) fn is_in(part: f64, hash: u64) -> bool {
+    mixed(hash) < threshold(part)
+}
+
+fn threshold(part: f64) -> u32 {
+    (part * f64::from(u32::MAX)) as u32
 }
 
 #[inline]
@@ -130,6 +139,8 @@ pub struct Sample {
     pub size: u32,
     /// What happened.
     pub event: Event,
+    /// Whether it is in the slice of [`Listener::WhatIf`].
+    pub for_what_if: bool,
     /// Reads of any keys by the same thread since its sample before: who learns from samples counts reads as far as it has learnt.
     pub reads: Reads,
 }
@@ -161,8 +172,9 @@ impl Default for Samples {
 }
 
 impl Samples {
-    /// Notes an event; its reads are those since the one before.
-    pub fn push(&self, sample: Sample, counted: Counted) {
+    /// Notes an event; its reads are those since the one before. False if there is no room: then it is lost.
+    #[must_use]
+    pub fn push(&self, sample: Sample, counted: Counted) -> bool {
         let mut queue = self.queue.lock();
         let before = std::mem::replace(&mut queue.counted, counted);
         // Whoever resets counters begins at zero.
@@ -172,9 +184,16 @@ impl Samples {
         } else {
             Reads::default()
         };
-        if queue.samples.len() < MOST {
+        let has_room = queue.samples.len() < MOST;
+        if has_room {
             queue.samples.push_back(Sample { reads, ..sample });
         }
+        has_room
+    }
+
+    /// Whether something waits that was noted for [`Listener::WhatIf`].
+    pub fn holds_for_what_if(&self) -> bool {
+        self.queue.lock().samples.iter().any(|sample| sample.for_what_if)
     }
 
     /// Whether an event of a key need not be noted because the same was just now: a key in heavy use says no more the
@@ -239,11 +258,15 @@ mod tests {
     fn a_full_buffer_takes_no_more_and_keeps_the_order() {
         let (samples, mut taken) = (Samples::default(), Vec::new());
         for hash in 0..2 * MOST as u64 {
-            let sample = Sample { hash, expiry: u64::MAX, size: 1, event: Event::Stored, reads: Reads::default() };
-            samples.push(sample, Counted::default());
+            let for_what_if = hash >= MOST as u64 / 2;
+            let sample =
+                Sample { hash, expiry: u64::MAX, size: 1, event: Event::Stored, for_what_if, reads: Reads::default() };
+            assert_eq!(samples.push(sample, Counted::default()), hash < MOST as u64);
         }
-        samples.take(100, &mut taken);
+        samples.take(MOST - 1, &mut taken);
+        assert!(samples.holds_for_what_if());
         samples.take(usize::MAX, &mut taken);
+        assert!(!samples.holds_for_what_if());
         assert_eq!(taken.len(), MOST);
         assert!(taken.iter().enumerate().all(|(at, sample)| sample.hash == at as u64));
     }
@@ -251,9 +274,10 @@ mod tests {
     #[test]
     fn samples_carry_the_reads_since_the_one_before() {
         let (samples, slice, mut taken) = (Samples::default(), Slice::default(), Vec::new());
-        let sample = Sample { hash: 1, expiry: u64::MAX, size: 0, event: Event::Miss, reads: Reads::default() };
+        let (event, reads) = (Event::Miss, Reads::default());
+        let sample = Sample { hash: 1, expiry: u64::MAX, size: 0, event, for_what_if: true, reads };
         let mut push = |hits, misses, slice: &Slice| {
-            samples.push(sample, Counted { epoch: slice.epoch(), hits, misses });
+            assert!(samples.push(sample, Counted { epoch: slice.epoch(), hits, misses }));
             samples.take(usize::MAX, &mut taken);
             taken.pop().map(|sample| (sample.reads.hits, sample.reads.misses))
         };

@@ -103,6 +103,20 @@ impl Ledger {
     }
 }
 
+impl Estimate {
+    /// The mean of this and of what others say that differ from it by chance alone, as the cache does, too.
+    pub(super) fn with_twins(self, twins: impl Iterator<Item = f64>) -> Self {
+        /// Student's t for 19 of 20 cases, by the number of twins.
+        const STUDENTS: [f64; 3] = [0.0, 12.7, 4.3];
+        let ratios: Vec<f64> = std::iter::once(self.hit_ratio).chain(twins.take(STUDENTS.len() - 1)).collect();
+        let (twins, count) = (ratios.len() - 1, ratios.len() as f64);
+        let mean = ratios.iter().sum::<f64>() / count;
+        let variance = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / (twins.max(1) as f64);
+        let by_chance = STUDENTS[twins] * (variance * (1.0 + count.recip())).sqrt();
+        Self { hit_ratio: mean, error: self.error.hypot(by_chance).min(1.0), ..self }
+    }
+}
+
 /// How far off the size of a miniature may be, as a part of it: the slice, which is `part` of all keys, has by chance more or less of
 /// what they take. It holds as much as `keys` of one size.
 pub(super) fn error_of_size(keys: f64, part: f64) -> f64 {
@@ -159,6 +173,16 @@ mod tests {
         let mixed = misses([0.0, 100.0, 0.0, 100.0, 0.0, 100.0, 0.0, 100.0]);
         let unsure = estimate(0.4, &mixed, &mirror, 10_000.0, 1.0);
         assert!((unsure.hit_ratio - 0.8).abs() < 1e-9 && unsure.error > 0.1, "{unsure:?}");
+    }
+
+    #[test]
+    fn what_differs_by_chance_alone_is_as_far_off_as_that() {
+        let one = Estimate { hit_ratio: 0.5, error: 0.01, reads: 1.0, at_ms: None };
+        assert_eq!(one.with_twins([].into_iter()), one, "of one nothing is known");
+        assert_eq!(one.with_twins([0.5, 0.5].into_iter()), one);
+        let apart = one.with_twins([0.4, 0.45].into_iter());
+        assert!((apart.hit_ratio - 0.45).abs() < 1e-9 && (0.24..0.26).contains(&apart.error), "{apart:?}");
+        assert_eq!(one.with_twins([0.0].into_iter()).error, 1.0, "of two hardly anything is");
     }
 
     #[test]

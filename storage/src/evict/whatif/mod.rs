@@ -2,7 +2,7 @@
 //!
 //! For each policy and size there is a [miniature](super::miniature) cache without values, fed with a slice of the
 //! keys that their hashes choose. Waldspurger, Park, Garthwaite and Ahmad, "Efficient MRC Construction with SHARDS" (FAST 2015).
-//! See [`estimate`] for how ratios come from what the miniatures missed.
+//! See [`estimate`] for how ratios come from what the miniatures missed, and [`ghosts`](super::ghosts) for what they remember of evicted keys.
 //!
 //! What is counted fades, so that the answer is about the last minutes. The slice holds about [`HELD`] keys of what the cache
 //! holds; it becomes smaller as the cache grows, and where feeding the miniatures takes too long.
@@ -17,7 +17,7 @@ use estimate::{GROUPS, Ledger, add_errors_of_sizes};
 use point::{Column, Point};
 
 use super::miniature::Rules;
-use super::samples::{Event, Listener, Reads, Sample, Slice};
+use super::samples::{Event, Listener, Reads, Sample, Slice, is_in};
 use super::{Rule, Selection};
 use crate::keyspace::{Keyspace, ShardSet};
 use crate::rng::Rng;
@@ -81,6 +81,8 @@ pub struct Census {
     pub expiring: usize,
     /// Bytes used in all.
     pub used: usize,
+    /// Its shards.
+    pub shards: usize,
     /// Keys that were evicted so far, by a count that is set back at times. Not counted by [`Census::of`].
     pub evicted: u64,
 }
@@ -88,7 +90,7 @@ pub struct Census {
 impl Census {
     /// Counts. Locks one shard after the other, so none may be held; `None` while a script holds one.
     pub fn of<X: Default>(keyspace: &Keyspace<X>) -> Option<Self> {
-        let mut census = Self { used: keyspace.used_memory(), ..Self::default() };
+        let mut census = Self { used: keyspace.used_memory(), shards: keyspace.shards(), ..Self::default() };
         for shard in 0..keyspace.shards() {
             let mut locked = keyspace.try_lock(ShardSet::one(shard))?;
             if let Some(guarded) = locked.only() {
@@ -271,7 +273,7 @@ impl WhatIf {
 
     /// Follows the size of the cache and what it goes by. To be called again and again.
     pub fn measure(&mut self, slice: &Slice, census: Census, present: Present) {
-        let Census { keys, bytes, expiring, used, evicted } = census;
+        let Census { keys, bytes, expiring, used, shards, evicted } = census;
         if self.present.size_weight != present.size_weight {
             self.restart();
         }
@@ -290,6 +292,9 @@ impl WhatIf {
             if keys == 0 { f64::INFINITY } else { bytes as f64 + self.memory.saturating_sub(used as u64) as f64 };
         self.room = room * self.part;
         self.fit_columns(keys, expiring);
+        // As many keys are remembered together as in one of the cache's shards.
+        let ghosts = (shards as f64 * self.part).round() as usize;
+        self.columns.iter_mut().flat_map(Column::all_mut).for_each(|point| point.split_ghosts(ghosts));
         if self.looks.is_multiple_of(SIZES_EVERY) {
             self.columns.iter_mut().for_each(|column| column.measure(self.part));
         }
@@ -428,6 +433,10 @@ impl WhatIf {
         }
         (self.has_seen, self.now_ms) = (true, now);
         self.count(sample.reads);
+        if !is_in(self.part, sample.hash) {
+            // It was noted for a larger slice.
+            return;
+        }
         let group = (sample.hash >> 32) as usize % GROUPS;
         let is_read = matches!(sample.event, Event::Hit | Event::Miss);
         let weight = self.part.recip();
@@ -445,12 +454,12 @@ impl WhatIf {
         for (number, column) in self.columns.iter_mut().enumerate() {
             for (at, size) in SIZES.into_iter().enumerate() {
                 let limit = self.room * size;
-                let of = |limit: f64| Rules { volatile: column.selection.volatile, limit: limit as u64, ..rules };
+                let volatile = column.selection.volatile;
+                let of = |limit: f64| Rules { volatile, limit: limit as u64, ..rules };
                 let is_missed = misses(&mut column.points[at], &of(limit), self.held * size);
                 is_missed_now |= is_missed && mirror == Some(number) && at == PRESENT;
-                if let Some([smaller, larger]) = column.probes.get_mut(at).filter(|_| column.slack[at] > 0.0) {
-                    misses(smaller, &of(limit * (1.0 - column.slack[at])), f64::MAX);
-                    misses(larger, &of(limit * (1.0 + column.slack[at])), f64::MAX);
+                for (times, probe) in column.probes_at(at) {
+                    misses(probe, &of(limit * times), f64::MAX);
                 }
             }
         }
@@ -535,8 +544,9 @@ impl WhatIf {
 
     fn estimates(&self, column: &Column) -> [Option<Estimate>; SIZES.len()] {
         let mut estimates = std::array::from_fn(|size| self.estimate(column, size));
-        if column.probes.is_empty() {
+        if column.selection.rule != Rule::Lru {
             add_errors_of_sizes(&mut estimates, &column.slack);
+            return estimates;
         }
         for (at, probes) in column.probes.iter().enumerate().filter(|(at, _)| column.slack[*at] > 0.0) {
             let Some(estimate) = estimates[at].as_mut().filter(|it| it.error > 0.0) else { continue };
@@ -567,7 +577,7 @@ impl WhatIf {
         if self.refuses() && size > PRESENT {
             return None;
         }
-        ledger.map(|ledger| ledger.estimate(self.part.recip()))
+        ledger.and_then(|_| column.estimate(size, self.part.recip()))
     }
 
     /// Whether the cache is full and evicts nothing: what is not stored for that reason nobody hears of.

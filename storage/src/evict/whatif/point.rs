@@ -1,7 +1,7 @@
 //! A miniature for a policy at a size, and what is counted of it.
 
 use super::estimate::{Ledger, error_of_size};
-use super::{FEWEST, SIZES};
+use super::{Estimate, FEWEST, SIZES};
 use crate::evict::adaptive;
 use crate::evict::competition::Competition;
 use crate::evict::ghost::Welcome;
@@ -37,6 +37,11 @@ impl Point {
         Self { miniature: Miniature::new(welcome), model, tables, ledger: None }
     }
 
+    /// As it is, but another one by chance.
+    fn dealt(self, number: usize) -> Self {
+        Self { miniature: self.miniature.dealt(number), ..self }
+    }
+
     /// Does what the cache would have done; of a read, whether it would have had the key.
     pub(super) fn replay(&mut self, sample: Sample, rules: &Rules, turnover: f64, rng: &mut Rng) -> bool {
         if let Some(tables) = &mut self.tables {
@@ -64,6 +69,14 @@ impl Point {
         }
     }
 
+    /// Lets what was evicted be remembered in so many parts.
+    pub(super) fn split_ghosts(&mut self, count: usize) {
+        self.miniature.split_ghosts(count);
+        if let Some(tables) = &mut self.tables {
+            tables.each(&Rules::timeless(u64::MAX), |miniature, _| miniature.split_ghosts(count));
+        }
+    }
+
     pub(super) fn memory(&self) -> usize {
         self.miniature.memory() + self.tables.as_ref().map_or(0, Competition::memory)
     }
@@ -74,8 +87,8 @@ impl Point {
 pub(super) struct Column {
     pub(super) selection: Selection,
     pub(super) points: [Point; SIZES.len()],
-    /// For each size one that is a little smaller and one that is a little larger: whether the curve is a cliff there. Of LRU only, which
-    /// has cliffs where loops just fit; what goes by frequency keeps a part of a loop.
+    /// For each size two more. Of LRU one that is a little smaller and one that is a little larger: whether the curve is a cliff there, as it is
+    /// where loops just fit; what goes by frequency keeps a part of a loop. Of LFU two of the same size: whether chance decides which part.
     pub(super) probes: Vec<[Point; 2]>,
     /// How far, as parts of the sizes, they are away: as far as the sizes may be wrong.
     pub(super) slack: [f64; SIZES.len()],
@@ -88,9 +101,36 @@ pub(super) struct Column {
 impl Column {
     pub(super) fn new(selection: Selection, size_weight: u32, is_complete: bool) -> Self {
         let point = || Point::new(selection, size_weight);
-        let probes = if selection.rule == Rule::Lru { SIZES.map(|_| [point(), point()]).into() } else { Vec::new() };
+        let probes = match selection.rule {
+            Rule::Lru | Rule::Lfu => SIZES.map(|_| [point().dealt(1), point().dealt(2)]).into(),
+            _ => Vec::new(),
+        };
         let (points, slack) = (SIZES.map(|_| point()), [0.0; SIZES.len()]);
         Self { selection, points, probes, slack, reads: 0.0, is_complete }
+    }
+
+    /// Of a size the probes, if they are of use, each with its size as a multiple of that.
+    pub(super) fn probes_at(&mut self, size: usize) -> impl Iterator<Item = (f64, &mut Point)> {
+        let slack = if self.selection.rule == Rule::Lru { self.slack[size] } else { 0.0 };
+        let are_of_use = slack > 0.0 || self.selection.rule == Rule::Lfu;
+        let probes = self.probes.get_mut(size).filter(|_| are_of_use);
+        [1.0 - slack, 1.0 + slack].into_iter().zip(probes.into_iter().flatten())
+    }
+
+    /// Those of a size that are of use.
+    fn all_of(&self, size: usize) -> impl Iterator<Item = &Point> {
+        let probes = self.probes.get(size).filter(|_| self.slack[size] > 0.0);
+        std::iter::once(&self.points[size]).chain(probes.into_iter().flatten())
+    }
+
+    /// Of a size what is estimated from its miniature and from those of the same size.
+    pub(super) fn estimate(&self, size: usize, weight: f64) -> Option<Estimate> {
+        let estimate = self.points[size].ledger.as_ref()?.estimate(weight);
+        if self.selection.rule != Rule::Lfu {
+            return Some(estimate);
+        }
+        let twins = self.probes[size].iter().filter_map(|probe| probe.ledger.as_ref());
+        Some(estimate.with_twins(twins.map(|ledger| ledger.estimate(weight).hit_ratio)))
     }
 
     /// Forgets what was counted, as the sizes are others now.
@@ -138,6 +178,11 @@ impl Column {
         // What is not known yet is at most what the cache holds.
         let known = if self.is_complete { FEWEST } else { held * SIZES[size].min(1.0) };
         let holds = known.max(miniature.len() as f64);
-        miniature.has_turned_over() || self.reads > WARM * holds
+        // What LRU holds is what was used last, whatever was there before.
+        let is_full_for_long = match self.selection.rule {
+            Rule::Lru => self.all_of(size).all(|point| point.miniature.has_been_full()),
+            _ => miniature.has_turned_over(),
+        };
+        is_full_for_long || self.reads > WARM * holds
     }
 }

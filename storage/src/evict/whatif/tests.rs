@@ -12,12 +12,12 @@ fn present(rule: Option<Rule>, limit: u64) -> Present {
 
 fn sample(key: u64, event: Event) -> Sample {
     let reads = Reads { hits: (event == Event::Hit).into(), misses: (event == Event::Miss).into() };
-    Sample { hash: Rng::seeded(key).next_u64(), expiry: u64::MAX, size: 100, event, reads }
+    Sample { hash: Rng::seeded(key).next_u64(), expiry: u64::MAX, size: 100, event, for_what_if: true, reads }
 }
 
 /// A cache of 1,000 keys of 100 bytes that is full.
 fn census() -> Census {
-    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, evicted: 0 }
+    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, shards: 1, evicted: 0 }
 }
 
 fn estimates(answer: &Answer, rule: Rule) -> [Option<Estimate>; SIZES.len()] {
@@ -208,7 +208,8 @@ impl Told {
 
     fn look(&mut self) {
         let (keys, limit) = (self.caches[PRESENT].used.len(), self.caches[PRESENT].room as u64 * 100);
-        let census = Census { keys, bytes: keys * 100, expiring: 0, used: keys * 100, evicted: self.evicted };
+        let census =
+            Census { keys, bytes: keys * 100, expiring: 0, used: keys * 100, shards: 1, evicted: self.evicted };
         let reads = std::mem::take(&mut self.reads);
         self.what_if.note_reads(reads.hits.into(), reads.misses.into(), 1.0);
         self.what_if.measure(&self.slice, census, present(Some(Rule::Lru), limit));
@@ -291,6 +292,24 @@ fn the_truth_is_within_the_error_while_caches_fill() {
     }
     assert!(known > 300 && right * 100 >= known * 95, "{right} of {known}");
     assert!(told.compared().iter().all(Option::is_some), "{:?}", told.compared());
+}
+
+#[test]
+fn lru_tells_of_a_size_once_it_was_filled_and_others_after_a_turnover() {
+    let mut told = Told::new(400);
+    let mut first = [None; 2];
+    for request in 0..5000 {
+        told.request(request % 2500);
+        let answer = told.what_if.answer();
+        for (first, rule) in first.iter_mut().zip([Rule::Lru, Rule::Lfu]) {
+            if first.is_none() && estimates(&answer, rule)[4].is_some() {
+                *first = Some(request);
+            }
+        }
+    }
+    // Four times 400 keys; a look comes every 500 requests.
+    assert!(first[0].is_some_and(|at| (1600..2200).contains(&at)), "{first:?}");
+    assert!(first[1].is_some_and(|at| (3200..3800).contains(&at)), "{first:?}");
 }
 
 #[test]
