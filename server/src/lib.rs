@@ -29,6 +29,17 @@
 //! # }
 //! ```
 //!
+//! # Memory
+//!
+//! Long values and collections are blocks of the global allocator. With [`Heap`] in its place, as in Larder's own program, they
+//! move together when sizes change, so that the process holds little more than the data takes:
+//!
+//! ```
+//! #[global_allocator]
+//! static HEAP: larder::Heap = larder::Heap;
+//! # fn main() {}
+//! ```
+//!
 //! # Where to go on
 //!
 //! [`Server::builder`] takes the options of `docs/options.md`, a clock to be moved by hand, a seed, and a recorder of

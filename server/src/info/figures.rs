@@ -51,10 +51,9 @@ impl MemoryFigures {
         let regions = engine.keyspace().regions();
         // Shards know the free places of entries. Those in the pages of collections nobody counts: there are at least as many as pages
         // are larger than all data.
-        // Long values, and whatever else the process has of their size, are not in the data's pages.
+        let free = shards.free.max((regions.used_bytes() as u64).saturating_sub(used));
+        // Of long values, and of whatever else the process has of their size.
         let heap = heap::figures();
-        let pages = (regions.used_bytes() + heap.used) as u64;
-        let free = shards.free.max(pages.saturating_sub(used));
         let reserve = (regions.reserve_bytes() + heap.held - heap.used) as u64;
         let (resident, startup) = (process::resident_bytes(), engine.identity.resident_at_start);
         let (mut clients, mut connected) = (0, 0);
