@@ -31,11 +31,13 @@ pub(super) struct Plan {
     count: usize,
     /// When something was seen to have moved, and how many moves there had been.
     last_move: Option<(Instant, usize)>,
+    /// When there was nothing to pick.
+    in_vain: Option<Instant>,
 }
 
 impl Plan {
     pub(super) const fn new() -> Self {
-        Self { number: 0, regions: [0; LEFT_AT_ONCE], count: 0, last_move: None }
+        Self { number: 0, regions: [0; LEFT_AT_ONCE], count: 0, last_move: None, in_vain: None }
     }
 }
 
@@ -50,7 +52,7 @@ impl Pool {
         if state.plan.count > 0 {
             return;
         }
-        if !state.begin() {
+        if !state.begin(now) {
             if self.plan() != 0 {
                 self.publish(&[]);
                 if state.plan.last_move.is_none_or(|(at, _)| now.duration_since(at) > CALM) {
@@ -87,9 +89,13 @@ impl State {
     }
 
     /// Picks regions to be left; false if it is not worth the while.
-    fn begin(&mut self) -> bool {
+    fn begin(&mut self, now: Instant) -> bool {
         let mut free = self.holes();
         if free <= self.used / SHARE + ROOM / 4 {
+            return false;
+        }
+        // Looking through all regions takes a while where there are many.
+        if self.plan.in_vain.is_some_and(|at| now.duration_since(at) < CALM) {
             return false;
         }
         let mut live = 0;
@@ -106,8 +112,10 @@ impl State {
             self.plan.regions[self.plan.count] = number;
             self.plan.count += 1;
         }
-        self.plan.number += usize::from(self.plan.count > 0);
-        self.plan.count > 0
+        let is_begun = self.plan.count > 0;
+        self.plan.in_vain = (!is_begun).then_some(now);
+        self.plan.number += usize::from(is_begun);
+        is_begun
     }
 
     /// The numbers of the regions that have the least in use, in that order.

@@ -1,8 +1,7 @@
 //! The regions of a pool, and which of them serves a request.
 //!
 //! Invariants: a slot with a region has that region's number; its `top` is the last list of the region that has a free
-//! block, or 0 while the region is to be left; no region before `lowest[group]` has a `top` in that group or a later
-//! one; `mapped`, `used` and `empty` count what they say.
+//! block, or 0 while the region is to be left; no region before `lowest[list]` has a `top` of that list or a later one; `mapped`, `used` and `empty` count what they say.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -14,8 +13,6 @@ use super::{Figures, REGION, system};
 
 /// Regions at most: 256 GiB.
 const MOST_REGIONS: usize = 1 << 18;
-/// Lists whose blocks are alike enough to be looked for together.
-const GROUP: usize = 16;
 /// Empty regions that are kept, so that what comes and goes costs no page faults: one, and one for so many.
 const SPARE_SHARE: usize = 64;
 /// A plan is late when more is free than a part of so many of what is in use, and a region.
@@ -41,7 +38,7 @@ pub(super) struct State {
     pub(super) slots: [Slot; MOST_REGIONS],
     /// One more than the last slot with a region.
     pub(super) end: usize,
-    lowest: [usize; LISTS / GROUP + 1],
+    lowest: [usize; LISTS],
     pub(super) mapped: usize,
     /// Bytes of all blocks in use.
     pub(super) used: usize,
@@ -90,7 +87,7 @@ impl Pool {
         let state = State {
             slots: [Slot::NONE; MOST_REGIONS],
             end: 0,
-            lowest: [0; LISTS / GROUP + 1],
+            lowest: [0; LISTS],
             mapped: 0,
             used: 0,
             empty: 0,
@@ -213,8 +210,8 @@ impl Pool {
             area.validate();
             assert_eq!((area.number(), area.used()), (number, slot.used as usize));
             assert_eq!(slot.top as usize, if slot.is_left { 0 } else { area.top() });
-            let first = state.lowest.iter().position(|lowest| *lowest > number);
-            assert!(first.is_none_or(|group| usize::from(slot.top) < group * GROUP), "a region that is not found");
+            let is_found = state.lowest[1..=usize::from(slot.top)].iter().all(|lowest| *lowest <= number);
+            assert!(is_found, "a region that is not found");
             mapped += 1;
             used += area.used();
             empty += usize::from(area.used() == 0);
@@ -255,13 +252,12 @@ impl State {
     /// A block of the oldest region that has one.
     fn take_mapped(&mut self, size: usize, align: usize) -> Option<*mut u8> {
         let (_, list) = lists_for(size);
-        let group = list / GROUP;
-        let mut number = self.lowest[group];
+        let mut number = self.lowest[list];
         let mut is_first = true;
         while number < self.end {
             let top = usize::from(self.slots[number].top);
-            if is_first && top / GROUP >= group && top > 0 {
-                self.lowest[group] = number;
+            if is_first && top >= list {
+                self.lowest[list] = number;
                 is_first = false;
             }
             if top >= list
@@ -272,7 +268,7 @@ impl State {
             number += 1;
         }
         if is_first {
-            self.lowest[group] = self.end;
+            self.lowest[list] = self.end;
         }
         None
     }
@@ -290,9 +286,8 @@ impl State {
 
     /// Has a region found that has longer blocks than before.
     fn find(&mut self, number: usize, before: usize, top: usize) {
-        let known = if before == 0 { 0 } else { before / GROUP + 1 };
-        let groups = if top == 0 { 0..0 } else { known..known.max(top / GROUP + 1) };
-        self.lowest[groups].iter_mut().for_each(|lowest| *lowest = number.min(*lowest));
+        let lists = before + 1..(before + 1).max(top + 1);
+        self.lowest[lists].iter_mut().for_each(|lowest| *lowest = number.min(*lowest));
     }
 
     /// Maps another region.

@@ -314,7 +314,7 @@ impl Settle for Hash {
             Self::Dict(dict) if part > 0 => dict.settle(part - 1, mover),
             Self::Dict(dict) => {
                 if mover.moves(std::ptr::from_ref(&**dict).addr(), size_of_val(&**dict))
-                    && let Self::Dict(whole) = std::mem::replace(self, Self::new())
+                    && let Self::Dict(whole) = std::mem::take(self)
                 {
                     *self = Self::Dict(Box::new(*whole));
                 }

@@ -337,7 +337,7 @@ impl Settle for Set {
             Self::Hashed(dict) if part > 0 => dict.settle(part - 1, mover),
             Self::Hashed(dict) => {
                 if mover.moves(std::ptr::from_ref(&**dict).addr(), size_of_val(&**dict))
-                    && let Self::Hashed(whole) = std::mem::replace(self, Self::new())
+                    && let Self::Hashed(whole) = std::mem::take(self)
                 {
                     *self = Self::Hashed(Box::new(*whole));
                 }

@@ -330,7 +330,7 @@ impl Settle for ZSet {
             Self::Tree(tree) if part > 0 => tree.settle(part - 1, mover),
             Self::Tree(tree) => {
                 if mover.moves(std::ptr::from_ref(&**tree).addr(), size_of_val(&**tree))
-                    && let Self::Tree(whole) = std::mem::replace(self, Self::new())
+                    && let Self::Tree(whole) = std::mem::take(self)
                 {
                     *self = Self::Tree(Box::new(*whole));
                 }
