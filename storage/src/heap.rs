@@ -1,6 +1,6 @@
 //! A global allocator that keeps what is neither small nor huge dense: long strings, packed collections, parts of lists.
 //!
-//! Blocks of [`LEAST`] to [`MOST`] bytes are cut from **regions** of 2 MiB, all others are the system allocator's. A
+//! Blocks of [`LEAST`] to [`MOST`] bytes are cut from **regions** of 1 MiB, all others are the system allocator's. A
 //! request takes the oldest region that has a place, and there a free block of about its size ([`area`]). No allocator
 //! stays dense by that alone when sizes change. So, as Redis does with its allocator, the owners of blocks move them:
 //! when much is free, the regions that have the least in use are to be **left** ([`tend`]); they hand out nothing more,
@@ -53,7 +53,7 @@ pub struct Figures {
 }
 
 fn is_ours(layout: Layout) -> bool {
-    cfg!(unix) && (LEAST..=MOST).contains(&layout.size()) && layout.align() <= ALIGN
+    cfg!(target_os = "linux") && (LEAST..=MOST).contains(&layout.size()) && layout.align() <= ALIGN
 }
 
 // SAFETY: a layout alone decides whose a block is, so each goes back to where it came from. Blocks in use are disjoint

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use super::REGION;
 
 /// Maps a region, aligned to its size.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(super) fn map() -> Option<NonNull<u8>> {
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
     // SAFETY: the system picks an address where nothing is; what is given back was not used.
@@ -38,7 +38,7 @@ pub(super) fn map() -> Option<NonNull<u8>> {
 /// # Safety
 ///
 /// It came from [`map`], and nothing uses it any more.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(super) unsafe fn unmap(region: NonNull<u8>) {
     // SAFETY: the caller promises it.
     let _ = unsafe { rustix::mm::munmap(region.as_ptr().cast(), REGION) };
@@ -49,10 +49,9 @@ pub(super) unsafe fn unmap(region: NonNull<u8>) {
 /// # Safety
 ///
 /// The bytes are within a region of [`map`], and nobody uses them.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(super) unsafe fn discard(start: NonNull<u8>, bytes: usize) {
     use rustix::mm::{Advice, madvise};
-    // Elsewhere this advice may do nothing, and then the memory stays: no harm.
     // SAFETY: the caller promises it.
     let _ = unsafe { madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontNeed) };
 }
@@ -70,3 +69,25 @@ pub(super) fn separate_huge_blocks() {
         unsafe { mallopt(M_MMAP_THRESHOLD, super::MOST as i32) };
     }
 }
+
+/// Where memory is not given back page by page there are no regions.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn map() -> Option<NonNull<u8>> {
+    None
+}
+
+/// See above.
+///
+/// # Safety
+///
+/// None is needed.
+#[cfg(not(target_os = "linux"))]
+pub(super) unsafe fn unmap(_: NonNull<u8>) {}
+
+/// See above.
+///
+/// # Safety
+///
+/// None is needed.
+#[cfg(not(target_os = "linux"))]
+pub(super) unsafe fn discard(_: NonNull<u8>, _: usize) {}

@@ -11,7 +11,8 @@ use crate::word::Word;
 /// How far the way through a table is, for a plan.
 #[derive(Default)]
 pub(super) struct Way {
-    /// The plan that it was last gone for to the end.
+    /// The plan that it is gone for, and the last one that it was gone for to the end.
+    plan: usize,
     done: usize,
     segment: usize,
     /// Which key of the segment, among those that own something, and which part of its object is next.
@@ -30,10 +31,14 @@ impl Table {
         if plan == 0 || plan == self.settling.done {
             return false;
         }
+        if plan != self.settling.plan {
+            // What was passed may stand in regions that are to be left only now.
+            self.settling = Way { plan, done: self.settling.done, ..Way::default() };
+        }
         let mut mover = Mover::new(BLOCKS, BYTES);
         for _ in 0..SEGMENTS {
             if self.owned == 0 || self.settling.segment >= self.index.segments() {
-                self.settling = Way { done: plan, ..Way::default() };
+                self.settling = Way { plan, done: plan, ..Way::default() };
                 break;
             }
             if !self.settle_segment(&mut mover) {
