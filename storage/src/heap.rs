@@ -173,6 +173,11 @@ impl Mover {
         moves
     }
 
+    /// Whether a value, in a block of its own, is to be moved.
+    pub(crate) fn moves_value<T>(&mut self, value: &T) -> bool {
+        self.moves(std::ptr::from_ref(value).addr(), size_of::<T>())
+    }
+
     /// Moves a vector if it is to be; its capacity stays.
     pub(crate) fn vec<T>(&mut self, elements: &mut Vec<T>) {
         if self.moves(elements.as_ptr().addr(), elements.capacity() * size_of::<T>()) {

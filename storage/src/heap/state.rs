@@ -17,7 +17,7 @@ const MOST_REGIONS: usize = 1 << 18;
 const SPARE_SHARE: usize = 64;
 /// A plan is late when more is free than a part of so many of what is in use, and a region.
 const LATE_SHARE: usize = 8;
-/// Free blocks that [`Pool::purge`] looks for, and how many under one lock.
+/// Bytes of the free blocks that [`Pool::purge`] looks for, at least.
 const LONG: usize = 64 << 10;
 /// Purging pays when more is free than a part of so many of what is in use, and so much.
 const PURGED_SHARE: usize = 16;

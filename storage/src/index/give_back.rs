@@ -2,6 +2,7 @@
 //! and what is unused at the end is dropped, a chunk at a time.
 
 use crate::heap::{Mover, Settle};
+use crate::slab::Ref;
 
 use super::{CHUNK, Chunk, Index, NO_DEADLINE, Segment, Slot};
 
@@ -54,6 +55,14 @@ impl<S: Slot> Index<S> {
         if deadline != NO_DEADLINE {
             self.set_deadline(to, deadline);
         }
+    }
+}
+
+impl Index<u32> {
+    /// All cells that an index of cells names, in the order of segments.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Ref> {
+        let segments = 0..self.segments() as u32;
+        segments.flat_map(|segment| self.slots(segment)).map(|(_, slot)| Ref::from_bits(slot))
     }
 }
 

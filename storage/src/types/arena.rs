@@ -3,7 +3,7 @@
 //! Invariants: elements are numbered `0..len` without holes, for the last one moves into the place of a removed one;
 //! all chunks but the last are full, and the last is not empty; `capacity` is the sum of the chunks' capacities.
 
-use crate::heap::{Mover, Settle};
+use crate::heap::Mover;
 
 /// Elements of one chunk.
 const CHUNK: usize = 64;
@@ -121,17 +121,15 @@ impl<T> Arena<T> {
     }
 }
 
-impl<T> Settle for Arena<T> {
-    fn parts(&self) -> usize {
-        self.len
-    }
-
-    /// A part is an element; a chunk moves with its first.
-    fn settle(&mut self, part: usize, mover: &mut Mover) {
-        if part.is_multiple_of(CHUNK)
-            && let Some(chunk) = self.chunks.get_mut(part / CHUNK)
-        {
+impl<T> Arena<T> {
+    /// As [`crate::heap::Settle`] has it, of as many parts as elements: `each` moves what one owns; a chunk moves with its first.
+    pub(super) fn settle(&mut self, part: usize, mover: &mut Mover, each: impl FnOnce(&mut T, &mut Mover)) {
+        let Some(chunk) = self.chunks.get_mut(part / CHUNK) else { return };
+        if part.is_multiple_of(CHUNK) {
             mover.vec(chunk);
+        }
+        if let Some(element) = chunk.get_mut(part % CHUNK) {
+            each(element, mover);
         }
     }
 }

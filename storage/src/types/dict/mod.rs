@@ -193,7 +193,7 @@ impl Dict {
     /// Moves records so that there is room for another.
     #[cold]
     fn make_room(&mut self, room: NoRoom) -> Result<(), Full> {
-        let moving = self.records.make_room(room, records(&self.index)).ok_or(Full)?;
+        let moving = self.records.make_room(room, self.index.names()).ok_or(Full)?;
         self.carry(moving);
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Dict {
     /// Moves records so that less is unused between them.
     #[cold]
     fn tighten(&mut self) {
-        if let Some(moving) = self.records.tighten(records(&self.index)) {
+        if let Some(moving) = self.records.tighten(self.index.names()) {
             self.carry(moving);
         }
     }
@@ -380,10 +380,4 @@ impl Settle for Dict {
             Some(part) => self.records.settle(part, mover),
         }
     }
-}
-
-/// All records that an index names.
-fn records(index: &Index<u32>) -> impl Iterator<Item = Ref> {
-    let segments = 0..index.segments() as u32;
-    segments.flat_map(|segment| index.slots(segment)).map(|(_, slot)| Ref::from_bits(slot))
 }

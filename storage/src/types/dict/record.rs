@@ -517,11 +517,7 @@ impl Settle for Records {
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         match part.checked_sub(self.cells.parts()) {
             None => self.cells.settle(part, mover),
-            Some(number) if number < self.apart.len() => {
-                self.apart.settle(number, mover);
-                mover.boxed(&mut self.apart.get_mut(number as u32).bytes);
-            }
-            Some(_) => {}
+            Some(number) => self.apart.settle(number, mover, |block, mover| mover.boxed(&mut block.bytes)),
         }
     }
 }

@@ -313,7 +313,7 @@ impl Settle for Hash {
             Self::Packed(bytes) => mover.vec(bytes),
             Self::Dict(dict) if part > 0 => dict.settle(part - 1, mover),
             Self::Dict(dict) => {
-                if mover.moves(std::ptr::from_ref(&**dict).addr(), size_of_val(&**dict))
+                if mover.moves_value(&**dict)
                     && let Self::Dict(whole) = std::mem::take(self)
                 {
                     *self = Self::Dict(Box::new(*whole));

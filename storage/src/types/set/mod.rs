@@ -336,7 +336,7 @@ impl Settle for Set {
             Self::Ints(bytes) | Self::Packed(bytes) => mover.vec(bytes),
             Self::Hashed(dict) if part > 0 => dict.settle(part - 1, mover),
             Self::Hashed(dict) => {
-                if mover.moves(std::ptr::from_ref(&**dict).addr(), size_of_val(&**dict))
+                if mover.moves_value(&**dict)
                     && let Self::Hashed(whole) = std::mem::take(self)
                 {
                     *self = Self::Hashed(Box::new(*whole));

@@ -329,7 +329,7 @@ impl Settle for ZSet {
             Self::Packed(bytes) => mover.vec(bytes),
             Self::Tree(tree) if part > 0 => tree.settle(part - 1, mover),
             Self::Tree(tree) => {
-                if mover.moves(std::ptr::from_ref(&**tree).addr(), size_of_val(&**tree))
+                if mover.moves_value(&**tree)
                     && let Self::Tree(whole) = std::mem::take(self)
                 {
                     *self = Self::Tree(Box::new(*whole));

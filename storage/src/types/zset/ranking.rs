@@ -607,13 +607,13 @@ fn fetch<T>(node: &T) {
 
 impl<const N: usize> Settle for Ranking<N> {
     fn parts(&self) -> usize {
-        self.leaves.parts() + self.inners.parts()
+        self.leaves.len() + self.inners.len()
     }
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
-        match part.checked_sub(self.leaves.parts()) {
-            None => self.leaves.settle(part, mover),
-            Some(part) => self.inners.settle(part, mover),
+        match part.checked_sub(self.leaves.len()) {
+            None => self.leaves.settle(part, mover, |_, _| ()),
+            Some(part) => self.inners.settle(part, mover, |_, _| ()),
         }
     }
 }

@@ -115,7 +115,7 @@ impl<const N: usize> Tree<N> {
 
     #[cold]
     fn add_after_move(&mut self, room: NoRoom, member: &[u8], score: f64) -> Result<Ref, Full> {
-        let moving = self.members.make_room(room, records(&self.index)).ok_or(Full)?;
+        let moving = self.members.make_room(room, self.index.names()).ok_or(Full)?;
         self.carry(moving);
         self.members.add(member, score).map_err(|_| Full)
     }
@@ -123,7 +123,7 @@ impl<const N: usize> Tree<N> {
     /// Lets a move take place that gives back what removals left unused.
     #[cold]
     fn tighten(&mut self) {
-        if let Some(moving) = self.members.tighten(records(&self.index)) {
+        if let Some(moving) = self.members.tighten(self.index.names()) {
             self.carry(moving);
         }
     }
@@ -301,12 +301,6 @@ impl<const N: usize> Settle for Tree<N> {
             part => self.ranking.settle(part - index - members, mover),
         }
     }
-}
-
-/// All records that an index names.
-fn records(index: &Index<u32>) -> impl Iterator<Item = Ref> {
-    let segments = 0..index.segments() as u32;
-    segments.flat_map(|segment| index.slots(segment)).map(|(_, slot)| Ref::from_bits(slot))
 }
 
 /// Elements in order, from both ends: one descent per end that is used, then from leaf to leaf.
