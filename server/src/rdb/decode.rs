@@ -227,7 +227,7 @@ fn fields(
     mut time: impl FnMut(&mut Reader<'_>) -> Result<Option<u64>, Fault>,
 ) -> Result<Hash, Fault> {
     let (mut hash, count) = (Hash::new(), count(reader)?);
-    hash.expect(env, usize::try_from(count).unwrap_or(usize::MAX), 0)?;
+    hash.expect(env, usize::try_from(count).unwrap_or(usize::MAX), 0, 0)?;
     for _ in 0..count {
         let expiry = time(reader)?;
         let (name, value) = (reader.string()?, reader.string()?);

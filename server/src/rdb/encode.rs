@@ -2,7 +2,7 @@
 
 use larder_storage::types::hash::HashRef;
 use larder_storage::types::list::ListRef;
-use larder_storage::types::pack::{self, Element, Pack};
+use larder_storage::types::pack::{self, Element, Mark, Pack};
 use larder_storage::types::set::SetRef;
 use larder_storage::types::stream::{Group, Stream, StreamId};
 use larder_storage::types::zset::ZSetRef;
@@ -154,15 +154,15 @@ fn integer_score(score: f64) -> Option<i64> {
 
 fn hash(out: &mut Vec<u8>, hash: HashRef<'_>) -> u16 {
     match hash {
-        HashRef::Packed(bytes) if hash.first_deadline() < u64::MAX => {
+        HashRef::Packed(bytes) if !hash.is_table() && hash.has_expiring() => {
             out.push(types::HASH_LISTPACK_EX);
             out.extend_from_slice(&hash.first_deadline().to_le_bytes());
             packed(out, Pack(bytes));
             return VERSION_OF_EXPIRING_FIELDS;
         }
-        HashRef::Packed(bytes) => {
+        HashRef::Packed(bytes) if !hash.is_table() => {
             out.push(types::HASH_LISTPACK);
-            if Pack(bytes).is_marked() {
+            if Pack(bytes).is_marked(Mark::Timed) {
                 let mut pairs = Vec::new();
                 hash.each(|field| {
                     pack::push_back(&mut pairs, field.name);
@@ -173,11 +173,11 @@ fn hash(out: &mut Vec<u8>, hash: HashRef<'_>) -> u16 {
                 packed(out, Pack(bytes));
             }
         }
-        HashRef::Dict(dict) if dict.expiring() > 0 => {
+        _ if hash.has_expiring() => {
             expiring_fields(out, hash);
             return VERSION_OF_EXPIRING_FIELDS;
         }
-        HashRef::Dict(_) => {
+        _ => {
             out.push(types::HASH);
             length(out, hash.len() as u64);
             hash.each(|field| {

@@ -1,8 +1,8 @@
 //! A packed sequence of strings: one byte string that small collections, and the chunks of large ones, are made of.
 //!
 //! Layout: head (u16, little endian), then the elements as in Redis's listpack, so that DUMP and RESTORE take them as
-//! they are. The head's lower 15 bits are the number of elements (all set: they must be counted), its top bit is a mark
-//! for the owner's use. An element is
+//! they are. The head's lower 14 bits are the number of elements (all set: they must be counted), the others are marks for
+//! the owner's use ([`Mark`]). An element is
 //!
 //! ```text
 //! 0xxxxxxx                          an integer, 0 to 127
@@ -21,14 +21,38 @@
 
 use crate::value::canonical_i64;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of the count in front.
 pub(super) const HEADER: usize = 2;
 /// A count from here on is not known.
-const UNKNOWN: u16 = MARK - 1;
-/// The bit of the head that is the owner's.
-const MARK: u16 = 1 << 15;
+const UNKNOWN: u16 = !MARKS;
+/// The bits of the head that are the owner's.
+const MARKS: u16 = Mark::Timed as u16 | Mark::Long as u16;
 /// Smaller strings keep their allocation: they stand in a key's entry, and the `Vec` is there for the change only.
 const SHRINK_FROM: usize = 4096;
+
+/// What an owner notes of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Mark {
+    /// Each value of a hash is followed by a time.
+    Timed = 1 << 15,
+    /// It has or had an element longer than Redis's listpack would take, or a change that Redis makes a hash table for.
+    Long = 1 << 14,
+}
+
+impl Mark {
+    /// Its bit in the head's second byte.
+    #[inline]
+    fn in_head(self) -> u8 {
+        (self as u16 >> 8) as u8
+    }
+}
+
+/// Bytes that a sequence marked as long may take: up to there it is smaller than a hash table, and not slower.
+pub(super) const LONG_AT_MOST: usize = 2048;
 
 /// An element as it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,17 +151,17 @@ impl<'a> Pack<'a> {
     /// The number of elements.
     #[inline]
     pub fn len(self) -> usize {
-        match self.0.first_chunk::<HEADER>().map(|head| u16::from_le_bytes(*head) & !MARK) {
+        match self.0.first_chunk::<HEADER>().map(|head| u16::from_le_bytes(*head) & !MARKS) {
             None => 0,
             Some(UNKNOWN) => self.iter().count(),
             Some(count) => count as usize,
         }
     }
 
-    /// Whether it has the owner's mark; an empty sequence has none.
+    /// Whether it has a mark; an empty sequence has none.
     #[inline]
-    pub fn is_marked(self) -> bool {
-        self.0.get(1).is_some_and(|head| head & 0x80 != 0)
+    pub fn is_marked(self, mark: Mark) -> bool {
+        self.0.get(1).is_some_and(|head| head & mark.in_head() != 0)
     }
 
     /// Whether there is no element.
@@ -494,10 +518,11 @@ pub fn retain(bytes: &mut Vec<u8>, mut keep: impl FnMut(Element<'_>) -> bool) {
     }
 }
 
-/// Sets the owner's mark on a sequence that is not empty. It stays until the last element goes.
-pub fn mark(bytes: &mut [u8]) {
+/// Sets a mark on a sequence that is not empty. It stays until the last element goes.
+#[inline]
+pub fn mark(bytes: &mut [u8], mark: Mark) {
     if let Some(head) = bytes.get_mut(1) {
-        *head |= 0x80;
+        *head |= mark.in_head();
     }
 }
 
@@ -526,14 +551,14 @@ pub(super) fn set_len(bytes: &mut [u8], len: usize) {
 
 fn count_changed(bytes: &mut [u8], change: isize) {
     let head = u16::from_le_bytes([bytes[0], bytes[1]]);
-    let known = head & !MARK;
+    let known = head & !MARKS;
     let count = if known == UNKNOWN {
         // Once there are few enough they are counted again.
         if change > 0 { usize::from(UNKNOWN) } else { Pack(bytes).iter().count() }
     } else {
         (known as usize).saturating_add_signed(change)
     };
-    bytes[..HEADER].copy_from_slice(&(saturated(count) | head & MARK).to_le_bytes());
+    bytes[..HEADER].copy_from_slice(&(saturated(count) | head & MARKS).to_le_bytes());
 }
 
 /// Puts an element in the place of a range.
@@ -605,176 +630,5 @@ fn fill_back(place: &mut [u8], size: usize) {
     for (number, byte) in place.iter_mut().enumerate() {
         let bits = (size >> (7 * (groups - 1 - number)) & 0x7f) as u8;
         *byte = if number == 0 { bits } else { bits | 0x80 };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn texts(bytes: &[u8]) -> Vec<Vec<u8>> {
-        Pack(bytes).iter().map(|element| element.text(&mut itoa::Buffer::new()).to_vec()).collect()
-    }
-
-    #[test]
-    fn elements_are_those_of_a_listpack() {
-        let cases: &[(&[u8], &[u8])] = &[
-            (b"", &[0x80, 1]),
-            (b"a", &[0x81, b'a', 2]),
-            (b"0", &[0, 1]),
-            (b"127", &[127, 1]),
-            (b"128", &[0xc0, 128, 2]),
-            (b"-1", &[0xdf, 0xff, 2]),
-            (b"-4096", &[0xd0, 0, 2]),
-            (b"4096", &[0xf1, 0, 0x10, 3]),
-            (b"-32769", &[0xf2, 0xff, 0x7f, 0xff, 4]),
-            (b"2147483647", &[0xf3, 0xff, 0xff, 0xff, 0x7f, 5]),
-            (b"-9223372036854775808", &[0xf4, 0, 0, 0, 0, 0, 0, 0, 0x80, 9]),
-        ];
-        for (text, expected) in cases {
-            let mut bytes = Vec::new();
-            push_back(&mut bytes, Element::of(text));
-            assert_eq!(Pack(&bytes).body(), *expected, "{}", text.escape_ascii());
-            assert_eq!(texts(&bytes), [*text]);
-        }
-        for len in [63, 64, 126, 127, 4095, 4096, 16_377, 16_378, 16_383, 70_000, 2_097_150] {
-            let text = vec![b'x'; len];
-            let mut bytes = Vec::new();
-            push_back(&mut bytes, Element::of(&text));
-            push_back(&mut bytes, Element::of(b"end"));
-            Pack(&bytes).validate();
-            assert_eq!(bytes.len(), HEADER + Element::of(&text).size() + 5, "{len}");
-            assert_eq!(texts(&bytes), [&text[..], b"end"], "{len}");
-            assert_eq!(Pack(&bytes).iter().next_back(), Some(Element::Bytes(b"end")));
-        }
-    }
-
-    #[test]
-    fn more_elements_than_the_count_can_tell_are_counted() {
-        let mut bytes = Vec::new();
-        (0..70_000).for_each(|number| push_back(&mut bytes, Element::Int(number % 100)));
-        assert_eq!(Pack(&bytes).len(), 70_000);
-        assert_eq!(remove(&mut bytes, HEADER, 10_000), 10_000);
-        assert_eq!(Pack(&bytes).len(), 60_000);
-        Pack(&bytes).validate();
-        assert_eq!(remove(&mut bytes, HEADER, usize::MAX), 60_000);
-        assert!(bytes.is_empty());
-    }
-
-    #[test]
-    fn a_mark_stays_until_nothing_is_left() {
-        let mut bytes = Vec::new();
-        mark(&mut bytes);
-        push_back(&mut bytes, Element::Int(1));
-        assert!(!Pack(&bytes).is_marked());
-        mark(&mut bytes);
-        (0..40_000).for_each(|number| push_back(&mut bytes, Element::Int(number)));
-        assert_eq!((Pack(&bytes).len(), Pack(&bytes).is_marked()), (40_001, true));
-        remove(&mut bytes, HEADER, 40_000);
-        assert_eq!((Pack(&bytes).len(), Pack(&bytes).is_marked()), (1, true));
-        remove(&mut bytes, HEADER, 1);
-        assert!(!Pack(&bytes).is_marked());
-    }
-
-    #[test]
-    fn malformed_bodies_are_refused() {
-        let mut bytes = Vec::new();
-        for text in ["a", "100000", "bcd"] {
-            push_back(&mut bytes, Element::of(text.as_bytes()));
-        }
-        let body = Pack(&bytes).body();
-        assert_eq!(Pack::check(body), Some(3));
-        for len in 1..body.len() {
-            let whole = [3, 8].contains(&len);
-            assert_eq!(Pack::check(&body[..len]).is_some(), whole, "{len}");
-        }
-        for bad in [&[0xff, 1][..], &[0xf5, 1], &[0xf0, 0xff, 0xff, 0xff, 0xff, 5], &[0x81, b'a', 3], &[0x85, b'a', 2]]
-        {
-            assert_eq!(Pack::check(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn every_element_takes_its_one_form() {
-        let foreign = [
-            (&[0x81, b'5', 2][..], &[5, 1][..]),
-            (&[0xc0, 5, 2], &[5, 1]),
-            (&[0xf4, 5, 0, 0, 0, 0, 0, 0, 0, 9], &[5, 1]),
-            (&[0xe0, 1, b'a', 3], &[0x81, b'a', 2]),
-            (&[0xf0, 1, 0, 0, 0, b'a', 6], &[0x81, b'a', 2]),
-            (&[0x82, b'0', b'1', 3], &[0x82, b'0', b'1', 3]),
-        ];
-        for (body, expected) in foreign {
-            let both = [body, &[0x81, b'z', 2]].concat();
-            let adopted = adopt(&both).unwrap();
-            Pack(&adopted).validate();
-            assert_eq!(Pack(&adopted).body(), [expected, &[0x81, b'z', 2]].concat(), "{body:?}");
-        }
-        assert_eq!((adopt(&[]), adopt(&[0x85, b'a', 2])), (Some(Vec::new()), None));
-    }
-
-    fn text() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            any::<i64>().prop_map(|number| number.to_string().into_bytes()),
-            any::<i16>().prop_map(|number| number.to_string().into_bytes()),
-            proptest::collection::vec(any::<u8>(), 0..100),
-            (0usize..9000).prop_map(|len| vec![b'y'; len]),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_a_vec(steps in proptest::collection::vec((0..7, any::<proptest::sample::Index>(), text()), 1..60)) {
-            let (mut bytes, mut model) = (Vec::new(), Vec::<Vec<u8>>::new());
-            for (what, index, text) in steps {
-                let number = index.index(model.len() + 1);
-                let at = Pack(&bytes).place(number).unwrap_or(bytes.len().max(HEADER));
-                match what {
-                    0 => {
-                        push_front(&mut bytes, Element::of(&text));
-                        model.insert(0, text);
-                    }
-                    1 => {
-                        insert(&mut bytes, at, Element::of(&text));
-                        model.insert(number, text);
-                    }
-                    2 if number < model.len() => {
-                        replace(&mut bytes, at, Element::of(&text));
-                        model[number] = text;
-                    }
-                    3 => {
-                        let count = text.len() % 3;
-                        let end = (number + count).min(model.len());
-                        prop_assert_eq!(remove(&mut bytes, at, count), end - number);
-                        model.drain(number..end);
-                    }
-                    4 => {
-                        let keeps = |len: usize| len % 7 != text.len() % 7;
-                        retain(&mut bytes, |element| keeps(element.text_len()));
-                        model.retain(|text| keeps(text.len()));
-                    }
-                    5 => {
-                        extend_back(&mut bytes, [Element::of(&text), Element::Int(7)].into_iter());
-                        model.extend([text, b"7".to_vec()]);
-                    }
-                    _ => {
-                        push_back(&mut bytes, Element::of(&text));
-                        model.push(text);
-                    }
-                }
-                Pack(&bytes).validate();
-                prop_assert_eq!(&texts(&bytes), &model);
-                let mut reversed: Vec<_> = Pack(&bytes).iter().rev().map(|e| e.text(&mut itoa::Buffer::new()).to_vec()).collect();
-                reversed.reverse();
-                prop_assert_eq!(&reversed, &model);
-                if let Some(wanted) = model.last() {
-                    let first = model.iter().position(|text| text == wanted).unwrap();
-                    prop_assert_eq!(Pack(&bytes).find(Element::of(wanted), HEADER, 1), Pack(&bytes).place(first));
-                }
-                prop_assert_eq!(&texts(&from_body(Pack(&bytes).body(), model.len())), &model);
-            }
-        }
     }
 }

@@ -121,10 +121,11 @@ fn set(locked: &mut Locked<'_>, args: Args<'_>, name: &str) -> Result<u64, Error
     if !pairs.len().is_multiple_of(2) {
         return Err(wrong_arity(name));
     }
-    let longest = pairs.iter().map(<[u8]>::len).max().unwrap_or_default();
+    let lengths = || pairs.iter().map(<[u8]>::len);
+    let (longest, bytes) = (lengths().max().unwrap_or_default(), lengths().sum());
     let (mut set, mut added) = (0, 0);
     let outcome = locked.update_as::<Hash, _>(key, true, |hash, env| -> Result<(), Full> {
-        hash.expect(*env, pairs.len() / 2, longest)?;
+        hash.expect(*env, pairs.len() / 2, longest, bytes)?;
         let mut words = pairs.iter();
         while let (Some(field), Some(value)) = (words.next(), words.next()) {
             added += hash.set(*env, field, value)? as u64;
@@ -148,7 +149,7 @@ fn hsetnx(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
     }
     let longest = name.len().max(value.len());
     let outcome = locked.update_as::<Hash, _>(key, true, |hash, env| {
-        hash.expect(*env, 1, longest)?;
+        hash.expect(*env, 1, longest, name.len() + value.len())?;
         hash.set(*env, name, value)
     })?;
     outcome.transpose()?;

@@ -1,7 +1,9 @@
 //! Hashes: unique fields, each with a value, and with an expiry of its own if need be.
 //!
 //! A small hash is one packed byte string, a larger one a dictionary; the limits stand in [`Env`] and are those of
-//! Redis's listpack, so that OBJECT ENCODING answers alike. A hash that became a dictionary stays one.
+//! Redis's listpack, so that OBJECT ENCODING answers alike. A few long values make no dictionary yet, which would be
+//! far larger than they are: such a pack is marked, and told as the hash table that Redis has then. A hash that became
+//! a dictionary stays one.
 //!
 //! ```text
 //! packed.rs    the byte string: linear look-ups, edits in place
@@ -11,7 +13,7 @@
 //! A field whose time has come is there like any other until it is removed by whoever knows the time.
 
 use super::dict::{Dict, Record};
-use super::pack::Element;
+use super::pack::{self, Element, Mark};
 use crate::heap::{Mover, Settle};
 use crate::rng::Rng;
 use crate::types::{Collection, Env, Full};
@@ -93,13 +95,18 @@ impl Hash {
         }
     }
 
-    /// Becomes a dictionary now if it would hold more than the packed form may, given so many fields to set and the
-    /// length of the longest field or value: what Redis does with the arguments of one HSET, counting fields that are
-    /// there or repeated, too.
+    /// Becomes a hash table in Redis's sense now if it would hold more than its listpack may, given so many fields to
+    /// set, the length of the longest field or value, and the bytes of all: what Redis does with the arguments of one
+    /// HSET, counting fields that are there or repeated, too.
     #[inline]
-    pub fn expect(&mut self, env: Env<'_>, fields: usize, longest: usize) -> Result<(), Full> {
-        if fields > env.limits.hash_max_packed_entries || longest > env.limits.hash_max_packed_value {
-            self.unpack(env)?;
+    pub fn expect(&mut self, env: Env<'_>, fields: usize, longest: usize, bytes: usize) -> Result<(), Full> {
+        let Self::Packed(packed) = self else { return Ok(()) };
+        let is_long = longest > env.limits.hash_max_packed_value;
+        if fields > env.limits.hash_max_packed_entries || !packed::has_room(packed, bytes, is_long) {
+            return self.unpack(env);
+        }
+        if is_long {
+            pack::mark(packed, Mark::Long);
         }
         Ok(())
     }
@@ -117,20 +124,19 @@ impl Hash {
 
     #[inline]
     fn put(&mut self, env: Env<'_>, name: &[u8], value: &[u8], keep_expiry: bool) -> Result<bool, Full> {
-        if let Self::Packed(_) = self
-            && name.len().max(value.len()) > env.limits.hash_max_packed_value
-        {
-            self.unpack(env)?;
-        }
+        let is_long = name.len().max(value.len()) > env.limits.hash_max_packed_value;
         if let Self::Packed(bytes) = self {
-            if packed::replace(bytes, name, value, keep_expiry) {
-                return Ok(false);
-            }
-            if Packed(bytes).len() < env.limits.hash_max_packed_entries
-                && bytes.len() + name.len() + value.len() < packed::MAX_BYTES
-            {
-                packed::append(bytes, name, value);
-                return Ok(true);
+            if packed::has_room(bytes, name.len() + value.len(), is_long) {
+                let is_there = packed::replace(bytes, name, value, keep_expiry);
+                if is_there || Packed(bytes).len() < env.limits.hash_max_packed_entries {
+                    if !is_there {
+                        packed::append(bytes, name, value);
+                    }
+                    if is_long {
+                        pack::mark(bytes, Mark::Long);
+                    }
+                    return Ok(!is_there);
+                }
             }
             self.unpack(env)?;
         }
@@ -377,9 +383,27 @@ impl<'a> HashRef<'a> {
         count
     }
 
+    /// Whether it is a hash table in Redis, however it is kept here.
+    #[inline]
+    pub fn is_table(self) -> bool {
+        match self {
+            Self::Packed(bytes) => Packed(bytes).is_long(),
+            Self::Dict(_) => true,
+        }
+    }
+
+    /// Whether some field expires.
+    pub fn has_expiring(self) -> bool {
+        match self {
+            Self::Packed(_) => self.first_deadline() < u64::MAX,
+            Self::Dict(dict) => dict.expiring() > 0,
+        }
+    }
+
     /// The name that OBJECT ENCODING answers.
     pub fn encoding(self) -> &'static str {
         match self {
+            Self::Packed(_) if self.is_table() => "hashtable",
             Self::Packed(bytes) if Packed(bytes).has_times() => "listpackex",
             Self::Packed(_) => "listpack",
             Self::Dict(_) => "hashtable",

@@ -1,17 +1,26 @@
 //! The packed form of a small hash: a [`Pack`] of fields and values in turn.
 //!
-//! Once a field gets an expiry, the pack is marked and each value is followed by a third element, the time in
+//! Once a field gets an expiry, the pack is marked as timed and each value is followed by a third element, the time in
 //! milliseconds since 1970 at which the field expires, 0 for never. It stays so; Redis calls this form `listpackex`.
+//! What Redis would make a hash table for the length of a field or value is marked as long, and stays here while it is
+//! short enough as a whole.
 //! Fields that expire stand first, the soonest foremost, so that what is due is found at the beginning; a field that
 //! gets an expiry comes before those of the same time, one that loses it goes to the end.
 //!
 //! Invariants: no field occurs twice; times ascend, but for 0, which comes last.
 
 use super::Field;
-use crate::types::pack::{self, Element, Pack};
+use crate::types::pack::{self, Element, LONG_AT_MOST, Mark, Pack};
 
 /// Bytes above which a packed hash takes nothing more, whatever `Env` allows (1 GiB, Redis 7.4's listpack limit).
 pub(super) const MAX_BYTES: usize = 1 << 30;
+
+/// Whether a packed hash may become so long that a field of `more` bytes is added, of which a part `is_long`.
+#[inline]
+pub(super) fn has_room(bytes: &[u8], more: usize, is_long: bool) -> bool {
+    let is_long = is_long || Packed(bytes).is_long();
+    bytes.len() + more < if is_long { LONG_AT_MOST } else { MAX_BYTES }
+}
 
 /// A packed hash, for reading.
 #[derive(Clone, Copy)]
@@ -35,7 +44,13 @@ impl<'a> Packed<'a> {
     /// Whether fields have times.
     #[inline]
     pub(super) fn has_times(self) -> bool {
-        self.pack().is_marked()
+        self.pack().is_marked(Mark::Timed)
+    }
+
+    /// Whether Redis has a hash table.
+    #[inline]
+    pub(super) fn is_long(self) -> bool {
+        self.pack().is_marked(Mark::Long)
     }
 
     /// Elements of one field.
@@ -197,7 +212,10 @@ fn add_times(bytes: &mut Vec<u8>) {
         pack::push_back(&mut with_times, field.value);
         pack::push_back(&mut with_times, Element::Int(0));
     }
-    pack::mark(&mut with_times);
+    pack::mark(&mut with_times, Mark::Timed);
+    if packed.is_long() {
+        pack::mark(&mut with_times, Mark::Long);
+    }
     *bytes = with_times;
 }
 

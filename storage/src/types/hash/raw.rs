@@ -3,7 +3,7 @@
 use super::packed::{MAX_BYTES, Packed};
 use super::{Hash, LATEST_EXPIRY};
 use crate::types::distinct::are_distinct;
-use crate::types::pack::{self, Element, Pack};
+use crate::types::pack::{self, Element, Mark, Pack};
 use crate::types::{Env, Full};
 
 impl Hash {
@@ -18,7 +18,7 @@ impl Hash {
             return Ok(None);
         }
         if has_times {
-            pack::mark(&mut pack);
+            pack::mark(&mut pack, Mark::Timed);
         }
         let packed = Packed(&pack);
         if packed.len() > env.limits.hash_max_packed_entries || pack.len() > MAX_BYTES || !packed.is_in_order() {
@@ -30,7 +30,7 @@ impl Hash {
     fn field_by_field(mut env: Env<'_>, packed: Packed<'_>) -> Result<Option<Self>, Full> {
         env.limits.hash_max_packed_value = usize::MAX;
         let mut hash = Self::new();
-        hash.expect(env, packed.len(), 0)?;
+        hash.expect(env, packed.len(), 0, 0)?;
         for field in packed.iter() {
             let (mut name, mut value) = (itoa::Buffer::new(), itoa::Buffer::new());
             let name = field.name.text(&mut name);

@@ -20,7 +20,7 @@ fn with_env<R>(entries: usize, value: usize, run: impl FnOnce(Env<'_>) -> R) -> 
 enum Step {
     Set(u32, Vec<u8>),
     SetKeeping(u32, Vec<u8>),
-    Expect(usize, usize),
+    Expect(usize, usize, usize),
     Remove(u32),
     Expire(u32, Option<u64>),
     Due(u64, usize),
@@ -40,6 +40,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
         3 => any::<i32>().prop_map(|number| number.to_string().into_bytes()),
         3 => prop::collection::vec(any::<u8>(), 0..20),
         1 => (0usize..30).prop_map(|len| vec![b'v'; len]),
+        1 => prop::sample::select(vec![200, 900, 3000]).prop_map(|len| vec![b'w'; len]),
     ]
 }
 
@@ -48,7 +49,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         30 => (number(), value()).prop_map(|(name, value)| Step::Set(name, value)),
         8 => (number(), value()).prop_map(|(name, value)| Step::SetKeeping(name, value)),
-        1 => (0usize..20, 0usize..30).prop_map(|(fields, longest)| Step::Expect(fields, longest)),
+        1 => (0usize..20, 0usize..30, 0usize..2500).prop_map(|(fields, longest, bytes)| Step::Expect(fields, longest, bytes)),
         20 => number().prop_map(Step::Remove),
         20 => (number(), prop::option::weighted(0.7, 1u64..100)).prop_map(|(name, at)| Step::Expire(name, at)),
         3 => (0u64..60, 1usize..5).prop_map(|(now, most)| Step::Due(now, most)),
@@ -89,7 +90,7 @@ fn step(hash: &mut Hash, model: &mut Model, env: Env<'_>, step: &Step) {
             assert_eq!(is_new, !model.contains_key(&name));
             model.entry(name).or_default().0 = value.clone();
         }
-        Step::Expect(fields, longest) => hash.expect(env, *fields, *longest).unwrap(),
+        Step::Expect(fields, longest, bytes) => hash.expect(env, *fields, *longest, *bytes).unwrap(),
         Step::Remove(number) => {
             let name = name(*number);
             assert_eq!(hash.remove(env, &name), model.remove(&name).is_some());
@@ -162,14 +163,30 @@ fn check(hash: &Hash, model: &Model, env: Env<'_>) {
     assert!(first.is_some_and(|first| bound <= first) || first.is_none() && bound == u64::MAX);
 }
 
+/// Whether Redis has a hash table after a step for what is in it.
+fn lengthens(step: &Step, model: &Model, env: Env<'_>) -> bool {
+    let (entries, longest) = (env.limits.hash_max_packed_entries, env.limits.hash_max_packed_value);
+    match step {
+        Step::Set(number, value) | Step::SetKeeping(number, value) => name(*number).len().max(value.len()) > longest,
+        Step::Expect(fields, length, _) => !model.is_empty() && (*fields > entries || *length > longest),
+        _ => false,
+    }
+}
+
 proptest! {
     #[test]
     fn agrees_with_a_map(steps in steps(), entries in prop::sample::select(vec![0usize, 3, 12, 1000])) {
         with_env(entries, 25, |env| {
-            let (mut hash, mut model) = (Hash::new(), Model::new());
+            let (mut hash, mut model, mut is_table) = (Hash::new(), Model::new(), false);
             for one in &steps {
                 step(&mut hash, &mut model, env, one);
                 check(&hash, &model, env);
+                // What Redis would have; a key whose hash is empty goes.
+                is_table |= model.len() > env.limits.hash_max_packed_entries || lengthens(one, &model, env);
+                if model.is_empty() {
+                    (hash, is_table) = (Hash::new(), false);
+                }
+                assert_eq!(hash.as_ref().encoding() == "hashtable", is_table);
             }
         });
     }
@@ -196,10 +213,31 @@ fn forms_change_as_in_redis() {
         hash.set_keeping_expiry(env, b"a", b"0123456789x").unwrap();
         assert_eq!(hash.as_ref().encoding(), "hashtable");
         let mut hash = Hash::new();
-        hash.expect(env, 3, 10).unwrap();
+        hash.expect(env, 3, 10, 0).unwrap();
         assert_eq!(hash.as_ref().encoding(), "listpack");
-        hash.expect(env, 4, 10).unwrap();
+        hash.expect(env, 4, 10, 0).unwrap();
         assert_eq!(hash.as_ref().encoding(), "hashtable");
+    });
+}
+
+#[test]
+fn a_few_long_values_are_kept_packed() {
+    with_env(512, 64, |env| {
+        let mut hash = Hash::new();
+        for number in 0..4 {
+            hash.set(env, &name(number), &[b'v'; 100]).unwrap();
+        }
+        assert!(matches!(hash, Hash::Packed(_)) && hash.memory() < 500);
+        hash.set(env, b"field", b"short").unwrap();
+        (0..4).for_each(|number| assert!(hash.remove(env, &name(number))));
+        assert_eq!(hash.as_ref().encoding(), "hashtable");
+        hash.set_expiry(env, b"field", Some(9)).unwrap();
+        assert_eq!(hash.duplicate(env).unwrap().as_ref().encoding(), "hashtable");
+        for number in 0..40 {
+            hash.set(env, &name(number), &[b'v'; 64]).unwrap();
+        }
+        assert!(matches!(hash, Hash::Dict(_)));
+        assert_eq!(hash.as_ref().get(env, b"field").map(|field| field.expiry), Some(Some(9)));
     });
 }
 

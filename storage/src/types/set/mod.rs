@@ -9,12 +9,13 @@
 //! ```
 //!
 //! Which form a set has, and when it changes, is what Redis 7.4 does, as OBJECT ENCODING shows it; the limits stand in
-//! [`Env`]. A set never goes back to a smaller form by itself.
+//! [`Env`]. A few long members alone make no dictionary: such a packed set is marked, and told as the hash table that
+//! Redis has then. A set never goes back to a smaller form by itself.
 //!
 //! Members are [`Element`]s: integers where that is what is stored. One that is given as bytes may spell an integer.
 
 use super::dict::{self, Dict};
-use super::pack::{self, Element, Pack};
+use super::pack::{self, Element, LONG_AT_MOST, Mark, Pack};
 use super::text::Text;
 use crate::heap::{Mover, Settle};
 use crate::types::{Collection, Env, Full};
@@ -126,13 +127,14 @@ impl Set {
                     return Ok(false);
                 }
                 let (limits, len) = (env.limits, member.text_len());
-                if Pack(bytes).len() < limits.set_max_packed_entries
-                    && len <= limits.set_max_packed_value
-                    && bytes.len() + len <= PACKED_MAX_BYTES
-                {
-                    pack::push_back(bytes, member);
-                } else {
+                let is_long = len > limits.set_max_packed_value;
+                if Pack(bytes).len() >= limits.set_max_packed_entries || !has_room(bytes, len, is_long) {
                     self.add_hashed(env, member)?;
+                    return Ok(true);
+                }
+                pack::push_back(bytes, member);
+                if is_long {
+                    pack::mark(bytes, Mark::Long);
                 }
                 Ok(true)
             }
@@ -149,17 +151,19 @@ impl Set {
             longest = longest.max(Element::Int(end).text_len());
             largest = largest.max(Element::Int(end).size());
         }
-        if ints.len() < limits.set_max_packed_entries
-            && text.len().max(longest) <= limits.set_max_packed_value
-            && largest * ints.len() + text.len() <= PACKED_MAX_BYTES
-        {
-            let mut packed = Vec::with_capacity(largest * ints.len() + text.len() + 8);
-            ints.iter().for_each(|number| pack::push_back(&mut packed, Element::Int(number)));
-            pack::push_back(&mut packed, Element::Bytes(text));
-            *self = Self::Packed(packed);
-            return Ok(());
+        let is_long = text.len().max(longest) > limits.set_max_packed_value;
+        let bytes = largest * ints.len() + text.len();
+        if ints.len() >= limits.set_max_packed_entries || !has_room(&[], bytes, is_long) {
+            return self.add_hashed(env, Element::Bytes(text));
         }
-        self.add_hashed(env, Element::Bytes(text))
+        let mut packed = Vec::with_capacity(bytes + 8);
+        ints.iter().for_each(|number| pack::push_back(&mut packed, Element::Int(number)));
+        pack::push_back(&mut packed, Element::Bytes(text));
+        if is_long {
+            pack::mark(&mut packed, Mark::Long);
+        }
+        *self = Self::Packed(packed);
+        Ok(())
     }
 
     /// Adds an absent member to a set that becomes a dictionary by that.
@@ -314,6 +318,13 @@ impl Set {
     }
 }
 
+/// Whether a packed set may become so long that a member of `more` bytes is added.
+#[inline]
+fn has_room(bytes: &[u8], more: usize, is_long: bool) -> bool {
+    let is_long = is_long || Pack(bytes).is_marked(Mark::Long);
+    bytes.len() + more <= if is_long { LONG_AT_MOST } else { PACKED_MAX_BYTES }
+}
+
 /// A dictionary of the members of a set.
 fn hashed(env: Env<'_>, set: SetRef<'_>) -> Result<Set, Full> {
     let mut dict = Box::new(Dict::new(env, false));
@@ -401,6 +412,7 @@ impl<'a> SetRef<'a> {
     pub fn encoding(self) -> &'static str {
         match self {
             Self::Ints(_) => "intset",
+            Self::Packed(bytes) if Pack(bytes).is_marked(Mark::Long) => "hashtable",
             Self::Packed(_) => "listpack",
             Self::Hashed(_) => "hashtable",
         }
