@@ -118,7 +118,10 @@ impl<S: Slot> Index<S> {
     /// Bytes of directory and segments, the same for the same operations.
     pub fn memory(&self) -> usize {
         let segments: usize = self.segments() - self.free.len();
-        self.directory.len() * size_of::<u32>() + segments * size_of::<Segment<S>>() + self.deadlines.memory()
+        self.directory.len() * size_of::<u32>()
+            + self.chunks.len() * size_of::<Chunk<S>>()
+            + segments * size_of::<Segment<S>>()
+            + self.deadlines.memory()
     }
 
     #[inline]

@@ -73,9 +73,11 @@ impl<S> Chunk<S> {
         self.len == self.capacity
     }
 
-    /// Makes room for twice as many segments, up to a whole chunk.
+    /// Makes room for a quarter more segments, up to a whole chunk: a small index should not be half empty, and a segment
+    /// is copied a few times at most.
     pub(super) fn grow(&mut self, regions: Option<&Arc<Regions>>) {
-        self.move_to(Self::new(2 * self.capacity as usize, regions));
+        let capacity = self.capacity as usize;
+        self.move_to(Self::new(capacity + (capacity / 4).max(1), regions));
     }
 
     /// Moves to a page that is used more, if this is a part of a page and there is such a one.
