@@ -6,7 +6,7 @@
 //! Keys are known by their hashes, in a table with linear probing whose order has nothing to do with ages, so that a
 //! run of its slots is a random sample. Victims are chosen as in the large cache: see [`Pool`].
 //!
-//! Invariants: a slot is reached from its hash's home without passing a free one; at most three quarters of the slots
+//! Invariants: a slot is reached from its hash's home without passing a free one; at most four fifths of the slots
 //! are taken; `bytes` is the sum of the sizes, `expiring` counts the keys with an expiry.
 
 use super::adaptive::Weighed;
@@ -21,6 +21,8 @@ use crate::slab::Ref;
 use crate::word::Word;
 
 const FEWEST_SLOTS: usize = 64;
+/// Slots that may be taken: so many of so many. There are many miniatures, so their tables follow their keys closely.
+const TAKEN: (usize, usize) = (4, 5);
 const TICKS_PER_TURNOVER: usize = 256;
 /// Times of expiry are seconds modulo this, and never 0, which stands for none.
 const SECONDS: u64 = 1 << UNUSED_BITS;
@@ -180,10 +182,11 @@ impl Miniature {
         self.ghosts.set_welcome(welcome);
     }
 
-    /// Lets what was evicted be remembered in so many parts.
-    pub(super) fn split_ghosts(&mut self, count: usize) {
+    /// Lets what was evicted be remembered in so many parts, and gives slots back that nothing needs.
+    pub(super) fn fit(&mut self, count: usize) {
         let there = self.slots.iter().filter(|slot| !slot.is_free());
         self.ghosts.split(count, there.map(|slot| slot.key));
+        self.trim();
     }
 
     /// Keys held.
@@ -299,8 +302,8 @@ impl Miniature {
                 return;
             }
         }
-        if 4 * (self.len + 1) > 3 * self.slots.len() {
-            self.grow();
+        if TAKEN.1 * (self.len + 1) > TAKEN.0 * self.slots.len() {
+            self.set_slots(self.slots.len() + self.slots.len() / 4);
         }
         self.put(slot);
         self.ghosts.note_stored(slot.key);
@@ -332,6 +335,7 @@ impl Miniature {
         leaving.into_iter().for_each(|hash| self.remove(hash));
         // Of what was stored as large a part stays.
         self.stored_while_full = self.stored_while_full.map(|stored| stored * self.len / before);
+        self.trim();
     }
 
     /// Looks for a victim, which goes if it is still as it was seen; whether there is something to look for.
@@ -340,10 +344,9 @@ impl Miniature {
             return false;
         }
         self.pool.at_tick(&rules.model, self.tick);
-        let mask = self.slots.len() - 1;
-        let first = rng.index(self.slots.len());
+        let (count, first) = (self.slots.len(), rng.index(self.slots.len()));
         let mut seen = 0;
-        for at in (first..first + self.slots.len()).map(|at| at & mask) {
+        for at in (first..count).chain(0..first) {
             let slot = self.slots[at];
             if slot.is_free() || rules.volatile && !slot.word.expires() {
                 continue;
@@ -389,26 +392,33 @@ impl Miniature {
     }
 
     fn find(&self, hash: u64) -> Option<usize> {
-        let mask = self.slots.len() - 1;
         let mut at = self.home(hash);
         loop {
             match self.slots[at] {
                 slot if slot.is_free() => return None,
                 slot if slot.is(hash) => return Some(at),
-                _ => at = (at + 1) & mask,
+                _ => at = self.after(at),
             }
         }
     }
 
     fn home(&self, hash: u64) -> usize {
-        (hash >> 24) as usize & (self.slots.len() - 1)
+        (u64::from((hash >> 24) as u32) * self.slots.len() as u64 >> 32) as usize
+    }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 < self.slots.len() { at + 1 } else { 0 }
+    }
+
+    /// Slots from one to another, round the end.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.slots.len() - from }
     }
 
     fn put(&mut self, slot: Slot) {
-        let mask = self.slots.len() - 1;
         let mut at = self.home(slot.key);
         while !self.slots[at].is_free() {
-            at = (at + 1) & mask;
+            at = self.after(at);
         }
         self.slots[at] = slot;
     }
@@ -416,16 +426,15 @@ impl Miniature {
     /// Takes a key out; those that stand behind it for want of a nearer slot move up.
     fn take(&mut self, at: usize) -> Slot {
         let taken = std::mem::replace(&mut self.slots[at], Slot::free());
-        let mask = self.slots.len() - 1;
-        let (mut hole, mut next) = (at, (at + 1) & mask);
+        let (mut hole, mut next) = (at, self.after(at));
         while !self.slots[next].is_free() {
             let home = self.home(self.slots[next].key);
             // It may move to the hole if that is not before its home.
-            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
+            if self.distance(home, next) >= self.distance(hole, next) {
                 self.slots.swap(hole, next);
                 hole = next;
             }
-            next = (next + 1) & mask;
+            next = self.after(next);
         }
         self.len -= 1;
         self.bytes -= u64::from(taken.size());
@@ -434,9 +443,16 @@ impl Miniature {
         taken
     }
 
-    fn grow(&mut self) {
-        let doubled = vec![Slot::free(); 2 * self.slots.len()];
-        let slots = std::mem::replace(&mut self.slots, doubled);
+    /// Gives slots back that fewer keys than before left free.
+    fn trim(&mut self) {
+        let enough = (self.len * TAKEN.1).div_ceil(TAKEN.0) * 9 / 8;
+        if self.slots.len() > 2 * enough.max(FEWEST_SLOTS) {
+            self.set_slots(enough.max(FEWEST_SLOTS));
+        }
+    }
+
+    fn set_slots(&mut self, count: usize) {
+        let slots = std::mem::replace(&mut self.slots, vec![Slot::free(); count]);
         slots.into_iter().filter(|slot| !slot.is_free()).for_each(|slot| self.put(slot));
         self.pool.clear();
     }
@@ -452,7 +468,7 @@ impl Miniature {
         let taken: Vec<&Slot> = self.slots.iter().filter(|slot| !slot.is_free()).collect();
         assert_eq!(taken.len(), self.len);
         assert_eq!(self.ghosts.residents(), self.len);
-        assert!(4 * self.len <= 3 * self.slots.len());
+        assert!(TAKEN.1 * self.len <= TAKEN.0 * self.slots.len());
         assert_eq!(taken.iter().map(|slot| u64::from(slot.size())).sum::<u64>(), self.bytes);
         assert_eq!(taken.iter().filter(|slot| slot.word.expires()).count(), self.expiring);
         for slot in taken {
@@ -555,7 +571,7 @@ mod tests {
     fn on_a_loop_frequency_keeps_a_part_where_many_small_shards_forget() {
         let hits = |shards| {
             let (mut miniature, mut rng) = (Miniature::new(lfu::WEIGHTS.welcome), Rng::seeded(1));
-            miniature.split_ghosts(shards);
+            miniature.fit(shards);
             let rules = Rules { model: Model::Weighed(Weighed::new(&lfu::WEIGHTS, 0)), ..Rules::timeless(606) };
             let mut use_key = |request| miniature.use_key(sample(hash(request % 1011), 1), &rules, &mut rng);
             (0..100 * 1011u64).filter(|request| use_key(*request)).count() as f64 / (100.0 * 1011.0)

@@ -294,7 +294,7 @@ impl WhatIf {
         self.fit_columns(keys, expiring);
         // As many keys are remembered together as in one of the cache's shards.
         let ghosts = (shards as f64 * self.part).round() as usize;
-        self.columns.iter_mut().flat_map(Column::all_mut).for_each(|point| point.split_ghosts(ghosts));
+        self.columns.iter_mut().flat_map(Column::all_mut).for_each(|point| point.fit(ghosts));
         if self.looks.is_multiple_of(SIZES_EVERY) {
             self.columns.iter_mut().for_each(|column| column.measure(self.part));
         }

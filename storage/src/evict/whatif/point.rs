@@ -69,11 +69,11 @@ impl Point {
         }
     }
 
-    /// Lets what was evicted be remembered in so many parts.
-    pub(super) fn split_ghosts(&mut self, count: usize) {
-        self.miniature.split_ghosts(count);
+    /// Lets what was evicted be remembered in so many parts, and gives memory back that nothing needs.
+    pub(super) fn fit(&mut self, ghosts: usize) {
+        self.miniature.fit(ghosts);
         if let Some(tables) = &mut self.tables {
-            tables.each(&Rules::timeless(u64::MAX), |miniature, _| miniature.split_ghosts(count));
+            tables.each(&Rules::timeless(u64::MAX), |miniature, _| miniature.fit(ghosts));
         }
     }
 
