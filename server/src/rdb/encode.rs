@@ -124,7 +124,7 @@ fn set(out: &mut Vec<u8>, set: SetRef<'_>) {
 
 fn zset(out: &mut Vec<u8>, zset: ZSetRef<'_>) {
     let elements = zset.range(0, zset.len());
-    if let ZSetRef::Packed(_) = zset {
+    if !zset.is_skip_list() {
         out.push(types::ZSET_LISTPACK);
         let mut pack = Vec::new();
         for (member, score) in elements {

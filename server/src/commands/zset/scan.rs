@@ -44,9 +44,10 @@ fn zscan(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
 
 /// A score is a string here whatever the protocol, and that of a large set is written as C's `%.17g` does it.
 fn write_score(reply: &mut Reply, zset: ZSetRef<'_>, score: f64) {
-    match zset {
-        ZSetRef::Packed(_) => reply.bulk(larder_protocol::format_double(score).as_bytes()),
-        ZSetRef::Tree(_) => reply.bulk(seventeen_digits(score).as_bytes()),
+    if zset.is_skip_list() {
+        reply.bulk(seventeen_digits(score).as_bytes());
+    } else {
+        reply.bulk(larder_protocol::format_double(score).as_bytes());
     }
 }
 

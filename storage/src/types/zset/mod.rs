@@ -1,7 +1,9 @@
 //! Sorted sets: unique members, each with a score, in the order of (score, member bytes).
 //!
 //! A small set is one packed byte string, a larger one a tree with an index; the limits stand in [`Env`] and are
-//! those of Redis's listpack, so that OBJECT ENCODING answers alike. A set that became a tree stays one.
+//! those of Redis's listpack, so that OBJECT ENCODING answers alike. A few long members make no tree yet, which would
+//! be far larger than they are: such a packed set is marked, and told as the skip list that Redis has then. A set that
+//! became a tree stays one.
 //!
 //! ```text
 //! packed.rs    the byte string: layout, linear look-ups, edits in place
@@ -31,9 +33,6 @@ mod raw;
 #[cfg(test)]
 mod tests;
 mod tree;
-
-/// Bytes above which a packed set takes nothing more, whatever `Env` allows (1 GiB, Redis 7.4's listpack limit).
-const PACKED_MAX_BYTES: usize = 1 << 30;
 
 /// A sorted set, owned.
 pub enum ZSet {
@@ -128,12 +127,25 @@ impl ZSet {
         }
     }
 
-    /// Becomes a tree now if it would hold more than the packed form may, given so many elements to add and the
-    /// length of the longest; what Redis does with the arguments of one ZADD, counting repeated members too. An
+    /// Becomes a skip list in Redis's sense now if it would hold more than a listpack may, given so many elements to add
+    /// and the length of the longest; what Redis does with the arguments of one ZADD, counting repeated members too. An
     /// existing set is told a length of 0, for Redis looks only at the number there.
     pub fn expect(&mut self, env: Env, elements: usize, member_len: usize) -> Result<(), Full> {
-        if elements > env.limits.zset_max_packed_entries || member_len > env.limits.zset_max_packed_value {
-            self.unpack(env)?;
+        if elements > env.limits.zset_max_packed_entries {
+            return self.unpack(env);
+        }
+        self.lengthen(env, 0, member_len)
+    }
+
+    /// Becomes long if it is to have a member of this length that is; a tree if `more` bytes are too many to be added.
+    fn lengthen(&mut self, env: Env, more: usize, member_len: usize) -> Result<(), Full> {
+        let Self::Packed(bytes) = self else { return Ok(()) };
+        let is_long = member_len > env.limits.zset_max_packed_value;
+        if !Packed(bytes).has_room(more, is_long) {
+            return self.unpack(env);
+        }
+        if is_long {
+            packed::mark_long(bytes);
         }
         Ok(())
     }
@@ -176,14 +188,10 @@ impl ZSet {
 
     /// Becomes a tree if a new member of this length is too much for the packed form.
     fn make_fit(&mut self, env: Env, member_len: usize) -> Result<(), Full> {
-        if let Self::Packed(bytes) = self
-            && (Packed(bytes).len() >= env.limits.zset_max_packed_entries
-                || member_len > env.limits.zset_max_packed_value
-                || bytes.len() + member_len > PACKED_MAX_BYTES)
-        {
-            self.unpack(env)?;
+        match self {
+            Self::Packed(bytes) if Packed(bytes).len() >= env.limits.zset_max_packed_entries => self.unpack(env),
+            _ => self.lengthen(env, member_len, member_len),
         }
-        Ok(())
     }
 
     fn unpack(&mut self, env: Env) -> Result<(), Full> {
@@ -383,12 +391,18 @@ impl<'a> ZSetRef<'a> {
         self.len() == 0
     }
 
+    /// Whether it is a skip list in Redis, however it is kept here.
+    #[inline]
+    pub fn is_skip_list(self) -> bool {
+        match self {
+            Self::Packed(bytes) => Packed(bytes).is_long(),
+            Self::Tree(_) => true,
+        }
+    }
+
     /// The name that OBJECT ENCODING answers.
     pub fn encoding(self) -> &'static str {
-        match self {
-            Self::Packed(_) => "listpack",
-            Self::Tree(_) => "skiplist",
-        }
+        if self.is_skip_list() { "skiplist" } else { "listpack" }
     }
 
     /// A member's score.

@@ -1,6 +1,6 @@
 //! The packed form of a small sorted set: one byte string, elements in order.
 //!
-//! Layout: element count (u32, little endian), then per element
+//! Layout: element count (u32, little endian; its top bit marks a set as long), then per element
 //!
 //! ```text
 //! member length (LEB128) | score | member
@@ -8,7 +8,7 @@
 //!
 //! A score is one byte `t` if it is an integer from -16 to 223 (`t = score + 16`, below 0xf0); or 0xf0 + n and an
 //! integer of n (1 to 7) little-endian bytes, the fewest that hold it; or 0xf8 and a little-endian f64. As in Redis's
-//! listpack, -0.0 is stored as the integer 0 and reads as 0.0.
+//! listpack, -0.0 is stored as the integer 0 and reads as 0.0; but a long set, which Redis has as a skip list, keeps it.
 //!
 //! The empty byte string is the empty set too. Invariants: elements ascend by (score, member); no member occurs
 //! twice; the last element ends the string. Every look-up is a linear scan; the limits of `Env` keep that short.
@@ -16,9 +16,14 @@
 use std::cmp::Ordering;
 
 use super::compare;
+use crate::types::pack::LONG_AT_MOST;
 
 /// Bytes of the count in front.
 const HEADER: usize = 4;
+/// In the count: Redis has a skip list for the length of a member.
+const LONG: u32 = 1 << 31;
+/// Bytes above which a packed set takes nothing more, whatever `Env` allows (1 GiB, Redis 7.4's listpack limit).
+const MAX_BYTES: usize = 1 << 30;
 /// Smaller strings keep their allocation: they stand in a key's entry, and the `Vec` is there for the change only.
 const SHRINK_FROM: usize = 4096;
 /// Scores of one byte are integers from here on ...
@@ -44,11 +49,25 @@ struct Span {
 }
 
 impl<'a> Packed<'a> {
+    /// The count with its mark.
+    fn head(self) -> u32 {
+        self.0.first_chunk::<HEADER>().map_or(0, |head| u32::from_le_bytes(*head))
+    }
+
     pub(super) fn len(self) -> usize {
-        match self.0.first_chunk::<HEADER>() {
-            Some(count) => u32::from_le_bytes(*count) as usize,
-            None => 0,
-        }
+        (self.head() & !LONG) as usize
+    }
+
+    /// Whether Redis has a skip list.
+    #[inline]
+    pub(super) fn is_long(self) -> bool {
+        self.head() & LONG != 0
+    }
+
+    /// Whether it may become so long that `more` bytes are added, of a member that `is_long` or not.
+    pub(super) fn has_room(self, more: usize, is_long: bool) -> bool {
+        let most = if is_long || self.is_long() { LONG_AT_MOST } else { MAX_BYTES };
+        self.0.len() + more <= most
     }
 
     #[inline]
@@ -164,7 +183,7 @@ impl<'a> Packed<'a> {
         members.sort_unstable();
         assert!(members.windows(2).all(|pair| pair[0] != pair[1]), "no member occurs twice");
         for span in spans {
-            let score = encode(self.score(span));
+            let score = encode(self.score(span), self.is_long());
             assert_eq!(score.as_slice(), &self.0[span.score..span.member], "a score takes the shortest form");
         }
     }
@@ -184,7 +203,7 @@ pub(super) fn append(bytes: &mut Vec<u8>, member: &[u8], score: f64) {
 }
 
 fn splice(bytes: &mut Vec<u8>, at: usize, member: &[u8], score: f64) {
-    let (score, mut length, mut rest) = (encode(score), [0; 10], member.len());
+    let (score, mut length, mut rest) = (encode(score, Packed(bytes).is_long()), [0; 10], member.len());
     let mut width = 0;
     while rest >= 0x80 {
         length[width] = rest as u8 | 0x80;
@@ -216,7 +235,11 @@ fn splice(bytes: &mut Vec<u8>, at: usize, member: &[u8], score: f64) {
 
 /// Changes the score of a member that is there.
 pub(super) fn rescore(bytes: &mut Vec<u8>, member: &[u8], score: f64) {
+    let is_long = Packed(bytes).is_long();
     remove(bytes, member);
+    if is_long {
+        mark_long(bytes);
+    }
     add(bytes, member, score);
 }
 
@@ -253,7 +276,16 @@ fn cut(bytes: &mut Vec<u8>, from: usize, to: usize, elements: usize) {
 }
 
 fn set_count(bytes: &mut [u8], count: usize) {
-    bytes[..HEADER].copy_from_slice(&(count as u32).to_le_bytes());
+    let mark = Packed(bytes).head() & LONG;
+    bytes[..HEADER].copy_from_slice(&(count as u32 | mark).to_le_bytes());
+}
+
+/// Marks a set as long, an empty one, too: the mark goes with the last element.
+pub(super) fn mark_long(bytes: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        bytes.extend([0; HEADER]);
+    }
+    bytes[HEADER - 1] |= (LONG >> 24) as u8;
 }
 
 /// The bytes of a score.
@@ -268,10 +300,12 @@ impl Encoded {
     }
 }
 
-fn encode(score: f64) -> Encoded {
+/// A score; of a long set with the sign of a zero.
+fn encode(score: f64, is_long: bool) -> Encoded {
     let mut bytes = [0; 9];
     let integer = score as i64;
-    if integer as f64 == score {
+    let loses_sign = is_long && score == 0.0 && score.is_sign_negative();
+    if integer as f64 == score && !loses_sign {
         if (TINY_MIN..=TINY_MAX).contains(&integer) {
             bytes[0] = (integer - TINY_MIN) as u8;
             return Encoded { bytes, len: 1 };
@@ -374,7 +408,7 @@ mod tests {
             (9_223_372_036_854_775_808.0, 9),
         ];
         for (score, len) in cases {
-            assert_eq!(encode(score).len, len, "{score}");
+            assert_eq!(encode(score, false).len, len, "{score}");
             let mut bytes = Vec::new();
             append(&mut bytes, b"m", score);
             assert_eq!(Packed(&bytes).score_of(b"m"), Some(score));
@@ -387,6 +421,24 @@ mod tests {
         let mut bytes = Vec::new();
         append(&mut bytes, b"m", -0.0);
         assert_eq!(Packed(&bytes).score_of(b"m").map(f64::to_bits), Some(0));
+    }
+
+    #[test]
+    fn a_long_set_keeps_the_sign_of_a_zero() {
+        let mut bytes = Vec::new();
+        mark_long(&mut bytes);
+        append(&mut bytes, b"m", -0.0);
+        let score = |bytes: &[u8]| Packed(bytes).score_of(b"m").map(f64::to_bits);
+        assert_eq!(score(&bytes), Some((-0.0f64).to_bits()));
+        rescore(&mut bytes, b"m", 1.0);
+        rescore(&mut bytes, b"m", -0.0);
+        assert_eq!((score(&bytes), Packed(&bytes).is_long()), (Some((-0.0f64).to_bits()), true));
+        add(&mut bytes, b"l", 0.0);
+        Packed(&bytes).validate();
+        remove(&mut bytes, b"m");
+        assert_eq!((Packed(&bytes).len(), Packed(&bytes).is_long()), (1, true));
+        remove(&mut bytes, b"l");
+        assert!(bytes.is_empty());
     }
 
     #[test]
