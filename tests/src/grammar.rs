@@ -318,6 +318,7 @@ const VALUES: &[&str] = &[
     "inf",
     "\r\n\0",
     "a value of more than forty-four bytes, too long to be embedded",
+    "a value of more than sixty-four bytes, for which Redis has a hash table instead of a listpack",
     "0",
     "00",
     "abcdefghij",
@@ -365,8 +366,21 @@ const SCORES: &[&str] = &[
     "3.14159",
     "123456789.125",
 ];
-const MEMBERS: &[&str] =
-    &["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "", "\0\u{7f}", "10", "a member of some length"];
+const MEMBERS: &[&str] = &[
+    "m1",
+    "m2",
+    "m3",
+    "m4",
+    "m5",
+    "m6",
+    "m7",
+    "m8",
+    "",
+    "\0\u{7f}",
+    "10",
+    "a member of some length",
+    "a member of more than sixty-four bytes, too long for a listpack",
+];
 const INDEXES: &[&str] =
     &["0", "1", "2", "-1", "-2", "5", "-5", "100", "-100", "9223372036854775807", "x", "0", "-1", "3"];
 const BOUNDS: &[&str] =
