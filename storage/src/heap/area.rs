@@ -11,7 +11,7 @@
 
 use std::ptr::NonNull;
 
-use super::REGION;
+use super::{PAGE, REGION};
 
 /// Bytes that sizes are a multiple of.
 const GRAIN: usize = 16;
@@ -80,9 +80,11 @@ impl Area {
     ///
     /// # Safety
     ///
-    /// It is a region of [`super::system::map`], used by nobody else.
+    /// It is a region of [`super::system::map_region`], used by nobody else.
     pub(super) unsafe fn begin(region: NonNull<u8>, number: u32) -> Area {
         let area = Area(region);
+        // See `State::whose`.
+        let _ = region.as_ptr().expose_provenance();
         let lists = Lists { number, used: 0, clean: 0, filled: [0; WORDS], first: [0; LISTS] };
         // SAFETY: the caller promises it, and the region is aligned to its size.
         unsafe { region.cast::<Lists>().write(lists) };
@@ -323,7 +325,6 @@ impl Area {
 
     /// The pages of a block that hold nothing but what is free: from, and how many bytes.
     pub(super) fn pages(self, at: usize) -> (NonNull<u8>, usize) {
-        const PAGE: usize = 4096;
         let (start, end) = ((at + 2 * HEAD).next_multiple_of(PAGE), (at + self.size(at)) / PAGE * PAGE);
         // SAFETY: see above.
         (unsafe { self.0.add(start) }, end.saturating_sub(start))
