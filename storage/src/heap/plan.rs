@@ -2,12 +2,12 @@
 //! others have place for it. It ends when they are empty, or when nobody has gone on through what he owns for a while,
 //! as what is left in them then belongs to nobody who would move it; or when memory is short without them.
 
-use super::area::ROOM;
-use super::state::{Pool, State};
+use super::area::{GRAIN, ROOM, WEIGHT_GRAIN, list_of};
+use super::state::{Pool, Slot, State};
 
 /// Regions of a plan at most.
 pub(super) const LEFT_AT_ONCE: usize = 32;
-/// A plan is worth the while when more is free than a part of so many of what is in use, and a region.
+/// Looking for a plan is worth the while when more is free than a part of so many of what is in use, and a region.
 const SHARE: usize = 32;
 /// Parts of the others' free blocks that may be relied on: not every block finds one of its size.
 const RELIED_ON: (usize, usize) = (3, 4);
@@ -75,6 +75,14 @@ impl Pool {
     }
 }
 
+impl Slot {
+    /// Free bytes that hold memory and may serve blocks of so many bytes.
+    fn room_for(&self, size: usize) -> usize {
+        let free = ROOM - (self.used + self.clean) as usize;
+        if usize::from(self.top) >= list_of(size) { free - free % size } else { 0 }
+    }
+}
+
 impl State {
     /// Whether a plan goes on without getting on. One whose regions are empty ends here.
     fn is_stuck(&mut self, now_us: u64, steps: usize) -> bool {
@@ -94,20 +102,25 @@ impl State {
 
     /// Picks regions to be left; false if it is not worth the while.
     fn begin(&mut self, now_us: u64) -> bool {
-        let mut free = self.holes();
-        if free <= self.used / SHARE + ROOM / 4 {
+        let enough = self.used / SHARE + ROOM / 4;
+        if self.holes() <= enough {
             return false;
         }
         // Looking through all regions takes a while where there are many.
         if self.plan.in_vain_us.is_some_and(|at| now_us.saturating_sub(at) < CALM_US) {
             return false;
         }
+        let size = self.least_served();
+        let (least, mut free) = self.least_used();
+        if free <= enough {
+            self.plan.in_vain_us = Some(now_us);
+            return false;
+        }
         let mut live = 0;
-        for number in self.least_used().into_iter().flatten() {
+        for number in least.into_iter().flatten() {
             let slot = &mut self.slots[number as usize];
             let used = slot.used as usize;
-            let dirty = ROOM - used - slot.clean as usize;
-            let rest = free.saturating_sub(dirty);
+            let rest = free.saturating_sub(slot.room_for(size));
             if (live + used) * RELIED_ON.1 > rest * RELIED_ON.0 {
                 break;
             }
@@ -122,10 +135,20 @@ impl State {
         is_begun
     }
 
-    /// The numbers of the regions that have the least in use, in that order.
-    fn least_used(&mut self) -> [Option<u32>; LEFT_AT_ONCE] {
-        let mut least = [(u32::MAX, None); LEFT_AT_ONCE];
+    /// What a free block must have to serve. Where most bytes in use are of blocks so long that few stand in a region, most of
+    /// what is free there is too short for any other, however many are moved.
+    fn least_served(&self) -> usize {
+        let typical = self.weight * WEIGHT_GRAIN * WEIGHT_GRAIN / self.used.max(1);
+        if typical < ROOM / SHARE { GRAIN } else { typical }
+    }
+
+    /// The numbers of the regions that have the least in use, in that order; and the free bytes of all that hold memory and
+    /// may serve.
+    fn least_used(&mut self) -> ([Option<u32>; LEFT_AT_ONCE], usize) {
+        let size = self.least_served();
+        let (mut least, mut free) = ([(u32::MAX, None); LEFT_AT_ONCE], 0);
         for (number, slot) in self.slots[..self.end].iter_mut().enumerate() {
+            free += slot.room_for(size);
             slot.rest = slot.rest.saturating_sub(1);
             let pinned = if slot.rest == 0 { 0 } else { slot.pinned };
             let pinned = usize::from(pinned) * PIN_GRAIN;
@@ -137,7 +160,7 @@ impl State {
             least[at..].rotate_right(1);
             least[at] = (slot.used, Some(number as u32));
         }
-        least.map(|(_, number)| number)
+        (least.map(|(_, number)| number), free)
     }
 
     /// Ends a plan before its regions are empty; whether there was one. What is in them may be `pinned`.

@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) mapped: usize,
     /// Bytes of all blocks in use.
     pub(super) used: usize,
+    /// See [`Area::weight`].
+    pub(super) weight: usize,
     /// Regions without a block in use.
     empty: usize,
     /// Bytes of free blocks that hold no memory.
@@ -61,14 +63,17 @@ pub(super) struct State {
 // SAFETY: the pointers are to regions that the state owns.
 unsafe impl Send for State {}
 
+const _: () = assert!(LISTS <= 1 << u8::BITS);
+
 /// What is known of a region without touching it.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     pub(super) region: *mut u8,
     pub(super) used: u32,
     pub(super) clean: u32,
+    weight: u32,
     /// See the module's page.
-    top: u16,
+    pub(super) top: u8,
     /// It is to be left.
     pub(super) is_left: bool,
     /// How much could not be moved when it was to be left, in 16 KiB, rounded up, and for how many plans that holds.
@@ -78,7 +83,7 @@ pub(super) struct Slot {
 
 impl Slot {
     const NONE: Slot =
-        Slot { region: std::ptr::null_mut(), used: 0, clean: 0, top: 0, is_left: false, pinned: 0, rest: 0 };
+        Slot { region: std::ptr::null_mut(), used: 0, clean: 0, weight: 0, top: 0, is_left: false, pinned: 0, rest: 0 };
 
     pub(super) fn area(&self) -> Option<Area> {
         // SAFETY: a slot's region was begun, and who has the slot holds the lock.
@@ -100,6 +105,7 @@ impl Pool {
             lowest: [0; LISTS],
             mapped: 0,
             used: 0,
+            weight: 0,
             empty: 0,
             clean: 0,
             plan: Plan::new(),
@@ -341,10 +347,11 @@ impl State {
     pub(super) fn note(&mut self, number: usize, area: Area) {
         let slot = &mut self.slots[number];
         self.used = self.used + area.used() - slot.used as usize;
+        self.weight = self.weight + area.weight() - slot.weight as usize;
         self.clean = self.clean + area.clean() - slot.clean as usize;
-        (slot.used, slot.clean) = (area.used() as u32, area.clean() as u32);
+        (slot.used, slot.weight, slot.clean) = (area.used() as u32, area.weight() as u32, area.clean() as u32);
         let top = if slot.is_left { 0 } else { area.top() };
-        let before = std::mem::replace(&mut slot.top, top as u16) as usize;
+        let before = std::mem::replace(&mut slot.top, top as u8) as usize;
         self.find(number, before, top);
     }
 

@@ -179,6 +179,34 @@ fn a_plan_ends_where_nobody_moves() {
 }
 
 #[test]
+fn what_no_block_fits_into_is_no_place_to_move_to() {
+    static POOL: Pool = Pool::new();
+    // Eight stand in a region, and a twelfth of it is left over. A short one here and there changes nothing.
+    let mut blocks: Vec<Block> = (0..400).map(|at| take(&POOL, 120_000, at as u8)).collect();
+    let rests: Vec<Block> = (0..50).map(|at| take(&POOL, 80_000, at)).collect();
+    rests.into_iter().for_each(|block| give(&POOL, block));
+    let short: Vec<Block> = (0..2000).map(|at| take(&POOL, 300, at as u8)).collect();
+    let gone: Vec<Block> = (0..6).map(|at| blocks.swap_remove(at * 60)).collect();
+    gone.into_iter().for_each(|block| give(&POOL, block));
+    let used = POOL.figures().used;
+    assert!(POOL.state().holes() > used / 16);
+    POOL.tend(0);
+    assert_eq!(POOL.plan(), 0, "it would be in vain");
+    // Until there are many places of their size.
+    for at in 0..60 {
+        give(&POOL, blocks.swap_remove(at * 5));
+    }
+    POOL.tend(1_000_000);
+    assert_eq!(POOL.plan(), 1);
+    let mapped = POOL.state().mapped;
+    settle_all(&POOL, &mut blocks);
+    POOL.tend(1_001_000);
+    assert!(POOL.state().mapped < mapped);
+    POOL.validate();
+    blocks.into_iter().chain(short).for_each(|block| give(&POOL, block));
+}
+
+#[test]
 fn a_block_grows_and_shrinks_where_it_stands() {
     static POOL: Pool = Pool::new();
     let mut first = take(&POOL, 1000, 1);
