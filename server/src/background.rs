@@ -149,8 +149,7 @@ fn compact_slice(engine: &Engine) -> Duration {
     /// A part of the data in so many may be unused between what is used.
     const SHARE: usize = 16;
     let (used, held) = (engine.keyspace().used_memory(), engine.keyspace().regions().used_bytes());
-    let heap = heap::figures();
-    let is_behind = held > used + used / SHARE || heap.held > heap.used + used / SHARE;
+    let is_behind = held.saturating_sub(used).max(heap::free()) > used / SHARE;
     if is_behind { 3 * SLICE } else { SLICE }
 }
 
@@ -180,8 +179,7 @@ pub(crate) fn compact(
 /// What is due once a second.
 pub(crate) fn every_second(engine: &Engine) {
     engine.advance_tick();
-    engine.keyspace().regions().purge();
-    heap::purge();
+    engine.keyspace().purge(false);
     engine.trim.tick(engine);
     engine.peak_memory.fetch_max(engine.keyspace().used_memory() as u64, Relaxed);
     let timeout = engine.settings().timeout.get() * 1000;

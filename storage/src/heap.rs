@@ -1,21 +1,24 @@
 //! A global allocator that keeps what is neither small nor huge dense: long strings, packed collections, parts of lists.
 //!
-//! Blocks of [`LEAST`] to [`MOST`] bytes are cut from **regions** of 1 MiB, all others are the system allocator's. A
-//! request takes the oldest region that has a place, and there a free block of about its size ([`area`]). No allocator
-//! stays dense by that alone when sizes change. So, as Redis does with its allocator, the owners of blocks move them:
-//! when much is free, the regions that have the least in use are to be **left** ([`tend`]); they hand out nothing more,
-//! and whoever goes through the data moves what stands in them ([`Settle`]). A region without a block goes back
-//! to the system, and long free blocks in others do ([`purge`]).
+//! Blocks of [`LEAST`] to [`MOST`] bytes are cut from **regions** of 1 MiB, longer ones are [`maps`] of their own, shorter
+//! ones the system allocator's. A request takes the oldest region that has a place, and there a free block of about its
+//! size ([`area`]). No allocator stays dense by that alone when sizes change. So, as Redis does with its allocator, the
+//! owners of blocks move them: when much is free, the regions that have the least in use are to be **left** ([`tend`]);
+//! they hand out nothing more, and whoever goes through the data moves what stands in them ([`Settle`]). A region without
+//! a block goes back to the system, and long free blocks in others do ([`purge`]).
+//!
+//! Where the system refuses a region or a map, and where there are 256 GiB of regions, plans end and what is free in their
+//! regions serves; beyond that the system's allocator stands in, block by block ([`system::stand_in`]).
 //!
 //! A program that wants that says `#[global_allocator] static HEAP: Heap = Heap;`. Without it nothing is ever left.
 //! The state is the process's, as an allocator's is: it knows no engine and no key.
 //!
-//! The lock inside is a leaf: nothing is allocated or locked while it is held, and no system call is made under it but
-//! for mapping a region.
+//! The locks inside are leaves: nothing is allocated or locked while one is held, and no system call is made under it.
 
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
 mod area;
+mod maps;
 mod plan;
 mod state;
 mod system;
@@ -24,8 +27,10 @@ mod tests;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::time::Instant;
 
+use maps::Maps;
 use state::Pool;
 
 /// Bytes of a region, and its alignment.
@@ -37,70 +42,115 @@ pub const MOST: usize = 256 << 10;
 /// The largest alignment of a block.
 const ALIGN: usize = 64;
 
+/// What the system gives memory back in: the longest page that it may have.
+const PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
+
 static POOL: Pool = Pool::new();
+static MAPS: Maps = Maps::new();
 
 /// The allocator; see the module's page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heap;
 
-/// How much memory the regions hold.
+/// How much memory there is in blocks of [`LEAST`] to [`MOST`] bytes, and free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Bytes of the blocks in use, their heads included.
     pub used: usize,
-    /// Bytes of the regions that the system backs with memory, as far as that is known.
+    /// Bytes of the regions that the system backs with memory, as far as that is known, and of maps that are kept.
     pub held: usize,
 }
 
-fn is_ours(layout: Layout) -> bool {
-    cfg!(target_os = "linux") && (LEAST..=MOST).contains(&layout.size()) && layout.align() <= ALIGN
+/// Whose a block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    System,
+    Pool,
+    Maps,
 }
 
-// SAFETY: a layout alone decides whose a block is, so each goes back to where it came from. Blocks in use are disjoint
-// (`area`), and as large and as aligned as was asked for.
+impl Source {
+    #[inline]
+    fn of(layout: Layout) -> Source {
+        if !cfg!(target_os = "linux") || layout.size() < LEAST || layout.align() > ALIGN {
+            Source::System
+        } else if layout.size() <= MOST {
+            Source::Pool
+        } else {
+            Source::Maps
+        }
+    }
+}
+
+/// A block, or one of the system's in its place if it is null.
+#[inline]
+fn or_stand_in(block: *mut u8, layout: Layout) -> *mut u8 {
+    if block.is_null() { system::stand_in(layout) } else { block }
+}
+
+// SAFETY: a layout alone decides whose a block is, but for stand-ins, which their address tells; so each goes back to where
+// it came from. Blocks in use are disjoint (`area`), and as large and as aligned as was asked for.
 unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_ours(layout) {
-            return POOL.take(layout.size(), layout.align());
+        match Source::of(layout) {
+            // SAFETY: the caller's promises are the ones that the system's allocator asks for.
+            Source::System => unsafe { System.alloc(layout) },
+            Source::Pool => or_stand_in(POOL.take(layout.size(), layout.align()), layout),
+            Source::Maps => or_stand_in(MAPS.take(layout.size()), layout),
         }
-        // SAFETY: the caller's promises are the ones that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if is_ours(layout) {
-            let block = POOL.take(layout.size(), layout.align());
-            if !block.is_null() {
-                // SAFETY: the block has so many bytes.
-                unsafe { block.write_bytes(0, layout.size()) };
+        match Source::of(layout) {
+            // SAFETY: as in `alloc`.
+            Source::System => return unsafe { System.alloc_zeroed(layout) },
+            Source::Pool => {}
+            Source::Maps => {
+                let block = MAPS.take_zeroed(layout.size());
+                if !block.is_null() {
+                    return block;
+                }
             }
-            return block;
         }
-        // SAFETY: as in `alloc`.
-        unsafe { System.alloc_zeroed(layout) }
+        // SAFETY: as in `alloc`; and a block has so many bytes.
+        unsafe {
+            let block = self.alloc(layout);
+            if !block.is_null() {
+                block.write_bytes(0, layout.size());
+            }
+            block
+        }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if is_ours(layout) {
-            // SAFETY: by its layout it came from here, and the caller gives it up.
-            return unsafe { POOL.give(block) };
+        // SAFETY: by its layout and its address it came from there, and the caller gives it up.
+        unsafe {
+            match Source::of(layout) {
+                Source::System => System.dealloc(block, layout),
+                _ if system::is_stand_in(block) => system::dismiss(block, layout),
+                Source::Pool => POOL.give(block),
+                Source::Maps => MAPS.give(block, layout.size()),
+            }
         }
-        // SAFETY: as in `alloc`; by its layout it is the system's.
-        unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller promises that the size, rounded up, is no overflow.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        match (is_ours(layout), is_ours(new)) {
-            // SAFETY: as in `alloc`.
-            (false, false) => return unsafe { System.realloc(block, layout, size) },
-            // SAFETY: it came from here, and the caller uses no more than `size` bytes of it from now on.
-            (true, true) if unsafe { POOL.resize(block, size) } => return block,
-            _ => {}
+        // SAFETY: as in `dealloc`; the caller uses only the new block from now on, and no more than `size` bytes of it.
+        let resized = unsafe {
+            match (Source::of(layout), Source::of(new)) {
+                (Source::System, Source::System) => return System.realloc(block, layout, size),
+                (from, to) if from != to || system::is_stand_in(block) => None,
+                (Source::Pool, _) => POOL.resize(block, size).then_some(block),
+                _ => MAPS.resize(block, layout.size(), size),
+            }
+        };
+        if let Some(block) = resized {
+            return block;
         }
         // SAFETY: both blocks have as many bytes as are copied and are apart; the old one is given up.
         unsafe {
@@ -117,17 +167,26 @@ unsafe impl GlobalAlloc for Heap {
 /// Decides which regions are to be left, as far as it is worth the while; to be called every few milliseconds by one
 /// thread at a time. Cheap when there is nothing to do.
 pub fn tend() {
-    POOL.tend(Instant::now());
+    static START: OnceLock<Instant> = OnceLock::new();
+    POOL.tend(START.get_or_init(Instant::now).elapsed().as_micros() as u64);
 }
 
-/// Gives the memory of long free blocks back to the system if there is much of it. To be called now and then.
-pub fn purge() {
-    POOL.purge();
+/// Gives memory that nobody uses back to the system: all that may be, or only what is much or was not needed for a while.
+/// To be called every second or so.
+pub fn purge(all: bool) {
+    POOL.purge(all);
+    MAPS.purge(all);
 }
 
-/// How much memory the regions hold.
+/// How much memory there is.
 pub fn figures() -> Figures {
-    POOL.figures()
+    let figures = POOL.figures();
+    Figures { held: figures.held + MAPS.kept(), ..figures }
+}
+
+/// Bytes of free blocks that the system backed with memory when [`tend`] looked last. Takes no lock.
+pub fn free() -> usize {
+    POOL.free()
 }
 
 /// A number that changes when other regions are to be left; 0 when there are none and have been none for a while.
@@ -154,6 +213,7 @@ pub(crate) struct Mover {
 impl Mover {
     /// One that looks at so many blocks, and moves as many bytes and a block.
     pub(crate) fn new(looks: usize, bytes: usize) -> Self {
+        POOL.note_step();
         Self { looks, bytes }
     }
 
@@ -168,7 +228,6 @@ impl Mover {
         let moves = (LEAST..=MOST).contains(&bytes) && POOL.is_left(address);
         if moves {
             self.bytes = self.bytes.saturating_sub(bytes);
-            POOL.note_move();
         }
         moves
     }

@@ -21,6 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::cpu::prefetch_to_write;
 use crate::evict::samples::Slice;
 use crate::hasher::Hasher;
+use crate::heap;
 use crate::region::Regions;
 use crate::rng::Rng;
 use crate::shard::Shard;
@@ -197,6 +198,13 @@ impl<X> Keyspace<X> {
     /// Where pages come from.
     pub fn regions(&self) -> &Arc<Regions> {
         &self.regions
+    }
+
+    /// Gives memory that nobody uses back to the system, of pages and of the heap: all that may be, or of the heap only what
+    /// is much.
+    pub fn purge(&self, all: bool) {
+        self.regions.purge();
+        heap::purge(all);
     }
 
     /// The keys whose use the eviction policy wants to hear of.

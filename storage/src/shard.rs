@@ -258,12 +258,15 @@ impl Shard {
         self.slices.get(database).table.as_deref()?.random(&mut self.rng)
     }
 
-    /// Moves entries out of one sparse page, or a few elements of a sparse collection; false when there is neither.
+    /// Moves entries out of one sparse page, or a few elements of a sparse collection, and long values closer together; false
+    /// when there is nothing to do.
     pub fn compact_step(&mut self, env: Env<'_>) -> bool {
         /// Elements of a collection that one step moves.
         const ELEMENTS: usize = 32;
         let mut tables = self.slices.iter_mut().filter_map(|slice| slice.table.as_deref_mut());
-        let is_done = tables.any(|table| table.compact_step() || table.compact_collection(env, ELEMENTS));
+        // Both, as the way through a table may take long, and another follow.
+        let is_done =
+            tables.any(|table| table.settle_step() | (table.compact_step() || table.compact_collection(env, ELEMENTS)));
         if is_done {
             // What a collection takes may have changed.
             self.changed = Changed::Many;

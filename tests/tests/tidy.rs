@@ -21,6 +21,7 @@ const UNSAFE_FILES: &[&str] = &[
     "storage/src/cpu.rs",
     "storage/src/heap.rs",
     "storage/src/heap/area.rs",
+    "storage/src/heap/maps.rs",
     "storage/src/heap/state.rs",
     "storage/src/heap/system.rs",
     "storage/src/heap/tests.rs",

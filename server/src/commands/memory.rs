@@ -70,8 +70,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 fn purge(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
-    engine.keyspace().regions().purge();
-    larder_storage::heap::purge();
+    engine.keyspace().purge(true);
     reply.ok();
     Ok(())
 }

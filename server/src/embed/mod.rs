@@ -219,7 +219,7 @@ impl Engine {
         while self.free_garbage(&Budget::Endless) {}
         while self.evictor().relieve(self, &stats) {}
         while background::compact(self, shards.clone(), &self.upkeep.compacted, &Budget::Endless) {}
-        self.keyspace().regions().purge();
+        self.keyspace().purge(false);
         self.rates.tick(self);
     }
 }

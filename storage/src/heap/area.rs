@@ -11,14 +11,16 @@
 
 use std::ptr::NonNull;
 
-use super::REGION;
+use super::{PAGE, REGION};
 
 /// Bytes that sizes are a multiple of.
-const GRAIN: usize = 16;
+pub(super) const GRAIN: usize = 16;
 /// Sizes up to so many grains have a list each, larger ones sixteen per power of two.
 const FINE: usize = 16;
 pub(super) const LISTS: usize = list_of(REGION) + 1;
 const WORDS: usize = LISTS.div_ceil(64);
+/// A region's weight fits into 32 bits by that.
+pub(super) const WEIGHT_GRAIN: usize = 256;
 /// Blocks of a list that might be too short which are looked at.
 const TRIES: usize = 4;
 /// What is split off a block at least.
@@ -40,6 +42,8 @@ const FLAGS: u32 = FREE | CLEAN;
 struct Lists {
     number: u32,
     used: u32,
+    /// Of the blocks in use, the sum of what [`weight`] says.
+    weight: u32,
     /// Bytes of the free blocks that are clean.
     clean: u32,
     /// Bit `i` is set if list `i` is not empty.
@@ -53,7 +57,7 @@ struct Lists {
 pub(super) struct Area(NonNull<u8>);
 
 /// The list of free blocks of so many bytes.
-const fn list_of(size: usize) -> usize {
+pub(super) const fn list_of(size: usize) -> usize {
     let grains = size / GRAIN;
     if grains < FINE {
         return grains;
@@ -68,6 +72,11 @@ pub(super) const fn lists_for(size: usize) -> (usize, usize) {
     (if list_of(size - GRAIN) == list { list + 1 } else { list }, list)
 }
 
+/// The square of a block's size, in units of [`WEIGHT_GRAIN`] bytes.
+const fn weight(size: usize) -> u32 {
+    ((size / WEIGHT_GRAIN) * (size / WEIGHT_GRAIN)) as u32
+}
+
 /// Bytes of the block that serves a request.
 pub(super) const fn block_size(size: usize) -> usize {
     (size + HEAD).next_multiple_of(GRAIN)
@@ -80,10 +89,12 @@ impl Area {
     ///
     /// # Safety
     ///
-    /// It is a region of [`super::system::map`], used by nobody else.
+    /// It is a region of [`super::system::map_region`], used by nobody else.
     pub(super) unsafe fn begin(region: NonNull<u8>, number: u32) -> Area {
         let area = Area(region);
-        let lists = Lists { number, used: 0, clean: 0, filled: [0; WORDS], first: [0; LISTS] };
+        // See `State::whose`.
+        let _ = region.as_ptr().expose_provenance();
+        let lists = Lists { number, used: 0, weight: 0, clean: 0, filled: [0; WORDS], first: [0; LISTS] };
         // SAFETY: the caller promises it, and the region is aligned to its size.
         unsafe { region.cast::<Lists>().write(lists) };
         area.write(FIRST, ROOM as u32);
@@ -132,6 +143,22 @@ impl Area {
     /// Bytes of the blocks in use.
     pub(super) fn used(self) -> usize {
         self.lists().used as usize
+    }
+
+    /// Sum of what [`weight`] says of these.
+    pub(super) fn weight(self) -> usize {
+        self.lists().weight as usize
+    }
+
+    /// Counts a block that comes into use, and one that goes.
+    fn count(self, size: usize) {
+        self.lists().used += size as u32;
+        self.lists().weight += weight(size);
+    }
+
+    fn uncount(self, size: usize) {
+        self.lists().used -= size as u32;
+        self.lists().weight -= weight(size);
     }
 
     /// Bytes of the free blocks whose inner pages hold no memory.
@@ -222,7 +249,7 @@ impl Area {
         if size < whole {
             self.free(at + size, whole - size, flags);
         }
-        self.lists().used += size as u32;
+        self.count(size);
         Some(at)
     }
 
@@ -238,6 +265,9 @@ impl Area {
             let whole = self.size(at);
             self.hold(at, front);
             self.hold(at + front, whole - front);
+            self.uncount(whole);
+            self.count(front);
+            self.count(whole - front);
             self.give(at, false);
         }
         Some(at + front)
@@ -258,7 +288,7 @@ impl Area {
     /// Takes a block back, whose inner pages hold no memory if it is clean.
     pub(super) fn give(self, at: usize, is_clean: bool) {
         let size = self.size(at);
-        self.lists().used -= size as u32;
+        self.uncount(size);
         let (mut start, mut whole) = (at, size);
         let next = at + size;
         if next < END && self.is_free(next) {
@@ -292,11 +322,12 @@ impl Area {
             self.unlist(next);
         }
         self.hold(at, kept);
-        self.lists().used = (self.used() + kept - old) as u32;
+        self.uncount(old);
+        self.count(kept);
         if kept < whole {
             // As a block in use that is given back: what follows may be free.
             self.hold(at + kept, whole - kept);
-            self.lists().used += (whole - kept) as u32;
+            self.count(whole - kept);
             self.give(at + kept, false);
         }
         true
@@ -312,7 +343,7 @@ impl Area {
                     self.unlist(at);
                     let size = self.size(at);
                     self.hold(at, size);
-                    self.lists().used += size as u32;
+                    self.count(size);
                     return Some(at);
                 }
                 at = self.read(at + HEAD) as usize;
@@ -323,7 +354,6 @@ impl Area {
 
     /// The pages of a block that hold nothing but what is free: from, and how many bytes.
     pub(super) fn pages(self, at: usize) -> (NonNull<u8>, usize) {
-        const PAGE: usize = 4096;
         let (start, end) = ((at + 2 * HEAD).next_multiple_of(PAGE), (at + self.size(at)) / PAGE * PAGE);
         // SAFETY: see above.
         (unsafe { self.0.add(start) }, end.saturating_sub(start))
@@ -338,7 +368,8 @@ impl Area {
     /// For tests: checks the module's invariants; panics with what is wrong.
     #[cfg(test)]
     pub(super) fn validate(self) {
-        let (mut at, mut before, mut used, mut clean, mut was_free, mut free) = (FIRST, 0, 0, 0, false, 0);
+        let (mut at, mut before, mut used, mut heavy, mut clean, mut was_free, mut free) =
+            (FIRST, 0, 0, 0, 0, false, 0);
         while at < END {
             let size = self.size(at);
             assert!(size >= GRAIN && size.is_multiple_of(GRAIN) && at + size <= END, "a block of {size}");
@@ -348,13 +379,13 @@ impl Area {
             if was_free {
                 free += 1
             } else {
-                used += size
+                (used, heavy) = (used + size, heavy + weight(size) as usize)
             }
             clean += if was_free && self.read(at) & CLEAN != 0 { size } else { 0 };
             (at, before) = (at + size, size);
         }
         assert_eq!((at, self.read(END + 4) as usize), (END, before));
-        assert_eq!((used, clean), (self.used(), self.clean()), "bytes are counted");
+        assert_eq!((used, heavy, clean), (self.used(), self.weight(), self.clean()), "what is in use is counted");
         for list in 0..LISTS {
             let (mut at, mut previous) = (self.lists().first[list], 0);
             assert_eq!(self.lists().filled[list / 64] >> (list % 64) & 1 == 1, at != 0);

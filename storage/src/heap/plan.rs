@@ -1,22 +1,22 @@
 //! Which regions are to be left. A plan names a few that have the least in use and so little that the free blocks of the
-//! others have place for it. It ends when they are empty, or when nothing has moved for a while, as what is left in
-//! them belongs to nobody who would move it; or when memory is short without them.
+//! others have place for it. It ends when they are empty, or when nobody has gone on through what he owns for a while,
+//! as what is left in them then belongs to nobody who would move it; or when memory is short without them.
 
-use std::time::{Duration, Instant};
-
-use super::area::ROOM;
-use super::state::{Pool, State};
+use super::area::{GRAIN, ROOM, WEIGHT_GRAIN, list_of};
+use super::state::{Pool, Slot, State};
 
 /// Regions of a plan at most.
 pub(super) const LEFT_AT_ONCE: usize = 32;
-/// A plan is worth the while when more is free than a part of so many of what is in use, and a region.
+/// Looking for a plan is worth the while when more is free than a part of so many of what is in use, and a region.
 const SHARE: usize = 32;
 /// Parts of the others' free blocks that may be relied on: not every block finds one of its size.
 const RELIED_ON: (usize, usize) = (3, 4);
-/// A plan ends when so long nothing was moved.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// A plan ends when for so many looks and so long nobody has gone on. Looks count, too, as what holds the looking thread
+/// up may hold the others up.
+const PATIENT_LOOKS: u32 = 3;
+const PATIENCE_US: u64 = 10_000;
 /// So long after the last one another plan is to be expected soon.
-const CALM: Duration = Duration::from_millis(100);
+const CALM_US: u64 = 100_000;
 /// A region that was in vain to be left is not again in so many plans, unless it has twice as much in use.
 const REST: u8 = 100;
 /// Bytes that a slot counts what is pinned in.
@@ -29,39 +29,43 @@ pub(super) struct Plan {
     /// Numbers of the regions that are to be left, as many as `count`.
     regions: [u32; LEFT_AT_ONCE],
     count: usize,
-    /// When something was seen to have moved, and how many moves there had been.
-    last_move: Option<(Instant, usize)>,
+    /// How many steps there had been at the last look, when that had changed, and looks since then.
+    steps: usize,
+    stepped_us: u64,
+    looks: u32,
     /// When there was nothing to pick.
-    in_vain: Option<Instant>,
+    in_vain_us: Option<u64>,
 }
 
 impl Plan {
     pub(super) const fn new() -> Self {
-        Self { number: 0, regions: [0; LEFT_AT_ONCE], count: 0, last_move: None, in_vain: None }
+        let (number, count, steps, stepped_us, looks) = (0, 0, 0, 0, 0);
+        Self { number, regions: [0; LEFT_AT_ONCE], count, steps, stepped_us, looks, in_vain_us: None }
     }
 }
 
 impl Pool {
     /// Ends a plan, and begins one if that is worth the while.
-    pub(super) fn tend(&self, now: Instant) {
+    pub(super) fn tend(&self, now_us: u64) {
         let mut state = self.state();
-        let moves = self.moves();
-        if state.is_stuck(now, moves) {
-            state.stay(true);
+        self.note_free(state.holes());
+        let steps = self.steps();
+        if state.is_stuck(now_us, steps) {
+            self.stay(&mut state, true);
         }
         if state.plan.count > 0 {
             return;
         }
-        if !state.begin(now) {
+        if !state.begin(now_us) {
             if self.plan() != 0 {
                 self.publish(&[]);
-                if state.plan.last_move.is_none_or(|(at, _)| now.duration_since(at) > CALM) {
+                if now_us.saturating_sub(state.plan.stepped_us) > CALM_US {
                     self.set_plan(0);
                 }
             }
             return;
         }
-        state.plan.last_move = Some((now, moves));
+        (state.plan.steps, state.plan.stepped_us, state.plan.looks) = (steps, now_us, 0);
         let mut addresses = [0; LEFT_AT_ONCE];
         for (number, address) in addresses.iter_mut().enumerate().take(state.plan.count) {
             *address = state.slots[state.plan.regions[number] as usize].region.addr();
@@ -71,39 +75,52 @@ impl Pool {
     }
 }
 
+impl Slot {
+    /// Free bytes that hold memory and may serve blocks of so many bytes.
+    fn room_for(&self, size: usize) -> usize {
+        let free = ROOM - (self.used + self.clean) as usize;
+        if usize::from(self.top) >= list_of(size) { free - free % size } else { 0 }
+    }
+}
+
 impl State {
     /// Whether a plan goes on without getting on. One whose regions are empty ends here.
-    fn is_stuck(&mut self, now: Instant, moves: usize) -> bool {
-        let regions = &self.plan.regions[..self.plan.count];
+    fn is_stuck(&mut self, now_us: u64, steps: usize) -> bool {
+        let plan = &mut self.plan;
+        let regions = &plan.regions[..plan.count];
         if !regions.iter().any(|number| self.slots[*number as usize].is_left) {
-            self.plan.count = 0;
+            plan.count = 0;
             return false;
         }
-        match self.plan.last_move {
-            Some((at, before)) if before == moves => now.duration_since(at) > PATIENCE,
-            _ => {
-                self.plan.last_move = Some((now, moves));
-                false
-            }
+        if plan.steps != steps {
+            (plan.steps, plan.stepped_us, plan.looks) = (steps, now_us, 0);
+            return false;
         }
+        plan.looks += 1;
+        plan.looks >= PATIENT_LOOKS && now_us.saturating_sub(plan.stepped_us) > PATIENCE_US
     }
 
     /// Picks regions to be left; false if it is not worth the while.
-    fn begin(&mut self, now: Instant) -> bool {
-        let mut free = self.holes();
-        if free <= self.used / SHARE + ROOM / 4 {
+    fn begin(&mut self, now_us: u64) -> bool {
+        let enough = self.used / SHARE + ROOM / 4;
+        if self.holes() <= enough {
             return false;
         }
         // Looking through all regions takes a while where there are many.
-        if self.plan.in_vain.is_some_and(|at| now.duration_since(at) < CALM) {
+        if self.plan.in_vain_us.is_some_and(|at| now_us.saturating_sub(at) < CALM_US) {
+            return false;
+        }
+        let size = self.least_served();
+        let (least, mut free) = self.least_used();
+        if free <= enough {
+            self.plan.in_vain_us = Some(now_us);
             return false;
         }
         let mut live = 0;
-        for number in self.least_used().into_iter().flatten() {
+        for number in least.into_iter().flatten() {
             let slot = &mut self.slots[number as usize];
             let used = slot.used as usize;
-            let dirty = ROOM - used - slot.clean as usize;
-            let rest = free.saturating_sub(dirty);
+            let rest = free.saturating_sub(slot.room_for(size));
             if (live + used) * RELIED_ON.1 > rest * RELIED_ON.0 {
                 break;
             }
@@ -113,15 +130,25 @@ impl State {
             self.plan.count += 1;
         }
         let is_begun = self.plan.count > 0;
-        self.plan.in_vain = (!is_begun).then_some(now);
+        self.plan.in_vain_us = (!is_begun).then_some(now_us);
         self.plan.number += usize::from(is_begun);
         is_begun
     }
 
-    /// The numbers of the regions that have the least in use, in that order.
-    fn least_used(&mut self) -> [Option<u32>; LEFT_AT_ONCE] {
-        let mut least = [(u32::MAX, None); LEFT_AT_ONCE];
+    /// What a free block must have to serve. Where most bytes in use are of blocks so long that few stand in a region, most of
+    /// what is free there is too short for any other, however many are moved.
+    fn least_served(&self) -> usize {
+        let typical = self.weight * WEIGHT_GRAIN * WEIGHT_GRAIN / self.used.max(1);
+        if typical < ROOM / SHARE { GRAIN } else { typical }
+    }
+
+    /// The numbers of the regions that have the least in use, in that order; and the free bytes of all that hold memory and
+    /// may serve.
+    fn least_used(&mut self) -> ([Option<u32>; LEFT_AT_ONCE], usize) {
+        let size = self.least_served();
+        let (mut least, mut free) = ([(u32::MAX, None); LEFT_AT_ONCE], 0);
         for (number, slot) in self.slots[..self.end].iter_mut().enumerate() {
+            free += slot.room_for(size);
             slot.rest = slot.rest.saturating_sub(1);
             let pinned = if slot.rest == 0 { 0 } else { slot.pinned };
             let pinned = usize::from(pinned) * PIN_GRAIN;
@@ -133,7 +160,7 @@ impl State {
             least[at..].rotate_right(1);
             least[at] = (slot.used, Some(number as u32));
         }
-        least.map(|(_, number)| number)
+        (least.map(|(_, number)| number), free)
     }
 
     /// Ends a plan before its regions are empty; whether there was one. What is in them may be `pinned`.

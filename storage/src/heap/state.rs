@@ -17,31 +17,42 @@ const MOST_REGIONS: usize = 1 << 18;
 const SPARE_SHARE: usize = 64;
 /// A plan is late when more is free than a part of so many of what is in use, and a region.
 const LATE_SHARE: usize = 8;
-/// Bytes of the free blocks that [`Pool::purge`] looks for, at least.
+/// Bytes of the free blocks that [`Pool::purge`] looks for, at least, and regions that it looks at under one lock.
 const LONG: usize = 64 << 10;
+const PURGED_AT_ONCE: usize = 256;
 /// Purging pays when more is free than a part of so many of what is in use, and so much.
 const PURGED_SHARE: usize = 16;
 const PURGED_LEAST: usize = REGION / 4;
 
-/// The regions and what is known of them; see the module's page.
+/// In the place of the address of a region that was to be left and is gone.
+const GONE: usize = 1;
+
+/// The regions and what is known of them; see the module's page. It begins as zeros only, as megabytes of a static that
+/// does not would be in the program's file.
 pub(super) struct Pool {
     state: Mutex<State>,
     /// Addresses of the regions that are to be left, then 0.
     left: [AtomicUsize; LEFT_AT_ONCE],
     /// See [`super::plan`].
     plan: AtomicUsize,
-    /// Blocks that were moved out of regions that are to be left.
-    moves: AtomicUsize,
+    /// Steps of those who go through what they own.
+    steps: AtomicUsize,
+    /// See [`super::free`].
+    free: AtomicUsize,
 }
 
 pub(super) struct State {
     pub(super) slots: [Slot; MOST_REGIONS],
     /// One more than the last slot with a region.
     pub(super) end: usize,
+    /// No slot before it is without a region.
+    vacant: usize,
     lowest: [usize; LISTS],
     pub(super) mapped: usize,
     /// Bytes of all blocks in use.
     pub(super) used: usize,
+    /// See [`Area::weight`].
+    pub(super) weight: usize,
     /// Regions without a block in use.
     empty: usize,
     /// Bytes of free blocks that hold no memory.
@@ -52,14 +63,17 @@ pub(super) struct State {
 // SAFETY: the pointers are to regions that the state owns.
 unsafe impl Send for State {}
 
+const _: () = assert!(LISTS <= 1 << u8::BITS);
+
 /// What is known of a region without touching it.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     pub(super) region: *mut u8,
     pub(super) used: u32,
     pub(super) clean: u32,
+    weight: u32,
     /// See the module's page.
-    top: u16,
+    pub(super) top: u8,
     /// It is to be left.
     pub(super) is_left: bool,
     /// How much could not be moved when it was to be left, in 16 KiB, rounded up, and for how many plans that holds.
@@ -69,7 +83,7 @@ pub(super) struct Slot {
 
 impl Slot {
     const NONE: Slot =
-        Slot { region: std::ptr::null_mut(), used: 0, clean: 0, top: 0, is_left: false, pinned: 0, rest: 0 };
+        Slot { region: std::ptr::null_mut(), used: 0, clean: 0, weight: 0, top: 0, is_left: false, pinned: 0, rest: 0 };
 
     pub(super) fn area(&self) -> Option<Area> {
         // SAFETY: a slot's region was begun, and who has the slot holds the lock.
@@ -87,9 +101,11 @@ impl Pool {
         let state = State {
             slots: [Slot::NONE; MOST_REGIONS],
             end: 0,
+            vacant: 0,
             lowest: [0; LISTS],
             mapped: 0,
             used: 0,
+            weight: 0,
             empty: 0,
             clean: 0,
             plan: Plan::new(),
@@ -98,7 +114,8 @@ impl Pool {
             state: Mutex::new(state),
             left: [const { AtomicUsize::new(0) }; LEFT_AT_ONCE],
             plan: AtomicUsize::new(0),
-            moves: AtomicUsize::new(0),
+            steps: AtomicUsize::new(0),
+            free: AtomicUsize::new(0),
         }
     }
 
@@ -107,12 +124,42 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block for `size` bytes at a multiple of `align`; null if the system has no memory.
+    /// A block for `size` bytes at a multiple of `align`; null if the system has no memory, or all slots have a region.
     pub(super) fn take(&self, size: usize, align: usize) -> *mut u8 {
+        let size = block_size(size);
         let mut state = self.state();
-        match state.take(block_size(size), align) {
+        match state.take(size, align) {
             Some(block) => block,
-            None => std::ptr::null_mut(),
+            None => self.take_with_more(state, size, align).unwrap_or(std::ptr::null_mut()),
+        }
+    }
+
+    /// A block of regions that are mapped for it, or that were to be left.
+    #[cold]
+    fn take_with_more<'a>(&'a self, mut state: MutexGuard<'a, State>, size: usize, align: usize) -> Option<*mut u8> {
+        loop {
+            // A plan pays for the regions that are mapped meanwhile, unless it cannot keep up.
+            let is_late = state.holes() > state.used / LATE_SHARE + ROOM;
+            if !(is_late && self.stay(&mut state, false)) {
+                let has_slot = state.vacancy().is_some();
+                drop(state);
+                let region = has_slot.then(system::map_region).flatten();
+                state = self.state();
+                match region {
+                    Some(region) if state.adopt(region) => {}
+                    Some(region) => {
+                        // Others took the last slot meanwhile.
+                        drop(state);
+                        self.give_back(region);
+                        return None;
+                    }
+                    None if self.stay(&mut state, false) => {}
+                    None => return None,
+                }
+            }
+            if let Some(block) = state.take(size, align) {
+                return Some(block);
+            }
         }
     }
 
@@ -125,8 +172,25 @@ impl Pool {
         // SAFETY: the caller promises it.
         let emptied = unsafe { self.state().give(block) };
         if let Some(region) = emptied {
-            // SAFETY: the state has forgotten it, as no block of it is in use.
-            unsafe { system::unmap(region) };
+            self.give_back(region);
+        }
+    }
+
+    /// Gives a region that the state has forgotten, as no block of it is in use, back to the system.
+    #[cold]
+    fn give_back(&self, region: NonNull<u8>) {
+        for left in &self.left {
+            if left.load(Relaxed) == region.addr().get() {
+                left.store(GONE, Relaxed);
+            }
+        }
+        // SAFETY: nobody else knows the region.
+        unsafe {
+            if !system::unmap(region, REGION) {
+                // A process has only so many maps, and this may divide one. So the region stays, without memory.
+                system::discard(region, REGION);
+                self.state().adopt(region);
+            }
         }
     }
 
@@ -140,24 +204,24 @@ impl Pool {
         unsafe { self.state().resize(block, block_size(size)) }
     }
 
-    /// Gives the memory of long free blocks back if there is much of it.
-    pub(super) fn purge(&self) {
+    /// Gives the memory of long free blocks back: of all, or only if there is much of it.
+    pub(super) fn purge(&self, all: bool) {
         let mut number = 0;
         loop {
             let mut state = self.state();
-            let dirty = (state.mapped * ROOM).saturating_sub(state.used + state.clean);
-            if dirty < state.used / PURGED_SHARE + PURGED_LEAST {
+            let is_much = state.holes() >= state.used / PURGED_SHARE + PURGED_LEAST;
+            if number >= state.end || !(all || is_much) {
                 return;
             }
-            let Some((area, at)) = state.long_block(&mut number) else { return };
+            let found = state.long_block(&mut number);
             drop(state);
+            let Some((area, at)) = found else { continue };
             let (start, bytes) = area.pages(at);
             // SAFETY: the block is nobody's but ours until it is given back below.
             unsafe { system::discard(start, bytes) };
             let emptied = self.state().give_area(area, at, true);
             if let Some(region) = emptied {
-                // SAFETY: as in `give`.
-                unsafe { system::unmap(region) };
+                self.give_back(region);
             }
         }
     }
@@ -192,12 +256,31 @@ impl Pool {
         self.plan() != 0 && left.any(|left| left == region)
     }
 
-    pub(super) fn note_move(&self) {
-        self.moves.fetch_add(1, Relaxed);
+    /// Ends a plan before its regions are empty, as [`State::stay`] does.
+    pub(super) fn stay(&self, state: &mut State, pinned: bool) -> bool {
+        let was_left = state.stay(pinned);
+        if was_left {
+            self.publish(&[]);
+        }
+        was_left
     }
 
-    pub(super) fn moves(&self) -> usize {
-        self.moves.load(Relaxed)
+    /// See [`super::free`].
+    pub(super) fn free(&self) -> usize {
+        self.free.load(Relaxed)
+    }
+
+    pub(super) fn note_free(&self, bytes: usize) {
+        self.free.store(bytes, Relaxed);
+    }
+
+    /// Notes that somebody goes on through what he owns.
+    pub(super) fn note_step(&self) {
+        self.steps.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn steps(&self) -> usize {
+        self.steps.load(Relaxed)
     }
 
     /// For tests: checks the invariants; panics with what is wrong.
@@ -221,19 +304,6 @@ impl Pool {
 }
 
 impl State {
-    fn take(&mut self, size: usize, align: usize) -> Option<*mut u8> {
-        loop {
-            if let Some(block) = self.take_mapped(size, align) {
-                return Some(block);
-            }
-            // A plan pays for the regions that are mapped meanwhile, unless it cannot keep up.
-            let is_late = self.holes() > self.used / LATE_SHARE + ROOM;
-            if !(is_late && self.stay(false)) && self.map().is_none() && !self.stay(false) {
-                return None;
-            }
-        }
-    }
-
     /// Bytes that are free and hold memory.
     pub(super) fn holes(&self) -> usize {
         (self.mapped * ROOM).saturating_sub(self.used + self.clean)
@@ -250,7 +320,7 @@ impl State {
     }
 
     /// A block of the oldest region that has one.
-    fn take_mapped(&mut self, size: usize, align: usize) -> Option<*mut u8> {
+    fn take(&mut self, size: usize, align: usize) -> Option<*mut u8> {
         let (_, list) = lists_for(size);
         let mut number = self.lowest[list];
         let mut is_first = true;
@@ -277,10 +347,11 @@ impl State {
     pub(super) fn note(&mut self, number: usize, area: Area) {
         let slot = &mut self.slots[number];
         self.used = self.used + area.used() - slot.used as usize;
+        self.weight = self.weight + area.weight() - slot.weight as usize;
         self.clean = self.clean + area.clean() - slot.clean as usize;
-        (slot.used, slot.clean) = (area.used() as u32, area.clean() as u32);
+        (slot.used, slot.weight, slot.clean) = (area.used() as u32, area.weight() as u32, area.clean() as u32);
         let top = if slot.is_left { 0 } else { area.top() };
-        let before = std::mem::replace(&mut slot.top, top as u16) as usize;
+        let before = std::mem::replace(&mut slot.top, top as u8) as usize;
         self.find(number, before, top);
     }
 
@@ -290,22 +361,24 @@ impl State {
         self.lowest[lists].iter_mut().for_each(|lowest| *lowest = number.min(*lowest));
     }
 
-    /// Maps another region.
-    fn map(&mut self) -> Option<()> {
-        if self.mapped == 0 {
-            system::separate_huge_blocks();
-        }
-        let number = self.slots[..self.end].iter().position(|slot| slot.region.is_null()).unwrap_or(self.end);
-        let slot = self.slots.get_mut(number)?;
-        let region = system::map()?;
-        // SAFETY: it was just mapped.
+    /// The first slot without a region.
+    fn vacancy(&mut self) -> Option<usize> {
+        let found = (self.vacant..MOST_REGIONS).find(|number| self.slots[*number].region.is_null());
+        self.vacant = found.unwrap_or(MOST_REGIONS);
+        found
+    }
+
+    /// Takes up a region that was mapped; false if no slot is vacant.
+    fn adopt(&mut self, region: NonNull<u8>) -> bool {
+        let Some(number) = self.vacancy() else { return false };
+        // SAFETY: it was mapped, and nobody else knows it.
         let area = unsafe { Area::begin(region, number as u32) };
-        *slot = Slot { region: region.as_ptr(), ..Slot::NONE };
+        self.slots[number] = Slot { region: region.as_ptr(), ..Slot::NONE };
         self.end = self.end.max(number + 1);
         self.mapped += 1;
         self.empty += 1;
         self.note(number, area);
-        Some(())
+        true
     }
 
     /// Takes a block back; the region if no block of it is in use and it is not kept, for the system.
@@ -337,6 +410,7 @@ impl State {
     fn forget(&mut self, number: usize) {
         self.clean -= self.slots[number].clean as usize;
         self.slots[number] = Slot::NONE;
+        self.vacant = self.vacant.min(number);
         self.mapped -= 1;
         self.empty -= 1;
         while self.end > 0 && self.slots[self.end - 1].region.is_null() {
@@ -359,18 +433,21 @@ impl State {
     /// The region of a block, and where its head stands.
     fn whose(block: *mut u8) -> Option<(Area, usize)> {
         let offset = block.addr() % REGION;
-        let region = NonNull::new(block.wrapping_sub(offset))?;
+        // Not by way of the block, of which its user may lend us no more than its bytes.
+        let region = NonNull::new(std::ptr::with_exposed_provenance_mut(block.addr() - offset))?;
         // SAFETY: every block is within a region, which is aligned to its size; and the caller holds the lock.
         Some((unsafe { Area::at(region) }, offset - HEAD))
     }
 
-    /// A long free block of the region of this number or a later one, taken out.
+    /// A long free block of the region of this number or one of the next ones, taken out.
     fn long_block(&mut self, number: &mut usize) -> Option<(Area, usize)> {
-        while *number < self.end {
-            if let Some(area) = self.slots[*number].area()
+        for _ in 0..PURGED_AT_ONCE {
+            let slot = self.slots.get(*number)?;
+            if ROOM - (slot.used + slot.clean) as usize >= LONG
+                && let Some(area) = slot.area()
                 && let Some(at) = area.take_dirty(LONG)
             {
-                self.empty -= usize::from(self.slots[*number].used == 0);
+                self.empty -= usize::from(slot.used == 0);
                 self.note(*number, area);
                 return Some((area, at));
             }

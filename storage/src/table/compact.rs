@@ -12,9 +12,6 @@ use crate::word::Word;
 impl Table {
     /// Empties one sparse page by moving its entries, or moves small pages closer together, or gives one unused segment back; false when there is neither.
     pub fn compact_step(&mut self) -> bool {
-        if self.settle_step() {
-            return true;
-        }
         let Some(page) = self.slab.sparse_page() else {
             if self.slab.may_gather() && self.index.gather_step()
                 || self.slab.gather_step()

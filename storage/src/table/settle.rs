@@ -22,7 +22,7 @@ pub(super) struct Way {
 
 impl Table {
     /// Moves what is to be moved of a few keys; false when there is nothing to do.
-    pub(super) fn settle_step(&mut self) -> bool {
+    pub fn settle_step(&mut self) -> bool {
         /// Segments and blocks that a step looks at, and bytes that it moves.
         const SEGMENTS: usize = 8;
         const BLOCKS: usize = 256;
