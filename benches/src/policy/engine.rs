@@ -111,7 +111,7 @@ impl Engine {
         if let Some(what_if) = &mut self.what_if {
             what_if.note_reads(self.hits, self.misses, 1.0);
             let census = Census { evicted: self.evicted, ..Census::of(&self.keyspace).unwrap_or_default() };
-            what_if.measure(self.keyspace.slice(), census, present);
+            what_if.measure(self.keyspace.slice(), census, present, 0);
             (self.hits, self.misses) = (0, 0);
         }
     }

@@ -25,7 +25,7 @@ use crate::evict;
 use crate::upkeep::Budget;
 
 /// Samples that wait at most.
-const WAITING: usize = 8192;
+const WAITING: usize = 2048;
 /// The part of the time that may be spent, as a divisor, and the one below which more keys may be looked at.
 const SHARE: u32 = 200;
 const LITTLE: u32 = 1000;
@@ -229,7 +229,7 @@ impl Insight {
         }
         state.tell_reads(engine);
         if let Some(what_if) = &mut state.what_if {
-            what_if.adopt(present(engine), engine.keyspace().used_memory());
+            what_if.adopt(present(engine), engine.keyspace().used_memory(), engine.clock().now_ms());
         }
         (state.what_if.as_ref().map(|what_if| what_if.answer()).unwrap_or_default(), state.listened)
     }
@@ -263,7 +263,7 @@ impl State {
         let Some(what_if) = &mut self.what_if else { return };
         let slice = engine.keyspace().slice();
         let before = what_if.part();
-        what_if.measure(slice, census, present(engine));
+        what_if.measure(slice, census, present(engine), engine.clock().now_ms());
         if what_if.part() < before {
             // What waits was chosen for a larger slice, and says nothing of how long the present one takes.
             waiting.retain(|sample| slice.takes_for(Listener::WhatIf, sample.hash));

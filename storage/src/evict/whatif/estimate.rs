@@ -45,10 +45,13 @@ pub(super) struct Ledger {
     pub(super) mirror: Misses,
     /// What the cache itself missed of the slice.
     pub(super) cache: Misses,
-    /// Reads of the whole cache that found their key, and those that did not.
+    /// Reads of the whole cache that found their key, and those that did not, as far as the samples have been looked at that came
+    /// with them.
     pub(super) hits: f64,
     /// See there.
     pub(super) misses: f64,
+    /// The same of all reads.
+    all: (f64, f64),
 }
 
 impl Ledger {
@@ -58,6 +61,17 @@ impl Ledger {
         self.cache.fade(factor);
         self.hits *= factor;
         self.misses *= factor;
+        self.all = (self.all.0 * factor, self.all.1 * factor);
+    }
+
+    /// Hears of reads of the whole cache.
+    pub(super) fn note_all(&mut self, hits: f64, misses: f64) {
+        self.all = (self.all.0 + hits, self.all.1 + misses);
+    }
+
+    /// Hits and misses of the cache itself, with the reads that nobody has looked at, if there are any.
+    fn of_cache(&self) -> (f64, f64) {
+        if self.all.0 + self.all.1 > 0.0 { self.all } else { (self.hits, self.misses) }
     }
 
     pub(super) fn reads(&self) -> f64 {
@@ -66,7 +80,8 @@ impl Ledger {
 
     /// What the cache itself had.
     pub(super) fn actual(&self) -> Estimate {
-        Estimate { hit_ratio: self.hits / self.reads(), error: 0.0, reads: self.reads(), at_ms: None }
+        let (hits, misses) = self.of_cache();
+        Estimate { hit_ratio: hits / (hits + misses), error: 0.0, reads: self.reads(), at_ms: None }
     }
 
     /// What any cache has that holds all which the cache itself does, while that lets nothing go.
@@ -84,7 +99,8 @@ impl Ledger {
         let base = if is_alike { &self.mirror } else { &self.cache };
         let of_base = if is_alike { 0.0 } else { (mirror - cache).abs() / reads };
         let (own, other) = (self.own.total(), base.total());
-        let miss_ratio = self.misses / reads;
+        let (hits, misses) = self.of_cache();
+        let miss_ratio = misses / (hits + misses);
         let scaled = |own: f64, other: f64, reads: f64| {
             // Of hardly any misses no multiple is known.
             let few = other < FEWEST_MISSES * weight;
@@ -145,7 +161,7 @@ mod tests {
 
     fn estimate(miss_ratio: f64, own: &Misses, mirror: &Misses, reads: f64, weight: f64) -> Estimate {
         let (hits, misses) = (reads * (1.0 - miss_ratio), reads * miss_ratio);
-        Ledger { own: *own, mirror: *mirror, cache: *mirror, hits, misses }.estimate(weight)
+        Ledger { own: *own, mirror: *mirror, cache: *mirror, hits, misses, ..Ledger::default() }.estimate(weight)
     }
 
     #[test]
@@ -188,7 +204,8 @@ mod tests {
     #[test]
     fn where_the_model_of_the_cache_is_wrong_the_cache_itself_counts() {
         let each = |count: f64| misses([count; GROUPS]);
-        let ledger = Ledger { own: each(50.0), mirror: each(0.0), cache: each(100.0), hits: 200.0, misses: 800.0 };
+        let of = |mirror| Ledger { own: each(50.0), mirror, cache: each(100.0), ..Ledger::default() };
+        let ledger = Ledger { hits: 200.0, misses: 800.0, ..of(each(0.0)) };
         let estimate = ledger.estimate(1.0);
         assert!((estimate.hit_ratio - 0.6).abs() < 1e-9 && estimate.error > 0.8, "{estimate:?}");
         let alike = Ledger { mirror: each(90.0), ..ledger }.estimate(1.0);

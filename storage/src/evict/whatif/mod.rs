@@ -205,6 +205,8 @@ pub struct WhatIf {
     last: Vec<Curve>,
     /// As of the last sample, in milliseconds since 1970.
     now_ms: u64,
+    /// Since when policy and limit are what they are: older samples, which may have waited, are not counted.
+    counted_from_ms: u64,
     /// Calls of [`WhatIf::measure`].
     looks: u32,
     rng: Rng,
@@ -235,6 +237,7 @@ impl WhatIf {
             all_expire: false,
             last: Vec::new(),
             now_ms: 0,
+            counted_from_ms: 0,
             looks: 0,
             rng: Rng::seeded(seed),
         }
@@ -261,6 +264,7 @@ impl WhatIf {
             own: self.own,
             last: std::mem::take(&mut self.last),
             now_ms: self.now_ms,
+            counted_from_ms: self.counted_from_ms,
             ..fresh
         };
     }
@@ -271,13 +275,13 @@ impl WhatIf {
         points.chain([&self.everything]).map(Point::memory).sum()
     }
 
-    /// Follows the size of the cache and what it goes by. To be called again and again.
-    pub fn measure(&mut self, slice: &Slice, census: Census, present: Present) {
+    /// Follows the size of the cache and what it goes by, at `now` in milliseconds since 1970. To be called again and again.
+    pub fn measure(&mut self, slice: &Slice, census: Census, present: Present, now: u64) {
         let Census { keys, bytes, expiring, used, shards, evicted } = census;
         if self.present.size_weight != present.size_weight {
             self.restart();
         }
-        self.adopt(present, used);
+        self.adopt(present, used, now);
         self.present.size_weight = present.size_weight;
         self.fit(slice, keys);
         if self.evicted.replace(evicted).is_some_and(|before| before < evicted) && !self.has_evicted {
@@ -303,8 +307,9 @@ impl WhatIf {
     }
 
     /// Follows what the cache goes by, of whose memory `used` bytes are in use; [`WhatIf::measure`] does, too.
-    pub fn adopt(&mut self, present: Present, used: usize) {
+    pub fn adopt(&mut self, present: Present, used: usize, now: u64) {
         if self.present.differs(&present) {
+            self.counted_from_ms = now;
             self.resize(self.present.selection != present.selection);
         }
         self.present = Present { size_weight: self.present.size_weight, ..present };
@@ -432,7 +437,10 @@ impl WhatIf {
             return;
         }
         (self.has_seen, self.now_ms) = (true, now);
-        self.count(sample.reads);
+        let counts = now >= self.counted_from_ms;
+        if counts {
+            self.count(sample.reads);
+        }
         if !is_in(self.part, sample.hash) {
             // It was noted for a larger slice.
             return;
@@ -444,7 +452,10 @@ impl WhatIf {
         let rng = &mut self.rng;
         let mut misses = |point: &mut Point, rules: &Rules, turnover: f64| {
             let is_missed = !point.replay(sample, rules, turnover, rng) && is_read;
-            if is_missed && let Some(ledger) = &mut point.ledger {
+            if is_missed
+                && counts
+                && let Some(ledger) = &mut point.ledger
+            {
                 ledger.own.add(group, weight);
             }
             is_missed
@@ -462,6 +473,9 @@ impl WhatIf {
                     misses(probe, &of(limit * times), f64::MAX);
                 }
             }
+        }
+        if !counts {
+            return;
         }
         if sample.event == Event::Miss {
             self.ledgers().for_each(|ledger| ledger.cache.add(group, weight));
@@ -495,7 +509,10 @@ impl WhatIf {
         self.misses = self.misses * fade + misses as f64;
         self.own.fade(fade);
         (self.own.hits, self.own.misses) = (self.own.hits + hits as f64, self.own.misses + misses as f64);
-        self.ledgers().for_each(|ledger| ledger.fade(fade));
+        for ledger in self.ledgers() {
+            ledger.fade(fade);
+            ledger.note_all(hits as f64, misses as f64);
+        }
     }
 
     /// The part of all keys that is in the slice.

@@ -28,7 +28,7 @@ fn estimates(answer: &Answer, rule: Rule) -> [Option<Estimate>; SIZES.len()] {
 /// Keys of a loop, each missed and stored: as LRU has it while the loop is larger than the cache.
 fn told_of_a_loop(length: u64) -> (WhatIf, Slice) {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(Some(Rule::Lru), 120_000)));
-    what_if.measure(&slice, Census::default(), present(Some(Rule::Lru), 120_000));
+    what_if.measure(&slice, Census::default(), present(Some(Rule::Lru), 120_000), NOW);
     for request in 0..80 * length {
         for event in [Event::Miss, Event::Stored] {
             let sample = sample(request % length, event);
@@ -38,7 +38,7 @@ fn told_of_a_loop(length: u64) -> (WhatIf, Slice) {
         }
         if request % length == 0 {
             what_if.note_reads(0, length, 0.9);
-            what_if.measure(&slice, Census { evicted: request, ..census() }, present(Some(Rule::Lru), 120_000));
+            what_if.measure(&slice, Census { evicted: request, ..census() }, present(Some(Rule::Lru), 120_000), NOW);
         }
     }
     (what_if, slice)
@@ -65,7 +65,7 @@ fn of_few_reads_and_of_what_is_not_known_nothing_is_said() {
     let slice = Slice::default();
     let mut what_if = WhatIf::new(1, present(None, 0));
     assert_eq!(what_if.answer().hit_ratio, None);
-    what_if.measure(&slice, census(), present(None, 0));
+    what_if.measure(&slice, census(), present(None, 0), NOW);
     what_if.note_reads(5, 5, 1.0);
     let answer = what_if.answer();
     assert_eq!((answer.reads, answer.hit_ratio), (10.0, Some(0.5)));
@@ -78,14 +78,14 @@ fn of_few_reads_and_of_what_is_not_known_nothing_is_said() {
 #[test]
 fn without_a_limit_the_present_size_misses_what_is_missed_now() {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
-    what_if.measure(&slice, Census::default(), present(None, 0));
+    what_if.measure(&slice, Census::default(), present(None, 0), NOW);
     for request in 0..50_000u64 {
         let key = request % 1009;
         let event = if request < 1009 { Event::Stored } else { Event::Hit };
         what_if.feed(sample(key, event), NOW);
     }
     what_if.note_reads(49_000, 500, 1.0);
-    what_if.measure(&slice, census(), present(None, 0));
+    what_if.measure(&slice, census(), present(None, 0), NOW);
     let answer = what_if.answer();
     assert_eq!(answer.memory, 120_000);
     let lru = estimates(&answer, Rule::Lru);
@@ -97,7 +97,7 @@ fn policies_for_keys_that_expire_are_told_where_some_do() {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(Some(Rule::Lru), 120_000)));
     let rules = |what_if: &WhatIf| what_if.columns.iter().filter(|column| column.selection.volatile).count();
     let measure = |what_if: &mut WhatIf, expiring| {
-        what_if.measure(&slice, Census { expiring, ..census() }, present(Some(Rule::Lru), 120_000));
+        what_if.measure(&slice, Census { expiring, ..census() }, present(Some(Rule::Lru), 120_000), NOW);
         rules(what_if)
     };
     assert_eq!(measure(&mut what_if, 0), 0);
@@ -113,17 +113,17 @@ fn policies_for_keys_that_expire_are_told_where_some_do() {
 fn a_handful_of_keys_is_not_looked_at() {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
     let few = Census { keys: 5, ..census() };
-    what_if.measure(&slice, Census::default(), present(None, 0));
+    what_if.measure(&slice, Census::default(), present(None, 0), NOW);
     assert!(slice.takes(1 << 40), "nobody knows yet that they are few");
     what_if.feed(sample(1, Event::Hit), NOW);
     for _ in 0..3 {
-        what_if.measure(&slice, few, present(None, 0));
+        what_if.measure(&slice, few, present(None, 0), NOW);
         assert!(!slice.takes(1 << 40));
     }
     what_if.note_reads(1000, 0, 1.0);
     what_if.feed(sample(1, Event::Miss), NOW);
     assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
-    what_if.measure(&slice, census(), present(None, 0));
+    what_if.measure(&slice, census(), present(None, 0), NOW);
     assert!(slice.takes(1 << 40));
 }
 
@@ -131,7 +131,7 @@ fn a_handful_of_keys_is_not_looked_at() {
 fn the_slice_follows_the_cache_and_the_pace() {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 0)));
     let part = |what_if: &mut WhatIf, keys| {
-        what_if.measure(&slice, Census { keys, ..census() }, present(None, 0));
+        what_if.measure(&slice, Census { keys, ..census() }, present(None, 0), NOW);
         what_if.part
     };
     assert_eq!(part(&mut what_if, 100), 1.0);
@@ -212,7 +212,7 @@ impl Told {
             Census { keys, bytes: keys * 100, expiring: 0, used: keys * 100, shards: 1, evicted: self.evicted };
         let reads = std::mem::take(&mut self.reads);
         self.what_if.note_reads(reads.hits.into(), reads.misses.into(), 1.0);
-        self.what_if.measure(&self.slice, census, present(Some(Rule::Lru), limit));
+        self.what_if.measure(&self.slice, census, present(Some(Rule::Lru), limit), NOW);
         self.before.push(self.caches.iter().map(|cache| (cache.hits, cache.misses)).collect());
     }
 
@@ -429,9 +429,9 @@ fn there_is_a_row_for_the_policy_in_use_and_a_new_limit_counts_at_once() {
     let mut what_if = WhatIf::new(1, volatile);
     let rows = |what_if: &WhatIf| what_if.answer().curves.into_iter().map(|curve| curve.selection).collect::<Vec<_>>();
     assert!(rows(&what_if).contains(&volatile.selection.unwrap()), "{:?}", rows(&what_if));
-    what_if.measure(&Slice::default(), census(), volatile);
+    what_if.measure(&Slice::default(), census(), volatile, NOW);
     assert_eq!(rows(&what_if).len(), 5, "nothing expires, so that others would be of no use");
-    what_if.adopt(Present { limit: 5000, ..volatile }, 100);
+    what_if.adopt(Present { limit: 5000, ..volatile }, 100, NOW);
     assert_eq!(what_if.answer().memory, 5000);
 }
 
@@ -471,12 +471,12 @@ fn a_pause_does_no_harm() {
 #[test]
 fn a_cache_that_refuses_what_is_new_says_nothing_of_more_memory() {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 120_000)));
-    what_if.measure(&slice, Census::default(), present(None, 120_000));
+    what_if.measure(&slice, Census::default(), present(None, 120_000), NOW);
     for request in 0..20_000u64 {
         what_if.feed(sample(request % 1000, if request < 1000 { Event::Stored } else { Event::Hit }), NOW);
     }
     what_if.note_reads(19_000, 0, 1.0);
-    what_if.measure(&slice, census(), present(None, 120_000));
+    what_if.measure(&slice, census(), present(None, 120_000), NOW);
     let lru = estimates(&what_if.answer(), Rule::Lru);
     assert!(lru[PRESENT].is_some() && lru[3].is_none() && lru[4].is_none(), "{lru:?}");
 }
