@@ -89,6 +89,11 @@ impl Ledger {
         Estimate { error: OF_MODEL, ..self.actual() }
     }
 
+    /// How much of the reads the model of the cache as it is missed more or less than that did.
+    pub(super) fn disagreement(&self) -> f64 {
+        (self.mirror.total() - self.cache.total()).abs() / self.reads()
+    }
+
     /// The hit ratio of one who had these misses where the cache as it is had the miss ratio that is known. `weight` is for how many
     /// each sampled miss stands.
     pub(super) fn estimate(&self, weight: f64) -> Estimate {
@@ -97,7 +102,7 @@ impl Ledger {
         let (mirror, cache, reads) = (self.mirror.total(), self.cache.total(), self.reads());
         let is_alike = mirror.min(cache) >= ALIKE * mirror.max(cache) - FEWEST_MISSES * weight;
         let base = if is_alike { &self.mirror } else { &self.cache };
-        let of_base = if is_alike { 0.0 } else { (mirror - cache).abs() / reads };
+        let of_base = if is_alike { 0.0 } else { self.disagreement() };
         let (own, other) = (self.own.total(), base.total());
         let (hits, misses) = self.of_cache();
         let miss_ratio = misses / (hits + misses);

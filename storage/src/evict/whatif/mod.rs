@@ -205,6 +205,9 @@ pub struct WhatIf {
     last: Vec<Curve>,
     /// As of the last sample, in milliseconds since 1970.
     now_ms: u64,
+    /// Whether there was a time of which it was told nothing. What is held is of before that then, and where other keys are asked for
+    /// since, the model of the cache as it is is as wrong as the others.
+    has_gaps: bool,
     /// Since when policy and limit are what they are: older samples, which may have waited, are not counted.
     counted_from_ms: u64,
     /// Calls of [`WhatIf::measure`].
@@ -237,6 +240,7 @@ impl WhatIf {
             all_expire: false,
             last: Vec::new(),
             now_ms: 0,
+            has_gaps: false,
             counted_from_ms: 0,
             looks: 0,
             rng: Rng::seeded(seed),
@@ -361,6 +365,7 @@ impl WhatIf {
     pub fn resume(&mut self, slice: &Slice) {
         slice.set(Listener::WhatIf, self.part);
         self.columns.iter_mut().for_each(|column| column.is_complete = false);
+        self.has_gaps = true;
     }
 
     /// Sets the slice.
@@ -594,7 +599,9 @@ impl WhatIf {
         if self.refuses() && size > PRESENT {
             return None;
         }
-        ledger.and_then(|_| column.estimate(size, self.part.recip()))
+        let of_gaps = if self.has_gaps { ledger?.disagreement() } else { 0.0 };
+        let estimate = column.estimate(size, self.part.recip()).filter(|_| ledger.is_some())?;
+        Some(Estimate { error: estimate.error.hypot(of_gaps).min(1.0), ..estimate })
     }
 
     /// Whether the cache is full and evicts nothing: what is not stored for that reason nobody hears of.
