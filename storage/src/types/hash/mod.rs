@@ -102,7 +102,9 @@ impl Hash {
     pub fn expect(&mut self, env: Env<'_>, fields: usize, longest: usize, bytes: usize) -> Result<(), Full> {
         let Self::Packed(packed) = self else { return Ok(()) };
         let is_long = longest > env.limits.hash_max_packed_value;
-        if fields > env.limits.hash_max_packed_entries || !packed::has_room(packed, bytes, is_long) {
+        // Of another hash than an empty one it is not known how much longer it becomes.
+        let more = if packed.is_empty() { bytes } else { 0 };
+        if fields > env.limits.hash_max_packed_entries || !packed::has_room(packed, more, is_long) {
             return self.unpack(env);
         }
         if is_long {
@@ -126,7 +128,7 @@ impl Hash {
     fn put(&mut self, env: Env<'_>, name: &[u8], value: &[u8], keep_expiry: bool) -> Result<bool, Full> {
         let is_long = name.len().max(value.len()) > env.limits.hash_max_packed_value;
         if let Self::Packed(bytes) = self {
-            if packed::has_room(bytes, name.len() + value.len(), is_long) {
+            if packed::has_room_for(bytes, name, value, is_long) {
                 let is_there = packed::replace(bytes, name, value, keep_expiry);
                 if is_there || Packed(bytes).len() < env.limits.hash_max_packed_entries {
                     if !is_there {

@@ -15,11 +15,21 @@ use crate::types::pack::{self, Element, LONG_AT_MOST, Mark, Pack};
 /// Bytes above which a packed hash takes nothing more, whatever `Env` allows (1 GiB, Redis 7.4's listpack limit).
 pub(super) const MAX_BYTES: usize = 1 << 30;
 
-/// Whether a packed hash may become so long that a field of `more` bytes is added, of which a part `is_long`.
+/// Whether a packed hash may become `more` bytes longer, if it `is_long` then.
 #[inline]
 pub(super) fn has_room(bytes: &[u8], more: usize, is_long: bool) -> bool {
     let is_long = is_long || Packed(bytes).is_long();
     bytes.len() + more < if is_long { LONG_AT_MOST } else { MAX_BYTES }
+}
+
+/// Whether a field of a packed hash may be set to a value, either of which `is_long` or not.
+#[inline]
+pub(super) fn has_room_for(bytes: &[u8], name: &[u8], value: &[u8], is_long: bool) -> bool {
+    // Mostly there is, whatever is there already.
+    has_room(bytes, name.len() + value.len(), is_long) || {
+        let old = Packed(bytes).get(name).map(|field| field.value.size());
+        old.is_some_and(|old| has_room(bytes, Element::of(value).size().saturating_sub(old), is_long))
+    }
 }
 
 /// A packed hash, for reading.

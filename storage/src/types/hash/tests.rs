@@ -229,6 +229,11 @@ fn a_few_long_values_are_kept_packed() {
         }
         assert!(matches!(hash, Hash::Packed(_)) && hash.memory() < 500);
         hash.set(env, b"field", b"short").unwrap();
+        for value in [[b'v'; 1500], [b'w'; 1500]] {
+            hash.expect(env, 1, value.len(), value.len() + 1).unwrap();
+            hash.set(env, &name(0), &value).unwrap();
+            assert!(matches!(hash, Hash::Packed(_)), "what is written over makes room");
+        }
         (0..4).for_each(|number| assert!(hash.remove(env, &name(number))));
         assert_eq!(hash.as_ref().encoding(), "hashtable");
         hash.set_expiry(env, b"field", Some(9)).unwrap();
