@@ -263,7 +263,12 @@ impl Evictor {
 
     /// A step of the pass that keeps old histories old though ticks wrap; whether the pass goes on.
     pub(crate) fn rebase_step(&self, engine: &Engine) -> bool {
-        self.rebase.lock().step(engine.keyspace(), REBASED)
+        let mut rebase = self.rebase.lock();
+        let (before, goes_on) = (rebase.passes(), rebase.step(engine.keyspace(), REBASED));
+        if rebase.passes() > before {
+            engine.ticks.rebase(engine.keyspace().tick());
+        }
+        goes_on
     }
 }
 

@@ -6,11 +6,13 @@
 //!
 //! Invariant: notes are in the order of ticks and of time, at most [`NOTES`].
 
-use larder_storage::evict::OLDEST;
+use larder_storage::evict::{OLDEST, rebased};
 use parking_lot::Mutex;
 
 /// How many notes are kept.
 const NOTES: usize = 512;
+/// Seconds that RESTORE may say at most.
+const LONGEST: u64 = OLDEST as u64 - 2;
 /// The length of ticks before the first note: nothing was used then, but RESTORE may say so.
 const BEFORE_ALL_MS: u64 = 1000;
 
@@ -33,10 +35,13 @@ impl Ticks {
             return;
         }
         notes.push(Note { tick, at_ms: now_ms });
-        if notes.len() > NOTES
-            && let Some(least) = least_telling(&notes, now_ms)
-        {
-            notes.remove(least);
+        thin_out(&mut notes, now_ms);
+    }
+
+    /// Follows a pass that made old histories younger: the ticks that they have now began when those did that they had.
+    pub(crate) fn rebase(&self, tick: u32) {
+        for note in self.0.lock().iter_mut() {
+            note.tick = tick.wrapping_sub(rebased(tick.wrapping_sub(note.tick)));
         }
     }
 
@@ -60,10 +65,10 @@ impl Ticks {
 }
 
 impl Ticks {
-    /// The age of what was used last so many seconds ago, up to [`OLDEST`]; the reverse of [`Ticks::idle_seconds`].
+    /// The age of what was used last so many seconds ago, up to [`LONGEST`]; the reverse of [`Ticks::idle_seconds`].
     pub(crate) fn age_of(&self, seconds: u64, tick: u32, now_ms: u64) -> u32 {
-        let notes = self.0.lock();
-        let at_ms = now_ms.saturating_sub(seconds.saturating_mul(1000));
+        let mut notes = self.0.lock();
+        let at_ms = now_ms.saturating_sub(seconds.min(LONGEST) * 1000);
         let age_of = |note: &Note| u64::from(tick.wrapping_sub(note.tick));
         let younger = notes.partition_point(|note| note.at_ms <= at_ms);
         let after = notes.get(younger).map_or((0, now_ms), |note| (age_of(note), note.at_ms));
@@ -72,9 +77,27 @@ impl Ticks {
                 let (ticks, span_ms) = (age_of(&before) - after.0, after.1.saturating_sub(before.at_ms).max(1));
                 age_of(&before) - ticks * (at_ms - before.at_ms) / span_ms
             }
-            None => after.0 + after.1.saturating_sub(at_ms).div_ceil(BEFORE_ALL_MS),
+            None => {
+                let before = after.1.saturating_sub(at_ms).div_ceil(BEFORE_ALL_MS);
+                let age = (after.0 + before).min(u64::from(2 * OLDEST));
+                if age > after.0 {
+                    // Whatever becomes of that age, it began then.
+                    notes.insert(0, Note { tick: tick.wrapping_sub(age as u32), at_ms });
+                    thin_out(&mut notes, now_ms);
+                }
+                age
+            }
         };
-        age.min(OLDEST.into()) as u32
+        age as u32
+    }
+}
+
+/// Removes a note if there are too many.
+fn thin_out(notes: &mut Vec<Note>, now_ms: u64) {
+    if notes.len() > NOTES
+        && let Some(least) = least_telling(notes, now_ms)
+    {
+        notes.remove(least);
     }
 }
 
@@ -130,7 +153,34 @@ mod tests {
             let idle = ticks.idle_seconds(ticks.age_of(seconds, tick, now_ms), tick, now_ms);
             assert!((seconds..=seconds + 1).contains(&idle), "{idle} for {seconds}");
         }
-        assert_eq!(ticks.age_of(u64::MAX, tick, now_ms), OLDEST);
+        assert_eq!(ticks.idle_seconds(ticks.age_of(u64::MAX, tick, now_ms), tick, now_ms), LONGEST);
+    }
+
+    #[test]
+    fn what_passes_make_younger_began_when_it_did() {
+        const PER_SECOND: u32 = 20_000;
+        let ticks = Ticks::default();
+        let now_ms = |second: u32| START_MS + u64::from(second) * 1000;
+        // Ticks of last accesses, by the second in which they were.
+        let mut used: Vec<(u32, u32)> = Vec::new();
+        for second in 0..=1000 {
+            let tick = second * PER_SECOND;
+            ticks.note(tick, now_ms(second));
+            used.extend((second % 50 == 0).then_some((second, tick)));
+            if second % 100 == 99 {
+                ticks.rebase(tick);
+                used.iter_mut().for_each(|(_, at)| *at = tick - rebased(tick - *at));
+            }
+        }
+        let tick = 1000 * PER_SECOND;
+        for (second, at) in used {
+            let (idle, told) = (u64::from(1000 - second), ticks.idle_seconds(tick - at, tick, now_ms(1000)));
+            assert!(told.abs_diff(idle) <= 2 + idle / 20, "{told}, not {idle}");
+        }
+        let restored = ticks.age_of(5000, tick, now_ms(1000));
+        assert_eq!(ticks.idle_seconds(restored, tick, now_ms(1000)), 5000);
+        ticks.rebase(tick);
+        assert_eq!(ticks.idle_seconds(rebased(restored), tick, now_ms(1000)), 5000);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod compact;
 mod settle;
 
 use crate::entry::{self, Entry, Parts, Payload};
+use crate::evict::rebased;
 use crate::hasher::Hasher;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -513,15 +514,12 @@ impl Table {
         self.index.prefetch_segment(segment);
     }
 
-    /// Moves histories older than `limit` ticks up to that age, in one segment: ticks wrap.
-    pub fn rebase(&mut self, segment: u32, now: u32, limit: u32) {
+    /// Makes old histories [younger](rebased), in one segment: ticks wrap.
+    pub fn rebase(&mut self, segment: u32, now: u32) {
         self.index.update_slots(segment, |bits| {
             let word = Word::from_bits(bits);
-            if word.age(now) > limit {
-                word.with_history(now.wrapping_sub(limit), word.frequency()).bits()
-            } else {
-                bits
-            }
+            let (age, stays) = (word.age(now), rebased(word.age(now)));
+            if age == stays { bits } else { word.with_history(now.wrapping_sub(stays), word.frequency()).bits() }
         });
     }
 

@@ -31,7 +31,7 @@ mod weights;
 pub mod whatif;
 
 pub use pool::Candidate;
-pub use rebase::{OLDEST, Rebase};
+pub use rebase::{OLDEST, Rebase, rebased};
 pub use weights::WHOLE_SIZE;
 
 use crate::cpu::prefetch;
