@@ -24,13 +24,6 @@ const ENDS_UNSAVED: &[&str] =
 
 /// The options in order of name.
 pub(super) const ABSENT: &[(&str, Takes)] = &[
-    ("active-defrag-cycle-max", Any),
-    ("active-defrag-cycle-min", Any),
-    ("active-defrag-ignore-bytes", Any),
-    ("active-defrag-max-scan-fields", Any),
-    ("active-defrag-threshold-lower", Any),
-    ("active-defrag-threshold-upper", Any),
-    ("activedefrag", Flag),
     ("activerehashing", Flag),
     ("always-show-logo", Flag),
     ("aof-disable-auto-gc", Flag),
@@ -81,7 +74,6 @@ pub(super) const ABSENT: &[(&str, Takes)] = &[
     ("ignore-warnings", Any),
     ("io-threads", Any),
     ("io-threads-do-reads", Flag),
-    ("jemalloc-bg-thread", Flag),
     ("key-load-delay", Any),
     ("list-max-ziplist-entries", Any),
     ("list-max-ziplist-value", Any),

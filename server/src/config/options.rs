@@ -302,6 +302,23 @@ options! {
         "lazyfree-lazy-user-del" => lazyfree_lazy_user_del: Flag = flag(), "no", Live;
         /// Accepted for compatibility: FLUSHALL and FLUSHDB free in the background, with SYNC too.
         "lazyfree-lazy-user-flush" => lazyfree_lazy_user_flush: Flag = flag(), "no", Live;
+        /// Accepted for compatibility: what is left sparse always moves together in the background.
+        "activedefrag" => activedefrag: Flag = flag(), "no", Live;
+        /// Accepted for compatibility, as `activedefrag` is.
+        "active-defrag-cycle-min" => active_defrag_cycle_min: Number = integer(1, 99), "1", Live;
+        /// Accepted for compatibility, as `activedefrag` is.
+        "active-defrag-cycle-max" => active_defrag_cycle_max: Number = integer(1, 99), "25", Live;
+        /// Accepted for compatibility, as `activedefrag` is.
+        "active-defrag-threshold-lower" => active_defrag_threshold_lower: Number = integer(0, 1000), "10", Live;
+        /// Accepted for compatibility, as `activedefrag` is.
+        "active-defrag-threshold-upper" => active_defrag_threshold_upper: Number = integer(0, 1000), "100", Live;
+        /// Accepted for compatibility, as `activedefrag` is.
+        "active-defrag-ignore-bytes" => active_defrag_ignore_bytes: Number = memory(1, LONG_MAX), "100mb", Live;
+        /// Accepted for compatibility, as `activedefrag` is.
+        "active-defrag-max-scan-fields" => active_defrag_max_scan_fields: Number =
+            integer(1, LONG_MAX), "1000", Live;
+        /// Accepted for compatibility: the allocator's upkeep is always done in the background.
+        "jemalloc-bg-thread" => jemalloc_bg_thread: Flag = flag(), "yes", Live;
     }
 
     "Encodings" {
@@ -309,12 +326,14 @@ options! {
         "set-max-intset-entries" => set_max_intset_entries: Number = integer(0, LONG_MAX), "512", Live;
         /// Sets of at most so many members are kept in one compact piece.
         "set-max-listpack-entries" => set_max_listpack_entries: Number = integer(0, LONG_MAX), "128", Live;
-        /// Sets with a member longer than this are not kept in one compact piece.
+        /// Sets with a member longer than this are kept in one compact piece up to 2 KiB in all; OBJECT ENCODING tells
+        /// `hashtable` of them in any case.
         "set-max-listpack-value" => set_max_listpack_value: Number = integer(0, LONG_MAX), "64", Live;
         /// Hashes of at most so many fields are kept in one compact piece.
         "hash-max-listpack-entries" | "hash-max-ziplist-entries" => hash_max_listpack_entries: Number =
             integer(0, LONG_MAX), "512", Live;
-        /// Hashes with a field or value longer than this are not kept in one compact piece.
+        /// Hashes with a field or value longer than this are kept in one compact piece up to 2 KiB in all; OBJECT ENCODING
+        /// tells `hashtable` of them in any case.
         "hash-max-listpack-value" | "hash-max-ziplist-value" => hash_max_listpack_value: Number =
             memory(0, LONG_MAX), "64", Live;
         /// Lists of at most so many elements are kept in one compact piece, larger ones in pieces of so many; from -1 to
@@ -326,7 +345,8 @@ options! {
         /// Sorted sets of at most so many members are kept in one compact piece.
         "zset-max-listpack-entries" | "zset-max-ziplist-entries" => zset_max_listpack_entries: Number =
             integer(0, LONG_MAX), "128", Live;
-        /// Sorted sets with a member longer than this are not kept in one compact piece.
+        /// Sorted sets with a member longer than this are kept in one compact piece up to 2 KiB in all; OBJECT ENCODING
+        /// tells `skiplist` of them in any case.
         "zset-max-listpack-value" | "zset-max-ziplist-value" => zset_max_listpack_value: Number =
             memory(0, LONG_MAX), "64", Live;
         /// HyperLogLogs that would be longer than this, in their form for few elements, take the form for many.

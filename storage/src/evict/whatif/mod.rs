@@ -192,10 +192,7 @@ pub struct WhatIf {
     /// Bytes of the present memory, and those in use.
     memory: u64,
     used: u64,
-    /// Reads that found their key, and those that did not.
-    hits: f64,
-    misses: f64,
-    /// The same since policy and limit are what they are.
+    /// Reads that found their key, and those that did not, since policy and limit are what they are.
     own: Ledger,
     /// The same of those that samples came with, since it began with these keys, too.
     actual: Ledger,
@@ -233,8 +230,6 @@ impl WhatIf {
             room: 0.0,
             memory: 0,
             used: 0,
-            hits: 0.0,
-            misses: 0.0,
             own: Ledger::default(),
             actual: Ledger::default(),
             all_expire: false,
@@ -263,8 +258,6 @@ impl WhatIf {
             used: self.used,
             has_evicted: self.has_evicted,
             evicted: self.evicted,
-            hits: self.hits,
-            misses: self.misses,
             own: self.own,
             last: std::mem::take(&mut self.last),
             now_ms: self.now_ms,
@@ -510,8 +503,6 @@ impl WhatIf {
 
     /// Counts reads of the whole cache since the last call. What was counted before is worth `fade` of what it was.
     pub fn note_reads(&mut self, hits: u64, misses: u64, fade: f64) {
-        self.hits = self.hits * fade + hits as f64;
-        self.misses = self.misses * fade + misses as f64;
         self.own.fade(fade);
         (self.own.hits, self.own.misses) = (self.own.hits + hits as f64, self.own.misses + misses as f64);
         for ledger in self.ledgers() {
@@ -527,8 +518,8 @@ impl WhatIf {
 
     /// What is known.
     pub fn answer(&self) -> Answer {
-        let reads = self.hits + self.misses;
-        let hit_ratio = (reads > 0.0).then_some(self.hits / reads);
+        let reads = self.own.reads();
+        let hit_ratio = (reads > 0.0).then_some(self.own.hits / reads);
         let curves = self.curves();
         let is_known = |curve: &Curve| curve.estimates.iter().all(|it| it.is_some_and(|it| it.at_ms.is_none()));
         let state = if self.held < FEWEST {

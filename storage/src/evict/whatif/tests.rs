@@ -341,14 +341,14 @@ fn a_new_limit_begins_a_new_curve_but_the_present_ratio_is_known() {
     let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(8000)));
     run(&mut told, 100_000);
     assert_eq!(told.what_if.answer().state, State::Ready);
-    let reads = told.what_if.answer().reads;
     told.caches.iter_mut().zip(SIZES).for_each(|(cache, size)| cache.room = (6000.0 * size) as usize);
     told.look();
     run(&mut told, 1500);
     let answer = told.what_if.answer();
-    assert!(answer.state == State::Learning && answer.reads > reads, "{answer:?}");
+    assert_eq!((answer.state, answer.reads), (State::Learning, 1500.0));
     let lru = estimates(&answer, Rule::Lru);
     assert!(lru[PRESENT].is_some_and(|it| it.error == 0.0 && it.hit_ratio > 0.4), "{lru:?}");
+    assert_eq!(lru[PRESENT].map(|it| it.hit_ratio), answer.hit_ratio, "both are of the server since then");
     assert!(lru[0].is_none() && lru[1].is_none(), "{lru:?}");
     run(&mut told, 100_000);
     assert_eq!(told.what_if.answer().state, State::Ready);
