@@ -35,7 +35,7 @@ pub(super) const COMMANDS: &[Command] = &[
             ("state", "`too few keys` (fewer than 32), `too few reads yet`, `learning` while some sizes are not known, or `ready`"),
             ("policy", "the `maxmemory-policy` in use"),
             ("memory", "integer, bytes: what `1x` is, `maxmemory` or, without a limit, what is used"),
-            ("reads", "integer: reads that the answer is about; one of two and a half minutes ago counts half"),
+            ("reads", "integer: reads since policy and `maxmemory` are what they are; one of two and a half minutes ago counts half"),
             ("hit_ratio", "double from 0 to 1 (a string in RESP2), or null: the part of them that found its key"),
             ("sampled", "double: the part of all keys that is looked at"),
             ("sampled_time", "double: the part of the time that they are looked at"),
