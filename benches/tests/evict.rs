@@ -48,6 +48,22 @@ fn mistakes_are_told() {
     );
     assert!(error(&["--format", "xml", "--trace", "loop"]).contains("one of ctr1, oracle, arc"));
     assert!(error(&["--objects", "1", "--bytes", "1", "--trace", "loop"]).contains("cannot be used with"));
+    assert!(
+        error(&["--size-weight", "0.5", "--objects", "1", "--trace", "loop"]).contains("--size-weight needs --bytes")
+    );
+    assert!(error(&["--size-weight", "2", "--bytes", "1", "--trace", "loop"]).contains("no number from 0 to 1"));
+}
+
+#[test]
+fn size_weighs_as_the_server_has_it_unless_told_otherwise() {
+    let trace = ["--trace", "zipf:keys=2000,requests=20000", "--value-bytes", "50-5000", "--bytes", "500kb"];
+    let hits = |more: &[&str]| {
+        let output = evict(&[&trace[..], &["--policy", "allkeys-adaptive"], more].concat());
+        out(&output).lines().nth(1).unwrap().split(',').nth(4).unwrap().parse::<u64>().unwrap()
+    };
+    let usual = hits(&[]);
+    assert_eq!(usual, hits(&["--size-weight", "0.25"]));
+    assert!(hits(&["--size-weight", "0"]) < usual && usual < hits(&["--size-weight", "1"]));
 }
 
 #[test]

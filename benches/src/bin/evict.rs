@@ -15,7 +15,7 @@ use larder_benches::plot::{Unit, charts};
 use larder_benches::policy::{self, Setup};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{Plan, Point, replay};
-use larder_benches::size::{Lengths, Size, parse_capacity, parse_warmup};
+use larder_benches::size::{Lengths, Size, parse_capacity, parse_size_weight, parse_warmup};
 use larder_benches::trace::format::{FORMATS, Format};
 use larder_benches::trace::{Column, Reading, Trace, read};
 
@@ -39,6 +39,10 @@ struct Arguments {
     /// Cache sizes in bytes of objects, or as parts of what all objects take: 64mb,10%
     #[arg(long, value_delimiter = ',', value_name = "N", value_parser = parse_capacity)]
     bytes: Vec<Size>,
+    /// What size weighs to allkeys-adaptive and volatile-adaptive, 0 to 1: the server's maxmemory-size-weight, 0.25 unless given.
+    /// With --objects all weigh the same, so it has no meaning there
+    #[arg(long, value_name = "W", value_parser = parse_size_weight)]
+    size_weight: Option<u32>,
     /// The format of the files, where their names and what they hold do not tell
     #[arg(long, value_name = "NAME", value_parser = parse_format)]
     format: Option<&'static Format>,
@@ -106,6 +110,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
+    if arguments.size_weight.is_some() && arguments.bytes.is_empty() {
+        return Err("--size-weight needs --bytes: objects that are counted all weigh the same".into());
+    }
     let reading = Reading { format: arguments.format, columns: arguments.columns.clone(), reads_only: arguments.reads };
     if arguments.server.is_empty() { in_process(arguments, &reading) } else { over_the_network(arguments, &reading) }
 }
@@ -142,6 +149,7 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
         let trace = read_trace(arguments, name, reading)?;
         let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
         setup.seed = arguments.seed;
+        setup.size_weight = arguments.size_weight.unwrap_or(setup.size_weight);
         let from = arguments.warmup.of_requests(trace.requests.len());
         let plan = Plan { policies: &policies, sizes: &sizes, from, threads };
         let many = sizes.len() * policies.len();
