@@ -78,6 +78,24 @@ fn charts_are_written() {
 }
 
 #[test]
+fn traces_of_one_name_are_told_apart() {
+    let directory = std::env::temp_dir().join(format!("larder-benches-names-{}", std::process::id()));
+    let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    for folder in ["web1", "web2"] {
+        std::fs::create_dir_all(directory.join(folder)).unwrap();
+        std::fs::write(file(&format!("{folder}/traffic.txt")), "a\nb\na\n").unwrap();
+    }
+    let (one, other, plots) = (file("web1/traffic.txt"), file("web2/traffic.txt"), file("plots"));
+    let output = evict(&["--policy", "lru", "--objects", "2", "--plot", &plots, "--trace", &one, &other]);
+    let lines: Vec<&str> = out(&output).lines().skip(1).collect();
+    assert_eq!(lines, ["web1/traffic,lru,2,3,1,0.333333", "web2/traffic,lru,2,3,1,0.333333"]);
+    assert!(directory.join("plots/web1_traffic.svg").exists() && directory.join("plots/web2_traffic.svg").exists());
+    let twice = evict(&["--trace", &one, &one]);
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("traffic.txt is named twice") && !twice.status.success());
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn servers_are_asked_what_policies_are() {
     let server =
         larder::Server::builder().option("maxmemory", "3mb").option("maxmemory-policy", "allkeys-lru").start().unwrap();

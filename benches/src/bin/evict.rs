@@ -17,7 +17,7 @@ use larder_benches::reference::Reference;
 use larder_benches::replay::{Plan, Point, replay};
 use larder_benches::size::{Lengths, Size, parse_capacity, parse_size_weight, parse_warmup};
 use larder_benches::trace::format::{FORMATS, Format};
-use larder_benches::trace::{Column, Reading, Trace, read};
+use larder_benches::trace::{Column, Reading, Trace, read, titles};
 
 /// Sizes if none are given: these parts of the different keys.
 const USUAL_SIZES: [Size; 4] = [Size::Part(0.001), Size::Part(0.01), Size::Part(0.1), Size::Part(0.3)];
@@ -126,8 +126,8 @@ fn print(line: &str) {
 }
 
 /// Reads one of the traces and says what it is.
-fn read_trace(arguments: &Arguments, name: &str, reading: &Reading) -> Result<Trace, String> {
-    let mut trace = read(name, reading)?;
+fn read_trace(arguments: &Arguments, name: &str, title: String, reading: &Reading) -> Result<Trace, String> {
+    let mut trace = Trace { name: title, ..read(name, reading)? };
     if let Some(lengths) = arguments.value_bytes {
         let sizes = lengths.all(trace.keys);
         trace = trace.with_sizes(&sizes);
@@ -143,10 +143,11 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let policies = policies(arguments)?;
     let reference = Reference::read(arguments.reference.as_deref())?;
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let titles = titles(&arguments.trace)?;
     let mut all = Vec::new();
     print(Point::HEADER);
-    for name in &arguments.trace {
-        let trace = read_trace(arguments, name, reading)?;
+    for (name, title) in arguments.trace.iter().zip(titles) {
+        let trace = read_trace(arguments, name, title, reading)?;
         let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
         setup.seed = arguments.seed;
         setup.size_weight = arguments.size_weight.unwrap_or(setup.size_weight);
@@ -208,10 +209,11 @@ fn sizes<'t>(
 }
 
 fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
+    let titles = titles(&arguments.trace)?;
     let mut all = Vec::new();
     print(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
-    for name in &arguments.trace {
-        let trace = read_trace(arguments, name, reading)?;
+    for (name, title) in arguments.trace.iter().zip(titles) {
+        let trace = read_trace(arguments, name, title, reading)?;
         let load = Load {
             prefix: arguments.prefix.clone().unwrap_or_else(new_prefix),
             lengths: arguments.value_bytes,

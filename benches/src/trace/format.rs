@@ -2,10 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::path::Path;
 use std::str::FromStr;
 
-use super::{Builder, Problem, Trace, binary, compressed, monitor, synthetic, text};
+use super::{Builder, Problem, Trace, binary, compressed, monitor, synthetic, text, title};
 
 /// A column of a csv.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +61,6 @@ pub const FORMATS: &[Format] = &[
     Format { name: "monitor", endings: &["monitor"], read: monitor::read_monitor },
 ];
 
-/// Endings that tell no format.
-const OTHER_ENDINGS: &[&str] = &["zst", "zstd", "gz", "bin", "trace", "log"];
 /// How much of a file is looked at.
 const LOOK_BYTES: u64 = 4096;
 
@@ -73,7 +70,8 @@ impl Format {
         FORMATS.iter().find(|format| format.name == name)
     }
 
-    fn of_ending(ending: &str) -> Option<&'static Self> {
+    /// The format of files whose names end so.
+    pub(super) fn of_ending(ending: &str) -> Option<&'static Self> {
         FORMATS.iter().find(|format| format.endings.iter().any(|known| known.eq_ignore_ascii_case(ending)))
     }
 
@@ -117,7 +115,7 @@ impl Format {
 /// # Errors
 /// What is wrong, with the file's name and where in it.
 pub fn read(name: &str, reading: &Reading) -> Result<Trace, String> {
-    let trace = if synthetic::is_synthetic(name) && !Path::new(name).exists() {
+    let trace = if synthetic::is_made(name) {
         synthetic::make(name)
     } else {
         open(name).map_err(Problem::from).and_then(|source| read_from(source, name, reading))
@@ -137,7 +135,7 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     let mut source = compressed::decompressed(source)?;
     let mut start = Vec::new();
     source.by_ref().take(LOOK_BYTES).read_to_end(&mut start)?;
-    let (title, format) = split(name);
+    let (title, format) = title::split(name);
     let format = reading.format.or_else(|| Format::of(format, &start));
     let Some(format) = format else {
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
@@ -148,44 +146,9 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     Ok(builder.build(&title))
 }
 
-/// A file's name without the endings that tell its format, and that format.
-fn split(name: &str) -> (String, Option<&'static Format>) {
-    if name == "-" {
-        return ("stdin".to_owned(), None);
-    }
-    let file = Path::new(name).file_name().map_or_else(|| name.into(), |file| file.to_string_lossy());
-    let (mut title, mut format) = (&*file, None);
-    while let Some((rest, ending)) = title.rsplit_once('.').filter(|(rest, _)| !rest.is_empty()) {
-        let of_ending = Format::of_ending(ending);
-        if of_ending.is_none() && !OTHER_ENDINGS.iter().any(|other| other.eq_ignore_ascii_case(ending)) {
-            break;
-        }
-        format = format.or(of_ending);
-        title = rest;
-    }
-    (title.to_owned(), format)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(name: &str, title: &str, format: Option<&str>) {
-        let (found, of) = split(name);
-        assert_eq!((found.as_str(), of.map(|format| format.name)), (title, format), "{name}");
-    }
-
-    #[test]
-    fn names_tell_the_format() {
-        check("/traces/OLTP.ctr.zst", "OLTP", Some("ctr1"));
-        check("OLTP.lis.gz", "OLTP", Some("arc"));
-        check("w106.oracleGeneral.bin.zst", "w106", Some("oracle"));
-        check("2.csv", "2", Some("csv"));
-        check("web.2024.txt", "web.2024", Some("plain"));
-        check("loop.trace.gz", "loop", None);
-        check(".txt", ".txt", None);
-        check("-", "stdin", None);
-    }
 
     fn of(start: &[u8]) -> Option<&'static str> {
         Format::of(None, start).map(|format| format.name)
