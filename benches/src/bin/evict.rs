@@ -33,7 +33,7 @@ struct Arguments {
     /// Policies, or `all`
     #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,lru,opt", value_name = "NAME")]
     policy: Vec<String>,
-    /// Cache sizes in objects, or as parts of the different keys: 1000,5k,10%
+    /// Cache sizes in objects, or as parts of the different keys: 1000,5k,10%; 0.1%,1%,10%,30% unless given
     #[arg(long, value_delimiter = ',', conflicts_with = "bytes", value_name = "N", value_parser = parse_capacity)]
     objects: Vec<Size>,
     /// Cache sizes in bytes of objects, or as parts of what all objects take: 64mb,10%
@@ -43,7 +43,7 @@ struct Arguments {
     /// With --objects all weigh the same, so it has no meaning there
     #[arg(long, value_name = "W", value_parser = parse_size_weight)]
     size_weight: Option<u32>,
-    /// The format of the files, where their names and what they hold do not tell
+    /// The format of the files, where their names and what they hold do not tell: ctr1, oracle, arc, lirs, csv, twitter, plain, monitor
     #[arg(long, value_name = "NAME", value_parser = parse_format)]
     format: Option<&'static Format>,
     /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1

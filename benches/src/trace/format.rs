@@ -65,9 +65,9 @@ pub const FORMATS: &[Format] = &[
 const LOOK_BYTES: u64 = 4096;
 
 impl Format {
-    /// The format of this name.
+    /// The format of this name, or of files whose names end so.
     pub fn named(name: &str) -> Option<&'static Self> {
-        FORMATS.iter().find(|format| format.name == name)
+        FORMATS.iter().find(|format| format.name == name).or_else(|| Self::of_ending(name))
     }
 
     /// The format of files whose names end so.
@@ -141,9 +141,18 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
         return Err(Problem::new(format!("of which format? Say --format, one of {}", names.join(", "))));
     };
+    if reading.reads_only && !["monitor", "twitter"].contains(&format.name) {
+        return Err(Problem::new(format!("--reads needs commands, which {} does not tell", format.name)));
+    }
     let mut builder = Builder::default();
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
-    Ok(builder.build(&title))
+    let trace = builder.build(&title);
+    eprintln!(
+        "{name}: read as {}, {}",
+        format.name,
+        if trace.sizes.is_some() { "with sizes" } else { "without sizes" }
+    );
+    Ok(trace)
 }
 
 #[cfg(test)]
@@ -193,6 +202,9 @@ mod tests {
         assert!(error("bad.lis", b"1 2 0 0\nx\n").ends_with("bad.lis: line 2: no number of blocks"));
         assert!(error("empty.txt", b"").ends_with("empty.txt: there is no request in it"));
         assert!(error("what.trace", b"1,2,3\n").contains("of which format? Say --format, one of ctr1, oracle, arc"));
+        let reads = Reading { reads_only: true, ..Reading::default() };
+        assert!(read(&write("r.txt", b"a\n"), &reads).unwrap_err().contains("--reads needs commands"));
+        assert_eq!(Format::named("oracleGeneral").map(|format| format.name), Some("oracle"));
         assert!(read("/no/such/file", &Reading::default()).unwrap_err().starts_with("/no/such/file: "));
         std::fs::remove_dir_all(directory).unwrap();
     }
