@@ -1,6 +1,7 @@
 //! Charts as SVG: hit ratio against size, a line per policy. Colours are apart for people who see few of them (after Okabe and Ito,
 //! "Color Universal Design", 2008), lines differ in their marks too, and the page's light or dark scheme is followed.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use crate::replay::Point;
@@ -50,16 +51,25 @@ pub fn charts(points: &[Point], unit: Unit) -> Vec<(String, String)> {
             policies.push(&point.policy);
         }
     }
-    let chart = |trace: &str| {
+    let chart = |(trace, file): (&str, String)| {
         let of_trace: Vec<&Point> = points.iter().filter(|point| point.trace == trace).collect();
-        (file_name(trace), Chart::new(&of_trace, &policies, unit).svg(trace))
+        (file, Chart::new(&of_trace, &policies, unit).svg(trace))
     };
-    traces.into_iter().map(chart).collect()
+    let files = file_names(&traces);
+    traces.into_iter().zip(files).map(chart).collect()
 }
 
-fn file_name(trace: &str) -> String {
+/// Names of files, each another one, on systems that take letters of either case for the same, too.
+fn file_names(traces: &[&str]) -> Vec<String> {
     let kept = |letter: char| if letter.is_alphanumeric() || "-_.=".contains(letter) { letter } else { '_' };
-    format!("{}.svg", trace.chars().map(kept).collect::<String>())
+    let (mut files, mut taken) = (Vec::new(), HashSet::new());
+    for trace in traces {
+        let stem: String = trace.chars().map(kept).collect();
+        let numbered = (2..).map(|number| format!("{stem}-{number}.svg"));
+        let mut possible = std::iter::once(format!("{stem}.svg")).chain(numbered);
+        files.extend(possible.find(|file| taken.insert(file.to_lowercase())));
+    }
+    files
 }
 
 /// The points of one policy.
@@ -328,6 +338,12 @@ mod tests {
         // From the lower left to the upper right corner.
         assert!(svg.contains("points=\"64.0,504.0 640.0,101.5\""), "{svg}");
         assert!(!charts[1].1.contains("NaN") && charts[1].1.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn each_chart_has_a_file_of_its_own() {
+        let names = file_names(&["web1/a", "web1_a", "WEB1/A", "web1_a-2", "b"]);
+        assert_eq!(names, ["web1_a.svg", "web1_a-2.svg", "WEB1_A-3.svg", "web1_a-2-2.svg", "b.svg"]);
     }
 
     #[test]

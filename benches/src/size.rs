@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use larder_storage::evict::WHOLE_SIZE;
+
 /// A cache size: a number, or a part of all there is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Size {
@@ -66,6 +68,18 @@ pub fn parse_warmup(text: &str) -> Result<Size, String> {
         Size::Part(part) if part >= 1.0 => Err("no request is left to count".to_owned()),
         size => Ok(size),
     }
+}
+
+/// What size weighs to the adaptive policies, as `maxmemory-size-weight` has it; in 256ths.
+///
+/// # Errors
+/// It is no number from 0 to 1 with at most two decimals.
+pub fn parse_size_weight(text: &str) -> Result<u32, String> {
+    let weight = text.parse().ok().map(|weight: f64| 100.0 * weight);
+    let percent = weight.filter(|percent| (0.0..=100.0).contains(percent) && (percent - percent.round()).abs() < 1e-6);
+    percent
+        .map(|percent| percent.round() as u32 * WHOLE_SIZE / 100)
+        .ok_or_else(|| format!("{text:?} is no number from 0 to 1 with two decimals"))
 }
 
 /// A number with one of the units of Redis's configuration: k, m and g are powers of 1000, kb, mb and gb of 1024.
@@ -142,6 +156,14 @@ mod tests {
         assert_eq!(parse_warmup("99%"), Ok(Size::Part(0.99)));
         assert_eq!(parse_warmup("100%"), Err("no request is left to count".to_owned()));
         assert!(parse_warmup("200%").is_err());
+    }
+
+    #[test]
+    fn a_size_weight_is_a_part_of_one() {
+        assert_eq!(["0", "0.25", ".5", "0.29", "1"].map(parse_size_weight), [Ok(0), Ok(64), Ok(128), Ok(74), Ok(256)]);
+        for wrong in ["", "x", "1.01", "-0.1", "0.125", "NaN", "inf"] {
+            assert!(parse_size_weight(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -48,6 +48,22 @@ fn mistakes_are_told() {
     );
     assert!(error(&["--format", "xml", "--trace", "loop"]).contains("one of ctr1, oracle, arc"));
     assert!(error(&["--objects", "1", "--bytes", "1", "--trace", "loop"]).contains("cannot be used with"));
+    assert!(
+        error(&["--size-weight", "0.5", "--objects", "1", "--trace", "loop"]).contains("--size-weight needs --bytes")
+    );
+    assert!(error(&["--size-weight", "2", "--bytes", "1", "--trace", "loop"]).contains("no number from 0 to 1"));
+}
+
+#[test]
+fn size_weighs_as_the_server_has_it_unless_told_otherwise() {
+    let trace = ["--trace", "zipf:keys=2000,requests=20000", "--value-bytes", "50-5000", "--bytes", "500kb"];
+    let hits = |more: &[&str]| {
+        let output = evict(&[&trace[..], &["--policy", "allkeys-adaptive"], more].concat());
+        out(&output).lines().nth(1).unwrap().split(',').nth(4).unwrap().parse::<u64>().unwrap()
+    };
+    let usual = hits(&[]);
+    assert_eq!(usual, hits(&["--size-weight", "0.25"]));
+    assert!(hits(&["--size-weight", "0"]) < usual && usual < hits(&["--size-weight", "1"]));
 }
 
 #[test]
@@ -58,6 +74,24 @@ fn charts_are_written() {
     assert!(output.status.success());
     let svg = std::fs::read_to_string(directory.join("zipf_keys=500_requests=5000.svg")).unwrap();
     assert_eq!(svg.matches("<polyline").count(), 3, "three policies are the usual ones");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn traces_of_one_name_are_told_apart() {
+    let directory = std::env::temp_dir().join(format!("larder-benches-names-{}", std::process::id()));
+    let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    for folder in ["web1", "web2"] {
+        std::fs::create_dir_all(directory.join(folder)).unwrap();
+        std::fs::write(file(&format!("{folder}/traffic.txt")), "a\nb\na\n").unwrap();
+    }
+    let (one, other, plots) = (file("web1/traffic.txt"), file("web2/traffic.txt"), file("plots"));
+    let output = evict(&["--policy", "lru", "--objects", "2", "--plot", &plots, "--trace", &one, &other]);
+    let lines: Vec<&str> = out(&output).lines().skip(1).collect();
+    assert_eq!(lines, ["web1/traffic,lru,2,3,1,0.333333", "web2/traffic,lru,2,3,1,0.333333"]);
+    assert!(directory.join("plots/web1_traffic.svg").exists() && directory.join("plots/web2_traffic.svg").exists());
+    let twice = evict(&["--trace", &one, &one]);
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("traffic.txt is named twice") && !twice.status.success());
     std::fs::remove_dir_all(directory).unwrap();
 }
 

@@ -15,9 +15,9 @@ use larder_benches::plot::{Unit, charts};
 use larder_benches::policy::{self, Setup};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{Plan, Point, replay};
-use larder_benches::size::{Lengths, Size, parse_capacity, parse_warmup};
+use larder_benches::size::{Lengths, Size, parse_capacity, parse_size_weight, parse_warmup};
 use larder_benches::trace::format::{FORMATS, Format};
-use larder_benches::trace::{Column, Reading, Trace, read};
+use larder_benches::trace::{Column, Reading, Trace, read, titles};
 
 /// Sizes if none are given: these parts of the different keys.
 const USUAL_SIZES: [Size; 4] = [Size::Part(0.001), Size::Part(0.01), Size::Part(0.1), Size::Part(0.3)];
@@ -33,13 +33,17 @@ struct Arguments {
     /// Policies, or `all`
     #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,lru,opt", value_name = "NAME")]
     policy: Vec<String>,
-    /// Cache sizes in objects, or as parts of the different keys: 1000,5k,10%
+    /// Cache sizes in objects, or as parts of the different keys: 1000,5k,10%; 0.1%,1%,10%,30% unless given
     #[arg(long, value_delimiter = ',', conflicts_with = "bytes", value_name = "N", value_parser = parse_capacity)]
     objects: Vec<Size>,
     /// Cache sizes in bytes of objects, or as parts of what all objects take: 64mb,10%
     #[arg(long, value_delimiter = ',', value_name = "N", value_parser = parse_capacity)]
     bytes: Vec<Size>,
-    /// The format of the files, where their names and what they hold do not tell
+    /// What size weighs to allkeys-adaptive and volatile-adaptive, 0 to 1: the server's maxmemory-size-weight, 0.25 unless given.
+    /// With --objects all weigh the same, so it has no meaning there
+    #[arg(long, value_name = "W", value_parser = parse_size_weight)]
+    size_weight: Option<u32>,
+    /// The format of the files, where their names and what they hold do not tell: ctr1, oracle, arc, lirs, csv, twitter, plain, monitor
     #[arg(long, value_name = "NAME", value_parser = parse_format)]
     format: Option<&'static Format>,
     /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1
@@ -106,6 +110,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
+    if arguments.size_weight.is_some() && arguments.bytes.is_empty() {
+        return Err("--size-weight needs --bytes: objects that are counted all weigh the same".into());
+    }
     let reading = Reading { format: arguments.format, columns: arguments.columns.clone(), reads_only: arguments.reads };
     if arguments.server.is_empty() { in_process(arguments, &reading) } else { over_the_network(arguments, &reading) }
 }
@@ -119,8 +126,8 @@ fn print(line: &str) {
 }
 
 /// Reads one of the traces and says what it is.
-fn read_trace(arguments: &Arguments, name: &str, reading: &Reading) -> Result<Trace, String> {
-    let mut trace = read(name, reading)?;
+fn read_trace(arguments: &Arguments, name: &str, title: String, reading: &Reading) -> Result<Trace, String> {
+    let mut trace = Trace { name: title, ..read(name, reading)? };
     if let Some(lengths) = arguments.value_bytes {
         let sizes = lengths.all(trace.keys);
         trace = trace.with_sizes(&sizes);
@@ -136,12 +143,14 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let policies = policies(arguments)?;
     let reference = Reference::read(arguments.reference.as_deref())?;
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let titles = titles(&arguments.trace)?;
     let mut all = Vec::new();
     print(Point::HEADER);
-    for name in &arguments.trace {
-        let trace = read_trace(arguments, name, reading)?;
+    for (name, title) in arguments.trace.iter().zip(titles) {
+        let trace = read_trace(arguments, name, title, reading)?;
         let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
         setup.seed = arguments.seed;
+        setup.size_weight = arguments.size_weight.unwrap_or(setup.size_weight);
         let from = arguments.warmup.of_requests(trace.requests.len());
         let plan = Plan { policies: &policies, sizes: &sizes, from, threads };
         let many = sizes.len() * policies.len();
@@ -200,10 +209,11 @@ fn sizes<'t>(
 }
 
 fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
+    let titles = titles(&arguments.trace)?;
     let mut all = Vec::new();
     print(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
-    for name in &arguments.trace {
-        let trace = read_trace(arguments, name, reading)?;
+    for (name, title) in arguments.trace.iter().zip(titles) {
+        let trace = read_trace(arguments, name, title, reading)?;
         let load = Load {
             prefix: arguments.prefix.clone().unwrap_or_else(new_prefix),
             lengths: arguments.value_bytes,

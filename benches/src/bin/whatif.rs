@@ -16,7 +16,7 @@ use larder_benches::policy::engine::{Engine, POLICIES};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{History, histories, quoted};
 use larder_benches::size::Size;
-use larder_benches::trace::{Reading, Trace, read};
+use larder_benches::trace::{Reading, Trace, read, titles};
 use larder_storage::evict::whatif::{Curve, Estimate, SIZES};
 
 /// Replays traces, asks CACHE WHATIF, and prints its estimates beside full replays as a csv.
@@ -77,8 +77,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let reference = Reference::read(arguments.reference.as_deref())?;
     let mut summary = Summary::default();
     print("trace,live,size,times,policy,estimate,error,actual,difference,requests");
-    for name in &arguments.trace {
-        let trace = read(name, &Reading { format: None, columns: None, reads_only: false })?;
+    for (name, title) in arguments.trace.iter().zip(titles(&arguments.trace)?) {
+        let trace = Trace { name: title, ..read(name, &Reading::default())? };
         eprintln!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
         let known = reference.as_ref().map(|reference| reference.sizes(&trace.name)).unwrap_or_default();
         let named = || arguments.objects.iter().map(|size| size.of(trace.keys as u64)).collect();

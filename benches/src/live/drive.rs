@@ -76,7 +76,7 @@ pub struct Measured {
 impl Measured {
     /// The columns of [`Measured::csv`]: those of a point, and more.
     pub const MORE_COLUMNS: &'static str =
-        "server,keys,used_memory,used_memory_rss,evicted_keys,refused,seconds,server_cpu_us";
+        "server,keys,used_memory,used_memory_rss,evicted_keys,refused,seconds,server_cpu_us_per_request";
 
     /// A line of a csv.
     pub fn csv(&self) -> String {

@@ -46,8 +46,9 @@ pub struct Engine {
     weight: u64,
     inserts: u64,
     evicted: u64,
-    /// What an entry takes where all are alike.
+    /// What the entry of the last request takes.
     entry_bytes: u32,
+    size_weight: u32,
     /// What values are cut from.
     value: Vec<u8>,
     /// What is asked what other policies would do, and reads since it was told of them.
@@ -63,6 +64,7 @@ impl Engine {
     pub fn new(setup: &Setup<'_>, selection: Selection) -> Self {
         let keyspace = Keyspace::new(Options { shards: 64, databases: 1, seed: setup.seed });
         let mut chooser = Chooser::new(setup.seed);
+        chooser.set_size_weight(setup.size_weight);
         chooser.select(&keyspace, Some(selection));
         let longest = if setup.weights.vary() { setup.weights.most().min(setup.capacity) as usize } else { 0 };
         Self {
@@ -76,6 +78,7 @@ impl Engine {
             inserts: 0,
             evicted: 0,
             entry_bytes: 0,
+            size_weight: setup.size_weight,
             value: vec![b'v'; longest],
             what_if: None,
             hits: 0,
@@ -102,7 +105,7 @@ impl Engine {
     fn present(&self) -> Present {
         let used = self.keyspace.used_memory() as u128;
         let limit = used * u128::from(self.capacity) / u128::from(self.weight.max(1));
-        Present { selection: Some(self.selection), limit: (limit as u64).max(1), size_weight: 0 }
+        Present { selection: Some(self.selection), limit: (limit as u64).max(1), size_weight: self.size_weight }
     }
 
     /// Does what the server does once a second.
@@ -117,12 +120,12 @@ impl Engine {
     }
 
     /// Tells of a request who wants to hear of it.
-    fn tell(&mut self, hash: u64, key: u32, hit: bool) {
+    fn tell(&mut self, hash: u64, hit: bool) {
         self.reads = self.reads.plus(Reads { hits: hit.into(), misses: (!hit).into() });
         if !self.keyspace.slice().takes(hash) {
             return;
         }
-        let size = if self.value.is_empty() { self.entry_bytes } else { self.weights.of(key) as u32 };
+        let size = self.entry_bytes;
         let expiry = if self.selection.volatile { FIRST_EXPIRY } else { u64::MAX };
         let for_what_if = self.keyspace.slice().takes_for(Listener::WhatIf, hash);
         let sample = |event| Sample { hash, size, expiry, event, for_what_if, reads: Reads::default() };
@@ -137,13 +140,14 @@ impl Engine {
         }
     }
 
-    fn touch(&self, hash: u64, key: &[u8]) -> bool {
+    fn touch(&mut self, hash: u64, key: &[u8]) -> bool {
         let tick = self.keyspace.tick();
         let mut locked = self.keyspace.lock(self.keyspace.set_of(hash));
         let Some(table) = locked.only().and_then(|guarded| guarded.shard.table_quiet(0)) else { return false };
         let found = table.find(hash, key);
         if let Some(pos) = found {
             table.touch(pos, tick);
+            self.entry_bytes = table.weight_of(table.word(pos)) as u32;
         }
         found.is_some()
     }
@@ -205,7 +209,7 @@ impl Model for Engine {
             while self.weight + self.weights.of(key) > self.capacity && self.evict() {}
             self.insert(hash, key);
         }
-        self.tell(hash, key, hit);
+        self.tell(hash, hit);
         (self.hits, self.misses) = (self.hits + u64::from(hit), self.misses + u64::from(!hit));
         if self.what_if.is_some() && (self.hits + self.misses) >= MEASURE_EVERY {
             self.measure();
@@ -220,9 +224,11 @@ impl Model for Engine {
 
 #[cfg(test)]
 mod tests {
+    use larder_storage::evict::WHOLE_SIZE;
     use larder_storage::rng::Rng;
 
     use super::*;
+    use crate::policy::USUAL_SIZE_WEIGHT;
     use crate::policy::lru::Lru;
     use crate::policy::testing::{random_trace, trace_of};
 
@@ -250,6 +256,30 @@ mod tests {
         assert_eq!(cache.resident(), 9002, "a went for c");
         assert!(cache.keyspace.used_memory() - used >= 2002, "values are stored");
         assert!(cache.request(trace.requests[1]), "b stayed");
+    }
+
+    #[test]
+    fn large_objects_go_sooner_as_the_size_weight_says() {
+        // Every second key is 50 times as large, and all are asked for alike.
+        let trace = random_trace(2000, 100_000, &mut Rng::seeded(3));
+        let sizes: Vec<u32> = (0..trace.keys as u32).map(|key| if key % 2 == 0 { 100 } else { 5000 }).collect();
+        let trace = trace.with_sizes(&sizes);
+        let hits = |size_weight| {
+            let setup = Setup { size_weight, ..Setup::bytes(&trace, 1 << 20) };
+            let mut cache = Engine::new(&setup, POLICIES[2].1);
+            trace.requests.iter().filter(|key| cache.request(**key)).count()
+        };
+        let (none, usual, whole) = (hits(0), hits(USUAL_SIZE_WEIGHT), hits(WHOLE_SIZE));
+        assert!(none + 2000 < usual && usual + 2000 < whole, "{none} {usual} {whole} of 100,000");
+    }
+
+    #[test]
+    fn the_usual_size_weight_is_the_servers() {
+        let server = larder::Server::builder().build().unwrap();
+        let larder::Value::Array(pair) = server.connect().execute(["CONFIG", "GET", "maxmemory-size-weight"]) else {
+            panic!("no pair")
+        };
+        assert_eq!(crate::size::parse_size_weight(pair[1].to_string().trim_matches('"')), Ok(USUAL_SIZE_WEIGHT));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub mod wtinylfu;
 
 use std::sync::{Arc, OnceLock};
 
+use larder_storage::evict::WHOLE_SIZE;
+
 use crate::trace::Trace;
 use list::{Links, NONE};
 
@@ -69,6 +71,9 @@ impl Weights {
     }
 }
 
+/// What size weighs to the server's adaptive policies unless it is told otherwise, in 256ths.
+pub const USUAL_SIZE_WEIGHT: u32 = WHOLE_SIZE / 4;
+
 /// What a cache is made for.
 pub struct Setup<'t> {
     /// The trace to come. Only OPT looks into it; others take the number of keys.
@@ -79,25 +84,34 @@ pub struct Setup<'t> {
     pub weights: Weights,
     /// Of all random choices.
     pub seed: u64,
+    /// What size weighs to the server's adaptive policies, in 256ths: `maxmemory-size-weight`.
+    pub size_weight: u32,
     next_uses: Arc<OnceLock<Arc<Vec<u32>>>>,
 }
 
 impl<'t> Setup<'t> {
     /// A cache of so many objects, at least one.
     pub fn objects(trace: &'t Trace, objects: u64) -> Self {
-        Self { trace, capacity: objects.max(1), weights: Weights::UNIT, seed: 1, next_uses: Arc::default() }
+        Self {
+            trace,
+            capacity: objects.max(1),
+            weights: Weights::UNIT,
+            seed: 1,
+            size_weight: 0,
+            next_uses: Arc::default(),
+        }
     }
 
     /// A cache of so many bytes. Where a trace tells no sizes each object has one.
     pub fn bytes(trace: &'t Trace, bytes: u64) -> Self {
         let weights = trace.sizes.clone().map_or(Weights::UNIT, Weights::each);
-        Self { weights, ..Self::objects(trace, bytes) }
+        Self { weights, size_weight: USUAL_SIZE_WEIGHT, ..Self::objects(trace, bytes) }
     }
 
     /// The same with another capacity.
     pub fn with_capacity(&self, capacity: u64) -> Self {
         let (weights, next_uses) = (self.weights.clone(), Arc::clone(&self.next_uses));
-        Self { trace: self.trace, capacity: capacity.max(1), weights, seed: self.seed, next_uses }
+        Self { capacity: capacity.max(1), weights, next_uses, ..*self }
     }
 
     /// Links for all keys.

@@ -2,10 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::path::Path;
 use std::str::FromStr;
 
-use super::{Builder, Problem, Trace, binary, compressed, monitor, synthetic, text};
+use super::{Builder, Problem, Trace, binary, compressed, monitor, synthetic, text, title};
 
 /// A column of a csv.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,18 +61,17 @@ pub const FORMATS: &[Format] = &[
     Format { name: "monitor", endings: &["monitor"], read: monitor::read_monitor },
 ];
 
-/// Endings that tell no format.
-const OTHER_ENDINGS: &[&str] = &["zst", "zstd", "gz", "bin", "trace", "log"];
 /// How much of a file is looked at.
 const LOOK_BYTES: u64 = 4096;
 
 impl Format {
-    /// The format of this name.
+    /// The format of this name, or of files whose names end so.
     pub fn named(name: &str) -> Option<&'static Self> {
-        FORMATS.iter().find(|format| format.name == name)
+        FORMATS.iter().find(|format| format.name == name).or_else(|| Self::of_ending(name))
     }
 
-    fn of_ending(ending: &str) -> Option<&'static Self> {
+    /// The format of files whose names end so.
+    pub(super) fn of_ending(ending: &str) -> Option<&'static Self> {
         FORMATS.iter().find(|format| format.endings.iter().any(|known| known.eq_ignore_ascii_case(ending)))
     }
 
@@ -117,7 +115,7 @@ impl Format {
 /// # Errors
 /// What is wrong, with the file's name and where in it.
 pub fn read(name: &str, reading: &Reading) -> Result<Trace, String> {
-    let trace = if synthetic::is_synthetic(name) && !Path::new(name).exists() {
+    let trace = if synthetic::is_made(name) {
         synthetic::make(name)
     } else {
         open(name).map_err(Problem::from).and_then(|source| read_from(source, name, reading))
@@ -137,55 +135,29 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     let mut source = compressed::decompressed(source)?;
     let mut start = Vec::new();
     source.by_ref().take(LOOK_BYTES).read_to_end(&mut start)?;
-    let (title, format) = split(name);
+    let (title, format) = title::split(name);
     let format = reading.format.or_else(|| Format::of(format, &start));
     let Some(format) = format else {
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
         return Err(Problem::new(format!("of which format? Say --format, one of {}", names.join(", "))));
     };
+    if reading.reads_only && !["monitor", "twitter"].contains(&format.name) {
+        return Err(Problem::new(format!("--reads needs commands, which {} does not tell", format.name)));
+    }
     let mut builder = Builder::default();
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
-    Ok(builder.build(&title))
-}
-
-/// A file's name without the endings that tell its format, and that format.
-fn split(name: &str) -> (String, Option<&'static Format>) {
-    if name == "-" {
-        return ("stdin".to_owned(), None);
-    }
-    let file = Path::new(name).file_name().map_or_else(|| name.into(), |file| file.to_string_lossy());
-    let (mut title, mut format) = (&*file, None);
-    while let Some((rest, ending)) = title.rsplit_once('.').filter(|(rest, _)| !rest.is_empty()) {
-        let of_ending = Format::of_ending(ending);
-        if of_ending.is_none() && !OTHER_ENDINGS.iter().any(|other| other.eq_ignore_ascii_case(ending)) {
-            break;
-        }
-        format = format.or(of_ending);
-        title = rest;
-    }
-    (title.to_owned(), format)
+    let trace = builder.build(&title);
+    eprintln!(
+        "{name}: read as {}, {}",
+        format.name,
+        if trace.sizes.is_some() { "with sizes" } else { "without sizes" }
+    );
+    Ok(trace)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(name: &str, title: &str, format: Option<&str>) {
-        let (found, of) = split(name);
-        assert_eq!((found.as_str(), of.map(|format| format.name)), (title, format), "{name}");
-    }
-
-    #[test]
-    fn names_tell_the_format() {
-        check("/traces/OLTP.ctr.zst", "OLTP", Some("ctr1"));
-        check("OLTP.lis.gz", "OLTP", Some("arc"));
-        check("w106.oracleGeneral.bin.zst", "w106", Some("oracle"));
-        check("2.csv", "2", Some("csv"));
-        check("web.2024.txt", "web.2024", Some("plain"));
-        check("loop.trace.gz", "loop", None);
-        check(".txt", ".txt", None);
-        check("-", "stdin", None);
-    }
 
     fn of(start: &[u8]) -> Option<&'static str> {
         Format::of(None, start).map(|format| format.name)
@@ -230,6 +202,9 @@ mod tests {
         assert!(error("bad.lis", b"1 2 0 0\nx\n").ends_with("bad.lis: line 2: no number of blocks"));
         assert!(error("empty.txt", b"").ends_with("empty.txt: there is no request in it"));
         assert!(error("what.trace", b"1,2,3\n").contains("of which format? Say --format, one of ctr1, oracle, arc"));
+        let reads = Reading { reads_only: true, ..Reading::default() };
+        assert!(read(&write("r.txt", b"a\n"), &reads).unwrap_err().contains("--reads needs commands"));
+        assert_eq!(Format::named("oracleGeneral").map(|format| format.name), Some("oracle"));
         assert!(read("/no/such/file", &Reading::default()).unwrap_err().starts_with("/no/such/file: "));
         std::fs::remove_dir_all(directory).unwrap();
     }

@@ -1,4 +1,5 @@
-//! Traces of requests: read from files in many formats ([`format`]), compressed or not ([`compressed`]), or made ([`synthetic`]).
+//! Traces of requests: read from files in many formats ([`format`]), compressed or not ([`compressed`]), or made ([`synthetic`]). [`title`]
+//! says what they are called.
 
 pub mod binary;
 pub mod compressed;
@@ -6,6 +7,7 @@ pub mod format;
 pub mod monitor;
 pub mod synthetic;
 pub mod text;
+pub mod title;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,11 +18,12 @@ use std::sync::Arc;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 pub use format::{Column, Reading, read};
+pub use title::titles;
 
 /// A trace, its keys numbered from 0 in order of appearance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// What it is called: of a file, its name without endings.
+    /// What it is called; see [`title`].
     pub name: String,
     /// The key of each request.
     pub requests: Vec<u32>,

@@ -27,7 +27,7 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
     lines(source, |line| {
         all += 1;
         // What MONITOR answers first, and what redis-cli says when it ends.
-        if matches!(line, b"" | b"OK") || line.starts_with(b"Error: Server closed") {
+        if matches!(line, b"" | b"OK" | b"+OK") || line.starts_with(b"Error: Server closed") {
             return Ok(());
         }
         let Some((database, words)) = parse(line) else {
@@ -57,11 +57,12 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
 /// Whether a file that begins so is the output of MONITOR.
 pub fn looks_like_monitor(start: &[u8]) -> bool {
     let mut lines = start.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.find(|line| !matches!(*line, b"" | b"OK")).is_some_and(|line| parse(line).is_some())
+    lines.find(|line| !matches!(*line, b"" | b"OK" | b"+OK")).is_some_and(|line| parse(line).is_some())
 }
 
-/// The database and the words of a line.
+/// The database and the words of a line, which `nc` shows with the `+` of its reply.
 fn parse(line: &[u8]) -> Option<(&[u8], Vec<Vec<u8>>)> {
+    let line = line.strip_prefix(b"+").unwrap_or(line);
     let space = line.iter().position(|byte| *byte == b' ')?;
     let (time, rest) = line.split_at(space);
     let is_time = time.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') && time.contains(&b'.');
@@ -174,6 +175,13 @@ mod tests {
     fn each_key_that_is_read_or_written_is_a_request() {
         let trace = read(TEXT, false).unwrap();
         assert_eq!((trace.requests, trace.keys), (vec![0, 0, 1, 2, 0, 3], 4));
+    }
+
+    #[test]
+    fn what_nc_shows_is_understood() {
+        let raw = TEXT.lines().map(|line| format!("+{line}\r\n")).collect::<String>();
+        assert!(looks_like_monitor(raw.as_bytes()));
+        assert_eq!(read(&raw, false), read(TEXT, false));
     }
 
     #[test]

@@ -12,6 +12,8 @@
 //! | `length` | see there; a tenth of `keys` unless given |
 //! | `seed` | of all random choices |
 
+use std::path::Path;
+
 use larder_storage::rng::Rng;
 
 use super::{Problem, Trace};
@@ -38,13 +40,18 @@ enum Kind {
     Scan,
 }
 
-/// Whether a trace of this name is to be made, not read.
-pub fn is_synthetic(name: &str) -> bool {
+/// Whether a trace of this name is to be made: it is a specification, and no file.
+pub fn is_made(name: &str) -> bool {
     let kind = name.split(':').next().unwrap_or_default();
-    ["zipf", "uniform", "loop", "scan"].contains(&kind)
+    ["zipf", "uniform", "loop", "scan"].contains(&kind) && !Path::new(name).exists()
 }
 
-/// Makes a trace. Its name is the specification, with `;` for `,`, which is understood as well.
+/// What the trace of a specification is called: that, with `;` for `,`, which is understood as well.
+pub fn title(specification: &str) -> String {
+    specification.replace(',', ";")
+}
+
+/// Makes a trace.
 ///
 /// # Errors
 /// The specification is not one.
@@ -56,7 +63,7 @@ pub fn make(specification: &str) -> Result<Trace, Problem> {
     for _ in 0..spec.requests {
         requests.push(numbering.number(source.next(&spec)));
     }
-    let name = specification.replace(',', ";");
+    let name = title(specification);
     Ok(Trace { name, requests, keys: numbering.given as usize, sizes: None })
 }
 
@@ -339,6 +346,6 @@ mod tests {
         assert_eq!(error("zipf:keys=many"), "\"keys=many\" is no option of a synthetic trace");
         assert_eq!(error("zipf:theta=-1"), "\"theta=-1\" is no option of a synthetic trace");
         assert_eq!(error("zipf:keys=0"), "keys must be from 1 to 4294967294");
-        assert!(is_synthetic("loop") && !is_synthetic("loop.trace"));
+        assert!(is_made("loop") && !is_made("loop.trace"));
     }
 }

@@ -126,12 +126,30 @@ impl Columns {
                 (key_name.ok_or_else(|| Problem::new("none of its names is that of a key; say --columns"))?, size_name)
             }
             (None, 1) => (0, None),
-            (None, 2) => (1, None),
-            (None, _) => (1, Some(2)),
+            (None, many) => Self::usual(&names, many)?,
         };
         Ok((Self { delimiter, key, size }, has_names))
     }
+
+    /// Key and size of a line without names: of time and key, key and size, or time, key and size.
+    fn usual(first: &[String], many: usize) -> Result<(usize, Option<usize>), Problem> {
+        let is_number = |at: usize| first.get(at).is_some_and(|field| number(field.as_bytes()).is_ok());
+        let is_time = first.first().is_some_and(|field| {
+            let is_of_time = |byte: u8| !byte.is_ascii_alphabetic() || matches!(byte, b't' | b'z');
+            field.starts_with(|letter: char| letter.is_ascii_digit()) && field.bytes().all(is_of_time)
+        });
+        match (many, is_time) {
+            (2, true) if !is_number(1) => Ok((1, None)),
+            (2, false) if is_number(1) => Ok((0, Some(1))),
+            (2, true) => Err(Problem::new(format!("time and key, or key and size? Please {SAY_COLUMNS}"))),
+            (3.., true) if is_number(2) => Ok((1, Some(2))),
+            _ => Err(Problem::new(format!("neither names that are known nor time, key and size; {SAY_COLUMNS}"))),
+        }
+    }
 }
+
+/// Said where columns are not what they were taken for.
+const SAY_COLUMNS: &str = "say --columns KEY[,SIZE], by names or numbers from 1 on";
 
 /// What stands between the fields of a line.
 fn delimiter(line: &[u8]) -> u8 {
@@ -212,7 +230,8 @@ pub fn read_csv(source: &mut dyn BufRead, builder: &mut Builder, reading: &Readi
             let field = fields.get(wanted).map(Vec::as_slice).filter(|field| !field.is_empty());
             field.ok_or_else(|| Problem::new(format!("no column {}", wanted + 1)))
         };
-        let size = size.map(|size| number(column(size)?)).transpose()?;
+        let of_size = |size| number(column(size)?).map_err(|it| Problem::new(format!("{}; {SAY_COLUMNS}", it.what)));
+        let size = size.map(of_size).transpose()?;
         builder.push_bytes(column(key)?, size.map(|size| size.min(u32::MAX.into()) as u32))
     })
 }
@@ -329,11 +348,21 @@ mod tests {
     }
 
     #[test]
+    fn a_csv_of_two_columns_is_of_key_and_size_or_time_and_key_or_refused() {
+        let trace = read(read_csv, "k1,10\nk2,20\nk1,10\n").unwrap();
+        assert_eq!((trace.requests, trace.sizes.as_deref()), (vec![0, 1, 0], Some(&[10, 20][..])));
+        for text in ["5,10\n", "a,b\n", "foo,bar,baz\n", "1,get,k1,10\n", "k1,10,3600\n"] {
+            let error = read(read_csv, text).unwrap_err();
+            assert!(error.starts_with("line 1: ") && error.contains("--columns"), "{error}");
+        }
+    }
+
+    #[test]
     fn fields_of_a_csv_may_be_quoted_and_a_byte_order_mark_before_them() {
         for text in [
             "\"time\",\"key\",\"size\"\n1,\"a,1\",\"10\"\n2,\"say \"\"b\"\"\",20\n3, \"a,1\" ,10\n",
             "\u{feff}key,size\n\"a,1\",10\nb,20\n\"a,1\",10\n",
-            "\u{feff}\"1;x\";\"a;1\";10\n2;b;20\n3;\"a;1\";10\n",
+            "\u{feff}\"1\";\"a;1\";10\n2;b;20\n3;\"a;1\";10\n",
         ] {
             let trace = read(read_csv, text).unwrap();
             assert_eq!((trace.requests, trace.sizes.as_deref()), (vec![0, 1, 0], Some(&[10, 20][..])), "{text}");
@@ -371,7 +400,11 @@ mod tests {
 
     #[test]
     fn csv_says_which_line_is_wrong() {
-        assert_eq!(read(read_csv, "1,a,10\n2,b,big\n").unwrap_err(), "line 2: not a number: \"big\"");
+        assert!(
+            read(read_csv, "1,a,10\n2,b,big\n")
+                .unwrap_err()
+                .starts_with("line 2: not a number: \"big\"; say --columns")
+        );
         assert_eq!(read(read_csv, "1,a,10\n2\n").unwrap_err(), "line 2: no column 3");
         let names = read(read_csv, "time,size,what\n").unwrap_err();
         assert_eq!(names, "line 1: none of its names is that of a key; say --columns");
