@@ -213,7 +213,6 @@ pub(crate) struct Mover {
 impl Mover {
     /// One that looks at so many blocks, and moves as many bytes and a block.
     pub(crate) fn new(looks: usize, bytes: usize) -> Self {
-        POOL.note_step();
         Self { looks, bytes }
     }
 
@@ -228,6 +227,7 @@ impl Mover {
         let moves = (LEAST..=MOST).contains(&bytes) && POOL.is_left(address);
         if moves {
             self.bytes = self.bytes.saturating_sub(bytes);
+            POOL.note_move();
         }
         moves
     }

@@ -1,6 +1,6 @@
 //! Which regions are to be left. A plan names a few that have the least in use and so little that the free blocks of the
-//! others have place for it. It ends when they are empty, or when nobody has gone on through what he owns for a while,
-//! as what is left in them then belongs to nobody who would move it; or when memory is short without them.
+//! others have place for it. It ends when they are empty, or when nothing was moved for a while, as what is left in them
+//! belongs to nobody who would move it; or when memory is short without them.
 
 use super::area::{GRAIN, ROOM, WEIGHT_GRAIN, list_of};
 use super::state::{Pool, Slot, State};
@@ -11,7 +11,7 @@ pub(super) const LEFT_AT_ONCE: usize = 32;
 const SHARE: usize = 32;
 /// Parts of the others' free blocks that may be relied on: not every block finds one of its size.
 const RELIED_ON: (usize, usize) = (3, 4);
-/// A plan ends when for so many looks and so long nobody has gone on. Looks count, too, as what holds the looking thread
+/// A plan ends when for so many looks and so long nothing was moved. Looks count, too, as what holds the looking thread
 /// up may hold the others up.
 const PATIENT_LOOKS: u32 = 3;
 const PATIENCE_US: u64 = 10_000;
@@ -29,9 +29,9 @@ pub(super) struct Plan {
     /// Numbers of the regions that are to be left, as many as `count`.
     regions: [u32; LEFT_AT_ONCE],
     count: usize,
-    /// How many steps there had been at the last look, when that had changed, and looks since then.
-    steps: usize,
-    stepped_us: u64,
+    /// How many moves there had been at the last look, when that had changed, and looks since then.
+    moves: usize,
+    moved_us: u64,
     looks: u32,
     /// When there was nothing to pick.
     in_vain_us: Option<u64>,
@@ -39,8 +39,8 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) const fn new() -> Self {
-        let (number, count, steps, stepped_us, looks) = (0, 0, 0, 0, 0);
-        Self { number, regions: [0; LEFT_AT_ONCE], count, steps, stepped_us, looks, in_vain_us: None }
+        let (number, count, moves, moved_us, looks) = (0, 0, 0, 0, 0);
+        Self { number, regions: [0; LEFT_AT_ONCE], count, moves, moved_us, looks, in_vain_us: None }
     }
 }
 
@@ -49,8 +49,8 @@ impl Pool {
     pub(super) fn tend(&self, now_us: u64) {
         let mut state = self.state();
         self.note_free(state.holes());
-        let steps = self.steps();
-        if state.is_stuck(now_us, steps) {
+        let moves = self.moves();
+        if state.is_stuck(now_us, moves) {
             self.stay(&mut state, true);
         }
         if state.plan.count > 0 {
@@ -59,13 +59,13 @@ impl Pool {
         if !state.begin(now_us) {
             if self.plan() != 0 {
                 self.publish(&[]);
-                if now_us.saturating_sub(state.plan.stepped_us) > CALM_US {
+                if now_us.saturating_sub(state.plan.moved_us) > CALM_US {
                     self.set_plan(0);
                 }
             }
             return;
         }
-        (state.plan.steps, state.plan.stepped_us, state.plan.looks) = (steps, now_us, 0);
+        (state.plan.moves, state.plan.moved_us, state.plan.looks) = (moves, now_us, 0);
         let mut addresses = [0; LEFT_AT_ONCE];
         for (number, address) in addresses.iter_mut().enumerate().take(state.plan.count) {
             *address = state.slots[state.plan.regions[number] as usize].region.addr();
@@ -85,19 +85,19 @@ impl Slot {
 
 impl State {
     /// Whether a plan goes on without getting on. One whose regions are empty ends here.
-    fn is_stuck(&mut self, now_us: u64, steps: usize) -> bool {
+    fn is_stuck(&mut self, now_us: u64, moves: usize) -> bool {
         let plan = &mut self.plan;
         let regions = &plan.regions[..plan.count];
         if !regions.iter().any(|number| self.slots[*number as usize].is_left) {
             plan.count = 0;
             return false;
         }
-        if plan.steps != steps {
-            (plan.steps, plan.stepped_us, plan.looks) = (steps, now_us, 0);
+        if plan.moves != moves {
+            (plan.moves, plan.moved_us, plan.looks) = (moves, now_us, 0);
             return false;
         }
         plan.looks += 1;
-        plan.looks >= PATIENT_LOOKS && now_us.saturating_sub(plan.stepped_us) > PATIENCE_US
+        plan.looks >= PATIENT_LOOKS && now_us.saturating_sub(plan.moved_us) > PATIENCE_US
     }
 
     /// Picks regions to be left; false if it is not worth the while.

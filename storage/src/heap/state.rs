@@ -35,8 +35,8 @@ pub(super) struct Pool {
     left: [AtomicUsize; LEFT_AT_ONCE],
     /// See [`super::plan`].
     plan: AtomicUsize,
-    /// Steps of those who go through what they own.
-    steps: AtomicUsize,
+    /// Blocks that were moved out of regions that are to be left.
+    moves: AtomicUsize,
     /// See [`super::free`].
     free: AtomicUsize,
 }
@@ -114,7 +114,7 @@ impl Pool {
             state: Mutex::new(state),
             left: [const { AtomicUsize::new(0) }; LEFT_AT_ONCE],
             plan: AtomicUsize::new(0),
-            steps: AtomicUsize::new(0),
+            moves: AtomicUsize::new(0),
             free: AtomicUsize::new(0),
         }
     }
@@ -274,13 +274,13 @@ impl Pool {
         self.free.store(bytes, Relaxed);
     }
 
-    /// Notes that somebody goes on through what he owns.
-    pub(super) fn note_step(&self) {
-        self.steps.fetch_add(1, Relaxed);
+    /// Notes that a block was moved.
+    pub(super) fn note_move(&self) {
+        self.moves.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn steps(&self) -> usize {
-        self.steps.load(Relaxed)
+    pub(super) fn moves(&self) -> usize {
+        self.moves.load(Relaxed)
     }
 
     /// For tests: checks the invariants; panics with what is wrong.

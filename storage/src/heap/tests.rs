@@ -74,7 +74,7 @@ fn settle_all(pool: &Pool, blocks: &mut [Block]) -> usize {
             moves += 1;
         }
     }
-    pool.note_step();
+    pool.note_move();
     moves
 }
 
@@ -157,9 +157,9 @@ fn a_plan_ends_where_nobody_moves() {
     let is_left = |blocks: &[Block]| blocks.iter().any(|block| POOL.is_left(block.start.addr()));
     POOL.tend(0);
     assert!(is_left(&blocks));
-    // Somebody goes on, though he moves nothing: so long nobody knows that they are pinned.
+    // Others are moved: so long nobody knows that these are pinned.
     for second in 1..10 {
-        POOL.note_step();
+        POOL.note_move();
         POOL.tend(second * 1_000_000);
     }
     assert!(is_left(&blocks));
