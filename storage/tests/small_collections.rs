@@ -39,7 +39,7 @@ fn a_hash_of_fields_of_all_sizes_takes_little_more_than_these() {
             let (mut memory, mut bytes) = (0, 0);
             for _ in 0..50 {
                 let mut hash = Hash::new();
-                hash.expect(env, fields, 65).unwrap();
+                hash.expect(env, fields, 65, 0).unwrap();
                 bytes += fill(&mut hash, env, fields, times, &mut rng);
                 memory += hash.memory();
                 hash.validate();
