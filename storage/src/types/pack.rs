@@ -52,7 +52,15 @@ impl Mark {
 }
 
 /// Bytes that a sequence marked as long may take: up to there it is smaller than a hash table, and not slower.
-pub(super) const LONG_AT_MOST: usize = 2048;
+const LONG_AT_MOST: usize = 2048;
+/// Bytes above which a packed collection takes nothing more, whatever `Env` allows (1 GiB, Redis 7.4's listpack limit).
+pub(super) const MAX_BYTES: usize = 1 << 30;
+
+/// Bytes that a packed collection may take, long or not.
+#[inline]
+pub(super) fn most_bytes(is_long: bool) -> usize {
+    if is_long { LONG_AT_MOST } else { MAX_BYTES }
+}
 
 /// An element as it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

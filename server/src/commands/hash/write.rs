@@ -121,8 +121,8 @@ fn set(locked: &mut Locked<'_>, args: Args<'_>, name: &str) -> Result<u64, Error
     if !pairs.len().is_multiple_of(2) {
         return Err(wrong_arity(name));
     }
-    let lengths = || pairs.iter().map(<[u8]>::len);
-    let (longest, bytes) = (lengths().max().unwrap_or_default(), lengths().sum());
+    let lengths = pairs.iter().map(<[u8]>::len);
+    let (longest, bytes) = lengths.fold((0, 0), |(longest, bytes), len| (len.max(longest), bytes + len));
     let (mut set, mut added) = (0, 0);
     let outcome = locked.update_as::<Hash, _>(key, true, |hash, env| -> Result<(), Full> {
         hash.expect(*env, pairs.len() / 2, longest, bytes)?;

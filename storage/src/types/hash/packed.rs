@@ -10,16 +10,12 @@
 //! Invariants: no field occurs twice; times ascend, but for 0, which comes last.
 
 use super::Field;
-use crate::types::pack::{self, Element, LONG_AT_MOST, Mark, Pack};
-
-/// Bytes above which a packed hash takes nothing more, whatever `Env` allows (1 GiB, Redis 7.4's listpack limit).
-pub(super) const MAX_BYTES: usize = 1 << 30;
+use crate::types::pack::{self, Element, Mark, Pack};
 
 /// Whether a packed hash may become `more` bytes longer, if it `is_long` then.
 #[inline]
 pub(super) fn has_room(bytes: &[u8], more: usize, is_long: bool) -> bool {
-    let is_long = is_long || Packed(bytes).is_long();
-    bytes.len() + more < if is_long { LONG_AT_MOST } else { MAX_BYTES }
+    bytes.len() + more < pack::most_bytes(is_long || Packed(bytes).is_long())
 }
 
 /// Whether a field of a packed hash may be set to a value, either of which `is_long` or not.

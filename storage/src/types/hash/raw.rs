@@ -1,9 +1,9 @@
 //! Hashes made of the bytes that RESTORE is given.
 
-use super::packed::{MAX_BYTES, Packed};
+use super::packed::Packed;
 use super::{Hash, LATEST_EXPIRY};
 use crate::types::distinct::are_distinct;
-use crate::types::pack::{self, Element, Mark, Pack};
+use crate::types::pack::{self, Element, MAX_BYTES, Mark, Pack};
 use crate::types::{Env, Full};
 
 impl Hash {

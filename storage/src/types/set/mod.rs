@@ -15,7 +15,7 @@
 //! Members are [`Element`]s: integers where that is what is stored. One that is given as bytes may spell an integer.
 
 use super::dict::{self, Dict};
-use super::pack::{self, Element, LONG_AT_MOST, Mark, Pack};
+use super::pack::{self, Element, Mark, Pack};
 use super::text::Text;
 use crate::heap::{Mover, Settle};
 use crate::types::{Collection, Env, Full};
@@ -30,8 +30,6 @@ mod tests;
 
 /// Integers that the first form holds at most, whatever `Env` allows.
 const MAX_INTS: usize = 1 << 30;
-/// Bytes above which a packed set takes nothing more, whatever `Env` allows (1 GiB, Redis 7.4's listpack limit).
-const PACKED_MAX_BYTES: usize = 1 << 30;
 
 /// A set, owned.
 pub enum Set {
@@ -321,8 +319,7 @@ impl Set {
 /// Whether a packed set may become so long that a member of `more` bytes is added.
 #[inline]
 fn has_room(bytes: &[u8], more: usize, is_long: bool) -> bool {
-    let is_long = is_long || Pack(bytes).is_marked(Mark::Long);
-    bytes.len() + more <= if is_long { LONG_AT_MOST } else { PACKED_MAX_BYTES }
+    bytes.len() + more <= pack::most_bytes(is_long || Pack(bytes).is_marked(Mark::Long))
 }
 
 /// A dictionary of the members of a set.

@@ -1,9 +1,9 @@
 //! The bytes of the small forms of a set, for DUMP and RESTORE.
 
 use super::ints::{HEADER, Ints};
-use super::{MAX_INTS, PACKED_MAX_BYTES, Set, SetRef};
+use super::{MAX_INTS, Set, SetRef};
 use crate::types::distinct::are_distinct;
-use crate::types::pack::Pack;
+use crate::types::pack::{MAX_BYTES, Pack};
 use crate::types::{Env, Full};
 
 impl<'a> SetRef<'a> {
@@ -42,7 +42,7 @@ impl Set {
     /// The set of a packed sequence of members; `None` if one occurs twice. As in Redis, only their number decides
     /// whether it stays packed.
     pub fn from_pack(env: Env<'_>, pack: Vec<u8>) -> Result<Option<Self>, Full> {
-        if Pack(&pack).len() <= env.limits.set_max_packed_entries && pack.len() <= PACKED_MAX_BYTES {
+        if Pack(&pack).len() <= env.limits.set_max_packed_entries && pack.len() <= MAX_BYTES {
             return Ok(are_distinct(Pack(&pack).iter()).then_some(Self::Packed(pack)));
         }
         let mut set = Self::new_hashed(env);

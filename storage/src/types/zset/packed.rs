@@ -16,14 +16,12 @@
 use std::cmp::Ordering;
 
 use super::compare;
-use crate::types::pack::LONG_AT_MOST;
+use crate::types::pack::most_bytes;
 
 /// Bytes of the count in front.
 const HEADER: usize = 4;
 /// In the count: Redis has a skip list for the length of a member.
 const LONG: u32 = 1 << 31;
-/// Bytes above which a packed set takes nothing more, whatever `Env` allows (1 GiB, Redis 7.4's listpack limit).
-const MAX_BYTES: usize = 1 << 30;
 /// Smaller strings keep their allocation: they stand in a key's entry, and the `Vec` is there for the change only.
 const SHRINK_FROM: usize = 4096;
 /// Scores of one byte are integers from here on ...
@@ -66,8 +64,7 @@ impl<'a> Packed<'a> {
 
     /// Whether it may become so long that `more` bytes are added, of a member that `is_long` or not.
     pub(super) fn has_room(self, more: usize, is_long: bool) -> bool {
-        let most = if is_long || self.is_long() { LONG_AT_MOST } else { MAX_BYTES };
-        self.0.len() + more <= most
+        self.0.len() + more <= most_bytes(is_long || self.is_long())
     }
 
     #[inline]
