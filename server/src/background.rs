@@ -36,10 +36,11 @@ pub(crate) async fn run(
     rounds: Arc<Rounds>,
 ) {
     let mut last_second = engine.clock().now_ms() / 1000;
-    let compacted = AtomicUsize::new(0);
+    let (compacted, mut looked) = (AtomicUsize::new(0), Instant::now());
     loop {
         let rests = engine.rests.load(Relaxed);
-        if !rests && slice(&engine, number, threads, &stats, &compacted) {
+        let since = std::mem::replace(&mut looked, Instant::now()).elapsed();
+        if !rests && slice(&engine, number, threads, &stats, &compacted, since) {
             rounds.pause().await;
         } else {
             tokio::time::sleep(pause(engine.settings().hz.get(), heap::plan() != 0)).await;
@@ -69,8 +70,15 @@ fn sweep_slice(effort: u64) -> Duration {
     SLICE * (3 + effort as u32) / 4
 }
 
-/// One slice of work; whether more is at hand.
-fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats, compacted: &AtomicUsize) -> bool {
+/// One slice of work, so long after the last one; whether more is at hand.
+fn slice(
+    engine: &Engine,
+    number: usize,
+    threads: usize,
+    stats: &WorkerStats,
+    compacted: &AtomicUsize,
+    since: Duration,
+) -> bool {
     let budget = Budget::within(sweep_slice(engine.settings().active_expire_effort.get()));
     let stands_still = engine.pause.is_on(engine.clock().now_ms());
     let mut more = engine.sweeps()
@@ -88,7 +96,7 @@ fn slice(engine: &Engine, number: usize, threads: usize, stats: &WorkerStats, co
         heap::tend();
     }
     let shards = (number..engine.keyspace().shards()).step_by(threads);
-    more | compact(engine, shards, compacted, &Budget::within(compact_slice(engine)))
+    more | compact(engine, shards, compacted, &Budget::within(compact_slice(engine, since)))
 }
 
 /// Removes expired keys and fields of some shards as far as `budget` goes; whether more are due.
@@ -144,13 +152,14 @@ fn sweep_shard(engine: &Engine, shard: usize, now: u64, stats: &WorkerStats) -> 
     keys == 0 || segments == 0
 }
 
-/// How long compaction may hold connections up: longer when it falls behind, as it does where all values change their size.
-fn compact_slice(engine: &Engine) -> Duration {
+/// How long compaction may hold connections up, so long after it did so last: longer when it falls behind, as it does where
+/// all values change their size, and where connections hold one another up for longer still.
+fn compact_slice(engine: &Engine, since: Duration) -> Duration {
     /// A part of the data in so many may be unused between what is used.
     const SHARE: usize = 16;
     let (used, held) = (engine.keyspace().used_memory(), engine.keyspace().regions().used_bytes());
     let is_behind = held.saturating_sub(used).max(heap::free()) > used / SHARE;
-    if is_behind { 3 * SLICE } else { SLICE }
+    if is_behind { (since / 4).clamp(3 * SLICE, 6 * SLICE) } else { SLICE }
 }
 
 /// Moves entries out of one sparse page of each shard, or elements of a collection; whether there was one. `next` keeps

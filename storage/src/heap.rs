@@ -5,7 +5,7 @@
 //! size ([`area`]). No allocator stays dense by that alone when sizes change. So, as Redis does with its allocator, the
 //! owners of blocks move them: when much is free, the regions that have the least in use are to be **left** ([`tend`]);
 //! they hand out nothing more, and whoever goes through the data moves what stands in them ([`Settle`]). A region without
-//! a block goes back to the system, and long free blocks in others do ([`purge`]).
+//! a block goes back to the system, and long free blocks in others do where much is free.
 //!
 //! Where the system refuses a region or a map, and where there are 256 GiB of regions, plans end and what is free in their
 //! regions serves; beyond that the system's allocator stands in, block by block ([`system::stand_in`]).
@@ -164,17 +164,22 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// Decides which regions are to be left, as far as it is worth the while; to be called every few milliseconds by one
-/// thread at a time. Cheap when there is nothing to do.
+/// Decides which regions are to be left, as far as it is worth the while, and gives memory back to the system if much of it
+/// is free, a little at a time; to be called every few milliseconds by one thread at a time. Cheap when there is nothing to
+/// do.
 pub fn tend() {
     static START: OnceLock<Instant> = OnceLock::new();
-    POOL.tend(START.get_or_init(Instant::now).elapsed().as_micros() as u64);
+    let now_us = START.get_or_init(Instant::now).elapsed().as_micros() as u64;
+    POOL.tend(now_us);
+    POOL.purge_some(now_us);
 }
 
-/// Gives memory that nobody uses back to the system: all that may be, or only what is much or was not needed for a while.
+/// Gives memory that nobody uses back to the system: all that may be, or only the maps that were not needed for a while.
 /// To be called every second or so.
 pub fn purge(all: bool) {
-    POOL.purge(all);
+    if all {
+        POOL.purge();
+    }
     MAPS.purge(all);
 }
 

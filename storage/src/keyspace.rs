@@ -200,8 +200,8 @@ impl<X> Keyspace<X> {
         &self.regions
     }
 
-    /// Gives memory that nobody uses back to the system, of pages and of the heap: all that may be, or of the heap only what
-    /// is much.
+    /// Gives memory that nobody uses back to the system, of pages and of the heap: all that may be, or of the heap only the
+    /// maps that were not needed for a while.
     pub fn purge(&self, all: bool) {
         self.regions.purge();
         heap::purge(all);

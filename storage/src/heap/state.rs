@@ -18,11 +18,16 @@ const SPARE_SHARE: usize = 64;
 /// A plan is late when more is free than a part of so many of what is in use, and a region.
 const LATE_SHARE: usize = 8;
 /// Bytes of the free blocks that [`Pool::purge`] looks for, at least, and regions that it looks at under one lock.
-const LONG: usize = 64 << 10;
+const LONG: usize = 16 << 10;
 const PURGED_AT_ONCE: usize = 256;
 /// Purging pays when more is free than a part of so many of what is in use, and so much.
 const PURGED_SHARE: usize = 16;
 const PURGED_LEAST: usize = REGION / 4;
+/// What [`Pool::purge_some`] gives back at most per millisecond since it was called last, and a block; how often it looks
+/// for one; and how many milliseconds count.
+const PURGED_BYTES: usize = 256 << 10;
+const PURGED_LOOKS: usize = 16;
+const PURGED_MS: usize = 16;
 
 /// In the place of the address of a region that was to be left and is gone.
 const GONE: usize = 1;
@@ -58,6 +63,9 @@ pub(super) struct State {
     /// Bytes of free blocks that hold no memory.
     pub(super) clean: usize,
     pub(super) plan: Plan,
+    /// Purging goes on before this slot; and when it was last gone on with.
+    purging: usize,
+    purged_us: u64,
 }
 
 // SAFETY: the pointers are to regions that the state owns.
@@ -109,6 +117,8 @@ impl Pool {
             empty: 0,
             clean: 0,
             plan: Plan::new(),
+            purging: 0,
+            purged_us: 0,
         };
         Self {
             state: Mutex::new(state),
@@ -204,26 +214,52 @@ impl Pool {
         unsafe { self.state().resize(block, block_size(size)) }
     }
 
-    /// Gives the memory of long free blocks back: of all, or only if there is much of it.
-    pub(super) fn purge(&self, all: bool) {
-        let mut number = 0;
-        loop {
-            let mut state = self.state();
-            let is_much = state.holes() >= state.used / PURGED_SHARE + PURGED_LEAST;
-            if number >= state.end || !(all || is_much) {
+    /// Gives the memory of all long free blocks back.
+    pub(super) fn purge(&self) {
+        let mut state = self.state();
+        let mut before = state.end;
+        while before > 0 {
+            let found = state.long_block(&mut before);
+            drop(state);
+            self.discard(found);
+            state = self.state();
+        }
+    }
+
+    /// Gives the memory of a few long free blocks back, if much is free.
+    pub(super) fn purge_some(&self, now_us: u64) {
+        let mut state = self.state();
+        let since = (now_us.saturating_sub(state.purged_us) / 1000).min(PURGED_MS as u64) as usize;
+        if since == 0 {
+            return;
+        }
+        state.purged_us = now_us;
+        let mut bytes = 0;
+        for _ in 0..PURGED_LOOKS * since {
+            if bytes >= PURGED_BYTES * since || state.holes() < state.used / PURGED_SHARE + PURGED_LEAST {
                 return;
             }
-            let found = state.long_block(&mut number);
+            let mut before = if state.purging == 0 { state.end } else { state.purging };
+            let found = state.long_block(&mut before);
+            state.purging = before;
             drop(state);
-            let Some((area, at)) = found else { continue };
-            let (start, bytes) = area.pages(at);
-            // SAFETY: the block is nobody's but ours until it is given back below.
-            unsafe { system::discard(start, bytes) };
-            let emptied = self.state().give_area(area, at, true);
-            if let Some(region) = emptied {
-                self.give_back(region);
-            }
+            bytes += self.discard(found);
+            state = self.state();
         }
+    }
+
+    /// Gives the memory of a block that was taken out for it back to the system, and the block to its region; how many
+    /// bytes that were.
+    fn discard(&self, block: Option<(Area, usize)>) -> usize {
+        let Some((area, at)) = block else { return 0 };
+        let (start, bytes) = area.pages(at);
+        // SAFETY: the block is nobody's but ours until it is given back below.
+        unsafe { system::discard(start, bytes) };
+        let emptied = self.state().give_area(area, at, true);
+        if let Some(region) = emptied {
+            self.give_back(region);
+        }
+        bytes
     }
 
     pub(super) fn figures(&self) -> Figures {
@@ -439,19 +475,22 @@ impl State {
         Some((unsafe { Area::at(region) }, offset - HEAD))
     }
 
-    /// A long free block of the region of this number or one of the next ones, taken out.
-    fn long_block(&mut self, number: &mut usize) -> Option<(Area, usize)> {
+    /// A long free block of the nearest region before a number, which becomes that region's, taken out. The last regions
+    /// come first: requests are served by the first ones. After some regions without such a block there is none.
+    fn long_block(&mut self, before: &mut usize) -> Option<(Area, usize)> {
         for _ in 0..PURGED_AT_ONCE {
-            let slot = self.slots.get(*number)?;
+            let number = (*before).min(self.end).checked_sub(1)?;
+            let slot = self.slots[number];
             if ROOM - (slot.used + slot.clean) as usize >= LONG
                 && let Some(area) = slot.area()
                 && let Some(at) = area.take_dirty(LONG)
             {
                 self.empty -= usize::from(slot.used == 0);
-                self.note(*number, area);
+                self.note(number, area);
+                *before = number + 1;
                 return Some((area, at));
             }
-            *number += 1;
+            *before = number;
         }
         None
     }

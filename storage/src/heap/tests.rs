@@ -100,7 +100,8 @@ fn blocks_keep_what_is_in_them() {
         }
         match step % 512 {
             0 => POOL.validate(),
-            1 => POOL.purge(rng.below(2) == 0),
+            1 if rng.below(2) == 0 => POOL.purge(),
+            1 => POOL.purge_some(u64::from(step) * 1000),
             2 => POOL.tend(u64::from(step)),
             3 => drop(settle_all(&POOL, &mut blocks)),
             _ => {}
@@ -111,8 +112,32 @@ fn blocks_keep_what_is_in_them() {
     blocks.into_iter().for_each(|block| give(&POOL, block));
     POOL.validate();
     assert_eq!(POOL.figures().used, 0, "seed {seed}");
-    POOL.purge(true);
+    POOL.purge();
     assert!(POOL.figures().held <= 4 * PAGE, "{:?}", POOL.figures());
+}
+
+#[test]
+fn where_much_is_free_long_blocks_lose_their_memory_bit_by_bit() {
+    static POOL: Pool = Pool::new();
+    let mut blocks: Vec<_> = (0..400u32).map(|number| take(&POOL, 100 << 10, number as u8)).collect();
+    let full = POOL.figures();
+    for number in (0..200).rev() {
+        give(&POOL, blocks.remove(2 * number));
+    }
+    let before = POOL.figures();
+    assert_eq!(before.held, full.held);
+    POOL.purge_some(1000);
+    let after = POOL.figures();
+    assert!((250 << 10..360 << 10).contains(&(before.held - after.held)), "{before:?} {after:?}");
+    POOL.purge_some(1999);
+    assert_eq!(POOL.figures(), after, "not twice in a millisecond");
+    (2..200u64).for_each(|ms| POOL.purge_some(ms * 1000));
+    POOL.validate();
+    let rest = POOL.figures();
+    assert!(rest.held - rest.used < rest.used / 16 + (512 << 10), "{rest:?}");
+    // What is little stays.
+    assert!(rest.held - rest.used > rest.used / 16 - (256 << 10), "{rest:?}");
+    blocks.into_iter().for_each(|block| give(&POOL, block));
 }
 
 #[test]
@@ -430,7 +455,8 @@ fn many_threads_share_a_pool() {
             POOL.tend(looks * 1000);
             had_plan |= POOL.plan() > 0;
             match looks % 64 {
-                0 => POOL.purge(looks % 128 == 0),
+                0 if looks % 128 == 0 => POOL.purge(),
+                0 => POOL.purge_some(looks * 1000),
                 1 => POOL.validate(),
                 _ => std::thread::yield_now(),
             }
