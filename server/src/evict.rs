@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use larder_protocol::Reply;
 use larder_storage::evict::samples::Sample;
 use larder_storage::evict::{Choice, Chooser, Rebase, Rule, SAMPLE, Selection, WHOLE_SIZE};
+use larder_storage::heap;
 use larder_storage::keyspace::ShardSet;
 use parking_lot::Mutex;
 
@@ -107,7 +108,7 @@ impl Searching {
             return false;
         }
         engine.stats().take_samples(SAMPLES_PER_STEP, &mut self.samples);
-        self.chooser.learn(engine.keyspace(), &self.samples);
+        heap::fixed(|| self.chooser.learn(engine.keyspace(), &self.samples));
         engine.insight.offer(engine, &self.samples);
         let more = self.samples.len() >= SAMPLES_PER_STEP;
         self.samples.clear();

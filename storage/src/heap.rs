@@ -8,7 +8,8 @@
 //! a block goes back to the system, and long free blocks in others do where much is free.
 //!
 //! Where the system refuses a region or a map, and where there are 256 GiB of regions, plans end and what is free in their
-//! regions serves; beyond that the system's allocator stands in, block by block ([`system::stand_in`]).
+//! regions serves; beyond that the system's allocator stands in, block by block ([`system::stand_in`]). So it does for what
+//! nobody moves and lives long ([`fixed`]): one such block would keep a region for good.
 //!
 //! A program that wants that says `#[global_allocator] static HEAP: Heap = Heap;`. Without it nothing is ever left.
 //! The state is the process's, as an allocator's is: it knows no engine and no key.
@@ -26,6 +27,7 @@ mod system;
 mod tests;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -47,6 +49,11 @@ const PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 
 
 static POOL: Pool = Pool::new();
 static MAPS: Maps = Maps::new();
+
+thread_local! {
+    /// Whether what this thread asks for stays where it is.
+    static IS_FIXED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The allocator; see the module's page.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +89,25 @@ impl Source {
     }
 }
 
+/// Runs something that asks for memory which lives long and which nobody moves. It takes none of the regions.
+pub fn fixed<R>(run: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IS_FIXED.set(self.0);
+        }
+    }
+    let _restore = Restore(IS_FIXED.replace(true));
+    run()
+}
+
+/// A block of the pool, or one of the system's in its place.
+#[inline]
+fn take(layout: Layout) -> *mut u8 {
+    let block = if IS_FIXED.get() { system::stand_in(layout) } else { std::ptr::null_mut() };
+    if block.is_null() { or_stand_in(POOL.take(layout.size(), layout.align()), layout) } else { block }
+}
+
 /// A block, or one of the system's in its place if it is null.
 #[inline]
 fn or_stand_in(block: *mut u8, layout: Layout) -> *mut u8 {
@@ -96,7 +122,7 @@ unsafe impl GlobalAlloc for Heap {
         match Source::of(layout) {
             // SAFETY: the caller's promises are the ones that the system's allocator asks for.
             Source::System => unsafe { System.alloc(layout) },
-            Source::Pool => or_stand_in(POOL.take(layout.size(), layout.align()), layout),
+            Source::Pool => take(layout),
             Source::Maps => or_stand_in(MAPS.take(layout.size()), layout),
         }
     }

@@ -4,6 +4,7 @@
 //! is taken for one of 65,536 others; of the time hundredths of a second, and so not more than a year of it.
 
 use larder_storage::evict::samples::identity;
+use larder_storage::heap;
 use larder_storage::word::TICKS;
 
 use crate::config::{Choice, MaxmemoryPolicy};
@@ -146,7 +147,7 @@ impl History {
             *oldest = record;
             self.next = (self.next + 1) % capacity;
         } else {
-            self.refit(capacity, record);
+            heap::fixed(|| self.refit(capacity, record));
         }
     }
 

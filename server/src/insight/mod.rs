@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use larder_storage::evict::samples::{Listener, Reads, Sample, Slice};
 use larder_storage::evict::whatif::{Answer, Census, Present, WhatIf};
+use larder_storage::heap;
 use parking_lot::Mutex;
 
 pub(crate) use history::{Cause, Departure, History, UNIT_MS};
@@ -146,7 +147,7 @@ impl Insight {
                 waiting.reads = reads;
             } else if waiting.samples.len() < WAITING {
                 waiting.reads = Reads::default();
-                waiting.samples.push_back((Sample { reads, ..*sample }, now));
+                heap::fixed(|| waiting.samples.push_back((Sample { reads, ..*sample }, now)));
             } else {
                 waiting.is_closed = true;
                 return WhatIf::ignore(slice);
@@ -169,7 +170,7 @@ impl Insight {
         while may_go_on()
             && let Some((sample, at_ms)) = { self.waiting.lock().samples.pop_front() }
         {
-            what_if.feed(sample, at_ms);
+            heap::fixed(|| what_if.feed(sample, at_ms));
         }
         pace.spent += started.elapsed();
         let is_paused = self.is_paused.load(Relaxed);
@@ -199,7 +200,7 @@ impl Insight {
             WhatIf::ignore(engine.keyspace().slice());
         } else if let Some(census) = census {
             let is_paused = self.is_paused.load(Relaxed);
-            state.follow(engine, census, &mut waiting, is_paused);
+            heap::fixed(|| state.follow(engine, census, &mut waiting, is_paused));
         }
         if engine.insight_is_off() {
             self.since_ms.store(engine.clock().now_ms(), Relaxed);

@@ -9,6 +9,7 @@
 //! bucket and fingerprint use different bits of the hash.
 
 use crate::cpu::prefetch_to_write;
+use crate::heap;
 use crate::rng::Rng;
 
 /// The highest frequency that is remembered.
@@ -107,10 +108,9 @@ impl Ghost {
             return;
         }
         let (have, wanted) = (self.buckets.len(), places.div_ceil(PLACES));
-        if have == 0 {
-            self.buckets = vec![0; wanted];
-        } else if have != wanted {
-            self.buckets = (0..wanted).map(|bucket| self.buckets[bucket * have / wanted]).collect();
+        if have != wanted {
+            let copied = |bucket: usize| self.buckets.get(bucket * have / wanted).copied().unwrap_or_default();
+            self.buckets = heap::fixed(|| (0..wanted).map(copied).collect());
         }
         self.places = places;
     }
