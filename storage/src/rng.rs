@@ -81,6 +81,11 @@ impl Rng {
 pub(crate) struct Dice(u32);
 
 impl Dice {
+    /// Dice that begin anywhere, so that others fall otherwise.
+    pub(crate) fn new(rng: &Rng) -> Self {
+        Self(rng.clone().next_u64() as u32)
+    }
+
     /// True once in `2^power` times; `power` is less than 32.
     #[inline]
     pub(crate) fn one_in_two_to_the(&mut self, power: u32) -> bool {

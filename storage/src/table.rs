@@ -64,7 +64,7 @@ pub struct Table {
     /// While the table is freed: the next segment to look into, and objects taken out of it.
     freed: u32,
     /// For accesses that count by chance.
-    dice: Dice,
+    pub(crate) dice: Dice,
     pending: Vec<Box<Object>>,
 }
 

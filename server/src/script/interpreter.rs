@@ -187,12 +187,10 @@ impl Interpreter {
         called.fail.replace(Some(control.raw_get("fail")?));
         called.exhaust.replace(Some(control.raw_get("exhaust")?));
         let sandbox = lua.install_sandbox(limits(memory_bytes))?;
-        let compiled = ByDigest::default();
-        let noted_bytes = Cell::new(0);
         Ok(Self {
             memory_bytes,
             held,
-            noted_bytes,
+            noted_bytes: Cell::new(0),
             lua,
             sandbox,
             prepare,
@@ -207,7 +205,7 @@ impl Interpreter {
             deadline,
             place,
             parts,
-            compiled,
+            compiled: ByDigest::default(),
         })
     }
 
