@@ -76,6 +76,25 @@ impl Rng {
     }
 }
 
+/// Throws for chances of one in a power of two: a linear congruential generator in four bytes, of which the high bits are used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dice(u32);
+
+impl Dice {
+    /// Dice that begin anywhere, so that others fall otherwise.
+    pub(crate) fn new(rng: &Rng) -> Self {
+        Self(rng.clone().next_u64() as u32)
+    }
+
+    /// True once in `2^power` times; `power` is less than 32.
+    #[inline]
+    pub(crate) fn one_in_two_to_the(&mut self, power: u32) -> bool {
+        // Numerical Recipes' multiplier; the period is all of `u32`.
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.0.leading_zeros() >= power
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

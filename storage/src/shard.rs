@@ -3,7 +3,7 @@
 use crate::evict::ghost::{Ghost, Welcome};
 use crate::hasher::Hasher;
 use crate::index::Pos;
-use crate::rng::Rng;
+use crate::rng::{Dice, Rng};
 use crate::table::{Full, Table};
 use crate::types::Env;
 use crate::value::{Content, Object};
@@ -155,7 +155,12 @@ impl Shard {
         self.touch(database);
         self.inserts += 1;
         let NewEntry { hash, key, content, expiry, tick } = entry;
-        let table = self.slices.get_mut(database).table.get_or_insert_with(|| Box::new(Table::new(env)));
+        let begin = || {
+            let mut table = Table::new(env);
+            table.dice = Dice::new(&self.rng);
+            Box::new(table)
+        };
+        let table = self.slices.get_mut(database).table.get_or_insert_with(begin);
         let pos = table.insert(hash, key, content, expiry, tick)?;
         if let Some(ghost) = &mut self.ghost {
             table.set_history(pos, tick, ghost.admit(hash, &mut self.rng));

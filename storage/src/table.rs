@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 use crate::cpu::{prefetch, prefetch_to_write};
 use crate::index::{Index, NO_DEADLINE, Pos};
-use crate::rng::Rng;
+use crate::rng::{Dice, Rng};
 use crate::slab::gather::Pass;
 use crate::slab::{Ref, Slab, cell_size};
 use crate::types::Env;
@@ -63,6 +63,8 @@ pub struct Table {
     settling: settle::Way,
     /// While the table is freed: the next segment to look into, and objects taken out of it.
     freed: u32,
+    /// For accesses that count by chance.
+    pub(crate) dice: Dice,
     pending: Vec<Box<Object>>,
 }
 
@@ -81,6 +83,7 @@ impl Table {
             gathering: Pass::default(),
             settling: settle::Way::default(),
             freed: 0,
+            dice: Dice::default(),
             pending: Vec::new(),
         }
     }
@@ -177,12 +180,16 @@ impl Table {
             let entry = Entry::read(cell);
             if entry.key() == key {
                 if let Some(tick) = tick {
-                    note(slot, word, tick);
+                    note(slot, word, tick, &mut self.dice);
                 }
                 return Some(entry);
             }
         }
-        if candidates.chained { access_in_chain(&mut self.index, &self.slab, hash, key, tick) } else { None }
+        if candidates.chained {
+            access_in_chain(&mut self.index, &self.slab, hash, key, tick.map(|tick| (tick, &mut self.dice)))
+        } else {
+            None
+        }
     }
 
     /// Stores a short string over another where that changes nothing else: the key is there without an expiry, owns no
@@ -196,7 +203,7 @@ impl Table {
             if word.may_match(hash) && Entry::read(self.slab.cell(word.cell())).key() == key {
                 let written = entry::overwrite_string(self.slab.cell_mut(word.cell()), bytes);
                 if let Some(tick) = tick.filter(|_| written) {
-                    note(slot, word, tick);
+                    note(slot, word, tick, &mut self.dice);
                 }
                 return written;
             }
@@ -231,7 +238,7 @@ impl Table {
     #[inline]
     pub fn touch(&mut self, pos: Pos, tick: u32) {
         let word = self.word(pos);
-        let touched = word.touched(tick);
+        let touched = word.touched(tick, &mut self.dice);
         if touched != word {
             self.index.set(pos, touched.bits());
         }
@@ -712,8 +719,8 @@ fn fields_due(entry: &Entry<'_>) -> u64 {
 
 /// Notes an access in a key's word; a hot key's seldom changes, and then other cores may keep its line.
 #[inline]
-fn note(slot: &mut u64, word: Word, tick: u32) {
-    let touched = word.touched(tick);
+fn note(slot: &mut u64, word: Word, tick: u32, dice: &mut Dice) {
+    let touched = word.touched(tick, dice);
     if touched != word {
         *slot = touched.bits();
     }
@@ -726,12 +733,12 @@ fn access_in_chain<'a>(
     slab: &'a Slab,
     hash: u64,
     key: &[u8],
-    tick: Option<u32>,
+    access: Option<(u32, &mut Dice)>,
 ) -> Option<Entry<'a>> {
     let pos = index.find(hash, |bits| Entry::read(slab.cell(Word::from_bits(bits).cell())).key() == key)?;
     let word = Word::from_bits(index.get(pos));
-    if let Some(tick) = tick {
-        index.set(pos, word.touched(tick).bits());
+    if let Some((tick, dice)) = access {
+        index.set(pos, word.touched(tick, dice).bits());
     }
     Some(Entry::read(slab.cell(word.cell())))
 }

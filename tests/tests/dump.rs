@@ -340,13 +340,20 @@ fn access_histories_are_set() {
     assert_eq!(run("OBJECT IDLETIME idle"), "(integer) 0");
     run("CONFIG SET maxmemory-policy allkeys-lfu");
     assert_eq!(run("RESTORE often 0 _ FREQ 100"), "OK");
-    assert_eq!(run("OBJECT FREQ often"), "(integer) 100");
+    assert_eq!(run("OBJECT FREQ often"), "(integer) 86", "the next lower of the steps");
+    assert_eq!(run("RESTORE often 0 _ REPLACE FREQ 86"), "OK");
+    assert_eq!(run("OBJECT FREQ often"), "(integer) 86");
+    server.advance(Duration::from_secs(125));
+    assert_eq!(run("OBJECT FREQ often"), "(integer) 84", "one less per minute");
+    run("CONFIG SET lfu-decay-time 0");
+    assert_eq!(run("OBJECT FREQ often"), "(integer) 86");
+    run("CONFIG SET lfu-decay-time 1");
     assert_eq!(run("RESTORE often 0 _ REPLACE"), "OK");
     assert_eq!(run("OBJECT FREQ often"), "(integer) 5");
     // The adaptive policies keep both.
     run("CONFIG SET maxmemory-policy allkeys-adaptive");
     assert_eq!(run("RESTORE often 0 _ REPLACE FREQ 100"), "OK");
-    assert_eq!(run("OBJECT FREQ often"), "(integer) 100");
+    assert_eq!(run("OBJECT FREQ often"), "(integer) 86");
     assert_eq!(run("RESTORE idle 0 _ REPLACE IDLETIME 1000"), "OK");
     assert_eq!(run("OBJECT IDLETIME idle"), "(integer) 1000");
 }

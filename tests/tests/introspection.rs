@@ -231,6 +231,20 @@ fn slow_calls_are_noted_with_their_time_and_their_client() {
     client.check("LATENCY RESET", ":1\r\n");
 }
 
+#[test]
+fn the_doctor_tells_of_a_peak_also_where_little_is_left() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let mut doctor = || String::from_utf8(client.ask("MEMORY DOCTOR").text).unwrap();
+    assert_eq!(doctor(), "There is too little data to tell anything.\n");
+    let mut writer = server.client();
+    let value = "v".repeat(30 << 20);
+    assert_eq!(writer.call(&["SET", "k", &value]), b"+OK\r\n");
+    assert!(!doctor().contains("once used"));
+    writer.check("DEL k", ":1\r\n");
+    assert!(doctor().starts_with(" * It once used more than 1.5 times as much as now"));
+}
+
 fn number_of(frame: &Frame) -> i64 {
     String::from_utf8_lossy(&frame.text).parse().unwrap()
 }

@@ -116,7 +116,11 @@ impl Format {
 /// What is wrong, with the file's name and where in it.
 pub fn read(name: &str, reading: &Reading) -> Result<Trace, String> {
     let trace = if synthetic::is_made(name) {
-        synthetic::make(name)
+        if reading.reads_only {
+            Err(Problem::new("--reads needs commands, and there are none in what is made"))
+        } else {
+            synthetic::make(name)
+        }
     } else {
         open(name).map_err(Problem::from).and_then(|source| read_from(source, name, reading))
     };
@@ -146,9 +150,10 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     }
     let mut builder = Builder::default();
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
+    let taken = builder.taken.take().map(|taken| format!(": {taken}")).unwrap_or_default();
     let trace = builder.build(&title);
     eprintln!(
-        "{name}: read as {}, {}",
+        "{name}: read as {}, {}{taken}",
         format.name,
         if trace.sizes.is_some() { "with sizes" } else { "without sizes" }
     );
@@ -204,6 +209,7 @@ mod tests {
         assert!(error("what.trace", b"1,2,3\n").contains("of which format? Say --format, one of ctr1, oracle, arc"));
         let reads = Reading { reads_only: true, ..Reading::default() };
         assert!(read(&write("r.txt", b"a\n"), &reads).unwrap_err().contains("--reads needs commands"));
+        assert!(read("loop:keys=10,requests=20", &reads).unwrap_err().contains("--reads needs commands"));
         assert_eq!(Format::named("oracleGeneral").map(|format| format.name), Some("oracle"));
         assert!(read("/no/such/file", &Reading::default()).unwrap_err().starts_with("/no/such/file: "));
         std::fs::remove_dir_all(directory).unwrap();

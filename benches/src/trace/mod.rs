@@ -54,6 +54,8 @@ pub struct Builder {
     sized: bool,
     /// Sizes of keys for which there was no request yet.
     told: HashMap<u128, u32>,
+    /// What of the file was taken, where its format leaves that open.
+    taken: Option<String>,
 }
 
 fn id(key: &[u8]) -> u128 {
@@ -124,6 +126,11 @@ impl Builder {
         let known = || self.sizes.iter().filter(|size| **size != UNKNOWN);
         let average = known().map(|size| u64::from(*size)).sum::<u64>() / known().count().max(1) as u64;
         self.sizes.iter().map(|size| if *size == UNKNOWN { average.max(1) as u32 } else { *size }).collect()
+    }
+
+    /// Notes what of the file is taken.
+    pub fn note_taken(&mut self, what: String) {
+        self.taken = Some(what);
     }
 
     /// Requests so far.

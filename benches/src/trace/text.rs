@@ -131,6 +131,19 @@ impl Columns {
         Ok((Self { delimiter, key, size }, has_names))
     }
 
+    /// In words, with the names in the first line if these are given.
+    fn described(&self, names: Option<&[Vec<u8>]>) -> String {
+        let called = |at: usize| match names.and_then(|names| names.get(at)) {
+            Some(name) => format!("{} ({})", at + 1, String::from_utf8_lossy(name)),
+            None => (at + 1).to_string(),
+        };
+        let size = self.size.map(|at| format!(", column {} the size", called(at))).unwrap_or_default();
+        let is_other = |at: &usize| *at != self.key && Some(*at) != self.size;
+        let others: Vec<String> = (0..names.unwrap_or_default().len()).filter(is_other).map(called).collect();
+        let unused = if others.is_empty() { String::new() } else { format!(", not used {}", others.join(", ")) };
+        format!("column {} is the key{size}{unused}", called(self.key))
+    }
+
     /// Key and size of a line without names: of time and key, key and size, or time, key and size.
     fn usual(first: &[String], many: usize) -> Result<(usize, Option<usize>), Problem> {
         let is_number = |at: usize| first.get(at).is_some_and(|field| number(field.as_bytes()).is_ok());
@@ -219,6 +232,8 @@ pub fn read_csv(source: &mut dyn BufRead, builder: &mut Builder, reading: &Readi
             None => {
                 let (found, has_names) = Columns::of(line, reading)?;
                 columns = Some(found);
+                let names = split(line, found.delimiter)?;
+                builder.note_taken(found.described(has_names.then_some(&names)));
                 if has_names {
                     return Ok(());
                 }
@@ -369,6 +384,21 @@ mod tests {
         }
         assert_eq!(read(read_csv, "1,\"a\n").unwrap_err(), "line 1: a quoted field does not end");
         assert_eq!(read(read_csv, "1,\"a\"b,3\n").unwrap_err(), "line 1: something stands behind a quoted field");
+    }
+
+    #[test]
+    fn columns_of_a_csv_are_told() {
+        let told = |text: &str| {
+            let mut builder = Builder::default();
+            read_csv(&mut text.as_bytes(), &mut builder, &Reading::default()).unwrap();
+            builder.taken.unwrap()
+        };
+        assert_eq!(told("1,a,10,5\n"), "column 2 is the key, column 3 the size");
+        assert_eq!(told("a\nb\n"), "column 1 is the key");
+        assert_eq!(
+            told("time,obj_id,size,op\n1,a,10,get\n"),
+            "column 2 (obj_id) is the key, column 3 (size) the size, not used 1 (time), 4 (op)"
+        );
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .since("7.4.1")
         .syntax("key")
         .complexity("O(N) for N keys of its shard that went of late and are remembered, at most 65,536")
-        .summary("Tells whether a key is there, or else how it went: evicted, expired, deleted, flushed, or never seen as far as is known.")
+        .summary("Tells whether a key is there, or else how it went: evicted, expired, deleted, flushed, or not seen for as long as is remembered.")
         .tips(TIPS)
         .fields(&[
             ("state", "`resident`, `evicted`, `expired`, `deleted` (or renamed, or moved), `flushed`, or `never seen`"),
@@ -75,7 +75,7 @@ pub(super) const COMMANDS: &[Command] = &[
             ("bytes", "integer, of `resident`: what it takes, as MEMORY USAGE counts it"),
             ("seconds_ago", "integer, of what is gone: when it went"),
             ("idle_seconds", "integer: for how long it has not been used, or had not when it went"),
-            ("history_seconds", "integer, of `never seen`: as far back as is known"),
+            ("history_seconds", "integer, of `never seen`: as far back as is known what went; before that it may have been there"),
         ])
         .examples(&[
             ("SET a 1", "OK"),

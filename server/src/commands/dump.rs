@@ -92,10 +92,11 @@ impl RestoreOptions {
         let engine = locked.engine();
         let (tick, now_ms) = (engine.keyspace().tick(), engine.clock().now_ms());
         // LRU and LFU policies take their own option and pass over the other's.
-        let policy = engine.settings().maxmemory_policy.get();
+        let (policy, factor) = (engine.settings().maxmemory_policy.get(), engine.settings().lfu_log_factor.get());
         let idle_seconds = self.idle_seconds.filter(|_| !is_lfu(policy));
         let age = idle_seconds.map_or(0, |seconds| engine.ticks.age_of(seconds, tick, now_ms));
-        let frequency = self.frequency.filter(|_| tracks_frequency(policy)).map_or(0, own_frequency);
+        let frequency = self.frequency.filter(|_| tracks_frequency(policy));
+        let frequency = frequency.map_or(0, |counter| own_frequency(counter, factor));
         (tick.wrapping_sub(age), frequency)
     }
 }

@@ -31,7 +31,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Server)
         .since("4.0.0")
         .complexity("O(N) for N free pages")
-        .summary("Gives free pages back to the system.")
+        .summary("Gives free pages back to the system, and has the garbage of scripts collected.")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .examples(&[("MEMORY PURGE", "OK")]),
     Command::all("MEMORY|STATS", Arity::exactly(1), stats)
@@ -70,32 +70,33 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 fn purge(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
+    engine.scripts.purge();
     engine.keyspace().purge(true);
     reply.ok();
     Ok(())
 }
 
 fn doctor(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outcome {
-    /// Below this nothing that is found means anything.
-    const LITTLE: u64 = 5 << 20;
     let figures = MemoryFigures::of(locked);
     let limit = locked.engine().settings().maxmemory.get();
     let mut findings = findings(&figures);
     if limit > 0 && figures.used > limit - limit / 20 {
         findings.push("maxmemory is nearly reached: keys are evicted, or writes refused.");
     }
-    let text = if figures.used < LITTLE {
-        "There is too little data to tell anything.\n".to_owned()
-    } else if findings.is_empty() {
-        "Memory is used well.\n".to_owned()
-    } else {
-        findings.iter().map(|finding| format!(" * {finding}\n")).collect()
+    let text = match (findings.is_empty(), figures.taken() < LITTLE) {
+        (true, true) => "There is too little data to tell anything.\n".to_owned(),
+        (true, false) => "Memory is used well.\n".to_owned(),
+        (false, _) => findings.iter().map(|finding| format!(" * {finding}\n")).collect(),
     };
     reply.verbatim("txt", text);
     Ok(())
 }
 
-/// What is wrong, by Redis's limits (7.4, `object.c`).
+/// What takes less says little by its shares.
+const LITTLE: u64 = 5 << 20;
+
+/// What is wrong, by Redis's limits (7.4, `object.c`). Redis looks at none of them where little is used, also where much was, or is
+/// resident.
 fn findings(figures: &MemoryFigures) -> Vec<&'static str> {
     /// Less than this in bytes is never too much.
     const MUCH: u64 = 10 << 20;
@@ -108,7 +109,8 @@ fn findings(figures: &MemoryFigures) -> Vec<&'static str> {
     let resident = figures.resident.unwrap_or_default();
     let checks = [
         (
-            MemoryFigures::ratio(figures.peak, figures.used) > 1.5,
+            MemoryFigures::ratio(figures.peak, figures.used) > 1.5
+                && (figures.taken() >= LITTLE || figures.peak - figures.used > MUCH),
             "It once used more than 1.5 times as much as now; what the system still shows is given back in time.",
         ),
         (
@@ -124,8 +126,8 @@ fn findings(figures: &MemoryFigures) -> Vec<&'static str> {
             "Free pages are kept, more than a tenth of those in use; MEMORY PURGE gives them back.",
         ),
         (
-            exceeds(resident, figures.held(), 1.1),
-            "RSS overhead: the process is resident with more than 1.1 times what the data's allocator holds; the rest is of \
+            exceeds(resident.saturating_sub(figures.startup), figures.held(), 1.1),
+            "RSS overhead: the process has become resident with more than 1.1 times what the data's allocator holds; the rest is of \
              clients, scripts, and what the global allocator has not given back yet.",
         ),
         (

@@ -4,7 +4,7 @@ use larder_protocol::{Args, Reply};
 use larder_storage::index::Pos;
 use larder_storage::table::Table;
 use larder_storage::value::Value;
-use larder_storage::word::MAX_FREQUENCY;
+use larder_storage::word::{MAX_FREQUENCY, accesses};
 
 use super::command::*;
 use super::command_info::help;
@@ -137,24 +137,42 @@ pub(super) fn tracks_frequency(policy: MaxmemoryPolicy) -> bool {
 }
 
 fn freq(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
-    let policy = locked.engine().settings().maxmemory_policy.get();
+    let engine = locked.engine();
+    let settings = engine.settings();
     match inspect(locked, args.at(2)) {
-        Some(_) if !tracks_frequency(policy) => return Err(FREQUENCY_NOT_TRACKED),
-        Some((table, pos)) => reply.int(redis_frequency(table.word(pos).frequency())),
+        Some(_) if !tracks_frequency(settings.maxmemory_policy.get()) => return Err(FREQUENCY_NOT_TRACKED),
+        Some((table, pos)) => {
+            let word = table.word(pos);
+            let counter = redis_counter(accesses(word.frequency()), settings.lfu_log_factor.get());
+            let idle_minutes = engine.idle_seconds(word.age(engine.keyspace().tick())) / 60;
+            let lost = idle_minutes.checked_div(settings.lfu_decay_time.get()).unwrap_or_default();
+            reply.int(i64::from(counter).saturating_sub_unsigned(lost).max(0));
+        }
         None => reply.null(),
     }
     Ok(())
 }
 
-/// A frequency (0 to 31) on Redis's scale, where a new key has 5 and the most used ones have 255. The steps are such
-/// that 100 is one of them, and far enough apart that each frequency has a number of its own.
-fn redis_frequency(frequency: u8) -> i64 {
-    5 + frequency as i64 * 95 / 12
+/// What Redis's counter of a new key is.
+const NEW: u8 = 5;
+
+/// Redis's counter after so many accesses, as it is expected to be: from `c` on the next step takes `(c - 5) * factor + 1` of them.
+fn redis_counter(accesses: u32, factor: u64) -> u8 {
+    // What so many steps take is `factor * steps * (steps - 1) / 2 + steps`.
+    let (factor, accesses) = (factor as f64, f64::from(accesses));
+    let less = factor - 2.0;
+    let steps = match factor {
+        0.0 => accesses,
+        _ => (less + (less * less + 8.0 * factor * accesses).sqrt()) / (2.0 * factor),
+    };
+    (f64::from(NEW) + steps).min(u8::MAX.into()) as u8
 }
 
-/// The frequency (0 to 31) of what has one on Redis's scale.
-pub(super) fn own_frequency(redis: u8) -> u8 {
-    (0..MAX_FREQUENCY).take_while(|own| redis_frequency(own + 1) <= redis.into()).count() as u8
+/// The lowest frequency that stands for a counter of Redis, or for as much less as there is one for.
+pub(super) fn own_frequency(counter: u8, factor: u64) -> u8 {
+    let on_scale = |frequency| redis_counter(accesses(frequency), factor);
+    let highest = (0..MAX_FREQUENCY).take_while(|below| on_scale(below + 1) <= counter).count() as u8;
+    (0..highest).find(|lower| on_scale(*lower) == on_scale(highest)).unwrap_or(highest)
 }
 
 fn idletime(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -192,14 +210,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frequencies_rise_on_the_scale_of_redis() {
-        let scale: Vec<i64> = (0..=31).map(redis_frequency).collect();
-        assert!(scale.windows(2).all(|pair| pair[0] < pair[1]), "{scale:?}");
-        assert_eq!((scale[0], scale[31]), (5, 250));
-        assert!(scale.contains(&100));
-        for (own, redis) in scale.into_iter().enumerate() {
-            assert_eq!(usize::from(own_frequency(redis as u8)), own);
+    fn counters_are_what_redis_expects() {
+        // The table in redis.conf, and what follows from its factors.
+        for (factor, accesses, counter) in [
+            (0, 100, 105),
+            (0, 1000, 255),
+            (1, 100, 18),
+            (1, 1000, 49),
+            (10, 100, 9),
+            (10, 1000, 19),
+            (10, 100_000, 146),
+            (100, 100_000, 50),
+        ] {
+            assert_eq!(redis_counter(accesses, factor), counter, "{accesses} by {factor}");
         }
-        assert_eq!((own_frequency(0), own_frequency(255)), (0, MAX_FREQUENCY));
+        for factor in [0, 1, 2, 10, 100, i32::MAX as u64] {
+            let scale: Vec<u8> = (0..=MAX_FREQUENCY).map(|own| redis_counter(accesses(own), factor)).collect();
+            assert!(scale.is_sorted() && scale[..2] == [5, 6], "{factor}: {scale:?}");
+            for counter in 5..=255 {
+                let read_back = redis_counter(accesses(own_frequency(counter, factor)), factor);
+                assert_eq!(read_back, *scale.iter().rfind(|step| **step <= counter).unwrap(), "{counter} by {factor}");
+            }
+            assert_eq!((own_frequency(0, factor), own_frequency(5, factor)), (0, 0));
+        }
     }
 }

@@ -276,7 +276,8 @@ options! {
         /// Whether the cache learns what it can tell of itself: see CACHE WHATIF, STATS and WHY. It takes up to half a hundredth
         /// of one core and a few megabytes. Not in Redis.
         "cache-insight" => cache_insight: Flag = flag(), "yes", Live;
-        /// What ends the prefix of a key, for CACHE STATS. Not in Redis.
+        /// What ends the prefix of a key, for CACHE STATS. Hits, misses, evictions and expirations that were counted before a change
+        /// stay with the prefixes that keys had then, until CONFIG RESETSTAT; keys and bytes are told by the new ones. Not in Redis.
         "cache-prefix-separator" => cache_prefix_separator: Text = text(), ":", Live;
         /// How closely the next key to evict is looked for. Each search sees 28 keys at 5, more or less in proportion,
         /// and the best of all searches go first. More is more exact and slower.
@@ -284,10 +285,11 @@ options! {
         /// How long other clients may be held up at once while keys are evicted: 50 microseconds per point up to 10,
         /// then 15 % more per point; and not for more than 64 keys. A command that needs room waits for it in any case.
         "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: Number = integer(0, 100), "10", Live;
-        /// Accepted for compatibility: the `lfu` policies count every access, up to 31.
+        /// How much more often a key must be used for each further step of what OBJECT FREQ answers and RESTORE takes. It changes nothing else:
+        /// the `lfu` policies count accesses themselves.
         "lfu-log-factor" => lfu_log_factor: Number = integer(0, INT_MAX), "10", Live;
-        /// Accepted for compatibility: the `lfu` policies weigh the count of accesses against the time since the last
-        /// one, in place of a decay.
+        /// After how many minutes without a use OBJECT FREQ answers one less, 0 for never. It changes nothing else: the `lfu` policies
+        /// weigh the count of accesses against the time since the last one.
         "lfu-decay-time" => lfu_decay_time: Number = integer(0, INT_MAX), "1", Live;
         /// How long expired keys may be removed in one go while clients wait: 100 microseconds at 1, a quarter of that
         /// more per step. The work goes on until none is left.

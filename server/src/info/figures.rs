@@ -92,7 +92,12 @@ impl MemoryFigures {
     /// What of the resident memory is there for something. Redis counts its program and the clients among the used memory, so
     /// that a small server is not taken for a fragmented one.
     pub(crate) fn accounted(&self) -> u64 {
-        self.used + self.startup + self.clients + self.insight + self.policy
+        self.startup + self.taken()
+    }
+
+    /// The same without what the program took when it began.
+    pub(crate) fn taken(&self) -> u64 {
+        self.used + self.clients + self.insight + self.policy
     }
 
     pub(crate) fn reserve_ratio(&self) -> f64 {

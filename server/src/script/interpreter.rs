@@ -109,6 +109,9 @@ pub(super) struct Interpreter {
     sandbox: Sandbox,
     prepare: Function,
     run: Function,
+    collect: Function,
+    /// What it held when its garbage was last collected at once.
+    clean_bytes: Cell<usize>,
     /// What the functions of the host need of the prelude, kept alive.
     _kept: Table,
     called: libraries::Fail,
@@ -178,21 +181,22 @@ impl Interpreter {
         libraries::random(&lua, &host, &seed)?;
         let prelude = lua.load(PRELUDE).set_name("=redis").into_function()?;
         let control: Table = prelude.call((host, memory_bytes as f64))?;
-        let (prepare, run, kept) = (control.raw_get("prepare")?, control.raw_get("run")?, control.raw_get("kept")?);
+        let (prepare, kept) = (control.raw_get("prepare")?, control.raw_get("kept")?);
+        let (run, collect) = (control.raw_get("run")?, control.raw_get("collect")?);
         let parts = control.raw_get("parts")?;
         called.fail.replace(Some(control.raw_get("fail")?));
         called.exhaust.replace(Some(control.raw_get("exhaust")?));
         let sandbox = lua.install_sandbox(limits(memory_bytes))?;
-        let compiled = ByDigest::default();
-        let noted_bytes = Cell::new(0);
         Ok(Self {
             memory_bytes,
             held,
-            noted_bytes,
+            noted_bytes: Cell::new(0),
             lua,
             sandbox,
             prepare,
             run,
+            collect,
+            clean_bytes: Cell::new(0),
             _kept: kept,
             called,
             coroutines,
@@ -201,7 +205,7 @@ impl Interpreter {
             deadline,
             place,
             parts,
-            compiled,
+            compiled: ByDigest::default(),
         })
     }
 
@@ -258,6 +262,20 @@ impl Interpreter {
     /// Whether so much was held when the last script had ended that the next ones would have too little.
     pub(super) fn is_nearly_full(&self) -> bool {
         self.heap_bytes() > self.memory_bytes / 2
+    }
+
+    /// Collects the garbage of scripts that have ended, if there may be much or `all` is asked for. It takes time by what is held:
+    /// so nobody should wait meanwhile, and what stays is not looked through for less than half as much.
+    pub(super) fn collect(&self, all: bool) -> Result<(), Error> {
+        const MUCH_BYTES: usize = 1 << 20;
+        let clean = self.clean_bytes.get();
+        if all || self.heap_bytes() > clean + MUCH_BYTES.max(clean / 2) {
+            self.make_ready(self.memory_bytes)?;
+            self.collect.call::<_, ()>(())?;
+            self.clean_bytes.set(self.heap_bytes());
+            self.note_held(self.heap_bytes());
+        }
+        Ok(())
     }
 
     /// What the state held when the last script had ended, garbage included.

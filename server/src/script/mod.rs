@@ -124,6 +124,11 @@ impl Scripts {
         }
     }
 
+    /// Has the garbage of scripts collected by their thread.
+    pub(crate) fn purge(&self) {
+        self.thread.purge();
+    }
+
     /// Adds somebody who waits for the end of the script that runs.
     fn park(&self, add: impl FnOnce(&mut Parked)) {
         let mut parked = self.parked.lock();

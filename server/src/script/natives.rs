@@ -74,7 +74,7 @@ pub(super) struct Exchange {
     pub(super) stopped_at: Option<Place>,
     /// Whether the result shows the same tables so often that it is not quickly written.
     pub(super) is_too_much: bool,
-    /// What the interpreter held when the script had ended.
+    /// What the interpreter held when the script had ended, or once its garbage was collected.
     pub(super) heap_bytes: usize,
     kept: Option<Kept>,
 }
@@ -172,7 +172,7 @@ type Native = fn(&mut LuaState, &Desk) -> Result<usize, LuaError>;
 
 /// Puts the functions into a global table of this name.
 pub(super) fn install(state: &mut LuaState, desk: &Shared, name: &'static str) -> Result<(), LuaError> {
-    let natives: [(&str, Native); 9] = [
+    let natives: [(&str, Native); 10] = [
         ("remember", remember),
         ("hand_over", hand_over),
         ("handle", handle),
@@ -181,6 +181,7 @@ pub(super) fn install(state: &mut LuaState, desk: &Shared, name: &'static str) -
         ("pcall", |state, desk| call(state, desk, false)),
         ("may_call", may_call),
         ("setresp", setresp),
+        ("collect", collect),
         ("exhaust", |state, _| Err(exhausted(state))),
     ];
     let functions: Vec<_> = natives
@@ -413,6 +414,14 @@ fn fill(state: &mut LuaState, table: &GcRef<LuaTable>, words: Args<'_>) -> Resul
         LuaTableRefExt::raw_set_int(table, state, at as i64 + 1, LuaValue::Str(word))?;
     }
     Ok(())
+}
+
+/// Collects all garbage at once.
+fn collect(state: &mut LuaState, desk: &Desk) -> Result<usize, LuaError> {
+    state.gc_pre_collect_clear();
+    state.gc().full_collect();
+    desk.exchange.borrow_mut().heap_bytes = state.global().heap.bytes_used();
+    Ok(0)
 }
 
 /// Leaves nothing of a script for the next one.

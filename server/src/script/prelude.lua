@@ -483,6 +483,7 @@ function control.prepare(chunk, is_given_globals)
 end
 
 control.run = natives.run
+control.collect = natives.collect
 
 -- Raises a text of the host's at the script's line.
 function control.fail(text)

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use larder_protocol::{Proto, Reply};
 use parking_lot::{Condvar, Mutex};
 
+use super::Scripts;
 use super::functions;
-use super::interpreter::Interpreter;
+use super::interpreter::{Error, Interpreter};
 use crate::attention::MONITORED;
 use crate::commands::command::Run;
 use crate::commands::table::TABLE;
@@ -49,6 +50,37 @@ pub(crate) struct Machine {
     pub(super) functions: RefCell<Option<functions::State>>,
     /// Whether there was no room, nor any to be made, before the call that runs.
     pub(super) short_of_memory: Cell<bool>,
+    /// Whether scripts have run since garbage was looked for.
+    is_dirty: Cell<bool>,
+}
+
+impl Machine {
+    /// Forgets what is in no cache and no library any more.
+    fn forget(&self, scripts: &Scripts) {
+        if self.flushes.get() != scripts.flushes.load(Relaxed) {
+            self.interpreter.replace(None);
+        }
+        if let Some(state) = &mut *self.functions.borrow_mut() {
+            let libraries = scripts.libraries.lock();
+            state.forget(|id| libraries.has_id(id));
+        }
+    }
+
+    /// Collects the garbage of scripts that have ended, while none waits to be run: see [`Interpreter::collect`].
+    fn collect(&self, all: bool) {
+        collect_in(&self.interpreter, |interpreter| interpreter.collect(all));
+        collect_in(&self.functions, |state| state.interpreter.collect(all));
+    }
+}
+
+/// Collects in a state, which is not used again if that fails.
+fn collect_in<T>(kept: &RefCell<Option<T>>, collect: impl Fn(&T) -> Result<(), Error>) {
+    let mut kept = kept.borrow_mut();
+    let Some(state) = kept.as_ref() else { return };
+    if !matches!(catch_unwind(AssertUnwindSafe(|| collect(state))), Ok(Ok(()))) {
+        tracing::error!("the garbage of scripts could not be collected");
+        *kept = None;
+    }
 }
 
 /// Calls that are to run, in order of arrival.
@@ -62,6 +94,8 @@ struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// Whether somebody wants all garbage of scripts to be collected.
+    is_purged: bool,
     has_thread: bool,
     /// The engine is gone.
     is_over: bool,
@@ -90,8 +124,8 @@ impl Handle {
         let mut state = self.queue.state.lock();
         if !state.has_thread {
             let thread = std::thread::Builder::new().name("larder-scripts".into()).stack_size(STACK_BYTES);
-            let (queue, stats) = (self.queue.clone(), engine.stats().worker());
-            if let Err(problem) = thread.spawn(move || work(&queue, &stats)) {
+            let (weak, queue, stats) = (self.engine.clone(), self.queue.clone(), engine.stats().worker());
+            if let Err(problem) = thread.spawn(move || work(&weak, &queue, &stats)) {
                 tracing::warn!(%problem, "no thread for scripts");
                 return Err(session);
             }
@@ -100,6 +134,12 @@ impl Handle {
         state.jobs.push_back(Job { engine, session, calls, proto, waiter });
         self.queue.filled.notify_one();
         Ok(())
+    }
+
+    /// Has the garbage of scripts collected, and what was flushed or replaced, as soon as the thread has nothing else to do.
+    pub(super) fn purge(&self) {
+        self.queue.state.lock().is_purged = true;
+        self.queue.filled.notify_one();
     }
 
     /// Takes calls out that have not begun, and gives their session back.
@@ -118,20 +158,34 @@ impl Drop for Handle {
 }
 
 /// Runs calls until the engine is gone.
-fn work(queue: &Queue, stats: &Arc<WorkerStats>) {
+fn work(engine: &Weak<Engine>, queue: &Queue, stats: &Arc<WorkerStats>) {
     let machine = Machine::default();
     loop {
         let mut state = queue.state.lock();
         let job = loop {
             match state.jobs.pop_front() {
-                Some(job) => break job,
+                Some(job) => break Some(job),
                 None if state.is_over => return,
+                None if state.is_purged || machine.is_dirty.take() => break None,
                 None => queue.filled.wait(&mut state),
             }
         };
-        job.waiter.begins_to_run();
-        drop(state);
-        job.run(&machine, stats);
+        match job {
+            Some(job) => {
+                job.waiter.begins_to_run();
+                drop(state);
+                job.run(&machine, stats);
+                machine.is_dirty.set(true);
+            }
+            None => {
+                let all = std::mem::take(&mut state.is_purged);
+                drop(state);
+                if all && let Some(engine) = engine.upgrade() {
+                    machine.forget(&engine.scripts);
+                }
+                machine.collect(all);
+            }
+        }
     }
 }
 

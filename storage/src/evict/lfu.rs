@@ -1,6 +1,6 @@
 //! Frequently used: the more often an entry was used, the older it may become.
 //!
-//! The rank is `log2(age) - w(frequency)`, in fixed point. After `n` uses `w` is `log2(n + 1)`, so that an entry may
+//! The rank is `log2(age) - w(frequency)`, in fixed point. After `n` uses, of which 31 count at most, `w` is `log2(n + 1)`, so that an entry may
 //! become `n + 1` times as old as its frequency counts; one never used since it was stored has -3 and goes at a
 //! sixteenth of the age of one with a single use. Frequencies do not decay with time: age is in the rank already.
 //! What is known of evicted keys (see [`ghost`](super::ghost)) tells a key that returns from one that is new.

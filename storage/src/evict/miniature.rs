@@ -16,7 +16,7 @@ use super::pool::{Candidate, Pool};
 use super::samples::{Event, Sample, UNUSED_BITS};
 use super::{Policy, SAMPLE, Seen};
 use crate::index::Pos;
-use crate::rng::Rng;
+use crate::rng::{Dice, Rng};
 use crate::slab::Ref;
 use crate::word::Word;
 
@@ -146,6 +146,7 @@ pub(super) struct Miniature {
     ghosts: Ghosts,
     pool: Pool,
     tick: u32,
+    dice: Dice,
     /// Keys stored since the tick moved.
     inserts: usize,
     /// Keys stored since it was full for the first time; `None` if it never was.
@@ -162,6 +163,7 @@ impl Miniature {
             ghosts: Ghosts::new(welcome),
             pool: Pool::default(),
             tick: 0,
+            dice: Dice::default(),
             inserts: 0,
             stored_while_full: None,
         }
@@ -277,7 +279,7 @@ impl Miniature {
     }
 
     fn touch(&mut self, at: usize) {
-        self.slots[at].word = self.slots[at].word.touched(self.tick);
+        self.slots[at].word = self.slots[at].word.touched(self.tick, &mut self.dice);
     }
 
     fn resize(&mut self, at: usize, sample: Sample) {

@@ -3,7 +3,7 @@
 //! A [`Weights`] says what `w` is, and how a key begins that is stored.
 
 use super::ghost::Welcome;
-use crate::word::{MAX_FREQUENCY, Word};
+use crate::word::{EXACT, MAX_FREQUENCY, Word, accesses};
 
 /// Bits after the point of a rank.
 const FRACTION: u32 = 8;
@@ -11,6 +11,9 @@ const FRACTION: u32 = 8;
 const ZERO: u32 = 32 << FRACTION;
 /// `x` of 1 in [`Weights::rank_with_size`].
 pub const WHOLE_SIZE: u32 = 256;
+
+/// More uses weigh no more: what was popular must be able to go.
+const MOST_USES: u32 = 31;
 
 /// What frequencies weigh, and how a key begins.
 #[derive(Debug)]
@@ -24,12 +27,12 @@ pub(super) struct Weights {
 
 impl Weights {
     /// `w` is `-unused` for what was never used since it was stored, and `quarters` quarters of `log2(n + 1)` after
-    /// `n` uses: with 4, an entry may become `n + 1` times as old.
+    /// `n` uses, up to [`MOST_USES`]: with 4, an entry may become `n + 1` times as old.
     pub(super) const fn new(unused: u32, quarters: u32, welcome: Welcome) -> Self {
         let mut by_frequency = [0; MAX_FREQUENCY as usize + 1];
         let mut frequency = 1;
         while frequency < by_frequency.len() {
-            by_frequency[frequency] = (unused << FRACTION) + log2(frequency as u32 + 1) * quarters / 4;
+            by_frequency[frequency] = (unused << FRACTION) + log2(uses(frequency as u8) + 1) * quarters / 4;
             frequency += 1;
         }
         Self { by_frequency, welcome, newest_first: false }
@@ -73,6 +76,13 @@ impl Weights {
 #[inline]
 pub(super) fn weight_of_size(size: u32, x: u32) -> u64 {
     u64::from(log2(size.max(1))) * u64::from(x) / u64::from(WHOLE_SIZE)
+}
+
+/// Uses that a frequency weighs as: where it lasts for as many as led to it, those in the middle.
+const fn uses(frequency: u8) -> u32 {
+    let counted = accesses(frequency);
+    let middle = if frequency < EXACT { counted } else { counted + counted * 3 / 8 };
+    if middle < MOST_USES { middle } else { MOST_USES }
 }
 
 /// The logarithm to base 2 of a positive number, straight between powers of two, with [`FRACTION`] bits after the
@@ -127,6 +137,11 @@ mod tests {
             assert!(frequency > 0 || age == 0 || youngest > age / 2, "{youngest} of {age}");
         }
         assert_eq!(weights.newest_first().youngest(u64::MAX), 0);
+    }
+
+    #[test]
+    fn frequencies_weigh_as_the_uses_they_stand_for() {
+        assert_eq!([0, 1, 15, 16, 17, MAX_FREQUENCY].map(uses), [0, 1, 15, 22, 31, 31]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Libraries {
         self.libraries.contains_key(name)
     }
 
-    pub(super) fn has_id(&self, id: u64) -> bool {
+    pub(in crate::script) fn has_id(&self, id: u64) -> bool {
         self.iter().any(|library| library.id == id)
     }
 

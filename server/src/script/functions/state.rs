@@ -24,7 +24,7 @@ const MOST_BYTES: usize = 16 << 20;
 
 /// See the module's page.
 pub(in crate::script) struct State {
-    pub(super) interpreter: Interpreter,
+    pub(in crate::script) interpreter: Interpreter,
     /// Runs the code of a library.
     load: LuaFunction,
     /// What the library that is being loaded has registered.
@@ -108,7 +108,7 @@ impl State {
     }
 
     /// Forgets libraries.
-    pub(super) fn forget(&mut self, keep: impl Fn(u64) -> bool) {
+    pub(in crate::script) fn forget(&mut self, keep: impl Fn(u64) -> bool) {
         self.loaded.retain(|id, _| keep(*id));
     }
 }
