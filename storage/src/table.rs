@@ -560,9 +560,9 @@ impl Table {
         self.index.nth_with_deadline(nth)
     }
 
-    /// The segment that may hold the key that expires soonest.
-    pub fn soonest_segment(&self) -> Option<u32> {
-        self.index.first_deadline().map(|(_, segment)| segment)
+    /// The segment that may hold the key that expires soonest, and before what time no key and no field does.
+    pub fn soonest(&self) -> Option<(u64, u32)> {
+        self.index.first_deadline()
     }
 
     /// When the key and the first field of an entry expire, `u64::MAX` for never.

@@ -11,12 +11,12 @@ use larder_storage::types::{Env, Limits};
 use larder_storage::value::Content;
 use larder_storage::word::Word;
 
-/// A cache of `capacity` keys, which are numbers; those in `expiring` have an expiry.
+/// A cache of `capacity` keys, which are numbers; `expiry` says when each expires.
 struct Cache {
     keyspace: Keyspace<()>,
     chooser: Chooser,
     capacity: usize,
-    expiring: fn(u64) -> bool,
+    expiry: fn(u64) -> Option<u64>,
     evicted: Vec<u64>,
 }
 
@@ -25,7 +25,7 @@ impl Cache {
         let keyspace = Keyspace::new(Options { shards: 16, databases: 1, seed });
         let mut chooser = Chooser::new(seed);
         chooser.select(&keyspace, Some(Selection { rule, volatile: false }));
-        Self { keyspace, chooser, capacity, expiring: |_| false, evicted: Vec::new() }
+        Self { keyspace, chooser, capacity, expiry: |_| None, evicted: Vec::new() }
     }
 
     fn len(&self) -> usize {
@@ -50,7 +50,7 @@ impl Cache {
             while self.len() >= self.capacity && self.evict() {}
             self.insert(hash, key);
         }
-        self.tell(hash, Event::Stored, (self.expiring)(key));
+        self.tell(hash, Event::Stored, (self.expiry)(key));
         hit
     }
 
@@ -60,9 +60,9 @@ impl Cache {
         });
     }
 
-    fn tell(&mut self, hash: u64, event: Event, expires: bool) {
+    fn tell(&mut self, hash: u64, event: Event, expiry: Option<u64>) {
         if self.keyspace.slice().takes(hash) {
-            let expiry = if expires { 1 << 40 } else { u64::MAX };
+            let expiry = expiry.unwrap_or(u64::MAX);
             self.chooser.learn(
                 &self.keyspace,
                 &[Sample { hash, expiry, size: 33, event, for_what_if: false, reads: Reads::default() }],
@@ -80,7 +80,7 @@ impl Cache {
     fn insert(&self, hash: u64, key: u64) {
         let env = Env { hasher: self.keyspace.hasher(), regions: self.keyspace.regions(), limits: Limits::default() };
         let tick = self.keyspace.tick();
-        let expiry = (self.expiring)(key).then_some(1 << 40);
+        let expiry = (self.expiry)(key);
         let entry = NewEntry { hash, key: &key.to_le_bytes(), content: Content::Int(0), expiry, tick };
         let mut locked = self.keyspace.lock(self.keyspace.set_of(hash));
         locked.only().unwrap().shard.insert(0, entry, &env).unwrap();
@@ -94,7 +94,7 @@ impl Cache {
         let pos = table.find(hash, &bytes).unwrap();
         table.remove(pos, hash);
         drop(locked);
-        self.tell(hash, Event::Removed, false);
+        self.tell(hash, Event::Removed, None);
     }
 
     /// Whether there may be something to evict still.
@@ -215,7 +215,7 @@ fn an_evicted_key_is_remembered_and_a_deleted_one_is_not() {
 #[test]
 fn keys_without_an_expiry_stay_and_do_not_count() {
     let mut cache = Cache::new(Rule::Adaptive, 600, 1);
-    cache.expiring = |key| key % 2 == 1;
+    cache.expiry = |key| (key % 2 == 1).then_some(1 << 40);
     cache.chooser.select(&cache.keyspace, Some(Selection { rule: Rule::Adaptive, volatile: true }));
     cache.use_keys(0..600);
     cache.use_keys((0..5000).map(|key| 601 + 2 * key));
@@ -225,13 +225,31 @@ fn keys_without_an_expiry_stay_and_do_not_count() {
 }
 
 #[test]
+fn what_expires_soonest_goes_first_however_few_expire() {
+    let mut cache = Cache::new(Rule::Ttl, 20_000, 1);
+    cache.expiry = |key| (key < 300).then(|| (1 << 40) + key * 7919 % 300);
+    cache.chooser.select(&cache.keyspace, Some(Selection { rule: Rule::Ttl, volatile: true }));
+    for key in 0..20_000u64 {
+        cache.insert(cache.keyspace.hash(&key.to_le_bytes()), key);
+    }
+    while cache.evict() {}
+    let places: Vec<u64> =
+        cache.evicted.iter().filter_map(|key| (cache.expiry)(*key)).map(|at| at - (1 << 40)).collect();
+    assert_eq!(places.len(), 300);
+    // The first look at a table finds out when its segments' keys expire, of a bounded number of segments.
+    assert!(places.iter().zip(0..).all(|(place, nth)| place.abs_diff(nth) <= 8), "{places:?}");
+    assert!(places[100..].is_sorted(), "{places:?}");
+    cache.validate();
+}
+
+#[test]
 fn large_caches_are_learnt_from_a_small_slice() {
     let mut cache = Cache::new(Rule::Adaptive, 20_000, 1);
     // Filling must not take a count of all keys each time.
     (0..20_000u64).for_each(|key| {
         let hash = cache.keyspace.hash(&key.to_le_bytes());
         cache.insert(hash, key);
-        cache.tell(hash, Event::Stored, false);
+        cache.tell(hash, Event::Stored, None);
     });
     let sampled = (0..20_000u64).filter(|key| cache.keyspace.slice().takes(cache.keyspace.hash(&key.to_le_bytes())));
     let sampled = sampled.count();

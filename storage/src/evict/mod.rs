@@ -284,9 +284,10 @@ impl Chooser {
         let mut sample =
             Sample { policy, volatile, tick, rng: &mut self.rng, wanted, seen: 0, segments: 0, pool, victims: 1 };
         let mut any = false;
-        let shards = keyspace.shards();
-        let first = sample.rng.index(shards);
-        for shard in (first..shards).chain(0..first) {
+        for (soonest, shard) in sample.order(keyspace) {
+            if sample.knows_better(soonest) {
+                break;
+            }
             let mut locked = keyspace.try_lock(ShardSet::one(shard));
             // A script's keys may be evicted once it has ended.
             any |= locked.is_none();
@@ -325,16 +326,46 @@ struct Sample<'a, P> {
 }
 
 impl<P: Policy> Sample<'_, P> {
+    /// The shards in the order in which they are looked into, from any on; or by when something expires there at the soonest,
+    /// as far as that is known, which stands before each.
+    fn order<X: Default>(&mut self, keyspace: &Keyspace<X>) -> SmallVec<[(u64, usize); 64]> {
+        let shards = keyspace.shards();
+        let first = self.rng.index(shards);
+        let bound = |shard: usize| if P::SOONEST { keyspace.next_due(shard) } else { 0 };
+        let mut order: SmallVec<_> = (first..shards).chain(0..first).map(|shard| (bound(shard), shard)).collect();
+        if P::SOONEST {
+            order.sort_unstable();
+        }
+        order
+    }
+
+    /// Whether what goes first is known already, as nothing in the shards that are left expires before this time.
+    fn knows_better(&self, soonest: u64) -> bool {
+        P::SOONEST && self.pool.best().map_or(u64::MAX, |rank| !rank) <= soonest
+    }
+
     /// Looks into one database of a shard; whether the shard holds anything that may go.
     fn look_into(&mut self, shard: &mut Shard, number: usize) -> bool {
+        if P::SOONEST {
+            return self.look_for_soonest(shard, number);
+        }
         let Some(database) = self.choose_database(shard) else { return false };
         if let Some(table) = shard.table_quiet(database) {
             let place = (number, database);
-            match (P::SOONEST, self.volatile) {
-                (true, _) => self.soonest_segments(table, place),
-                (false, true) => self.segments_with_expiry(table, place),
-                (false, false) => self.any_segments(table, place),
+            match self.volatile {
+                true => self.segments_with_expiry(table, place),
+                false => self.any_segments(table, place),
             }
+        }
+        true
+    }
+
+    /// The same in the database where something expires first. When the next thing does may become known better.
+    fn look_for_soonest(&mut self, shard: &mut Shard, number: usize) -> bool {
+        let there = shard.databases().filter(|(_, table)| table.expires() > 0);
+        let Some((database, _)) = there.min_by_key(|(_, table)| table.soonest()) else { return false };
+        if let Some(table) = shard.table_mut(database) {
+            self.soonest_segments(table, (number, database));
         }
         true
     }
@@ -353,9 +384,9 @@ impl<P: Policy> Sample<'_, P> {
         chosen.map(|(database, _)| database)
     }
 
-    /// Whether enough was seen. What expires soonest of a shard is known without looking at the rest.
+    /// Whether enough was seen, where that does not go by what is known of the rest.
     fn is_complete(&self) -> bool {
-        self.seen >= if P::SOONEST { 1 } else { self.wanted } || self.segments >= SEGMENTS
+        !P::SOONEST && self.seen >= self.wanted || self.segments >= SEGMENTS
     }
 
     /// How many samples to take of a table of so many keys that may go.
@@ -423,7 +454,7 @@ impl<P: Policy> Sample<'_, P> {
     fn soonest_segments(&mut self, table: &mut Table, place: (usize, usize)) {
         let mut found = 0;
         for _ in 0..SEGMENTS_PER_SHARD {
-            let Some(segment) = table.soonest_segment() else { break };
+            let Some((_, segment)) = table.soonest() else { break };
             table.words(segment).for_each(|(_, word)| prefetch(table.address(word)));
             found += self.look_at(table, segment, place);
             // If the bound was too low, the next expiry may be elsewhere.

@@ -90,6 +90,11 @@ impl Pool {
         self.places.iter().map(|place| place.rank).min()
     }
 
+    /// The rank of the best candidate.
+    pub(super) fn best(&self) -> Option<u64> {
+        self.places.iter().map(|place| place.rank).max()
+    }
+
     /// Takes the best candidate out.
     pub(super) fn pop(&mut self) -> Option<Candidate> {
         let best = (0..self.places.len()).max_by_key(|&at| self.places[at].rank)?;

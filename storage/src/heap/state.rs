@@ -19,14 +19,15 @@ const SPARE_SHARE: usize = 64;
 const LATE_SHARE: usize = 8;
 /// Bytes of the free blocks that [`Pool::purge`] looks for, at least, and regions that it looks at under one lock.
 const LONG: usize = 16 << 10;
-const PURGED_AT_ONCE: usize = 256;
+const PURGED_AT_ONCE: usize = 32;
 /// Purging pays when more is free than a part of so many of what is in use, and so much.
 const PURGED_SHARE: usize = 16;
 const PURGED_LEAST: usize = REGION / 4;
 /// What [`Pool::purge_some`] gives back at most per millisecond since it was called last, and a block; how often it looks
-/// for one; and how many milliseconds count.
+/// for one, and at most; and how many milliseconds count.
 const PURGED_BYTES: usize = 256 << 10;
 const PURGED_LOOKS: usize = 16;
+const MOST_LOOKS: usize = 64;
 const PURGED_MS: usize = 16;
 
 /// In the place of the address of a region that was to be left and is gone.
@@ -235,7 +236,7 @@ impl Pool {
         }
         state.purged_us = now_us;
         let mut bytes = 0;
-        for _ in 0..PURGED_LOOKS * since {
+        for _ in 0..(PURGED_LOOKS * since).min(MOST_LOOKS) {
             if bytes >= PURGED_BYTES * since || state.holes() < state.used / PURGED_SHARE + PURGED_LEAST {
                 return;
             }
