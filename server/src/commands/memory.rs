@@ -1,6 +1,7 @@
 //! MEMORY but for USAGE: what is known of the memory of the whole server. MODULE and LOLWUT, which have little to tell.
 
 use larder_protocol::{Args, Reply};
+use larder_storage::region::trim_allocator;
 
 use super::command::*;
 use super::command_info::help;
@@ -31,7 +32,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .group(Group::Server)
         .since("4.0.0")
         .complexity("O(N) for N free pages")
-        .summary("Gives free pages back to the system, and has the garbage of scripts collected.")
+        .summary("Gives memory that nobody uses back to the system, and has the garbage of scripts collected.")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .examples(&[("MEMORY PURGE", "OK")]),
     Command::all("MEMORY|STATS", Arity::exactly(1), stats)
@@ -72,6 +73,7 @@ pub(super) const COMMANDS: &[Command] = &[
 fn purge(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> Outcome {
     engine.scripts.purge();
     engine.keyspace().purge(true);
+    trim_allocator();
     reply.ok();
     Ok(())
 }

@@ -12,8 +12,8 @@ const ZERO: u32 = 32 << FRACTION;
 /// `x` of 1 in [`Weights::rank_with_size`].
 pub const WHOLE_SIZE: u32 = 256;
 
-/// More uses weigh no more: what was popular must be able to go.
-const MOST_USES: u32 = 31;
+/// More uses weigh no more, or less each: what was popular must be able to go.
+const MANY_USES: u32 = 31;
 
 /// What frequencies weigh, and how a key begins.
 #[derive(Debug)]
@@ -27,15 +27,27 @@ pub(super) struct Weights {
 
 impl Weights {
     /// `w` is `-unused` for what was never used since it was stored, and `quarters` quarters of `log2(n + 1)` after
-    /// `n` uses, up to [`MOST_USES`]: with 4, an entry may become `n + 1` times as old.
+    /// `n` uses, up to [`MANY_USES`]: with 4, an entry may become `n + 1` times as old.
     pub(super) const fn new(unused: u32, quarters: u32, welcome: Welcome) -> Self {
         let mut by_frequency = [0; MAX_FREQUENCY as usize + 1];
         let mut frequency = 1;
         while frequency < by_frequency.len() {
-            by_frequency[frequency] = (unused << FRACTION) + log2(uses(frequency as u8) + 1) * quarters / 4;
+            by_frequency[frequency] =
+                (unused << FRACTION) + log2(min(uses(frequency as u8), MANY_USES) + 1) * quarters / 4;
             frequency += 1;
         }
         Self { by_frequency, welcome, newest_first: false }
+    }
+
+    /// The same, but of more uses four times as many weigh as twice as many do up to there, and so on.
+    pub(super) const fn counting_all(mut self) -> Self {
+        let mut frequency = 1;
+        while frequency < self.by_frequency.len() {
+            let uses = uses(frequency as u8);
+            self.by_frequency[frequency] += (log2(uses + 1) - log2(min(uses, MANY_USES) + 1)) / 2;
+            frequency += 1;
+        }
+        self
     }
 
     /// The same, but of what was never used since it was stored the newest goes first, and before all else.
@@ -81,8 +93,11 @@ pub(super) fn weight_of_size(size: u32, x: u32) -> u64 {
 /// Uses that a frequency weighs as: where it lasts for as many as led to it, those in the middle.
 const fn uses(frequency: u8) -> u32 {
     let counted = accesses(frequency);
-    let middle = if frequency < EXACT { counted } else { counted + counted * 3 / 8 };
-    if middle < MOST_USES { middle } else { MOST_USES }
+    if frequency < EXACT { counted } else { counted + counted * 3 / 8 }
+}
+
+const fn min(one: u32, other: u32) -> u32 {
+    if one < other { one } else { other }
 }
 
 /// The logarithm to base 2 of a positive number, straight between powers of two, with [`FRACTION`] bits after the
@@ -141,7 +156,12 @@ mod tests {
 
     #[test]
     fn frequencies_weigh_as_the_uses_they_stand_for() {
-        assert_eq!([0, 1, 15, 16, 17, MAX_FREQUENCY].map(uses), [0, 1, 15, 22, 31, 31]);
+        assert_eq!([0, 1, 15, 16, 17, MAX_FREQUENCY].map(uses), [0, 1, 15, 22, 44, 720_896]);
+        let (bounded, all) = (Weights::new(3, 4, NEVER), Weights::new(3, 4, NEVER).counting_all());
+        assert_eq!(rank(&bounded, 127, 17), rank(&bounded, 127, MAX_FREQUENCY), "31 uses weigh most");
+        assert!((0..17).all(|frequency| rank(&bounded, 127, frequency) == rank(&all, 127, frequency)));
+        assert_eq!(rank(&all, 127, 20), rank(&all, 255, 22), "four times the uses, twice the age");
+        assert!(rank(&all, 0, MAX_FREQUENCY) > 0);
     }
 
     #[test]
