@@ -57,6 +57,7 @@ pub(super) const COMMANDS: &[Command] = &[
             ("*.hits", "integer: reads that found their key, since the server began, CONFIG RESETSTAT or `cache-insight` was switched on"),
             ("*.misses", "integer: reads that did not"),
             ("*.hit_ratio", "double from 0 to 1 (a string in RESP2), or null: hits by reads"),
+            ("*.hit_ratio_error", "double or null, where reads are estimated: how far it may be off, for 19 of 20 prefixes"),
             ("*.keys", "integer: keys that are there, of all databases together"),
             ("*.bytes", "integer: what they take, as MEMORY USAGE counts it"),
             ("*.evictions", "integer: keys that went for want of memory"),
@@ -205,13 +206,17 @@ fn stats(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) ->
             ("expirations", expirations, !removals_are_exact || is_partial),
         ];
         reply.bulk(prefix);
-        reply.map(figures.len() + 2);
+        reply.map(figures.len() + 2 + usize::from(!reads_are_exact));
         for (name, count, _) in figures {
             reply.bulk(name.as_bytes());
             reply.int(count as i64);
             if name == "misses" {
                 reply.bulk(b"hit_ratio");
                 ratio((all > 0).then(|| hits as f64 / all as f64), reply);
+                if !reads_are_exact {
+                    reply.bulk(b"hit_ratio_error");
+                    ratio((all > 0).then(|| counts.error_of_ratio()), reply);
+                }
             }
         }
         let estimated: Vec<&str> = figures.iter().filter(|(_, _, is)| *is).map(|(name, ..)| *name).collect();

@@ -36,6 +36,8 @@ pub(crate) enum Happening {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     by_happening: [u64; 4],
+    /// Reads that were looked at.
+    looked_at: u64,
     /// What may have happened before it was kept.
     before: u64,
 }
@@ -44,6 +46,23 @@ impl Counts {
     /// How often something happened.
     pub(crate) fn of(&self, happening: Happening) -> u64 {
         self.by_happening[happening as usize]
+    }
+
+    /// How far the ratio of hits may be off, about, for 19 of 20 prefixes, where reads that were not looked at are as those that
+    /// were. Agresti and Coull, "Approximate is Better than Exact for Interval Estimation of Binomial Proportions" (1998).
+    pub(crate) fn error_of_ratio(&self) -> f64 {
+        let (hits, misses) = (self.of(Happening::Hit) as f64, self.of(Happening::Miss) as f64);
+        let (looks, ratio) = (self.looked_at as f64, hits / (hits + misses));
+        if looks == 0.0 || !ratio.is_finite() {
+            return 1.0;
+        }
+        let middle = (ratio * looks + 2.0) / (looks + 4.0);
+        ((middle - ratio).abs() + 2.0 * (middle * (1.0 - middle) / looks).sqrt()).min(1.0)
+    }
+
+    fn add(&mut self, happening: Happening, count: u64) {
+        self.by_happening[happening as usize] += count;
+        self.looked_at += u64::from(matches!(happening, Happening::Hit | Happening::Miss));
     }
 
     /// Whether more may have happened than was counted.
@@ -68,14 +87,14 @@ struct Table {
 impl Table {
     fn add(&mut self, prefix: &[u8], happening: Happening, count: u64) {
         if let Some(known) = self.counts.get_mut(prefix) {
-            known.by_happening[happening as usize] += count;
+            known.add(happening, count);
             return;
         }
         if self.counts.len() >= 2 * KEPT {
             self.prune();
         }
         let mut counts = Counts { before: self.dropped, ..Counts::default() };
-        counts.by_happening[happening as usize] = count;
+        counts.add(happening, count);
         self.counts.insert(prefix.into(), counts);
     }
 
@@ -175,6 +194,7 @@ impl Prefixes {
                 Entry::Occupied(mut known) => {
                     let sum = known.get_mut();
                     sum.by_happening.iter_mut().zip(counts.by_happening).for_each(|(sum, count)| *sum += count);
+                    sum.looked_at += counts.looked_at;
                     sum.before = sum.before.max(counts.before);
                 }
                 Entry::Vacant(free) => {
@@ -231,6 +251,29 @@ mod tests {
         assert_eq!(prefix_of(long.as_bytes(), b":").len(), LONGEST);
         assert_eq!(prefix_of(format!("x{long}").as_bytes(), b":").len(), LONGEST);
         assert_eq!(prefix_of("x".repeat(1000).as_bytes(), b":"), b"");
+    }
+
+    #[test]
+    fn a_ratio_of_few_looks_may_be_far_off() {
+        let error = |hits, misses| {
+            let mut counts = Counts::default();
+            (0..hits).for_each(|_| counts.add(Happening::Hit, STRIDE));
+            (0..misses).for_each(|_| counts.add(Happening::Miss, STRIDE));
+            (100.0 * counts.error_of_ratio()).round()
+        };
+        assert_eq!([error(0, 0), error(0, 2), error(1, 0), error(20, 0)], [100.0, 100.0, 100.0, 21.0]);
+        assert_eq!([error(50, 50), error(5000, 5000), error(10_000, 0)], [10.0, 1.0, 0.0]);
+        // Reads of half as many keys that are found, of which each thread looks at some by chance.
+        let (mut within, mut rng, prefixes) = (0, Rng::seeded(1), 2000);
+        for number in 0..prefixes {
+            let (mut counts, looks) = (Counts::default(), 1 + number % 50);
+            (0..looks).for_each(|_| {
+                counts.add([Happening::Hit, Happening::Miss][rng.index(2)], 1 + rng.below(2 * STRIDE - 1));
+            });
+            let ratio = counts.of(Happening::Hit) as f64 / counts.weight() as f64;
+            within += u64::from((ratio - 0.5).abs() <= counts.error_of_ratio());
+        }
+        assert!(within * 100 >= prefixes * 93, "{within} of {prefixes}");
     }
 
     #[test]
