@@ -111,6 +111,59 @@ fn servers_are_asked_what_policies_are() {
 }
 
 #[test]
+fn servers_are_sent_the_keys_of_the_trace() {
+    let server = larder::Server::builder().start().unwrap();
+    let address = server.address().unwrap().to_string();
+    let directory = std::env::temp_dir().join(format!("larder-benches-own-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let mut connection = server.connect();
+    let mut sent = |path: &str, more: &[&str]| {
+        connection.execute(["FLUSHALL"]);
+        let output = evict(&[&["--server", &address, "--trace", path][..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut keys: Vec<(String, i64)> = connection
+            .execute(["KEYS", "*"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key.as_str().unwrap().to_owned())
+            .map(|key| (key.clone(), connection.execute(["STRLEN", &key]).as_i64().unwrap()))
+            .collect();
+        keys.sort();
+        keys
+    };
+    let own = |keys: &[(&str, i64)]| keys.iter().map(|(key, len)| ((*key).to_owned(), *len)).collect::<Vec<_>>();
+    let plain = file("k.txt", "user:1\nuser:2\nuser:1\n");
+    let none = ["--prefix", ""];
+    assert_eq!(sent(&plain, &none), own(&[("user:1", 100), ("user:2", 100)]));
+    assert_eq!(sent(&plain, &["--prefix", "p:"]), own(&[("p:user:1", 100), ("p:user:2", 100)]));
+    assert_eq!(sent(&plain, &["--prefix", "", "--clean"]), own(&[]));
+    let csv = file("k.csv", "1,user:7,50\n2,item:8,3\n");
+    assert_eq!(sent(&csv, &none), own(&[("item:8", 0), ("user:7", 44)]), "sizes are of key and value");
+    let twitter = file("k.sort", "0,yDMB,4,54,1,get,0\n");
+    assert_eq!(sent(&twitter, &none), own(&[("yDMB", 54)]));
+    let monitor = file("k.log", "1.5 [0 lua] \"get\" \"a\"\n1.5 [2 lua] \"set\" \"a\" \"123\"\n");
+    assert_eq!(
+        sent(&monitor, &["--prefix", "p:"]),
+        own(&[("p:a", 3), ("p:db2:a", 0)]),
+        "objects are as long as they were"
+    );
+    assert_eq!(sent(&file("k.lis", "5 2 0 0\n"), &none), own(&[("0", 100), ("1", 100)]), "numbers are counted");
+
+    connection.execute(["FLUSHALL"]);
+    connection.execute(["LPUSH", "user:2", "x"]);
+    let output = evict(&["--server", &address, "--trace", &plain, "--prefix", ""]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("key \"user:2\" is there already, as another type"), "{error}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn a_redis_server_is_started_measured_and_ended() {
     let options = [("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-lru"), ("save", "")];
     let running = match Running::start(Path::new("redis-server"), &options) {

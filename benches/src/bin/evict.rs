@@ -113,7 +113,12 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     if arguments.size_weight.is_some() && arguments.bytes.is_empty() {
         return Err("--size-weight needs --bytes: objects that are counted all weigh the same".into());
     }
-    let reading = Reading { format: arguments.format, columns: arguments.columns.clone(), reads_only: arguments.reads };
+    let reading = Reading {
+        format: arguments.format,
+        columns: arguments.columns.clone(),
+        reads_only: arguments.reads,
+        own_keys: !arguments.server.is_empty(),
+    };
     if arguments.server.is_empty() { in_process(arguments, &reading) } else { over_the_network(arguments, &reading) }
 }
 

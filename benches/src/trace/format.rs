@@ -37,6 +37,8 @@ pub struct Reading {
     pub columns: Option<(Column, Option<Column>)>,
     /// Of what MONITOR says, only what reads.
     pub reads_only: bool,
+    /// Keep what keys are called, where they are text.
+    pub own_keys: bool,
 }
 
 /// A format.
@@ -148,7 +150,7 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     if reading.reads_only && !["monitor", "twitter"].contains(&format.name) {
         return Err(Problem::new(format!("--reads needs commands, which {} does not tell", format.name)));
     }
-    let mut builder = Builder::default();
+    let mut builder = if reading.own_keys { Builder::with_names() } else { Builder::default() };
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
     let taken = builder.taken.take().map(|taken| format!(": {taken}")).unwrap_or_default();
     let trace = builder.build(&title);

@@ -4,6 +4,8 @@
 //! Which words are keys the commands' rows tell, by COMMAND GETKEYSANDFLAGS of a server in this process. Passed over are commands
 //! that it does not know (scripts: what they call has lines of its own), commands that ask only about a key (EXISTS, TTL), and those that remove it.
 //!
+//! A key of database 0 is called as it is, one of database 1 `db1:` and its name, and so on.
+//!
 //! Commands that store a whole string tell the size of its key's object: the bytes of both.
 
 use std::io::BufRead;
@@ -37,11 +39,11 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
         let size = stored_bytes(&words);
         for key in keys(&mut connection, words, reading.reads_only) {
             let known = size.as_ref().filter(|(stored, _)| *stored == key).map(|(_, size)| *size);
-            builder.push_bytes(&[database, b":", &key].concat(), known)?;
+            builder.push_bytes(&name(database, key), known)?;
         }
         // What is stored has a size though the call be no request.
         if let Some((key, size)) = size.filter(|_| reading.reads_only) {
-            builder.tell_size(&[database, b":", &key].concat(), size);
+            builder.tell_size(&name(database, key), size);
         }
         Ok(())
     })?;
@@ -71,6 +73,11 @@ fn parse(line: &[u8]) -> Option<(&[u8], Vec<Vec<u8>>)> {
     let end = rest.windows(3).position(|three| three == b"] \"")?;
     let words = words(&rest[end + 2..])?;
     (database.iter().all(u8::is_ascii_digit) && !words.is_empty()).then_some((database, words))
+}
+
+/// What a key of a database is called.
+fn name(database: &[u8], key: Vec<u8>) -> Vec<u8> {
+    if database == b"0" { key } else { [b"db", database, b":", &key].concat() }
 }
 
 /// Quoted words with a space between them.
@@ -175,6 +182,14 @@ mod tests {
     fn each_key_that_is_read_or_written_is_a_request() {
         let trace = read(TEXT, false).unwrap();
         assert_eq!((trace.requests, trace.keys), (vec![0, 0, 1, 2, 0, 3], 4));
+    }
+
+    #[test]
+    fn keys_are_called_as_they_are_and_by_their_database() {
+        let mut builder = Builder::with_names();
+        read_monitor(&mut TEXT.as_bytes(), &mut builder, &Reading::default()).unwrap();
+        let names = builder.build("t").names.unwrap();
+        assert_eq!([0, 1, 2, 3].map(|key| names.of(key)), [&b"a"[..], b"db1:a", b"b", b"h"]);
     }
 
     #[test]
