@@ -51,6 +51,19 @@ fn mistakes_are_told() {
     assert!(
         error(&["--size-weight", "0.5", "--objects", "1", "--trace", "loop"]).contains("--size-weight needs --bytes")
     );
+    for (option, value, instead) in [
+        ("--policy", "lru", "CONFIG SET maxmemory-policy"),
+        ("--objects", "10", "CONFIG SET maxmemory"),
+        ("--bytes", "1mb", "CONFIG SET maxmemory"),
+        ("--size-weight", "0.5", "CONFIG SET maxmemory-size-weight"),
+        ("--reference", "r.csv", "compare what two servers print"),
+        ("--threads", "2", "--connections"),
+        ("--seed", "2", "zipf:seed=N"),
+    ] {
+        let error = error(&["--trace", "loop", "--server", "127.0.0.1:1", option, value]);
+        assert!(error.starts_with(&format!("evict: {option} has no meaning with --server: ")), "{error}");
+        assert!(error.contains(instead), "{error}");
+    }
     assert!(error(&["--size-weight", "2", "--bytes", "1", "--trace", "loop"]).contains("no number from 0 to 1"));
 }
 

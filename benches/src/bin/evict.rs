@@ -22,6 +22,9 @@ use larder_benches::trace::{Column, Reading, Trace, read, titles};
 /// Sizes if none are given: these parts of the different keys.
 const USUAL_SIZES: [Size; 4] = [Size::Part(0.001), Size::Part(0.01), Size::Part(0.1), Size::Part(0.3)];
 
+/// Policies if none are given.
+const USUAL_POLICIES: [&str; 3] = ["allkeys-lru", "lru", "opt"];
+
 /// Replays traces through eviction policies and prints their hit ratios as a csv: trace,policy,size,requests,hits,hit_ratio.
 #[derive(Parser)]
 #[command(name = "evict", max_term_width = 100)]
@@ -30,8 +33,8 @@ struct Arguments {
     /// zipf:keys=1000000,requests=5000000,theta=0.9,shift=1000000
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     trace: Vec<String>,
-    /// Policies, or `all`
-    #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,lru,opt", value_name = "NAME")]
+    /// Policies, or `all`; allkeys-lru,lru,opt unless given
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
     policy: Vec<String>,
     /// Cache sizes in objects, or as parts of the different keys: 1000,5k,10%; 0.1%,1%,10%,30% unless given
     #[arg(long, value_delimiter = ',', conflicts_with = "bytes", value_name = "N", value_parser = parse_capacity)]
@@ -46,7 +49,7 @@ struct Arguments {
     /// The format of the files, where their names and what they hold do not tell: ctr1, oracle, arc, lirs, csv, twitter, plain, monitor
     #[arg(long, value_name = "NAME", value_parser = parse_format)]
     format: Option<&'static Format>,
-    /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1
+    /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1. The files are read as csv
     #[arg(long, value_name = "KEY[,SIZE]", value_parser = parse_columns)]
     columns: Option<(Column, Option<Column>)>,
     /// Of the output of MONITOR, count only reads: where clients set what they did not find, a SET is no request of its own
@@ -58,9 +61,9 @@ struct Arguments {
     /// The part of the requests at the start that only warm the cache
     #[arg(long, default_value = "0%", value_name = "N%", value_parser = parse_warmup)]
     warmup: Size,
-    /// Of all random choices
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u64,
+    /// Of all random choices; 1 unless given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Threads; as many as there are cores unless given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -71,7 +74,7 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
     /// Replays over the network instead: GET, and SET on a miss. HOST:PORT or redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["objects", "bytes", "reference"], value_name = "ADDRESS")]
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     server: Vec<Address>,
     /// Connections to each server
     #[arg(long, default_value_t = 1, requires = "server", value_name = "N")]
@@ -109,7 +112,39 @@ fn main() -> ExitCode {
     }
 }
 
+/// Refuses what a server decides, or what has no meaning there.
+fn refuse_where_servers_decide(arguments: &Arguments) -> Result<(), String> {
+    let refused = [
+        (
+            !arguments.policy.is_empty(),
+            "policy",
+            "the server's own policy is measured: say CONFIG SET maxmemory-policy there",
+        ),
+        (
+            !arguments.objects.is_empty(),
+            "objects",
+            "the server's own memory is measured: say CONFIG SET maxmemory there",
+        ),
+        (!arguments.bytes.is_empty(), "bytes", "the server's own memory is measured: say CONFIG SET maxmemory there"),
+        (
+            arguments.size_weight.is_some(),
+            "size-weight",
+            "the server has its own: say CONFIG SET maxmemory-size-weight there",
+        ),
+        (arguments.reference.is_some(), "reference", "its sizes are none of servers: compare what two servers print"),
+        (arguments.threads.is_some(), "threads", "each connection has one: say --connections"),
+        (arguments.seed.is_some(), "seed", "the server makes its own choices; of a trace that is made say zipf:seed=N"),
+    ];
+    match refused.iter().find(|(given, ..)| *given) {
+        Some((_, option, why)) => Err(format!("--{option} has no meaning with --server: {why}")),
+        None => Ok(()),
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<(), String> {
+    if !arguments.server.is_empty() {
+        refuse_where_servers_decide(arguments)?;
+    }
     if arguments.size_weight.is_some() && arguments.bytes.is_empty() {
         return Err("--size-weight needs --bytes: objects that are counted all weigh the same".into());
     }
@@ -154,7 +189,7 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     for (name, title) in arguments.trace.iter().zip(titles) {
         let trace = read_trace(arguments, name, title, reading)?;
         let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
-        setup.seed = arguments.seed;
+        setup.seed = arguments.seed.unwrap_or(setup.seed);
         setup.size_weight = arguments.size_weight.unwrap_or(setup.size_weight);
         let from = arguments.warmup.of_requests(trace.requests.len());
         let plan = Plan { policies: &policies, sizes: &sizes, from, threads };
@@ -175,7 +210,8 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
 
 fn policies(arguments: &Arguments) -> Result<Vec<String>, String> {
     let mut policies: Vec<String> = Vec::new();
-    for name in &arguments.policy {
+    let usual = USUAL_POLICIES.map(str::to_owned);
+    for name in if arguments.policy.is_empty() { &usual[..] } else { &arguments.policy } {
         let named: Vec<&str> = policy::names().filter(|known| *known == name || name == "all").collect();
         if named.is_empty() {
             let names: Vec<&str> = policy::names().collect();
