@@ -177,6 +177,29 @@ fn servers_are_sent_the_keys_of_the_trace() {
 }
 
 #[test]
+fn a_server_that_stores_nothing_is_a_failure() {
+    let server = larder::Server::builder().option("maxmemory", "1").start().unwrap();
+    let output = evict(&["--trace", "scan:requests=50", "--server", &server.address().unwrap().to_string()]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains(" refused 50 of 50 SETs, the first with: OOM "), "{error}");
+    assert_eq!(out(&output).lines().count(), 2, "the row is printed nevertheless");
+}
+
+#[test]
+fn a_server_of_which_nothing_came_out_is_a_failure() {
+    // A program that is there and is no server.
+    let no_server = env!("CARGO_BIN_EXE_evict");
+    for program in [env!("CARGO_BIN_EXE_live"), env!("CARGO_BIN_EXE_turnover")] {
+        let arguments = ["--memory", "1mb", "--larder", no_server, "--alone"];
+        let output = Command::new(program).args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("does not serve: ") && error.contains(&format!("of {no_server}")), "{error}");
+        assert!(!out(&output).is_empty(), "the head of the table is there");
+    }
+}
+
+#[test]
 fn a_redis_server_is_started_measured_and_ended() {
     let options = [("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-lru"), ("save", "")];
     let running = match Running::start(Path::new("redis-server"), &options) {

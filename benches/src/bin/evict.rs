@@ -251,7 +251,7 @@ fn sizes<'t>(
 
 fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let titles = titles(&arguments.trace)?;
-    let mut all = Vec::new();
+    let (mut all, mut unserved) = (Vec::new(), 0);
     print(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
     for (name, title) in arguments.trace.iter().zip(titles) {
         let trace = read_trace(arguments, name, title, reading)?;
@@ -275,11 +275,16 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
             if point.size == 0 {
                 eprintln!("{server} has no limit of memory: say CONFIG SET maxmemory");
             }
+            if let Err(error) = measured.tell_refusals() {
+                eprintln!("evict: {error}");
+                unserved += 1;
+            }
             let policy = format!("{} {}", server, point.policy);
             all.push(Point { policy, ..point.clone() });
         }
     }
-    write_charts(arguments, &all, Unit::Bytes)
+    write_charts(arguments, &all, Unit::Bytes)?;
+    if unserved > 0 { Err(format!("in {unserved} of {} replays nothing could be stored", all.len())) } else { Ok(()) }
 }
 
 /// A prefix that no run before had.

@@ -119,21 +119,28 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let mut table = String::from(
         "| kind | server | resident / used at the end | mean | most | at rest | nine in ten deleted: used, resident MiB | commands/s |\n|:--|:--|--:|--:|--:|--:|--:|--:|\n",
     );
+    let mut missing = None;
     for &kind in &arguments.kind {
-        let mut all = Vec::new();
-        for contender in contenders(arguments)? {
-            match one(arguments, &contender, kind, &mut table) {
-                Ok(series) => all.push(series),
+        let (mut all, mut measured) = (Vec::new(), Vec::new());
+        let contenders = contenders(arguments)?;
+        for contender in &contenders {
+            match one(arguments, contender, kind, &mut table) {
+                Ok(series) => {
+                    all.push(series);
+                    measured.push(&contender.program);
+                }
                 // One that is not installed, or cannot defragment, spoils nothing for the others.
                 Err(error) => eprintln!("{}: {error}", contender.name),
             }
         }
+        let left_out = contenders.iter().map(|it| &it.program).find(|program| !measured.contains(program));
+        missing = missing.or_else(|| left_out.map(|program| format!("no {} of {}", kind.name(), program.display())));
         if let Some(directory) = &arguments.plot {
             save(directory, kind, &all)?;
         }
     }
     eprint!("{table}");
-    Ok(())
+    missing.map_or(Ok(()), |what| Err(format!("{what} was measured")))
 }
 
 /// Prints at once.

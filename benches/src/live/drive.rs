@@ -77,6 +77,10 @@ pub struct Measured {
     pub server: String,
     /// SETs that it refused for want of memory.
     pub refused: u64,
+    /// What it said to the first of them.
+    pub refusal: Option<String>,
+    /// SETs that it took.
+    pub stored: u64,
     /// Its keys at the end, and what memory they took by its own account and by the system's.
     pub keys: u64,
     /// See there.
@@ -93,6 +97,20 @@ impl Measured {
     /// The columns of [`Measured::csv`]: those of a point, and more.
     pub const MORE_COLUMNS: &'static str =
         "server,keys,used_memory,used_memory_rss,evicted_keys,refused,seconds,server_cpu_us_per_request";
+
+    /// Tells what was refused, if anything was.
+    ///
+    /// # Errors
+    /// Nothing could be stored.
+    pub fn tell_refusals(&self) -> Result<(), String> {
+        let Self { server, refused, stored, refusal: Some(error), .. } = self else { return Ok(()) };
+        let told = format!("{server} refused {refused} of {} SETs, the first with: {error}", refused + stored);
+        if *stored == 0 {
+            return Err(told);
+        }
+        eprintln!("{told}");
+        Ok(())
+    }
 
     /// A line of a csv.
     pub fn csv(&self) -> String {
@@ -128,6 +146,8 @@ pub fn measure(address: &Address, trace: &Trace, load: &Load) -> Result<Measured
     Ok(Measured {
         server: format!("{} {}", after.server(), address.host),
         refused: totals.refused,
+        refusal: totals.refusal,
+        stored: totals.stored,
         keys: after.keys(),
         used_memory: after.number("used_memory"),
         used_memory_rss: after.number("used_memory_rss"),
@@ -141,6 +161,8 @@ pub fn measure(address: &Address, trace: &Trace, load: &Load) -> Result<Measured
 struct Totals {
     hits: u64,
     refused: u64,
+    refusal: Option<String>,
+    stored: u64,
     /// Per connection and key, whether it was written.
     written: Vec<Vec<bool>>,
 }
@@ -174,11 +196,13 @@ fn drive(address: &Address, trace: &Trace, load: &Load) -> io::Result<Totals> {
             .map(|lane| lane.join().unwrap_or_else(|_| Err(io::Error::other("a connection's thread ended"))))
             .collect()
     });
-    let mut totals = Totals { hits: 0, refused: 0, written: Vec::new() };
+    let mut totals = Totals { hits: 0, refused: 0, refusal: None, stored: 0, written: Vec::new() };
     for lane in results {
         let lane = lane?;
         totals.hits += lane.hits;
         totals.refused += lane.refused;
+        totals.refusal = totals.refusal.or(lane.refusal);
+        totals.stored += lane.stored;
         totals.written.push(lane.written);
     }
     Ok(totals)
@@ -207,6 +231,8 @@ struct Lane<'a> {
     written: Vec<bool>,
     hits: u64,
     refused: u64,
+    refusal: Option<String>,
+    stored: u64,
     key: Vec<u8>,
 }
 
@@ -226,6 +252,8 @@ impl<'a> Lane<'a> {
             written: vec![false; trace.keys],
             hits: 0,
             refused: 0,
+            refusal: None,
+            stored: 0,
             key: Vec::new(),
         }
     }
@@ -262,6 +290,9 @@ impl<'a> Lane<'a> {
                     return Err(self.refusal(*key, &error));
                 }
                 self.refused += 1;
+                self.refusal.get_or_insert_with(|| error.into_owned());
+            } else {
+                self.stored += 1;
             }
         }
         for (at, key) in batch {
@@ -386,7 +417,12 @@ mod tests {
         let (_server, address) = server(&[("maxmemory", "2mb"), ("maxmemory-policy", "noeviction")]);
         let trace = synthetic::make("scan:requests=10000").unwrap();
         let load = Load { lengths: Some(Lengths { from: 1000, to: 1000 }), ..load("r:") };
-        assert!(measure(&address, &trace, &load).unwrap().refused > 5000);
+        let measured = measure(&address, &trace, &load).unwrap();
+        assert!(measured.refused > 5000 && measured.stored + measured.refused == 10_000, "{measured:?}");
+        assert!(measured.refusal.as_ref().is_some_and(|error| error.starts_with("OOM ")), "{measured:?}");
+        assert_eq!(measured.tell_refusals(), Ok(()), "some were stored");
+        let error = measure(&address, &trace, &Load { prefix: "s:".into(), ..load }).unwrap().tell_refusals();
+        assert!(error.unwrap_err().contains(" refused 10000 of 10000 SETs, the first with: OOM "));
     }
 
     #[test]
