@@ -124,6 +124,25 @@ fn servers_are_asked_what_policies_are() {
 }
 
 #[test]
+fn what_cannot_be_read_keeps_the_rest_from_nothing() {
+    let output = evict(&["--policy", "lru", "--objects", "1", "--trace", "/no/such.lis", "loop:keys=5,requests=20"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.starts_with("evict: /no/such.lis: "), "{error}");
+    assert_eq!(out(&output).lines().nth(1), Some("loop:keys=5;requests=20,lru,1,20,0,0.000000"));
+}
+
+#[test]
+fn what_can_fail_first_does() {
+    let server = larder::Server::builder().start().unwrap();
+    let servers = format!("{},127.0.0.1:1", server.address().unwrap());
+    let output = evict(&["--trace", "scan:requests=50", "--server", &servers]);
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("evict: 127.0.0.1:1: ") && out(&output).is_empty());
+    assert_eq!(server.connect().execute(["DBSIZE"]).as_i64(), Some(0));
+    let output = evict(&["--trace", "scan:requests=50", "--plot", env!("CARGO_BIN_EXE_evict")]);
+    assert!(!output.status.success() && out(&output).is_empty(), "a file is no directory");
+}
+
+#[test]
 fn servers_are_sent_the_keys_of_the_trace() {
     let server = larder::Server::builder().start().unwrap();
     let address = server.address().unwrap().to_string();

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use larder_benches::live::client::Address;
+use larder_benches::live::client::{Address, Client};
 use larder_benches::live::{Load, Measured, measure};
 use larder_benches::plot::{Unit, charts};
 use larder_benches::policy::{self, Setup};
@@ -141,12 +141,34 @@ fn refuse_where_servers_decide(arguments: &Arguments) -> Result<(), String> {
     }
 }
 
+/// What went wrong and kept the rest from nothing.
+#[derive(Default)]
+struct Failures(usize);
+
+impl Failures {
+    fn tell(&mut self, error: &str) {
+        eprintln!("evict: {error}");
+        self.0 += 1;
+    }
+
+    fn outcome(&self) -> Result<(), String> {
+        if self.0 > 0 { Err(format!("failures, as told above: {}", self.0)) } else { Ok(()) }
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<(), String> {
     if !arguments.server.is_empty() {
         refuse_where_servers_decide(arguments)?;
     }
     if arguments.size_weight.is_some() && arguments.bytes.is_empty() {
         return Err("--size-weight needs --bytes: objects that are counted all weigh the same".into());
+    }
+    // What can fail before the first replay does.
+    if let Some(directory) = &arguments.plot {
+        std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    }
+    for address in &arguments.server {
+        Client::connect(address).map_err(|error| format!("{}: {error}", address.host))?;
     }
     let reading = Reading {
         format: arguments.format,
@@ -165,8 +187,19 @@ fn print(line: &str) {
     }
 }
 
+/// One of the traces, or none and a failure that is told.
+fn read_trace(
+    arguments: &Arguments,
+    name: &str,
+    title: String,
+    reading: &Reading,
+    failures: &mut Failures,
+) -> Option<Trace> {
+    read_one(arguments, name, title, reading).map_err(|error| failures.tell(&error)).ok()
+}
+
 /// Reads one of the traces and says what it is.
-fn read_trace(arguments: &Arguments, name: &str, title: String, reading: &Reading) -> Result<Trace, String> {
+fn read_one(arguments: &Arguments, name: &str, title: String, reading: &Reading) -> Result<Trace, String> {
     let mut trace = Trace { name: title, ..read(name, reading)? };
     if let Some(lengths) = arguments.value_bytes {
         let sizes = lengths.all(trace.keys);
@@ -184,11 +217,17 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let reference = Reference::read(arguments.reference.as_deref())?;
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let titles = titles(&arguments.trace)?;
-    let mut all = Vec::new();
+    let (mut all, mut failures) = (Vec::new(), Failures::default());
     print(Point::HEADER);
     for (name, title) in arguments.trace.iter().zip(titles) {
-        let trace = read_trace(arguments, name, title, reading)?;
-        let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
+        let Some(trace) = read_trace(arguments, name, title, reading, &mut failures) else { continue };
+        let (mut setup, sizes) = match sizes(arguments, &trace, reference.as_ref()) {
+            Ok(made) => made,
+            Err(error) => {
+                failures.tell(&error);
+                continue;
+            }
+        };
         setup.seed = arguments.seed.unwrap_or(setup.seed);
         setup.size_weight = arguments.size_weight.unwrap_or(setup.size_weight);
         let from = arguments.warmup.of_requests(trace.requests.len());
@@ -205,7 +244,8 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     if let Some(reference) = reference {
         eprintln!("\n{}", reference.compare(&all));
     }
-    write_charts(arguments, &all, if arguments.bytes.is_empty() { Unit::Objects } else { Unit::Bytes })
+    write_charts(arguments, &all, if arguments.bytes.is_empty() { Unit::Objects } else { Unit::Bytes })?;
+    failures.outcome()
 }
 
 fn policies(arguments: &Arguments) -> Result<Vec<String>, String> {
@@ -251,10 +291,10 @@ fn sizes<'t>(
 
 fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let titles = titles(&arguments.trace)?;
-    let (mut all, mut unserved) = (Vec::new(), 0);
+    let (mut all, mut failures) = (Vec::new(), Failures::default());
     print(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
     for (name, title) in arguments.trace.iter().zip(titles) {
-        let trace = read_trace(arguments, name, title, reading)?;
+        let Some(trace) = read_trace(arguments, name, title, reading, &mut failures) else { continue };
         let load = Load {
             prefix: arguments.prefix.clone().unwrap_or_else(new_prefix),
             lengths: arguments.value_bytes,
@@ -264,7 +304,13 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
             clean: arguments.clean,
         };
         for address in &arguments.server {
-            let measured = measure(address, &trace, &load)?;
+            let measured = match measure(address, &trace, &load) {
+                Ok(measured) => measured,
+                Err(error) => {
+                    failures.tell(&error);
+                    continue;
+                }
+            };
             print(&measured.csv());
             let Measured { point, server, keys, used_memory, evicted, .. } = &measured;
             let (ratio, rate) = (100.0 * point.ratio(), trace.requests.len() as f64 / point.seconds);
@@ -276,15 +322,14 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
                 eprintln!("{server} has no limit of memory: say CONFIG SET maxmemory");
             }
             if let Err(error) = measured.tell_refusals() {
-                eprintln!("evict: {error}");
-                unserved += 1;
+                failures.tell(&error);
             }
             let policy = format!("{} {}", server, point.policy);
             all.push(Point { policy, ..point.clone() });
         }
     }
     write_charts(arguments, &all, Unit::Bytes)?;
-    if unserved > 0 { Err(format!("in {unserved} of {} replays nothing could be stored", all.len())) } else { Ok(()) }
+    failures.outcome()
 }
 
 /// A prefix that no run before had.
@@ -296,7 +341,6 @@ fn new_prefix() -> String {
 
 fn write_charts(arguments: &Arguments, points: &[Point], unit: Unit) -> Result<(), String> {
     let Some(directory) = &arguments.plot else { return Ok(()) };
-    std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     for (name, svg) in charts(points, unit) {
         let path = directory.join(name);
         std::fs::write(&path, svg).map_err(|error| format!("{}: {error}", path.display()))?;
