@@ -51,6 +51,19 @@ fn mistakes_are_told() {
     assert!(
         error(&["--size-weight", "0.5", "--objects", "1", "--trace", "loop"]).contains("--size-weight needs --bytes")
     );
+    for (option, value, instead) in [
+        ("--policy", "lru", "CONFIG SET maxmemory-policy"),
+        ("--objects", "10", "CONFIG SET maxmemory"),
+        ("--bytes", "1mb", "CONFIG SET maxmemory"),
+        ("--size-weight", "0.5", "CONFIG SET maxmemory-size-weight"),
+        ("--reference", "r.csv", "compare what two servers print"),
+        ("--threads", "2", "--connections"),
+        ("--seed", "2", "zipf:seed=N"),
+    ] {
+        let error = error(&["--trace", "loop", "--server", "127.0.0.1:1", option, value]);
+        assert!(error.starts_with(&format!("evict: {option} has no meaning with --server: ")), "{error}");
+        assert!(error.contains(instead), "{error}");
+    }
     assert!(error(&["--size-weight", "2", "--bytes", "1", "--trace", "loop"]).contains("no number from 0 to 1"));
 }
 
@@ -108,6 +121,101 @@ fn servers_are_asked_what_policies_are() {
     assert_eq!(line[1..5], ["allkeys-lru", "3145728", "3000", &(3000 - keys).to_string()]);
     assert!(line[6].starts_with("larder-") && line[6].ends_with(&address), "{line:?}");
     assert_eq!(server.connect().execute(["DBSIZE"]).as_i64(), Some(0), "what was written is deleted");
+}
+
+#[test]
+fn what_cannot_be_read_keeps_the_rest_from_nothing() {
+    let output = evict(&["--policy", "lru", "--objects", "1", "--trace", "/no/such.lis", "loop:keys=5,requests=20"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.starts_with("evict: /no/such.lis: "), "{error}");
+    assert_eq!(out(&output).lines().nth(1), Some("loop:keys=5;requests=20,lru,1,20,0,0.000000"));
+}
+
+#[test]
+fn what_can_fail_first_does() {
+    let server = larder::Server::builder().start().unwrap();
+    let servers = format!("{},127.0.0.1:1", server.address().unwrap());
+    let output = evict(&["--trace", "scan:requests=50", "--server", &servers]);
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("evict: 127.0.0.1:1: ") && out(&output).is_empty());
+    assert_eq!(server.connect().execute(["DBSIZE"]).as_i64(), Some(0));
+    let output = evict(&["--trace", "scan:requests=50", "--plot", env!("CARGO_BIN_EXE_evict")]);
+    assert!(!output.status.success() && out(&output).is_empty(), "a file is no directory");
+}
+
+#[test]
+fn servers_are_sent_the_keys_of_the_trace() {
+    let server = larder::Server::builder().start().unwrap();
+    let address = server.address().unwrap().to_string();
+    let directory = std::env::temp_dir().join(format!("larder-benches-own-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let mut connection = server.connect();
+    let mut sent = |path: &str, more: &[&str]| {
+        connection.execute(["FLUSHALL"]);
+        let output = evict(&[&["--server", &address, "--trace", path][..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut keys: Vec<(String, i64)> = connection
+            .execute(["KEYS", "*"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key.as_str().unwrap().to_owned())
+            .map(|key| (key.clone(), connection.execute(["STRLEN", &key]).as_i64().unwrap()))
+            .collect();
+        keys.sort();
+        keys
+    };
+    let own = |keys: &[(&str, i64)]| keys.iter().map(|(key, len)| ((*key).to_owned(), *len)).collect::<Vec<_>>();
+    let plain = file("k.txt", "user:1\nuser:2\nuser:1\n");
+    let none = ["--prefix", ""];
+    assert_eq!(sent(&plain, &none), own(&[("user:1", 100), ("user:2", 100)]));
+    assert_eq!(sent(&plain, &["--prefix", "p:"]), own(&[("p:user:1", 100), ("p:user:2", 100)]));
+    assert_eq!(sent(&plain, &["--prefix", "", "--clean"]), own(&[]));
+    let csv = file("k.csv", "1,user:7,50\n2,item:8,3\n");
+    assert_eq!(sent(&csv, &none), own(&[("item:8", 0), ("user:7", 44)]), "sizes are of key and value");
+    let twitter = file("k.sort", "0,yDMB,4,54,1,get,0\n");
+    assert_eq!(sent(&twitter, &none), own(&[("yDMB", 54)]));
+    let monitor = file("k.log", "1.5 [0 lua] \"get\" \"a\"\n1.5 [2 lua] \"set\" \"a\" \"123\"\n");
+    assert_eq!(
+        sent(&monitor, &["--prefix", "p:"]),
+        own(&[("p:a", 3), ("p:db2:a", 0)]),
+        "objects are as long as they were"
+    );
+    assert_eq!(sent(&file("k.lis", "5 2 0 0\n"), &none), own(&[("0", 100), ("1", 100)]), "numbers are counted");
+
+    connection.execute(["FLUSHALL"]);
+    connection.execute(["LPUSH", "user:2", "x"]);
+    let output = evict(&["--server", &address, "--trace", &plain, "--prefix", ""]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("key \"user:2\" is there already, as another type"), "{error}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_server_that_stores_nothing_is_a_failure() {
+    let server = larder::Server::builder().option("maxmemory", "1").start().unwrap();
+    let output = evict(&["--trace", "scan:requests=50", "--server", &server.address().unwrap().to_string()]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains(" refused 50 of 50 SETs, the first with: OOM "), "{error}");
+    assert_eq!(out(&output).lines().count(), 2, "the row is printed nevertheless");
+}
+
+#[test]
+fn a_server_of_which_nothing_came_out_is_a_failure() {
+    // A program that is there and is no server.
+    let no_server = env!("CARGO_BIN_EXE_evict");
+    for program in [env!("CARGO_BIN_EXE_live"), env!("CARGO_BIN_EXE_turnover")] {
+        let arguments = ["--memory", "1mb", "--larder", no_server, "--alone"];
+        let output = Command::new(program).args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("does not serve: ") && error.contains(&format!("of {no_server}")), "{error}");
+        assert!(!out(&output).is_empty(), "the head of the table is there");
+    }
 }
 
 #[test]

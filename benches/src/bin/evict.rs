@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use larder_benches::live::client::Address;
+use larder_benches::live::client::{Address, Client};
 use larder_benches::live::{Load, Measured, measure};
 use larder_benches::plot::{Unit, charts};
 use larder_benches::policy::{self, Setup};
@@ -22,6 +22,9 @@ use larder_benches::trace::{Column, Reading, Trace, read, titles};
 /// Sizes if none are given: these parts of the different keys.
 const USUAL_SIZES: [Size; 4] = [Size::Part(0.001), Size::Part(0.01), Size::Part(0.1), Size::Part(0.3)];
 
+/// Policies if none are given.
+const USUAL_POLICIES: [&str; 3] = ["allkeys-lru", "lru", "opt"];
+
 /// Replays traces through eviction policies and prints their hit ratios as a csv: trace,policy,size,requests,hits,hit_ratio.
 #[derive(Parser)]
 #[command(name = "evict", max_term_width = 100)]
@@ -30,8 +33,8 @@ struct Arguments {
     /// zipf:keys=1000000,requests=5000000,theta=0.9,shift=1000000
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     trace: Vec<String>,
-    /// Policies, or `all`
-    #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,lru,opt", value_name = "NAME")]
+    /// Policies, or `all`; allkeys-lru,lru,opt unless given
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
     policy: Vec<String>,
     /// Cache sizes in objects, or as parts of the different keys: 1000,5k,10%; 0.1%,1%,10%,30% unless given
     #[arg(long, value_delimiter = ',', conflicts_with = "bytes", value_name = "N", value_parser = parse_capacity)]
@@ -46,7 +49,7 @@ struct Arguments {
     /// The format of the files, where their names and what they hold do not tell: ctr1, oracle, arc, lirs, csv, twitter, plain, monitor
     #[arg(long, value_name = "NAME", value_parser = parse_format)]
     format: Option<&'static Format>,
-    /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1
+    /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1. The files are read as csv
     #[arg(long, value_name = "KEY[,SIZE]", value_parser = parse_columns)]
     columns: Option<(Column, Option<Column>)>,
     /// Of the output of MONITOR, count only reads: where clients set what they did not find, a SET is no request of its own
@@ -58,9 +61,9 @@ struct Arguments {
     /// The part of the requests at the start that only warm the cache
     #[arg(long, default_value = "0%", value_name = "N%", value_parser = parse_warmup)]
     warmup: Size,
-    /// Of all random choices
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u64,
+    /// Of all random choices; 1 unless given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Threads; as many as there are cores unless given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -71,7 +74,7 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
     /// Replays over the network instead: GET, and SET on a miss. HOST:PORT or redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["objects", "bytes", "reference"], value_name = "ADDRESS")]
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     server: Vec<Address>,
     /// Connections to each server
     #[arg(long, default_value_t = 1, requires = "server", value_name = "N")]
@@ -109,11 +112,70 @@ fn main() -> ExitCode {
     }
 }
 
+/// Refuses what a server decides, or what has no meaning there.
+fn refuse_where_servers_decide(arguments: &Arguments) -> Result<(), String> {
+    let refused = [
+        (
+            !arguments.policy.is_empty(),
+            "policy",
+            "the server's own policy is measured: say CONFIG SET maxmemory-policy there",
+        ),
+        (
+            !arguments.objects.is_empty(),
+            "objects",
+            "the server's own memory is measured: say CONFIG SET maxmemory there",
+        ),
+        (!arguments.bytes.is_empty(), "bytes", "the server's own memory is measured: say CONFIG SET maxmemory there"),
+        (
+            arguments.size_weight.is_some(),
+            "size-weight",
+            "the server has its own: say CONFIG SET maxmemory-size-weight there",
+        ),
+        (arguments.reference.is_some(), "reference", "its sizes are none of servers: compare what two servers print"),
+        (arguments.threads.is_some(), "threads", "each connection has one: say --connections"),
+        (arguments.seed.is_some(), "seed", "the server makes its own choices; of a trace that is made say zipf:seed=N"),
+    ];
+    match refused.iter().find(|(given, ..)| *given) {
+        Some((_, option, why)) => Err(format!("--{option} has no meaning with --server: {why}")),
+        None => Ok(()),
+    }
+}
+
+/// What went wrong and kept the rest from nothing.
+#[derive(Default)]
+struct Failures(usize);
+
+impl Failures {
+    fn tell(&mut self, error: &str) {
+        eprintln!("evict: {error}");
+        self.0 += 1;
+    }
+
+    fn outcome(&self) -> Result<(), String> {
+        if self.0 > 0 { Err(format!("failures, as told above: {}", self.0)) } else { Ok(()) }
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<(), String> {
+    if !arguments.server.is_empty() {
+        refuse_where_servers_decide(arguments)?;
+    }
     if arguments.size_weight.is_some() && arguments.bytes.is_empty() {
         return Err("--size-weight needs --bytes: objects that are counted all weigh the same".into());
     }
-    let reading = Reading { format: arguments.format, columns: arguments.columns.clone(), reads_only: arguments.reads };
+    // What can fail before the first replay does.
+    if let Some(directory) = &arguments.plot {
+        std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    }
+    for address in &arguments.server {
+        Client::connect(address).map_err(|error| format!("{}: {error}", address.host))?;
+    }
+    let reading = Reading {
+        format: arguments.format,
+        columns: arguments.columns.clone(),
+        reads_only: arguments.reads,
+        own_keys: !arguments.server.is_empty(),
+    };
     if arguments.server.is_empty() { in_process(arguments, &reading) } else { over_the_network(arguments, &reading) }
 }
 
@@ -125,8 +187,19 @@ fn print(line: &str) {
     }
 }
 
+/// One of the traces, or none and a failure that is told.
+fn read_trace(
+    arguments: &Arguments,
+    name: &str,
+    title: String,
+    reading: &Reading,
+    failures: &mut Failures,
+) -> Option<Trace> {
+    read_one(arguments, name, title, reading).map_err(|error| failures.tell(&error)).ok()
+}
+
 /// Reads one of the traces and says what it is.
-fn read_trace(arguments: &Arguments, name: &str, title: String, reading: &Reading) -> Result<Trace, String> {
+fn read_one(arguments: &Arguments, name: &str, title: String, reading: &Reading) -> Result<Trace, String> {
     let mut trace = Trace { name: title, ..read(name, reading)? };
     if let Some(lengths) = arguments.value_bytes {
         let sizes = lengths.all(trace.keys);
@@ -144,12 +217,18 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let reference = Reference::read(arguments.reference.as_deref())?;
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let titles = titles(&arguments.trace)?;
-    let mut all = Vec::new();
+    let (mut all, mut failures) = (Vec::new(), Failures::default());
     print(Point::HEADER);
     for (name, title) in arguments.trace.iter().zip(titles) {
-        let trace = read_trace(arguments, name, title, reading)?;
-        let (mut setup, sizes) = sizes(arguments, &trace, reference.as_ref())?;
-        setup.seed = arguments.seed;
+        let Some(trace) = read_trace(arguments, name, title, reading, &mut failures) else { continue };
+        let (mut setup, sizes) = match sizes(arguments, &trace, reference.as_ref()) {
+            Ok(made) => made,
+            Err(error) => {
+                failures.tell(&error);
+                continue;
+            }
+        };
+        setup.seed = arguments.seed.unwrap_or(setup.seed);
         setup.size_weight = arguments.size_weight.unwrap_or(setup.size_weight);
         let from = arguments.warmup.of_requests(trace.requests.len());
         let plan = Plan { policies: &policies, sizes: &sizes, from, threads };
@@ -165,12 +244,14 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     if let Some(reference) = reference {
         eprintln!("\n{}", reference.compare(&all));
     }
-    write_charts(arguments, &all, if arguments.bytes.is_empty() { Unit::Objects } else { Unit::Bytes })
+    write_charts(arguments, &all, if arguments.bytes.is_empty() { Unit::Objects } else { Unit::Bytes })?;
+    failures.outcome()
 }
 
 fn policies(arguments: &Arguments) -> Result<Vec<String>, String> {
     let mut policies: Vec<String> = Vec::new();
-    for name in &arguments.policy {
+    let usual = USUAL_POLICIES.map(str::to_owned);
+    for name in if arguments.policy.is_empty() { &usual[..] } else { &arguments.policy } {
         let named: Vec<&str> = policy::names().filter(|known| *known == name || name == "all").collect();
         if named.is_empty() {
             let names: Vec<&str> = policy::names().collect();
@@ -210,10 +291,10 @@ fn sizes<'t>(
 
 fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let titles = titles(&arguments.trace)?;
-    let mut all = Vec::new();
+    let (mut all, mut failures) = (Vec::new(), Failures::default());
     print(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
     for (name, title) in arguments.trace.iter().zip(titles) {
-        let trace = read_trace(arguments, name, title, reading)?;
+        let Some(trace) = read_trace(arguments, name, title, reading, &mut failures) else { continue };
         let load = Load {
             prefix: arguments.prefix.clone().unwrap_or_else(new_prefix),
             lengths: arguments.value_bytes,
@@ -223,7 +304,13 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
             clean: arguments.clean,
         };
         for address in &arguments.server {
-            let measured = measure(address, &trace, &load)?;
+            let measured = match measure(address, &trace, &load) {
+                Ok(measured) => measured,
+                Err(error) => {
+                    failures.tell(&error);
+                    continue;
+                }
+            };
             print(&measured.csv());
             let Measured { point, server, keys, used_memory, evicted, .. } = &measured;
             let (ratio, rate) = (100.0 * point.ratio(), trace.requests.len() as f64 / point.seconds);
@@ -234,11 +321,15 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
             if point.size == 0 {
                 eprintln!("{server} has no limit of memory: say CONFIG SET maxmemory");
             }
+            if let Err(error) = measured.tell_refusals() {
+                failures.tell(&error);
+            }
             let policy = format!("{} {}", server, point.policy);
             all.push(Point { policy, ..point.clone() });
         }
     }
-    write_charts(arguments, &all, Unit::Bytes)
+    write_charts(arguments, &all, Unit::Bytes)?;
+    failures.outcome()
 }
 
 /// A prefix that no run before had.
@@ -250,7 +341,6 @@ fn new_prefix() -> String {
 
 fn write_charts(arguments: &Arguments, points: &[Point], unit: Unit) -> Result<(), String> {
     let Some(directory) = &arguments.plot else { return Ok(()) };
-    std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     for (name, svg) in charts(points, unit) {
         let path = directory.join(name);
         std::fs::write(&path, svg).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -56,6 +56,9 @@ struct Arguments {
     /// Programs of Redis and Valkey that are compared
     #[arg(long, value_delimiter = ',', default_value = "redis-server", value_name = "FILE")]
     peer: Vec<PathBuf>,
+    /// Compare with nobody
+    #[arg(long)]
+    alone: bool,
     /// Policies of those
     #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,allkeys-lfu", value_name = "NAME")]
     peer_policy: Vec<String>,
@@ -103,14 +106,25 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         "| server | policy | hit ratio | keys | keys per MiB | used, of maxmemory | resident, of maxmemory | requests/s | server CPU, us per request |",
     )?;
     print("|:--|:--|--:|--:|--:|--:|--:|--:|--:|")?;
+    // Per program, whether a row came out.
+    let mut rows: Vec<(PathBuf, bool)> = Vec::new();
     for (program, policy, options) in contenders(arguments)? {
+        if rows.last().is_none_or(|(last, _)| *last != program) {
+            rows.push((program.clone(), false));
+        }
         match one(arguments, (&program, &policy, &options), &trace, &load) {
-            Ok(row) => print(&row)?,
+            Ok(row) => {
+                print(&row)?;
+                rows.last_mut().into_iter().for_each(|(_, came)| *came = true);
+            }
             // One that is not installed, or does not know a policy, spoils nothing for the others.
             Err(error) => eprintln!("{policy}: {error}"),
         }
     }
-    Ok(())
+    match rows.iter().find(|(_, came)| !came) {
+        Some((program, _)) => Err(format!("nothing was measured of {}", program.display())),
+        None => Ok(()),
+    }
 }
 
 /// Prints a line at once.
@@ -135,7 +149,8 @@ fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, String> {
     let own: Vec<String> =
         if arguments.larder_policy.is_empty() { all().collect() } else { arguments.larder_policy.clone() };
     let mut contenders: Vec<Contender> = own.into_iter().map(|policy| (larder.clone(), policy, Vec::new())).collect();
-    for peer in &arguments.peer {
+    let peers: &[PathBuf] = if arguments.alone { &[] } else { &arguments.peer };
+    for peer in peers {
         // Nothing is saved, or a child that saves would take memory and time.
         let options = || vec![("save", ""), ("appendonly", "no")];
         contenders.extend(arguments.peer_policy.iter().map(|policy| (peer.clone(), policy.clone(), options())));
@@ -156,6 +171,7 @@ fn one(
     options.extend(arguments.option.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let running = Running::start(program, &options)?;
     let measured = measure(&running.address, trace, load)?;
+    measured.tell_refusals()?;
     let Measured { point, server, keys, used_memory, used_memory_rss, cpu_us, .. } = &measured;
     let name = server.split(' ').next().unwrap_or_default();
     let of_memory = |bytes: u64| bytes as f64 / arguments.memory as f64;

@@ -25,7 +25,7 @@ struct Arguments {
     /// `maxmemory` of each server
     #[arg(long, default_value = "100mb", value_parser = parse_some, value_name = "BYTES")]
     memory: u64,
-    /// How often as many bytes are written
+    /// How often as many bytes are written; looks count from the second turnover on, when the cache is full
     #[arg(long, default_value_t = 50, value_name = "N")]
     turnovers: u64,
     /// Bytes of values: they drift between the two and back
@@ -119,21 +119,28 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let mut table = String::from(
         "| kind | server | resident / used at the end | mean | most | at rest | nine in ten deleted: used, resident MiB | commands/s |\n|:--|:--|--:|--:|--:|--:|--:|--:|\n",
     );
+    let mut missing = None;
     for &kind in &arguments.kind {
-        let mut all = Vec::new();
-        for contender in contenders(arguments)? {
-            match one(arguments, &contender, kind, &mut table) {
-                Ok(series) => all.push(series),
+        let (mut all, mut measured) = (Vec::new(), Vec::new());
+        let contenders = contenders(arguments)?;
+        for contender in &contenders {
+            match one(arguments, contender, kind, &mut table) {
+                Ok(series) => {
+                    all.push(series);
+                    measured.push(&contender.program);
+                }
                 // One that is not installed, or cannot defragment, spoils nothing for the others.
                 Err(error) => eprintln!("{}: {error}", contender.name),
             }
         }
+        let left_out = contenders.iter().map(|it| &it.program).find(|program| !measured.contains(program));
+        missing = missing.or_else(|| left_out.map(|program| format!("no {} of {}", kind.name(), program.display())));
         if let Some(directory) = &arguments.plot {
             save(directory, kind, &all)?;
         }
     }
     eprint!("{table}");
-    Ok(())
+    missing.map_or(Ok(()), |what| Err(format!("{what} was measured")))
 }
 
 /// Prints at once.
@@ -180,11 +187,16 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
         ))?;
     }
     let Summary { end, mean, most, rested, shrunk } = Summary::of(&samples);
-    if [end, mean, rested].contains(&None) || shrunk.is_none() {
+    let name_of = &contender.name;
+    if end.is_none() && arguments.turnovers <= 2 {
+        eprintln!("{name_of}: looks count from the second turnover on: say --turnovers 3 or more");
+    } else if end.is_none() {
         eprintln!(
-            "{}: no look at the memory fell into a part of the run; try a shorter --interval, or more --turnovers",
-            contender.name
+            "{name_of}: no look fell into the turnovers from the second on: say a shorter --interval or more --turnovers"
         );
+    }
+    if rested.is_none() || shrunk.is_none() {
+        eprintln!("{name_of}: no look fell into a rest: say a longer --rest or a shorter --interval");
     }
     let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "no look".into(), |ratio| format!("{ratio:.3}"));
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);

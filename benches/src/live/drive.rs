@@ -3,6 +3,8 @@
 //!
 //! With several connections each has the keys of a part of all hashes, so that the order per key holds, and all wait for one another
 //! from time to time, so that the order over all keys nearly does.
+//!
+//! A key is sent by the name that the trace has for it, or by its number, behind the run's prefix.
 
 use std::io;
 use std::sync::Barrier;
@@ -46,8 +48,22 @@ impl Load {
     fn length(&self, trace: &Trace, key: u32) -> usize {
         match (self.lengths, &trace.sizes) {
             (Some(lengths), _) => lengths.of(key) as usize,
-            (None, Some(sizes)) => sizes[key as usize] as usize,
+            // They are those of key and value.
+            (None, Some(sizes)) => {
+                let own = trace.names.as_ref().map_or(0, |names| names.of(key).len());
+                (sizes[key as usize] as usize).saturating_sub(own)
+            }
             (None, None) => USUAL_LENGTH as usize,
+        }
+    }
+
+    /// Puts the key of a number into `into`.
+    fn write_key(&self, trace: &Trace, key: u32, into: &mut Vec<u8>) {
+        into.clear();
+        into.extend_from_slice(self.prefix.as_bytes());
+        match &trace.names {
+            Some(names) => into.extend_from_slice(names.of(key)),
+            None => into.extend_from_slice(key.to_string().as_bytes()),
         }
     }
 }
@@ -61,6 +77,10 @@ pub struct Measured {
     pub server: String,
     /// SETs that it refused for want of memory.
     pub refused: u64,
+    /// What it said to the first of them.
+    pub refusal: Option<String>,
+    /// SETs that it took.
+    pub stored: u64,
     /// Its keys at the end, and what memory they took by its own account and by the system's.
     pub keys: u64,
     /// See there.
@@ -77,6 +97,20 @@ impl Measured {
     /// The columns of [`Measured::csv`]: those of a point, and more.
     pub const MORE_COLUMNS: &'static str =
         "server,keys,used_memory,used_memory_rss,evicted_keys,refused,seconds,server_cpu_us_per_request";
+
+    /// Tells what was refused, if anything was.
+    ///
+    /// # Errors
+    /// Nothing could be stored.
+    pub fn tell_refusals(&self) -> Result<(), String> {
+        let Self { server, refused, stored, refusal: Some(error), .. } = self else { return Ok(()) };
+        let told = format!("{server} refused {refused} of {} SETs, the first with: {error}", refused + stored);
+        if *stored == 0 {
+            return Err(told);
+        }
+        eprintln!("{told}");
+        Ok(())
+    }
 
     /// A line of a csv.
     pub fn csv(&self) -> String {
@@ -99,7 +133,7 @@ pub fn measure(address: &Address, trace: &Trace, load: &Load) -> Result<Measured
     let seconds = started.elapsed().as_secs_f64();
     let after = Info::of(&mut client).map_err(failed)?;
     if load.clean {
-        delete(&mut client, &totals.written, load).map_err(failed)?;
+        delete(&mut client, &totals.written, trace, load).map_err(failed)?;
     }
     let point = Point {
         trace: trace.name.clone(),
@@ -112,6 +146,8 @@ pub fn measure(address: &Address, trace: &Trace, load: &Load) -> Result<Measured
     Ok(Measured {
         server: format!("{} {}", after.server(), address.host),
         refused: totals.refused,
+        refusal: totals.refusal,
+        stored: totals.stored,
         keys: after.keys(),
         used_memory: after.number("used_memory"),
         used_memory_rss: after.number("used_memory_rss"),
@@ -125,6 +161,8 @@ pub fn measure(address: &Address, trace: &Trace, load: &Load) -> Result<Measured
 struct Totals {
     hits: u64,
     refused: u64,
+    refusal: Option<String>,
+    stored: u64,
     /// Per connection and key, whether it was written.
     written: Vec<Vec<bool>>,
 }
@@ -158,11 +196,13 @@ fn drive(address: &Address, trace: &Trace, load: &Load) -> io::Result<Totals> {
             .map(|lane| lane.join().unwrap_or_else(|_| Err(io::Error::other("a connection's thread ended"))))
             .collect()
     });
-    let mut totals = Totals { hits: 0, refused: 0, written: Vec::new() };
+    let mut totals = Totals { hits: 0, refused: 0, refusal: None, stored: 0, written: Vec::new() };
     for lane in results {
         let lane = lane?;
         totals.hits += lane.hits;
         totals.refused += lane.refused;
+        totals.refusal = totals.refusal.or(lane.refusal);
+        totals.stored += lane.stored;
         totals.written.push(lane.written);
     }
     Ok(totals)
@@ -191,7 +231,9 @@ struct Lane<'a> {
     written: Vec<bool>,
     hits: u64,
     refused: u64,
-    key: String,
+    refusal: Option<String>,
+    stored: u64,
+    key: Vec<u8>,
 }
 
 impl<'a> Lane<'a> {
@@ -210,7 +252,9 @@ impl<'a> Lane<'a> {
             written: vec![false; trace.keys],
             hits: 0,
             refused: 0,
-            key: String::new(),
+            refusal: None,
+            stored: 0,
+            key: Vec::new(),
         }
     }
 
@@ -230,28 +274,31 @@ impl<'a> Lane<'a> {
         self.missed_bytes = 0;
         for key in &missed {
             let len = self.load.length(self.trace, *key);
-            self.write_key(*key);
-            self.client.push(&[b"SET", self.key.as_bytes(), &self.value[..len]]);
+            self.load.write_key(self.trace, *key, &mut self.key);
+            self.client.push(&[b"SET", &self.key, &self.value[..len]]);
             self.written[*key as usize] = true;
         }
         let batch = std::mem::take(&mut self.batch);
         for (_, key) in &batch {
-            self.write_key(*key);
-            self.client.push(&[b"GET", self.key.as_bytes()]);
+            self.load.write_key(self.trace, *key, &mut self.key);
+            self.client.push(&[b"GET", &self.key]);
         }
         self.client.send()?;
-        for _ in &missed {
+        for key in &missed {
             if let Some(error) = self.client.reply()?.as_error() {
                 if !error.starts_with("OOM") {
-                    return Err(io::Error::other(error.into_owned()));
+                    return Err(self.refusal(*key, &error));
                 }
                 self.refused += 1;
+                self.refusal.get_or_insert_with(|| error.into_owned());
+            } else {
+                self.stored += 1;
             }
         }
         for (at, key) in batch {
             let reply = self.client.reply()?;
             if let Some(error) = reply.as_error() {
-                return Err(io::Error::other(error.into_owned()));
+                return Err(self.refusal(key, &error));
             }
             if reply.is_null() {
                 self.missed_bytes += self.load.length(self.trace, key);
@@ -263,10 +310,15 @@ impl<'a> Lane<'a> {
         if self.missed_bytes >= MOST_SENT { self.exchange() } else { Ok(()) }
     }
 
-    fn write_key(&mut self, key: u32) {
-        use std::fmt::Write;
-        self.key.clear();
-        let _ = write!(self.key, "{}{key}", self.load.prefix);
+    /// What a server says to a key, and why it may.
+    fn refusal(&mut self, key: u32, error: &str) -> io::Error {
+        self.load.write_key(self.trace, key, &mut self.key);
+        let name = self.key.escape_ascii();
+        io::Error::other(if error.starts_with("WRONGTYPE") {
+            format!("key \"{name}\" is there already, as another type ({error}); say another --prefix")
+        } else {
+            format!("key \"{name}\": {error}")
+        })
     }
 
     /// Sends what is left.
@@ -278,17 +330,13 @@ impl<'a> Lane<'a> {
     }
 }
 
-fn delete(client: &mut Client, written: &[Vec<bool>], load: &Load) -> io::Result<()> {
+fn delete(client: &mut Client, written: &[Vec<bool>], trace: &Trace, load: &Load) -> io::Result<()> {
     for lane in written {
-        let keys: Vec<String> = lane
-            .iter()
-            .enumerate()
-            .filter(|(_, written)| **written)
-            .map(|(key, _)| format!("{}{key}", load.prefix))
-            .collect();
-        for part in keys.chunks(DELETED) {
-            let words: Vec<&[u8]> =
-                std::iter::once(&b"UNLINK"[..]).chain(part.iter().map(|key| key.as_bytes())).collect();
+        let numbers: Vec<u32> = (0..).zip(lane).filter(|(_, written)| **written).map(|(key, _)| key).collect();
+        for part in numbers.chunks(DELETED) {
+            let mut keys = vec![Vec::new(); part.len()];
+            keys.iter_mut().zip(part).for_each(|(into, key)| load.write_key(trace, *key, into));
+            let words: Vec<&[u8]> = std::iter::once(&b"UNLINK"[..]).chain(keys.iter().map(Vec::as_slice)).collect();
             client.call(&words)?;
         }
     }
@@ -369,7 +417,12 @@ mod tests {
         let (_server, address) = server(&[("maxmemory", "2mb"), ("maxmemory-policy", "noeviction")]);
         let trace = synthetic::make("scan:requests=10000").unwrap();
         let load = Load { lengths: Some(Lengths { from: 1000, to: 1000 }), ..load("r:") };
-        assert!(measure(&address, &trace, &load).unwrap().refused > 5000);
+        let measured = measure(&address, &trace, &load).unwrap();
+        assert!(measured.refused > 5000 && measured.stored + measured.refused == 10_000, "{measured:?}");
+        assert!(measured.refusal.as_ref().is_some_and(|error| error.starts_with("OOM ")), "{measured:?}");
+        assert_eq!(measured.tell_refusals(), Ok(()), "some were stored");
+        let error = measure(&address, &trace, &Load { prefix: "s:".into(), ..load }).unwrap().tell_refusals();
+        assert!(error.unwrap_err().contains(" refused 10000 of 10000 SETs, the first with: OOM "));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Decompresses zstd and gzip while they are read. Several frames or members may follow one another.
 
+use std::error::Error;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
@@ -24,10 +25,50 @@ pub fn decompressed(source: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
     let (is_zstd, is_gzip) = (starts(&ZSTD_MAGIC) || is_skippable(start), starts(&GZIP_MAGIC));
     let source = Cursor::new(start[..got].to_vec()).chain(source);
     Ok(match (is_zstd, is_gzip) {
-        (true, _) => Box::new(BufReader::with_capacity(STEP_BYTES, Zstd { source, frame: None })),
-        (_, true) => Box::new(BufReader::with_capacity(STEP_BYTES, MultiGzDecoder::new(source))),
+        (true, _) => told("zstd", Zstd { source, frame: None }),
+        (_, true) => told("gzip", MultiGzDecoder::new(source)),
         _ => Box::new(source),
     })
+}
+
+fn told(format: &'static str, decoder: impl Read + 'static) -> Box<dyn BufRead> {
+    Box::new(BufReader::with_capacity(STEP_BYTES, Told { format, decoder }))
+}
+
+/// A decoder whose errors say in words what is wrong with the file.
+struct Told<R> {
+    format: &'static str,
+    decoder: R,
+}
+
+impl<R: Read> Read for Told<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer).map_err(|error| {
+            let format = self.format;
+            match error.kind() {
+                io::ErrorKind::Interrupted => error,
+                _ if ends_early(&error) => invalid(&format!("the {format} file is cut: it ends within its data")),
+                _ => invalid(&format!("{format}: {error}")),
+            }
+        })
+    }
+}
+
+/// Whether it, or what it comes of, is that the file ends.
+fn ends_early(error: &io::Error) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let of_io = error.downcast_ref::<io::Error>();
+        if of_io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+            return true;
+        }
+        // An error of io that wraps another passes that one over as its source.
+        next = match of_io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// Fills the buffer, as far as there is something; how far that was.
@@ -64,7 +105,7 @@ impl<R: Read> Zstd<R> {
                 0 => return Ok(false),
                 4 if is_skippable(magic) => self.skip()?,
                 4 if magic == ZSTD_MAGIC => break,
-                _ => return Err(invalid("neither the end of the zstd file nor another frame of it")),
+                _ => return Err(invalid("neither the end of the file nor another frame follows a frame")),
             }
         }
         let mut header = magic.to_vec();
@@ -88,7 +129,7 @@ impl<R: Read> Zstd<R> {
         };
         // A frame of one segment says only how long it is; what is decoded does not reach back farther than that.
         if window > MOST_WINDOW && !single_segment {
-            return Err(invalid(&format!("a zstd window of {} MiB; 128 is the most", window >> 20)));
+            return Err(invalid(&format!("a window of {} MiB; 128 is the most", window >> 20)));
         }
         let mut decoder = FrameDecoder::new();
         decoder.init(header.as_slice()).map_err(io::Error::other)?;
@@ -127,12 +168,12 @@ impl<R: Read> Read for Zstd<R> {
             if decoder.is_finished() {
                 let promised = decoder.get_checksum_from_data();
                 if promised.is_some() && promised != decoder.get_calculated_checksum() {
-                    return Err(invalid("a zstd frame whose checksum is wrong"));
+                    return Err(invalid("a frame whose checksum is wrong"));
                 }
                 self.frame = None;
             } else {
                 let step = BlockDecodingStrategy::UptoBytes(STEP_BYTES);
-                decoder.decode_blocks(&mut self.source, step).map_err(|error| invalid(&format!("zstd: {error}")))?;
+                decoder.decode_blocks(&mut self.source, step).map_err(io::Error::other)?;
             }
         }
     }
@@ -208,15 +249,17 @@ mod tests {
         let twice = [stored(MIB_128, &[b"ab"]), stored(MIB_128, &[b"c"])].concat();
         assert_eq!(all(twice).unwrap(), b"abc");
         let error = all(stored(MIB_128 + 1, &[b"ab"])).unwrap_err().to_string();
-        assert_eq!(error, "a zstd window of 144 MiB; 128 is the most");
+        assert_eq!(error, "zstd: a window of 144 MiB; 128 is the most");
     }
 
     #[test]
     fn what_is_cut_or_changed_is_refused() {
         let (zstd, gzip) = (zstd(&plain()), gzip(&plain()));
-        for whole in [&zstd, &gzip] {
-            assert!(all(whole[..whole.len() - 3].to_vec()).is_err());
-            assert!(all(whole[..whole.len() / 2].to_vec()).is_err());
+        for (format, whole) in [("zstd", &zstd), ("gzip", &gzip)] {
+            for len in [whole.len() - 3, whole.len() / 2, 5] {
+                let error = all(whole[..len].to_vec()).unwrap_err().to_string();
+                assert_eq!(error, format!("the {format} file is cut: it ends within its data"), "{len} bytes");
+            }
         }
         let mut changed = gzip.clone();
         changed[gzip.len() - 6] ^= 1;

@@ -37,6 +37,8 @@ pub struct Reading {
     pub columns: Option<(Column, Option<Column>)>,
     /// Of what MONITOR says, only what reads.
     pub reads_only: bool,
+    /// Keep what keys are called, where they are text.
+    pub own_keys: bool,
 }
 
 /// A format.
@@ -118,6 +120,8 @@ pub fn read(name: &str, reading: &Reading) -> Result<Trace, String> {
     let trace = if synthetic::is_made(name) {
         if reading.reads_only {
             Err(Problem::new("--reads needs commands, and there are none in what is made"))
+        } else if reading.columns.is_some() {
+            Err(Problem::new("--columns are of a csv, and what is made is none"))
         } else {
             synthetic::make(name)
         }
@@ -140,7 +144,9 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     let mut start = Vec::new();
     source.by_ref().take(LOOK_BYTES).read_to_end(&mut start)?;
     let (title, format) = title::split(name);
-    let format = reading.format.or_else(|| Format::of(format, &start));
+    // Only a csv has columns.
+    let columns_format = || reading.columns.as_ref().and_then(|_| Format::named("csv"));
+    let format = reading.format.or_else(columns_format).or_else(|| Format::of(format, &start));
     let Some(format) = format else {
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
         return Err(Problem::new(format!("of which format? Say --format, one of {}", names.join(", "))));
@@ -148,7 +154,10 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     if reading.reads_only && !["monitor", "twitter"].contains(&format.name) {
         return Err(Problem::new(format!("--reads needs commands, which {} does not tell", format.name)));
     }
-    let mut builder = Builder::default();
+    if reading.columns.is_some() && format.name != "csv" {
+        return Err(Problem::new(format!("--columns are of a csv, and --format says {}", format.name)));
+    }
+    let mut builder = if reading.own_keys { Builder::with_names() } else { Builder::default() };
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
     let taken = builder.taken.take().map(|taken| format!(": {taken}")).unwrap_or_default();
     let trace = builder.build(&title);
@@ -210,6 +219,12 @@ mod tests {
         let reads = Reading { reads_only: true, ..Reading::default() };
         assert!(read(&write("r.txt", b"a\n"), &reads).unwrap_err().contains("--reads needs commands"));
         assert!(read("loop:keys=10,requests=20", &reads).unwrap_err().contains("--reads needs commands"));
+        let columns = Reading { columns: Some((Column::Name("page".into()), None)), ..Reading::default() };
+        let trace = read(&write("acc.txt", b"page user\n7 a\n8 a\n7 b\n"), &columns).unwrap();
+        assert_eq!(trace.requests, [0, 1, 0], "columns make it a csv");
+        let plain = Reading { format: Format::named("plain"), ..columns.clone() };
+        assert!(read(&write("acc.txt", b"page user\n"), &plain).unwrap_err().contains("--format says plain"));
+        assert!(read("loop:keys=10,requests=20", &columns).unwrap_err().contains("--columns are of a csv"));
         assert_eq!(Format::named("oracleGeneral").map(|format| format.name), Some("oracle"));
         assert!(read("/no/such/file", &Reading::default()).unwrap_err().starts_with("/no/such/file: "));
         std::fs::remove_dir_all(directory).unwrap();

@@ -5,6 +5,7 @@ pub mod binary;
 pub mod compressed;
 pub mod format;
 pub mod monitor;
+pub mod names;
 pub mod synthetic;
 pub mod text;
 pub mod title;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 pub use format::{Column, Reading, read};
+pub use names::Names;
 pub use title::titles;
 
 /// A trace, its keys numbered from 0 in order of appearance.
@@ -31,6 +33,8 @@ pub struct Trace {
     pub keys: usize,
     /// Per key, the bytes of its object as of the first request that tells them, if the trace tells sizes.
     pub sizes: Option<Arc<[u32]>>,
+    /// Per key, what the trace calls it, if that is text and was asked for ([`Reading::own_keys`]).
+    pub names: Option<Names>,
 }
 
 impl Trace {
@@ -54,6 +58,8 @@ pub struct Builder {
     sized: bool,
     /// Sizes of keys for which there was no request yet.
     told: HashMap<u128, u32>,
+    /// What the keys so far are called, where that is kept.
+    names: Option<Names>,
     /// What of the file was taken, where its format leaves that open.
     taken: Option<String>,
 }
@@ -68,12 +74,17 @@ impl Builder {
     /// Requests that a trace may have.
     const MOST: usize = u32::MAX as usize - 1;
 
+    /// One that keeps what keys are called, if they are text.
+    pub fn with_names() -> Self {
+        Self { names: Some(Names::default()), ..Self::default() }
+    }
+
     /// Adds a request for the key of a number.
     ///
     /// # Errors
     /// The trace is too long.
     pub fn push_number(&mut self, key: u64, size: Option<u32>) -> Result<(), Problem> {
-        self.push(u128::from(key), size)
+        self.push(u128::from(key), size).map(|_| ())
     }
 
     /// Adds a request for a key.
@@ -83,7 +94,11 @@ impl Builder {
     pub fn push_bytes(&mut self, key: &[u8], size: Option<u32>) -> Result<(), Problem> {
         let id = id(key);
         let size = size.or_else(|| self.told.get(&id).copied());
-        self.push(id, size)
+        let is_new = self.push(id, size)?;
+        if let Some(names) = self.names.as_mut().filter(|_| is_new) {
+            names.push(key);
+        }
+        Ok(())
     }
 
     /// Tells the size of a key, without a request for it.
@@ -105,20 +120,22 @@ impl Builder {
         self.sized = true;
     }
 
-    fn push(&mut self, id: u128, size: Option<u32>) -> Result<(), Problem> {
+    /// Whether the key is new.
+    fn push(&mut self, id: u128, size: Option<u32>) -> Result<bool, Problem> {
         if self.requests.len() >= Self::MOST {
             return Err(Problem::new(format!("more than {} requests", Self::MOST)));
         }
         let next = self.numbers.len() as u32;
         let key = *self.numbers.entry(id).or_insert(next);
-        if key == next {
+        let is_new = key == next;
+        if is_new {
             self.sizes.push(UNKNOWN);
         }
         if let Some(size) = size {
             self.set_size(key, size);
         }
         self.requests.push(key);
-        Ok(())
+        Ok(is_new)
     }
 
     /// The sizes; of a key whose size nothing tells, the average of the others.
@@ -146,7 +163,10 @@ impl Builder {
     /// The trace.
     pub fn build(self, name: &str) -> Trace {
         let sizes = self.sized.then(|| self.known_sizes().into());
-        Trace { name: name.to_owned(), requests: self.requests, keys: self.numbers.len(), sizes }
+        let keys = self.numbers.len();
+        // Those of numbers have none.
+        let names = self.names.filter(|names| names.len() == keys);
+        Trace { name: name.to_owned(), requests: self.requests, keys, sizes, names }
     }
 }
 
@@ -220,6 +240,22 @@ mod tests {
             builder.push_bytes(key.as_bytes(), size).unwrap();
         }
         assert_eq!(builder.build("t").sizes.as_deref(), Some(&[5, 7, 6][..]), "where none is known, the average");
+    }
+
+    #[test]
+    fn names_are_kept_on_demand_and_where_keys_are_text() {
+        let mut builder = Builder::with_names();
+        for key in ["user:1", "", "user:1", "b"] {
+            builder.push_bytes(key.as_bytes(), None).unwrap();
+        }
+        let names = builder.build("t").names.unwrap();
+        assert_eq!([0, 1, 2].map(|key| names.of(key)), [&b"user:1"[..], b"", b"b"]);
+        let mut builder = Builder::with_names();
+        builder.push_number(7, None).unwrap();
+        assert_eq!(builder.build("t").names, None);
+        let mut builder = Builder::default();
+        builder.push_bytes(b"a", None).unwrap();
+        assert_eq!(builder.build("t").names, None);
     }
 
     #[test]

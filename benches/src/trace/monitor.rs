@@ -4,6 +4,10 @@
 //! Which words are keys the commands' rows tell, by COMMAND GETKEYSANDFLAGS of a server in this process. Passed over are commands
 //! that it does not know (scripts: what they call has lines of its own), commands that ask only about a key (EXISTS, TTL), and those that remove it.
 //!
+//! Nothing is removed and nothing expires in a replay: how many commands do either is told.
+//!
+//! A key of database 0 is called as it is, one of database 1 `db1:` and its name, and so on.
+//!
 //! Commands that store a whole string tell the size of its key's object: the bytes of both.
 
 use std::io::BufRead;
@@ -24,6 +28,7 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
     let server = Server::builder().build().map_err(|error| Problem::new(error.to_string()))?;
     let mut connection = server.connect();
     let (mut all, mut odd) = (0, 0);
+    let (mut removals, mut expiries) = (0, 0);
     lines(source, |line| {
         all += 1;
         // What MONITOR answers first, and what redis-cli says when it ends.
@@ -34,19 +39,26 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
             odd += 1;
             return Ok(());
         };
+        removals += u64::from(removes(&words));
+        expiries += u64::from(expires(&words));
         let size = stored_bytes(&words);
         for key in keys(&mut connection, words, reading.reads_only) {
             let known = size.as_ref().filter(|(stored, _)| *stored == key).map(|(_, size)| *size);
-            builder.push_bytes(&[database, b":", &key].concat(), known)?;
+            builder.push_bytes(&name(database, key), known)?;
         }
         // What is stored has a size though the call be no request.
         if let Some((key, size)) = size.filter(|_| reading.reads_only) {
-            builder.tell_size(&[database, b":", &key].concat(), size);
+            builder.tell_size(&name(database, key), size);
         }
         Ok(())
     })?;
     if odd > 1.max(all / LINES_PER_ODD_ONE) {
         return Err(Problem::new(format!("{odd} of {all} lines are none of MONITOR")));
+    }
+    if removals + expiries > 0 {
+        builder.note_taken(format!(
+            "{removals} commands that remove keys and {expiries} that give them a time to live are passed over, so that hit ratios are those without"
+        ));
     }
     if odd > 0 {
         eprintln!("passed over {odd} of {all} lines that are none of MONITOR");
@@ -71,6 +83,11 @@ fn parse(line: &[u8]) -> Option<(&[u8], Vec<Vec<u8>>)> {
     let end = rest.windows(3).position(|three| three == b"] \"")?;
     let words = words(&rest[end + 2..])?;
     (database.iter().all(u8::is_ascii_digit) && !words.is_empty()).then_some((database, words))
+}
+
+/// What a key of a database is called.
+fn name(database: &[u8], key: Vec<u8>) -> Vec<u8> {
+    if database == b"0" { key } else { [b"db", database, b":", &key].concat() }
 }
 
 /// Quoted words with a space between them.
@@ -116,6 +133,25 @@ fn word(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
             [] => return None,
         }
     }
+}
+
+/// Whether a command removes keys.
+fn removes(words: &[Vec<u8>]) -> bool {
+    const NAMES: [&[u8]; 5] = [b"DEL", b"UNLINK", b"GETDEL", b"FLUSHALL", b"FLUSHDB"];
+    words.first().is_some_and(|name| NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)))
+}
+
+/// Whether a command gives a key a time to live.
+fn expires(words: &[Vec<u8>]) -> bool {
+    const NAMES: [&[u8]; 6] = [b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT", b"SETEX", b"PSETEX"];
+    const OPTIONS: [&[u8]; 4] = [b"EX", b"PX", b"EXAT", b"PXAT"];
+    let is_one = |word: &Vec<u8>, of: &[&[u8]]| of.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let options = |from| words.iter().skip(from).any(|word| is_one(word, &OPTIONS));
+    words.first().is_some_and(|name| match &*name.to_ascii_uppercase() {
+        b"SET" => options(3),
+        b"GETEX" => options(2),
+        _ => is_one(name, &NAMES),
+    })
 }
 
 /// The key that a command stores a whole string at, and the bytes of both.
@@ -175,6 +211,25 @@ mod tests {
     fn each_key_that_is_read_or_written_is_a_request() {
         let trace = read(TEXT, false).unwrap();
         assert_eq!((trace.requests, trace.keys), (vec![0, 0, 1, 2, 0, 3], 4));
+    }
+
+    #[test]
+    fn keys_are_called_as_they_are_and_by_their_database() {
+        let mut builder = Builder::with_names();
+        read_monitor(&mut TEXT.as_bytes(), &mut builder, &Reading::default()).unwrap();
+        let names = builder.build("t").names.unwrap();
+        assert_eq!([0, 1, 2, 3].map(|key| names.of(key)), [&b"a"[..], b"db1:a", b"b", b"h"]);
+    }
+
+    #[test]
+    fn what_removes_keys_or_lets_them_expire_is_told() {
+        let mut builder = Builder::default();
+        let more = "1.5 [0 lua] \"set\" \"EX\" \"PX\" \"NX\"\n1.5 [0 lua] \"flushall\"\n\
+            1.5 [0 lua] \"getex\" \"a\" \"px\" \"9\"\n1.5 [0 lua] \"pexpire\" \"a\" \"9\"\n";
+        let text = format!("{TEXT}{more}");
+        read_monitor(&mut text.as_bytes(), &mut builder, &Reading::default()).unwrap();
+        let taken = builder.taken.unwrap();
+        assert!(taken.starts_with("2 commands that remove keys and 3 that give them a time to live "), "{taken}");
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub fn make(specification: &str) -> Result<Trace, Problem> {
         requests.push(numbering.number(source.next(&spec)));
     }
     let name = title(specification);
-    Ok(Trace { name, requests, keys: numbering.given as usize, sizes: None })
+    Ok(Trace { name, requests, keys: numbering.given as usize, sizes: None, names: None })
 }
 
 impl Spec {
