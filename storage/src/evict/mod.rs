@@ -271,7 +271,7 @@ impl Chooser {
         }
     }
 
-    fn choose<X: Default>(&mut self, policy: &impl Policy, keyspace: &Keyspace<X>, volatile: bool) -> Choice {
+    fn choose<P: Policy, X: Default>(&mut self, policy: &P, keyspace: &Keyspace<X>, volatile: bool) -> Choice {
         // The last one stays while its entry is on its way, which takes as long as a look at others.
         if self.ready.len() > 1
             && let Some(victim) = self.ready.pop_front()
@@ -284,7 +284,11 @@ impl Chooser {
         let mut sample =
             Sample { policy, volatile, tick, rng: &mut self.rng, wanted, seen: 0, segments: 0, pool, victims: 1 };
         let mut any = false;
-        for (soonest, shard) in sample.order(keyspace) {
+        let shards = keyspace.shards();
+        let first = sample.rng.index(shards);
+        let order = if P::SOONEST { Sample::<P>::by_expiry(keyspace) } else { SmallVec::new() };
+        for nth in 0..shards {
+            let (soonest, shard) = if P::SOONEST { order[nth] } else { (0, (first + nth) % shards) };
             if sample.knows_better(soonest) {
                 break;
             }
@@ -326,16 +330,10 @@ struct Sample<'a, P> {
 }
 
 impl<P: Policy> Sample<'_, P> {
-    /// The shards in the order in which they are looked into, from any on; or by when something expires there at the soonest,
-    /// as far as that is known, which stands before each.
-    fn order<X: Default>(&mut self, keyspace: &Keyspace<X>) -> SmallVec<[(u64, usize); 64]> {
-        let shards = keyspace.shards();
-        let first = self.rng.index(shards);
-        let bound = |shard: usize| if P::SOONEST { keyspace.next_due(shard) } else { 0 };
-        let mut order: SmallVec<_> = (first..shards).chain(0..first).map(|shard| (bound(shard), shard)).collect();
-        if P::SOONEST {
-            order.sort_unstable();
-        }
+    /// The shards by when something expires there at the soonest, as far as that is known, which stands before each.
+    fn by_expiry<X: Default>(keyspace: &Keyspace<X>) -> SmallVec<[(u64, usize); 64]> {
+        let mut order: SmallVec<_> = (0..keyspace.shards()).map(|shard| (keyspace.next_due(shard), shard)).collect();
+        order.sort_unstable();
         order
     }
 
