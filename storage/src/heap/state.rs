@@ -478,9 +478,10 @@ impl State {
 
     /// A long free block of the nearest region before a number, which becomes that region's, taken out. The last regions
     /// come first: requests are served by the first ones. After some regions without such a block there is none.
-    fn long_block(&mut self, before: &mut usize) -> Option<(Area, usize)> {
+    pub(super) fn long_block(&mut self, before: &mut usize) -> Option<(Area, usize)> {
         for _ in 0..PURGED_AT_ONCE {
-            let number = (*before).min(self.end).checked_sub(1)?;
+            *before = self.end.min(*before);
+            let number = before.checked_sub(1)?;
             let slot = self.slots[number];
             if ROOM - (slot.used + slot.clean) as usize >= LONG
                 && let Some(area) = slot.area()

@@ -138,6 +138,11 @@ fn where_much_is_free_long_blocks_lose_their_memory_bit_by_bit() {
     // What is little stays.
     assert!(rest.held - rest.used > rest.used / 16 - (256 << 10), "{rest:?}");
     blocks.into_iter().for_each(|block| give(&POOL, block));
+    // Regions go while others are looked at.
+    static EMPTY: Pool = Pool::new();
+    let mut before = 5;
+    assert!(EMPTY.state().long_block(&mut before).is_none());
+    assert_eq!(before, 0, "nothing is left to look at");
 }
 
 #[test]
