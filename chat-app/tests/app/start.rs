@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::fleet::{AppProcess, Directory, Socket};
+use crate::fleet::{AppProcess, Directory, Socket, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_starts_with_nothing_and_two_users_chat() {
@@ -17,8 +17,12 @@ async fn it_starts_with_nothing_and_two_users_chat() {
         assert!(app.log().contains(&line), "says where its servers are: {line}");
     }
     let (ann, bob) = (app.user("Ann").await, app.user("Bob").await);
-    let health = ann.get("/health").await.unwrap();
-    assert_eq!((health.status.as_u16(), health.json()["status"].as_str()), (200, Some("healthy")));
+    // It answers before its cache is connected.
+    eventually("healthy", async || {
+        let health = ann.get("/health").await.unwrap();
+        (health.status.as_u16(), health.json()["status"].as_str()) == (200, Some("healthy"))
+    })
+    .await;
 
     let page = ann.get("/api/rooms/general/messages").await.unwrap();
     assert_eq!(page.json()["messages"].as_array().unwrap().len(), 50);
