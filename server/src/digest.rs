@@ -7,7 +7,7 @@ use larder_protocol::format_double_digits;
 use larder_storage::entry::Entry;
 use larder_storage::types::hash::HashRef;
 use larder_storage::types::pack::Element;
-use larder_storage::types::stream::{Direction, Stream, StreamId};
+use larder_storage::types::stream::{Direction, StreamId, StreamRef};
 use larder_storage::value::Value;
 use sha1::{Digest as _, Sha1};
 
@@ -82,7 +82,7 @@ impl Digest {
         });
     }
 
-    fn mix_stream(&mut self, stream: &Stream) {
+    fn mix_stream(&mut self, stream: StreamRef<'_>) {
         for entry in stream.log().range(StreamId::MIN, StreamId::MAX, Direction::Forward) {
             self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
             for (field, value) in entry.fields() {

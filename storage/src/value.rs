@@ -4,7 +4,7 @@ use crate::heap::{Mover, Settle};
 use crate::types::hash::{Hash, HashRef};
 use crate::types::list::{List, ListRef};
 use crate::types::set::{Set, SetRef};
-use crate::types::stream::Stream;
+use crate::types::stream::{Stream, StreamRef};
 use crate::types::zset::{ZSet, ZSetRef};
 use crate::types::{Env, Full};
 
@@ -76,7 +76,7 @@ pub enum Value<'a> {
     /// A hash.
     Hash(HashRef<'a>),
     /// A stream.
-    Stream(&'a Stream),
+    Stream(StreamRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -88,7 +88,8 @@ impl<'a> Value<'a> {
             Kind::List => Self::List(ListRef::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSetRef::Packed(bytes)),
             Kind::Hash => Self::Hash(HashRef::Packed(bytes)),
-            _ => Self::Str { bytes, raw },
+            Kind::Stream => Self::Stream(StreamRef::Packed(bytes)),
+            Kind::String => Self::Str { bytes, raw },
         }
     }
 
@@ -220,7 +221,7 @@ impl Object {
             Self::List(list) => Value::List(list.as_ref()),
             Self::ZSet(zset) => Value::ZSet(zset.as_ref()),
             Self::Hash(hash) => Value::Hash(hash.as_ref()),
-            Self::Stream(stream) => Value::Stream(stream),
+            Self::Stream(stream) => Value::Stream(stream.as_ref()),
         }
     }
 
@@ -238,7 +239,8 @@ impl Object {
             Kind::List => Self::List(List::Packed(bytes)),
             Kind::ZSet => Self::ZSet(ZSet::Packed(bytes)),
             Kind::Hash => Self::Hash(Hash::Packed(bytes)),
-            _ => Self::Str(BigStr::from(bytes)),
+            Kind::Stream => Self::Stream(Stream::Packed(bytes)),
+            Kind::String => Self::Str(BigStr::from(bytes)),
         }
     }
 

@@ -4,7 +4,7 @@ use larder_storage::types::hash::HashRef;
 use larder_storage::types::list::ListRef;
 use larder_storage::types::pack::{self, Element, Mark, Pack};
 use larder_storage::types::set::SetRef;
-use larder_storage::types::stream::{Group, Stream, StreamId};
+use larder_storage::types::stream::{Group, StreamId, StreamRef};
 use larder_storage::types::zset::ZSetRef;
 use larder_storage::value::{Value, canonical_i64};
 
@@ -203,7 +203,7 @@ fn expiring_fields(out: &mut Vec<u8>, hash: HashRef<'_>) {
     });
 }
 
-fn stream(out: &mut Vec<u8>, stream: &Stream) {
+fn stream(out: &mut Vec<u8>, stream: StreamRef<'_>) {
     out.push(types::STREAM_LISTPACKS_2);
     let log = stream.log();
     length(out, log.node_counts().0 as u64);

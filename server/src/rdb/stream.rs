@@ -1,7 +1,7 @@
 //! Streams from bytes: nodes, what is remembered beside them, and groups with what their consumers have not
 //! acknowledged.
 
-use larder_storage::types::stream::{ConsumerId, Facts, Group, Log, Pending, Stream, StreamId};
+use larder_storage::types::stream::{ConsumerId, Facts, Group, LogRef, Pending, Stream, StreamId};
 
 use super::decode::from_listpack;
 use super::reader::{Fault, Reader};
@@ -26,10 +26,10 @@ pub(super) fn decode(reader: &mut Reader<'_>, kind: u8) -> Result<Stream, Fault>
         let id = <[u8; 16]>::try_from(&*key).map_err(|_| Fault::Malformed)?;
         let bytes = reader.string()?;
         let node = from_listpack(reader, &bytes)?;
-        require(stream.log_mut().adopt_node(StreamId::from_bits(u128::from_be_bytes(id)), node))?;
+        require(stream.change(|log| log.adopt_node(StreamId::from_bits(u128::from_be_bytes(id)), node)))?;
     }
     let facts = facts(reader, kind)?;
-    require(stream.log_mut().adopt_facts(facts))?;
+    require(stream.change(|log| log.adopt_facts(facts)))?;
     for _ in 0..reader.length()? {
         let name = reader.string()?;
         let last_id = id_of_lengths(reader)?;
@@ -39,7 +39,7 @@ pub(super) fn decode(reader: &mut Reader<'_>, kind: u8) -> Result<Stream, Fault>
             Some(reader.length()?).filter(|read| *read <= COUNT_MAX)
         };
         require(stream.create_group(&name, last_id, entries_read))?;
-        stream.with_group(&name, |_: &Log, group| consumers(reader, kind, group)).ok_or(Fault::Malformed)??;
+        stream.with_group(&name, |_: LogRef<'_>, group| consumers(reader, kind, group)).ok_or(Fault::Malformed)??;
     }
     Ok(stream)
 }
@@ -50,10 +50,9 @@ fn require(is_so: bool) -> Result<(), Fault> {
 
 fn facts(reader: &mut Reader<'_>, kind: u8) -> Result<Facts, Fault> {
     let (len, last_id) = (reader.length()?, id_of_lengths(reader)?);
-    let mut facts = Facts { len, last_id, max_deleted_id: StreamId::MIN, entries_added: len };
+    let mut facts = Facts { len, last_id, entries_added: len, ..Facts::default() };
     if kind != types::STREAM_LISTPACKS {
-        // The first id comes first; it is found among the entries.
-        id_of_lengths(reader)?;
+        facts.first_id = id_of_lengths(reader)?;
         facts.max_deleted_id = id_of_lengths(reader)?;
         facts.entries_added = reader.length()?;
         require(facts.entries_added <= COUNT_MAX)?;

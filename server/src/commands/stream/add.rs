@@ -2,7 +2,7 @@
 
 use larder_protocol::{Args, Reply};
 use larder_storage::types::Env;
-use larder_storage::types::stream::{Keep, Log, Stream, StreamId, Trim};
+use larder_storage::types::stream::{Keep, LogRef, Stream, StreamId, Trim};
 
 use super::super::command::*;
 use super::super::parse::{integer, is};
@@ -137,7 +137,7 @@ fn usual_limit(node_entries: u64) -> u64 {
 }
 
 /// The options that trim exactly what was trimmed approximately.
-fn exact(trim: Trim, log: &Log) -> (&'static [u8], IdText) {
+fn exact(trim: Trim, log: LogRef<'_>) -> (&'static [u8], IdText) {
     match trim.keep {
         Keep::Newest(_) => (b"MAXLEN", IdText::from_slice(itoa::Buffer::new().format(log.len()).as_bytes())),
         Keep::From(_) => (b"MINID", id::text(log.first_kept_id())),
@@ -168,7 +168,7 @@ fn xadd(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
         return Err(STREAM_ELEMENTS_TOO_LARGE);
     }
     let added = locked.update_as::<Stream, _>(key, !options.no_stream_made, |stream, env| {
-        add(stream.log_mut(), env, now, &options, fields, records)
+        add(stream, env, now, &options, fields, records)
     })?;
     let Some(added) = added.transpose()? else {
         reply.null();
@@ -189,13 +189,14 @@ fn xadd(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
 
 /// Adds the entry and trims. On a new stream it cannot fail.
 fn add(
-    log: &mut Log,
+    stream: &mut Stream,
     env: &Env<'_>,
     now: u64,
     options: &Options,
     fields: Args<'_>,
     records: bool,
 ) -> Result<Added, Error> {
+    let log = stream.log();
     let last = log.last_id();
     if last == StreamId::MAX {
         return Err(STREAM_EXHAUSTED);
@@ -211,9 +212,9 @@ fn add(
     if id <= last {
         return Err(XADD_ID_TOO_SMALL);
     }
-    log.append(&env.limits, id, fields.iter());
-    let trimmed = options.trim.map_or(0, |trim| log.trim(trim));
-    let exact = options.trim.filter(|trim| trim.approximate && records).map(|trim| exact(trim, log));
+    stream.append(&env.limits, id, fields.iter());
+    let trimmed = options.trim.map_or(0, |trim| stream.trim(trim));
+    let exact = options.trim.filter(|trim| trim.approximate && records).map(|trim| exact(trim, stream.log()));
     Ok(Added { id, trimmed, exact })
 }
 
@@ -242,9 +243,8 @@ fn xtrim(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome 
     let options = Options::parse(args, false, locked.env().limits.stream_node_max_entries)?;
     let (key, Some(trim)) = (args.at(1), options.trim) else { return Err(XTRIM_WITHOUT_STRATEGY) };
     let trimmed = locked.update_as::<Stream, _>(key, false, |stream, _| {
-        let log = stream.log_mut();
-        let trimmed = log.trim(trim);
-        (trimmed, exact(trim, log))
+        let trimmed = stream.trim(trim);
+        (trimmed, exact(trim, stream.log()))
     })?;
     let (trimmed, (strategy, threshold)) = trimmed.unwrap_or_default();
     if trimmed > 0 {

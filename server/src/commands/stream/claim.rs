@@ -1,7 +1,7 @@
 //! Entries that another consumer has not acknowledged, taken over: XCLAIM, XAUTOCLAIM.
 
 use larder_protocol::{Args, Reply};
-use larder_storage::types::stream::{ConsumerId, Group as Readers, Log, Pending, Stream, StreamId};
+use larder_storage::types::stream::{ConsumerId, Group as Readers, LogRef, Pending, Stream, StreamId};
 use smallvec::SmallVec;
 
 use super::super::command::*;
@@ -91,7 +91,7 @@ impl Claim<'_> {
     /// Takes an entry, and answers it.
     fn take(
         &mut self,
-        log: &Log,
+        log: LogRef<'_>,
         group: &mut Readers,
         id: StreamId,
         consumer: ConsumerId,
@@ -290,7 +290,7 @@ fn xautoclaim(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Out
 }
 
 /// Goes through the pending entries from an id on. Answers where to go on, what was taken, and what is gone.
-fn claim_next(claim: &mut Claim<'_>, options: &AutoOptions, log: &Log, group: &mut Readers, reply: &mut Reply) {
+fn claim_next(claim: &mut Claim<'_>, options: &AutoOptions, log: LogRef<'_>, group: &mut Readers, reply: &mut Reply) {
     let consumer = claim.begin(group);
     reply.array(3);
     let mut entries = Reply::with_proto(reply.proto());

@@ -1,7 +1,7 @@
 //! XDEL, and XSETID, which sets what a stream remembers of its past.
 
 use larder_protocol::{Args, Reply};
-use larder_storage::types::stream::{Log, Stream, StreamId};
+use larder_storage::types::stream::{LogRef, Stream, StreamId};
 use smallvec::SmallVec;
 
 use super::super::command::*;
@@ -49,8 +49,9 @@ fn xdel(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
         return Ok(());
     }
     let ids = args.iter().skip(2).map(id::strict).collect::<Result<SmallVec<[StreamId; 8]>, _>>()?;
-    let deleted =
-        locked.update_as::<Stream, _>(key, false, |stream, _| stream.log_mut().delete(ids.into_iter()))?.unwrap_or(0);
+    let deleted = locked
+        .update_as::<Stream, _>(key, false, |stream, _| stream.change(|log| log.delete(ids.into_iter())))?
+        .unwrap_or(0);
     if deleted > 0 {
         locked.changed(Class::STREAM, "xdel", key);
         locked.count_changes(deleted - 1);
@@ -90,7 +91,7 @@ impl Ids {
         Ok(ids)
     }
 
-    fn check(&self, log: &Log) -> Outcome {
+    fn check(&self, log: LogRef<'_>) -> Outcome {
         if self.last < log.max_deleted_id() {
             return Err(XSETID_BELOW_DELETED);
         }
@@ -108,7 +109,7 @@ fn xsetid(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
     let (ids, key) = (Ids::parse(args)?, args.at(1));
     let outcome = locked.update_as::<Stream, Outcome>(key, false, |stream, _| {
         ids.check(stream.log())?;
-        stream.log_mut().set_ids(ids.last, ids.entries_added, ids.max_deleted);
+        stream.change(|log| log.set_ids(ids.last, ids.entries_added, ids.max_deleted));
         Ok(())
     })?;
     outcome.ok_or(NO_SUCH_KEY)??;

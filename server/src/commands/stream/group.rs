@@ -1,7 +1,7 @@
 //! XGROUP: consumer groups made, set, removed, and their consumers.
 
 use larder_protocol::{Args, Reply};
-use larder_storage::types::stream::{Stream, StreamId};
+use larder_storage::types::stream::{Stream, StreamId, StreamRef};
 
 use super::super::command::*;
 use super::super::command_info::help;
@@ -127,7 +127,11 @@ impl Options {
 }
 
 /// The id that a group is set to; `$` is the last one of the stream.
-fn set_to(stream: Option<&Stream>, arg: &[u8], parse: fn(&[u8]) -> Result<StreamId, Error>) -> Result<StreamId, Error> {
+fn set_to(
+    stream: Option<StreamRef<'_>>,
+    arg: &[u8],
+    parse: fn(&[u8]) -> Result<StreamId, Error>,
+) -> Result<StreamId, Error> {
     match id::printed(arg) {
         b"$" => Ok(stream.map_or(StreamId::MIN, |stream| stream.log().last_id())),
         _ => parse(arg),

@@ -1,7 +1,7 @@
 //! XINFO: what is known of a stream, its groups and their consumers.
 
 use larder_protocol::{Args, Reply};
-use larder_storage::types::stream::{Consumer, Direction, Group as Readers, Log, Stream, StreamId};
+use larder_storage::types::stream::{Consumer, Direction, Group as Readers, LogRef, Stream, StreamId, StreamRef};
 
 use super::super::command::*;
 use super::super::command_info::help;
@@ -123,7 +123,7 @@ fn maybe_int(reply: &mut Reply, name: &str, value: Option<i64>) {
     }
 }
 
-fn edge(reply: &mut Reply, name: &str, log: &Log, direction: Direction) {
+fn edge(reply: &mut Reply, name: &str, log: LogRef<'_>, direction: Direction) {
     reply.bulk(name.as_bytes());
     match log.range(StreamId::MIN, StreamId::MAX, direction).next() {
         Some(entry) => answer_entry(reply, &entry),
@@ -131,7 +131,7 @@ fn edge(reply: &mut Reply, name: &str, log: &Log, direction: Direction) {
     }
 }
 
-fn answer_full(stream: &Stream, count: usize, reply: &mut Reply) {
+fn answer_full(stream: StreamRef<'_>, count: usize, reply: &mut Reply) {
     let log = stream.log();
     reply.bulk(b"entries");
     answer_entries(reply, log.range(StreamId::MIN, StreamId::MAX, Direction::Forward).take(count));
@@ -158,7 +158,7 @@ fn answer_full(stream: &Stream, count: usize, reply: &mut Reply) {
     }
 }
 
-fn answer_progress(reply: &mut Reply, log: &Log, group: &Readers) {
+fn answer_progress(reply: &mut Reply, log: LogRef<'_>, group: &Readers) {
     id_of(reply, "last-delivered-id", group.last_id);
     maybe_int(reply, "entries-read", group.entries_read.map(|read| read as i64));
     maybe_int(reply, "lag", group.lag(log));

@@ -1,7 +1,7 @@
 //! XREAD, and the arguments that XREADGROUP has in common with it.
 
 use larder_protocol::{Args, OwnedArgs, Proto, Reply};
-use larder_storage::types::stream::{Direction, Stream, StreamId};
+use larder_storage::types::stream::{Direction, Stream, StreamId, StreamRef};
 use larder_storage::value::Kind;
 use smallvec::SmallVec;
 
@@ -166,8 +166,8 @@ fn xread(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Result<S
 }
 
 /// The id that an argument of XREAD names: entries behind it are answered.
-fn last_read(stream: Option<&Stream>, arg: &[u8]) -> Result<StreamId, Error> {
-    let log = stream.map(Stream::log);
+fn last_read(stream: Option<StreamRef<'_>>, arg: &[u8]) -> Result<StreamId, Error> {
+    let log = stream.map(StreamRef::log);
     Ok(match id::printed(arg) {
         b"$" => log.map_or(StreamId::MIN, |log| log.last_id()),
         b"+" => log.and_then(|log| log.last_entry_id()?.previous()).unwrap_or(StreamId::MIN),

@@ -1,7 +1,7 @@
 //! XREADGROUP: new entries for a consumer of a group, or those that it has not acknowledged.
 
 use larder_protocol::{Args, Reply};
-use larder_storage::types::stream::{ConsumerId, Direction, Group as Readers, Log, Pending, Stream, StreamId};
+use larder_storage::types::stream::{ConsumerId, Direction, Group as Readers, LogRef, Pending, Stream, StreamId};
 use larder_storage::value::Kind;
 use smallvec::SmallVec;
 
@@ -101,7 +101,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn read(&mut self, log: &Log, group: &mut Readers, wanted: Wanted, streams: &mut Streams, reply: &mut Reply) {
+    fn read(&mut self, log: LogRef<'_>, group: &mut Readers, wanted: Wanted, streams: &mut Streams, reply: &mut Reply) {
         let (consumer, created) = group.consumer_or_new(self.consumer, self.now);
         self.replay.created = created.then_some(self.consumer);
         group.seen(consumer, self.now, false);
@@ -118,7 +118,7 @@ impl Reading<'_> {
         }
     }
 
-    fn answer_new(&mut self, log: &Log, group: &mut Readers, consumer: ConsumerId, reply: &mut Reply) {
+    fn answer_new(&mut self, log: LogRef<'_>, group: &mut Readers, consumer: ConsumerId, reply: &mut Reply) {
         let Some(start) = group.last_id.next() else { return };
         let array = reply.defer();
         let mut count = 0;
@@ -138,7 +138,14 @@ impl Reading<'_> {
     }
 
     /// Answers what the consumer has not acknowledged, and counts the delivery of what is still there.
-    fn answer_own(&mut self, log: &Log, group: &mut Readers, consumer: ConsumerId, start: StreamId, reply: &mut Reply) {
+    fn answer_own(
+        &mut self,
+        log: LogRef<'_>,
+        group: &mut Readers,
+        consumer: ConsumerId,
+        start: StreamId,
+        reply: &mut Reply,
+    ) {
         let own = group.consumer(consumer);
         let ids: Vec<StreamId> = own.map_or_else(Vec::new, |own| own.pending_from(start).take(self.count).collect());
         reply.array(ids.len());

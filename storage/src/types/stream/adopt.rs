@@ -4,21 +4,8 @@
 use super::id::StreamId;
 use super::log::Log;
 use super::node::{DELETED, SAME_FIELDS};
-use super::shape;
+use super::read::Facts;
 use crate::types::pack::{self, Element, Pack};
-
-/// What is remembered of a stream beside its entries.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts {
-    /// The number of entries.
-    pub len: u64,
-    /// The highest id ever given.
-    pub last_id: StreamId,
-    /// The highest id that XDEL has deleted, or 0-0.
-    pub max_deleted_id: StreamId,
-    /// How many entries were ever added.
-    pub entries_added: u64,
-}
 
 /// What a node holds.
 struct Held {
@@ -30,20 +17,19 @@ impl Log {
     /// Adds a node at the end, its key being its first entry's id; false if it is malformed or does not come after
     /// what is there. One without a live entry is left out.
     pub fn adopt_node(&mut self, master: StreamId, node: Vec<u8>) -> bool {
-        let Some(held) = held_by(master, Pack(&node)).filter(|_| master > self.last_id) else { return false };
-        self.last_id = held.last_id;
+        let Some(held) = held_by(master, Pack(&node)).filter(|_| master > self.facts.last_id) else { return false };
+        self.facts.last_id = held.last_id;
         if held.live > 0 {
-            self.len += held.live;
-            self.node_bytes += node.capacity();
-            self.nodes.insert(master, node);
-            self.shape += shape::nodes_of(&self.nodes, master);
+            self.facts.len += held.live;
+            self.add_node(master, node);
         }
         true
     }
 
-    /// Sets what is told of the entries once all nodes are there; false if it cannot be true of them.
+    /// Sets what is told of the entries once all nodes are there, but for the first id, which they show; false if it
+    /// cannot be true of them.
     pub fn adopt_facts(&mut self, facts: Facts) -> bool {
-        if facts.len != self.len || facts.last_id < self.last_id {
+        if facts.len != self.facts.len || facts.last_id < self.facts.last_id {
             return false;
         }
         self.set_ids(facts.last_id, Some(facts.entries_added), Some(facts.max_deleted_id));

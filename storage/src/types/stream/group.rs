@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::id::StreamId;
-use super::log::Log;
+use super::read::LogRef;
 use super::sorted::SortedMap;
 
 /// The highest number that Redis's commands take.
@@ -200,7 +200,7 @@ impl Group {
     }
 
     /// Moves on to an entry that is delivered, the next one of the stream, and counts it as far as that can be told.
-    pub fn advance(&mut self, log: &Log, id: StreamId) {
+    pub fn advance(&mut self, log: LogRef<'_>, id: StreamId) {
         if id <= self.last_id {
             return;
         }
@@ -215,7 +215,7 @@ impl Group {
 
     /// How many entries are not delivered yet, where that can be told (Redis 7.4's rules). It is negative if XSETID or
     /// ENTRIESREAD said so.
-    pub fn lag(&self, log: &Log) -> Option<i64> {
+    pub fn lag(&self, log: LogRef<'_>) -> Option<i64> {
         if log.entries_added() == 0 || log.is_empty() {
             return Some(0);
         }

@@ -2,24 +2,29 @@
 //!
 //! ```text
 //! id.rs        ids
-//! log.rs       the entries, in nodes; trimming and deleting
+//! log.rs       the entries of a large stream, in nodes; trimming and deleting
 //!   node.rs      a node's bytes
 //!   shape.rs     what XINFO tells of Redis's radix tree
 //!   adopt.rs     entries made of the nodes that RESTORE is given
+//! packed.rs    a stream of at most one node as a byte string
+//! read.rs      the entries of either, as they are read
 //! group.rs     a group: consumers, and entries that are not acknowledged
-//! sorted.rs    an ordered map in chunks, which all of them use
+//! sorted.rs    an ordered map in chunks, which logs and groups use
 //! ```
 //!
-//! A stream is never packed into an entry's cell, and stays a key when it has no entry.
+//! A stream without groups whose entries have room in one node is packed, and stands in its key's entry if it is short.
+//! A stream stays a key when it has no entry.
 
-use super::{Collection, Env, Full};
+use super::{Collection, Env, Full, Limits};
 use crate::heap::{Mover, Settle};
 use crate::value::{Kind, Object, Value};
-pub use adopt::Facts;
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::StreamId;
-pub use log::{Direction, Entries, Keep, Log, Trim};
+pub use log::{Keep, Log, Trim};
+use node::{Bounds, NewEntry};
 pub use node::{Entry, Fields};
+use packed::Packed;
+pub use read::{Direction, Entries, Facts, LogRef};
 use sorted::SortedMap;
 
 mod adopt;
@@ -27,67 +32,152 @@ mod group;
 mod id;
 mod log;
 mod node;
+mod packed;
+mod read;
 mod shape;
 mod sorted;
 #[cfg(test)]
 mod tests;
 
-/// A stream; see the module's page.
-pub struct Stream(Box<Parts>);
+/// A stream, owned; see the module's page.
+pub enum Stream {
+    /// A byte string.
+    Packed(Vec<u8>),
+    /// Any number of nodes and groups.
+    Parts(Box<Parts>),
+}
 
-struct Parts {
+/// A stream, for reading. The packed bytes may stand anywhere, as in a key's entry.
+#[derive(Clone, Copy)]
+pub enum StreamRef<'a> {
+    /// A byte string.
+    Packed(&'a [u8]),
+    /// Any number of nodes and groups.
+    Parts(&'a Parts),
+}
+
+/// What a large stream, or one with groups, is made of.
+pub struct Parts {
     log: Log,
     groups: SortedMap<Box<[u8]>, Box<Group>>,
     /// What groups take: names, themselves and what they own.
     group_bytes: usize,
 }
 
+impl<'a> StreamRef<'a> {
+    /// The entries.
+    #[inline]
+    pub fn log(self) -> LogRef<'a> {
+        match self {
+            Self::Packed(bytes) => Packed::read(bytes).log(),
+            Self::Parts(parts) => parts.log.as_ref(),
+        }
+    }
+
+    fn parts(self) -> Option<&'a Parts> {
+        match self {
+            Self::Packed(_) => None,
+            Self::Parts(parts) => Some(parts),
+        }
+    }
+
+    /// How many groups there are.
+    pub fn groups_len(self) -> usize {
+        self.parts().map_or(0, |parts| parts.groups.len())
+    }
+
+    /// The groups with their names, by name.
+    pub fn groups(self) -> impl Iterator<Item = (&'a [u8], &'a Group)> {
+        self.parts().into_iter().flat_map(|parts| parts.groups.iter()).map(|(name, group)| (&**name, &**group))
+    }
+
+    /// A group by its name.
+    pub fn group(self, name: &[u8]) -> Option<&'a Group> {
+        self.parts()?.groups.get(name).map(|group| &**group)
+    }
+}
+
 impl Stream {
-    /// A stream without entries.
+    /// A stream without entries; it allocates at its first one.
     pub fn new() -> Self {
-        Self(Box::new(Parts { log: Log::new(), groups: SortedMap::new(), group_bytes: 0 }))
+        Self::Packed(Vec::new())
+    }
+
+    /// The stream, for reading.
+    #[inline]
+    pub fn as_ref(&self) -> StreamRef<'_> {
+        match self {
+            Self::Packed(bytes) => StreamRef::Packed(bytes),
+            Self::Parts(parts) => StreamRef::Parts(parts),
+        }
     }
 
     /// The entries.
     #[inline]
-    pub fn log(&self) -> &Log {
-        &self.0.log
+    pub fn log(&self) -> LogRef<'_> {
+        self.as_ref().log()
     }
 
-    /// The entries, to be changed.
+    /// Adds an entry, whose id is above the last: fields and values in turn.
     #[inline]
-    pub fn log_mut(&mut self) -> &mut Log {
-        &mut self.0.log
+    pub fn append<'a>(&mut self, limits: &Limits, id: StreamId, fields: impl Iterator<Item = &'a [u8]>) {
+        let (bounds, entry) = (Bounds::new(limits), NewEntry::new(id, fields));
+        if let Self::Packed(bytes) = self
+            && packed::append(bytes, bounds, &entry)
+        {
+            return;
+        }
+        self.unpacked().log.append(bounds, &entry);
     }
 
-    /// How many groups there are.
-    pub fn groups_len(&self) -> usize {
-        self.0.groups.len()
+    /// Takes entries from the front; how many.
+    pub fn trim(&mut self, trim: Trim) -> u64 {
+        if self.log().exceeds(trim.keep) { self.change(|log| log.trim(trim)) } else { 0 }
     }
 
-    /// The groups with their names, by name.
-    pub fn groups(&self) -> impl Iterator<Item = (&[u8], &Group)> + '_ {
-        self.0.groups.iter().map(|(name, group)| (&**name, &**group))
+    /// Changes the entries.
+    pub fn change<R>(&mut self, change: impl FnOnce(&mut Log) -> R) -> R {
+        let result = change(&mut self.unpacked().log);
+        self.pack_if_small();
+        result
     }
 
-    /// A group by its name.
-    pub fn group(&self, name: &[u8]) -> Option<&Group> {
-        self.0.groups.get(name).map(|group| &**group)
+    /// The parts, which a packed stream becomes.
+    fn unpacked(&mut self) -> &mut Parts {
+        if let Self::Packed(bytes) = self {
+            let log = Log::from_packed(std::mem::take(bytes));
+            *self = Self::Parts(Box::new(Parts { log, groups: SortedMap::new(), group_bytes: 0 }));
+        }
+        match self {
+            Self::Parts(parts) => parts,
+            Self::Packed(_) => unreachable!("it was unpacked"),
+        }
+    }
+
+    /// Becomes packed if it has no groups and not more than one node.
+    fn pack_if_small(&mut self) {
+        if let Self::Parts(parts) = self
+            && parts.groups.len() == 0
+            && let Some(bytes) = parts.log.take_packed()
+        {
+            *self = Self::Packed(bytes);
+        }
     }
 
     /// Changes a group, if there is one of that name.
-    pub fn with_group<R>(&mut self, name: &[u8], change: impl FnOnce(&Log, &mut Group) -> R) -> Option<R> {
-        let Parts { log, groups, group_bytes } = &mut *self.0;
+    pub fn with_group<R>(&mut self, name: &[u8], change: impl FnOnce(LogRef<'_>, &mut Group) -> R) -> Option<R> {
+        let Self::Parts(parts) = self else { return None };
+        let Parts { log, groups, group_bytes } = &mut **parts;
         let group = groups.get_mut(name)?;
         let before = group.owned();
-        let result = change(log, group);
+        let result = change(log.as_ref(), group);
         *group_bytes = *group_bytes - before + group.owned();
         Some(result)
     }
 
     /// Makes a group; false if there is one of that name.
     pub fn create_group(&mut self, name: &[u8], last_id: StreamId, entries_read: Option<u64>) -> bool {
-        let parts = &mut *self.0;
+        let parts = self.unpacked();
         if parts.groups.find(name).is_ok() {
             return false;
         }
@@ -99,47 +189,68 @@ impl Stream {
 
     /// Removes a group; whether there was one.
     pub fn destroy_group(&mut self, name: &[u8]) -> bool {
-        let Some(group) = self.0.groups.remove(name) else { return false };
-        self.0.group_bytes -= group_size(name, &group);
+        let Self::Parts(parts) = self else { return false };
+        let Some(group) = parts.groups.remove(name) else { return false };
+        parts.group_bytes -= group_size(name, &group);
+        self.pack_if_small();
         true
     }
 
     /// Bytes that the stream owns besides itself. O(1), and the same for the same operations.
     #[inline]
     pub(crate) fn memory(&self) -> usize {
-        let parts = &*self.0;
-        size_of::<Parts>().next_multiple_of(16) + parts.log.memory() + parts.groups.memory() + parts.group_bytes
+        match self {
+            Self::Packed(bytes) => bytes.capacity().next_multiple_of(16),
+            Self::Parts(parts) => {
+                let own = size_of::<Parts>().next_multiple_of(16);
+                own + parts.log.memory() + parts.groups.memory() + parts.group_bytes
+            }
+        }
     }
 
+    /// The bytes of the packed form.
+    #[inline]
     pub(crate) fn packed(&self) -> Option<&[u8]> {
-        None
+        match self {
+            Self::Packed(bytes) => Some(bytes),
+            Self::Parts(_) => None,
+        }
     }
 
     pub(crate) fn into_packed(self) -> Vec<u8> {
-        Vec::new()
+        match self {
+            Self::Packed(bytes) => bytes,
+            Self::Parts(_) => Vec::new(),
+        }
     }
 
     pub(crate) fn duplicate(&self, _: Env<'_>) -> Result<Self, Full> {
-        let parts = &*self.0;
+        let parts = match self {
+            Self::Packed(bytes) => return Ok(Self::Packed(bytes.clone())),
+            Self::Parts(parts) => parts,
+        };
         let mut copy = Parts { log: parts.log.duplicate(), groups: SortedMap::new(), group_bytes: 0 };
         for (name, group) in parts.groups.iter() {
             let group = Box::new(group.duplicate());
             copy.group_bytes += group_size(name, &group);
             copy.groups.insert(name.clone(), group);
         }
-        Ok(Self(Box::new(copy)))
+        Ok(Self::Parts(Box::new(copy)))
     }
 
     /// Nodes, and as many more as the groups would fill.
     pub(crate) fn weight(&self) -> usize {
         const BLOCK: usize = 4096;
-        self.0.log.weight() + self.0.groups.len() + self.0.group_bytes / BLOCK
+        match self {
+            Self::Packed(_) => 1,
+            Self::Parts(parts) => parts.log.weight() + parts.groups.len() + parts.group_bytes / BLOCK,
+        }
     }
 
     /// Frees up to about `chunks` chunks, of up to 64 nodes or pending entries each; true when nothing is left. Between
     /// the steps the stream may only be freed further, or dropped.
     pub(crate) fn free_step(&mut self, chunks: usize) -> bool {
-        let parts = &mut *self.0;
+        let Self::Parts(parts) = self else { return true };
         if !parts.log.free_step(chunks) {
             return false;
         }
@@ -154,7 +265,8 @@ impl Stream {
 
     /// Checks every invariant; panics with what is wrong. For tests.
     pub fn validate(&self) {
-        let parts = &*self.0;
+        let Self::Parts(parts) = self else { return self.log().validate() };
+        assert!(parts.groups.len() > 0 || parts.log.as_ref().node_counts().0 > 1, "a small stream is packed");
         parts.log.validate();
         parts.groups.validate();
         let mut bytes = 0;
@@ -179,14 +291,14 @@ fn group_size(name: &[u8], group: &Group) -> usize {
 
 impl Collection for Stream {
     const KIND: Kind = Kind::Stream;
-    type Ref<'a> = &'a Stream;
+    type Ref<'a> = StreamRef<'a>;
 
     fn empty(_: &Env<'_>) -> Self {
         Self::new()
     }
 
     #[inline]
-    fn of(value: Value<'_>) -> Option<&Stream> {
+    fn of(value: Value<'_>) -> Option<StreamRef<'_>> {
         match value {
             Value::Stream(stream) => Some(stream),
             _ => None,
@@ -209,10 +321,16 @@ impl Collection for Stream {
 // What groups own is short but for their tables of pending entries, which stay where they are.
 impl Settle for Stream {
     fn parts(&self) -> usize {
-        self.0.log.nodes.parts()
+        match self {
+            Self::Packed(_) => 1,
+            Self::Parts(parts) => parts.log.nodes.parts(),
+        }
     }
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
-        self.0.log.nodes.settle(part, mover, |node, mover| mover.vec(node));
+        match self {
+            Self::Packed(bytes) => mover.vec(bytes),
+            Self::Parts(parts) => parts.log.nodes.settle(part, mover, |node, mover| mover.vec(node)),
+        }
     }
 }

@@ -12,6 +12,7 @@
 use smallvec::SmallVec;
 
 use super::id::StreamId;
+use crate::types::Limits;
 use crate::types::pack::{self, Element, Pack};
 
 /// The entry was deleted.
@@ -21,6 +22,9 @@ pub(super) const SAME_FIELDS: i64 = 2;
 
 /// What Redis's listpack of the same elements has more than ours, in bytes: nodes must be full at the same size.
 const REDIS_MORE: usize = 5;
+
+/// Bytes above which a node takes nothing more, whatever the options say (1 GiB, Redis's limit).
+const MAX_BYTES: usize = 1 << 30;
 
 /// A node, for reading.
 #[derive(Clone, Copy)]
@@ -232,62 +236,86 @@ fn skip(pack: Pack<'_>, mut at: usize, elements: usize) -> usize {
     at
 }
 
-/// An entry to be added: fields and values in turn.
-pub(super) type NewFields<'a> = SmallVec<[Element<'a>; 16]>;
+/// An entry to be added.
+pub(super) struct NewEntry<'a> {
+    pub(super) id: StreamId,
+    /// Fields and values in turn.
+    fields: SmallVec<[Element<'a>; 16]>,
+    /// Bytes of their texts.
+    bytes: usize,
+}
+
+impl<'a> NewEntry<'a> {
+    #[inline]
+    pub(super) fn new(id: StreamId, fields: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut bytes = 0;
+        let fields = fields.inspect(|field| bytes += field.len()).map(Element::of).collect();
+        Self { id, fields, bytes }
+    }
+
+    fn pairs(&self) -> i64 {
+        (self.fields.len() / 2) as i64
+    }
+
+    fn names(&self) -> impl Iterator<Item = Element<'a>> + Clone + '_ {
+        self.fields.iter().step_by(2).copied()
+    }
+}
 
 /// When a node is full.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
-    pub(super) max_bytes: usize,
+    max_bytes: usize,
     /// 0 is no limit.
-    pub(super) max_entries: u64,
+    max_entries: u64,
 }
 
-/// The bytes of a new node with one entry, whose id is the node's key.
-pub(super) fn create(fields: &NewFields<'_>) -> Vec<u8> {
-    let head = [Element::Int(1), Element::Int(0), Element::Int((fields.len() / 2) as i64)];
-    let names = fields.iter().step_by(2).copied();
-    let mut bytes = Vec::new();
-    extend(&mut bytes, head.into_iter().chain(names).chain([Element::Int(0)]));
-    write_entry(&mut bytes, (0, 0), fields, true);
-    bytes
+impl Bounds {
+    #[inline]
+    pub(super) fn new(limits: &Limits) -> Self {
+        let max_bytes = match limits.stream_node_max_bytes {
+            0 => MAX_BYTES,
+            max => max.min(MAX_BYTES),
+        };
+        Self { max_bytes, max_entries: limits.stream_node_max_entries }
+    }
 }
 
-/// Adds an entry at the end of a node; false if the node is full, for fields and values of so many bytes.
+/// Makes an empty byte string a node with one entry, whose id is the node's key.
+pub(super) fn create(bytes: &mut Vec<u8>, entry: &NewEntry<'_>) {
+    let head = [Element::Int(1), Element::Int(0), Element::Int(entry.pairs())];
+    extend(bytes, head.into_iter().chain(entry.names()).chain([Element::Int(0)]));
+    write_entry(bytes, (0, 0), entry, true);
+}
+
+/// Adds an entry at the end of a node; false if the node is full.
 #[inline]
-pub(super) fn append(
-    master: StreamId,
-    bytes: &mut Vec<u8>,
-    id: StreamId,
-    fields: &NewFields<'_>,
-    more: usize,
-    bounds: Bounds,
-) -> bool {
-    if bytes.len() + REDIS_MORE + more >= bounds.max_bytes {
+pub(super) fn append(master: StreamId, bytes: &mut Vec<u8>, entry: &NewEntry<'_>, bounds: Bounds) -> bool {
+    if bytes.len() + REDIS_MORE + entry.bytes >= bounds.max_bytes {
         return false;
     }
     let node = Node::read(master, bytes);
     if bounds.max_entries > 0 && node.all() >= bounds.max_entries {
         return false;
     }
-    let (live, same) = (node.live as i64, node.has_fields(fields));
+    let (live, same) = (node.live as i64, node.has_fields(entry));
     let start = Pack(bytes).start();
     pack::replace(bytes, start, Element::Int(live + 1));
-    write_entry(bytes, master.distance(id), fields, same);
+    write_entry(bytes, master.distance(entry.id), entry, same);
     true
 }
 
 impl Node<'_> {
     /// Whether the head has the same fields.
-    fn has_fields(self, fields: &NewFields<'_>) -> bool {
+    fn has_fields(self, entry: &NewEntry<'_>) -> bool {
         let mut own = self.pack.iter_from(self.fields_at);
-        self.fields * 2 == fields.len() && fields.iter().step_by(2).all(|field| own.next() == Some(*field))
+        self.fields as i64 == entry.pairs() && entry.names().all(|field| own.next() == Some(field))
     }
 }
 
 #[inline]
-fn write_entry(bytes: &mut Vec<u8>, (ms, seq): (i64, i64), fields: &NewFields<'_>, same: bool) {
-    let pairs = (fields.len() / 2) as i64;
+fn write_entry(bytes: &mut Vec<u8>, (ms, seq): (i64, i64), entry: &NewEntry<'_>, same: bool) {
+    let (pairs, fields) = (entry.pairs(), &entry.fields);
     let id = [Element::Int(ms), Element::Int(seq)];
     if same {
         let values = fields.iter().skip(1).step_by(2).copied();

@@ -96,10 +96,10 @@ impl Model {
         let first = self.entries.keys().next().copied();
         assert_eq!(stream.log().first_id(), first.unwrap_or(StreamId::MIN));
         assert_eq!(stream.log().last_entry_id(), self.entries.keys().next_back().copied());
-        let names: Vec<_> = stream.groups().map(|(name, _)| name.to_vec()).collect();
+        let names: Vec<_> = stream.as_ref().groups().map(|(name, _)| name.to_vec()).collect();
         assert_eq!(names, self.groups.keys().cloned().collect::<Vec<_>>());
         for (name, (consumers, pending)) in &self.groups {
-            let group = stream.group(name).unwrap();
+            let group = stream.as_ref().group(name).unwrap();
             let mut sorted = consumers.clone();
             sorted.sort();
             let named: Vec<_> = group.consumers().map(|consumer| consumer.name().to_vec()).collect();
@@ -126,13 +126,13 @@ impl Model {
         match step {
             Step::Append(later, fields) => {
                 let id = stream.log().next_id(stream.log().last_id().ms + later).unwrap();
-                stream.log_mut().append(limits, id, fields.iter().map(Vec::as_slice));
+                stream.append(limits, id, fields.iter().map(Vec::as_slice));
                 self.entries.insert(id, fields);
             }
             Step::Delete(places) => {
                 let ids: Vec<_> = places.into_iter().map(|at| self.id(at)).collect();
                 let there = ids.iter().filter(|id| self.entries.remove(id).is_some()).count();
-                assert_eq!(stream.log_mut().delete(ids.into_iter()), there as u64);
+                assert_eq!(stream.change(|log| log.delete(ids.into_iter())), there as u64);
             }
             Step::Trim(trim) => self.trim(stream, trim),
             Step::Range(start, end) => {
@@ -191,7 +191,7 @@ impl Model {
             Keep::Newest(count) => (self.entries.len() as u64).saturating_sub(count),
             Keep::From(id) => self.entries.range(..id).count() as u64,
         };
-        let taken = stream.log_mut().trim(trim);
+        let taken = stream.trim(trim);
         if trim.approximate {
             assert!(taken <= wanted && (trim.limit == 0 || taken <= trim.limit));
         } else {
@@ -235,7 +235,7 @@ fn filled(entries: u64) -> Stream {
     for number in 1..=entries {
         let value = format!("value {number}");
         let fields: [&[u8]; 2] = [b"field", value.as_bytes()];
-        stream.log_mut().append(&Limits::default(), StreamId::new(number, 0), fields.into_iter());
+        stream.append(&Limits::default(), StreamId::new(number, 0), fields.into_iter());
     }
     stream
 }
@@ -244,10 +244,10 @@ fn filled(entries: u64) -> Stream {
 fn approximate_trimming_takes_whole_nodes() {
     let mut stream = filled(1000);
     let trim = |keep, limit| Trim { keep, approximate: true, limit };
-    assert_eq!(stream.log_mut().trim(trim(Keep::Newest(555), 0)), 400);
+    assert_eq!(stream.trim(trim(Keep::Newest(555), 0)), 400);
     assert_eq!(stream.log().first_kept_id(), StreamId::new(401, 0));
-    assert_eq!(stream.log_mut().trim(trim(Keep::From(StreamId::new(950, 0)), 250)), 200);
-    assert_eq!(stream.log_mut().trim(trim(Keep::Newest(0), 0)), 400);
+    assert_eq!(stream.trim(trim(Keep::From(StreamId::new(950, 0)), 250)), 200);
+    assert_eq!(stream.trim(trim(Keep::Newest(0), 0)), 400);
     assert_eq!((stream.log().node_counts(), stream.log().first_kept_id()), ((0, 1), StreamId::MAX));
     stream.validate();
 }
@@ -258,6 +258,25 @@ fn equal_work_takes_equal_memory_and_little_of_it() {
     assert_eq!(stream.memory(), filled(100_000).memory());
     // 13 bytes of value, 11 of everything else.
     assert!(stream.memory() < 100_000 * 29, "{}", stream.memory());
+}
+
+#[test]
+fn small_streams_are_packed_and_become_so_again() {
+    let mut stream = filled(100);
+    let (mut short, packed) = (filled(1), |stream: &Stream| stream.packed().map(<[u8]>::len));
+    assert!(packed(&short).unwrap() <= 50 && packed(&stream).is_some(), "{:?}", packed(&short));
+    short.create_group(b"g", StreamId::MIN, None);
+    assert_eq!(packed(&short), None);
+    short.destroy_group(b"g");
+    assert!(packed(&short).unwrap() <= 50);
+    let fields: [&[u8]; 2] = [b"a", b"b"];
+    stream.append(&Limits::default(), StreamId::new(200, 0), fields.into_iter());
+    assert_eq!(packed(&stream), None);
+    assert_eq!(stream.trim(Trim { keep: Keep::Newest(1), approximate: false, limit: 0 }), 100);
+    assert!(packed(&stream).unwrap() <= 50 && stream.memory() <= 64);
+    assert_eq!(stream.change(|log| log.delete(std::iter::once(StreamId::new(200, 0)))), 1);
+    stream.validate();
+    assert_eq!((stream.log().len(), stream.log().entries_added(), stream.log().last_id().ms), (0, 101, 200));
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! A stream as one byte string: its only node, if it has one, and behind that what is remembered beside it.
+//!
+//! ```text
+//! node | numbers | bytes of the numbers (1)
+//! ```
+//!
+//! The numbers are in LEB128: the node's key, then the first and the last id as distances from it, the highest deleted
+//! id, the entries ever added and those that are there; an id is two of them. They stand at the end, where most changes
+//! are. The empty string is the stream that never had an entry.
+
+use super::id::StreamId;
+use super::node::{self, Bounds, NewEntry};
+use super::read::{Facts, LogRef, Nodes};
+
+/// Longer ones have an allocation of their own, which is not to be much too large.
+const OWN: usize = 1900;
+
+/// What the byte string holds.
+#[derive(Clone, Copy)]
+pub(super) struct Packed<'a> {
+    pub(super) master: StreamId,
+    pub(super) node: &'a [u8],
+    pub(super) facts: Facts,
+}
+
+impl<'a> Packed<'a> {
+    #[inline]
+    pub(super) fn read(bytes: &'a [u8]) -> Self {
+        let Some((len, rest)) = bytes.split_last() else {
+            return Self { master: StreamId::MIN, node: b"", facts: Facts::default() };
+        };
+        let (node, mut numbers) = rest.split_at(rest.len() - usize::from(*len));
+        let mut next = || next_number(&mut numbers);
+        let master = StreamId::new(next(), next());
+        let mut near = || master.at_distance(next() as i64, next() as i64);
+        let (first_id, last_id) = (near(), near());
+        let max_deleted_id = StreamId::new(next(), next());
+        let facts = Facts { first_id, last_id, max_deleted_id, entries_added: next(), len: next() };
+        Self { master, node, facts }
+    }
+
+    #[inline]
+    pub(super) fn log(self) -> LogRef<'a> {
+        let node = (!self.node.is_empty()).then_some((self.master, self.node));
+        LogRef { nodes: Nodes::One(node), facts: self.facts }
+    }
+}
+
+/// Adds what is remembered to a node, or to nothing.
+#[inline]
+pub(super) fn seal(bytes: &mut Vec<u8>, master: StreamId, facts: &Facts) {
+    let (first, last) = (master.distance(facts.first_id), master.distance(facts.last_id));
+    let deleted = facts.max_deleted_id;
+    let numbers = [
+        (master.ms, master.seq),
+        (first.0 as u64, first.1 as u64),
+        (last.0 as u64, last.1 as u64),
+        (deleted.ms, deleted.seq),
+        (facts.entries_added, facts.len),
+    ];
+    // Ten bytes for each number at most.
+    let (mut sealed, mut len) = ([0; 101], 0);
+    for number in numbers.into_iter().flat_map(|(one, other)| [one, other]) {
+        let mut rest = number;
+        while rest >= 0x80 {
+            sealed[len] = rest as u8 | 0x80;
+            (len, rest) = (len + 1, rest >> 7);
+        }
+        sealed[len] = rest as u8;
+        len += 1;
+    }
+    sealed[len] = len as u8;
+    bytes.reserve_exact(len + 1);
+    bytes.extend_from_slice(&sealed[..=len]);
+}
+
+/// Adds an entry, whose id is above the last; false if the node is full.
+#[inline]
+pub(super) fn append(bytes: &mut Vec<u8>, bounds: Bounds, entry: &NewEntry<'_>) -> bool {
+    let Packed { mut master, node, mut facts } = Packed::read(bytes);
+    let len = node.len();
+    bytes.truncate(len);
+    let added = if len == 0 {
+        master = entry.id;
+        node::create(bytes, entry);
+        true
+    } else {
+        node::append(master, bytes, entry, bounds)
+    };
+    if added {
+        facts.note_added(entry.id);
+    }
+    seal(bytes, master, &facts);
+    if bytes.len() > OWN && bytes.capacity() > bytes.len() + bytes.len() / 4 {
+        bytes.shrink_to(bytes.len() + bytes.len() / 8);
+    }
+    added
+}
+
+#[inline]
+fn next_number(numbers: &mut &[u8]) -> u64 {
+    let (mut number, mut shift) = (0, 0);
+    while let Some((byte, rest)) = numbers.split_first() {
+        *numbers = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if *byte < 0x80 {
+            break;
+        }
+    }
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_numbers_are_kept(ids in any::<[u64; 8]>(), counts in any::<[u64; 2]>(), node in any::<Vec<u8>>()) {
+            let id = |at: usize| StreamId::new(ids[2 * at], ids[2 * at + 1]);
+            let (first_id, last_id, max_deleted_id) = (id(1), id(2), id(3));
+            let facts = Facts { first_id, last_id, max_deleted_id, entries_added: counts[0], len: counts[1] };
+            let mut bytes = node.clone();
+            seal(&mut bytes, id(0), &facts);
+            let read = Packed::read(&bytes);
+            prop_assert_eq!((read.master, read.node, read.facts), (id(0), &node[..], facts));
+        }
+    }
+}
