@@ -362,11 +362,13 @@ impl<'a> Locked<'a> {
     /// Removes a key for want of memory.
     pub(crate) fn evict(&mut self, hash: u64, pos: Pos) {
         let (db, started) = (self.db, observe::event_started(self.engine));
-        let Some(table) = self.guarded(hash).shard.table_mut(db) else { return };
+        let departing = self.departing(Cause::Evicted(self.engine.settings().maxmemory_policy.get()));
+        let Guarded { shard, extra } = self.guarded(hash);
+        let Some(table) = shard.table_mut(db) else { return };
         let (key, tick) = (table.entry(pos).key().to_vec(), table.word(pos).tick());
-        let object = self.guarded(hash).shard.evict(db, hash, pos);
+        let object = shard.evict(db, hash, pos);
+        departing.note(&mut extra.history, hash, tick);
         self.drop_later(object);
-        self.departed(hash, tick, Cause::Evicted(self.engine.settings().maxmemory_policy.get()));
         self.count_removal(&key, Happening::Eviction);
         self.ready(&key);
         self.stats.evicted();

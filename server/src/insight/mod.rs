@@ -1,7 +1,7 @@
 //! What the cache tells about itself: what other policies and sizes would do (CACHE WHATIF), how it serves the keys of each prefix
 //! (CACHE STATS), why a key is not there (CACHE WHY). All of it is off when `cache-insight` is.
 //!
-//! Threads that serve requests only note samples; what takes time is done in the background here, and takes at most a hundredth of one
+//! Threads that serve requests only note samples; what takes time is done in the background here, and takes at most half a hundredth of one
 //! core: where that is not enough, fewer keys are looked at. Where they would be too few, samples are taken for a while, and then none until
 //! those are worked off; what is taken at a stretch is many uses of each key. The same where a thread's buffer is full: were samples left
 //! out here and there, what is estimated would be about a traffic that nobody had.
@@ -28,7 +28,7 @@ use crate::upkeep::Budget;
 /// Samples that wait at most.
 const WAITING: usize = 2048;
 /// The part of the time that may be spent, as a divisor, and the one below which more keys may be looked at.
-const SHARE: u32 = 100;
+const SHARE: u32 = 200;
 const LITTLE: u32 = 1000;
 /// However little time has passed, it counts as this much.
 const AT_LEAST: Duration = Duration::from_millis(100);

@@ -1,13 +1,14 @@
 //! Reads, evictions and expirations by the beginnings of keys, for CACHE STATS.
 //!
-//! Each thread counts for itself, and looks at one read in about [`STRIDE`] once it has seen some, of evictions and expirations at one in
-//! [`REMOVALS`]: what it looks at stands for all since the last. Prefixes are unbounded, so a thread keeps those with the most
+//! Each thread counts for itself, and looks at one read in about [`STRIDE`] once it has seen some, and so of evictions and expirations: what
+//! it looks at stands for all since the last. Prefixes are unbounded, so a thread keeps those with the most
 //! events, of which there are at least [`KEPT`]; see Metwally, Agrawal and El Abbadi, "Efficient Computation of Frequent and
 //! Top-k Elements in Data Streams" (ICDT 2005), from whom the count with which a newcomer begins is.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use foldhash::fast::RandomState;
 use larder_storage::rng::Rng;
 use parking_lot::Mutex;
 
@@ -15,9 +16,8 @@ use crate::stats::Counter;
 
 /// Prefixes that a thread keeps at least.
 pub(crate) const KEPT: usize = 1000;
-/// Of reads one in so many is looked at, on average, and one in so many of keys that go.
+/// Of reads one in so many is looked at, on average, and of keys that go.
 const STRIDE: u64 = 32;
-const REMOVALS: u64 = 8;
 /// Before that so many are all looked at.
 const EXACT: u64 = 4096;
 /// Longer prefixes are counted by so many bytes, those together that begin alike.
@@ -79,7 +79,8 @@ impl Counts {
 /// Counts by prefix.
 #[derive(Debug, Default)]
 struct Table {
-    counts: HashMap<Box<[u8]>, Counts>,
+    // Of so few prefixes even ones that were chosen to be found slowly are found soon, and most of the cost is the hash.
+    counts: HashMap<Box<[u8]>, Counts, RandomState>,
     /// The greatest weight that was dropped.
     dropped: u64,
 }
@@ -133,13 +134,13 @@ struct Stride {
 impl Stride {
     /// Whether this one is looked at: then, for how many it stands.
     #[inline]
-    fn next(&self, mean: u64) -> Option<u64> {
+    fn next(&self) -> Option<u64> {
         let left = self.left.get();
         if left > 1 {
             self.left.set(left - 1);
             return None;
         }
-        Some(self.begin(mean))
+        Some(self.begin())
     }
 
     /// Whether every one was looked at so far.
@@ -152,11 +153,11 @@ impl Stride {
     }
 
     #[cold]
-    fn begin(&self, mean: u64) -> u64 {
+    fn begin(&self) -> u64 {
         let stands_for = self.length.get().max(1);
         self.seen.add(1);
         let seen = self.seen.get();
-        let length = if seen < EXACT { 1 } else { 1 + Rng::seeded(seen).below(2 * mean - 1) };
+        let length = if seen < EXACT { 1 } else { 1 + Rng::seeded(seen).below(2 * STRIDE - 1) };
         self.left.set(length);
         self.length.set(length);
         stands_for
@@ -167,13 +168,13 @@ impl Prefixes {
     /// Whether the next read is looked at, and for how many it stands.
     #[inline]
     pub(crate) fn next_read(&self) -> Option<u64> {
-        self.reads.next(STRIDE)
+        self.reads.next()
     }
 
     /// The same for keys that are evicted or expire.
     #[inline]
     pub(crate) fn next_removal(&self) -> Option<u64> {
-        self.removals.next(REMOVALS)
+        self.removals.next()
     }
 
     /// Counts.

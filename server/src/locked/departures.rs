@@ -2,7 +2,7 @@
 
 use super::Locked;
 use crate::engine::Engine;
-use crate::insight::Cause;
+use crate::insight::{Cause, History};
 use crate::insight::prefixes::{Happening, prefix_of};
 use crate::stats::WorkerStats;
 
@@ -10,12 +10,15 @@ impl Locked<'_> {
     /// Notes that a key of the selected database is gone, which was used last at `tick`.
     #[inline]
     pub(super) fn departed(&mut self, hash: u64, tick: u32, cause: Cause) {
-        if self.engine.insight_is_off() {
-            return;
-        }
-        let (capacity, db, now) = (self.engine.insight.departures(self.engine), self.db, self.now);
-        let history = &mut self.shards.of(hash).extra.history;
-        history.note(capacity, hash, history.number(db), tick, now, cause);
+        let departing = self.departing(cause);
+        departing.note(&mut self.shards.of(hash).extra.history, hash, tick);
+    }
+
+    /// What is noted of keys of the selected database that leave now.
+    #[inline]
+    pub(super) fn departing(&self, cause: Cause) -> Departing {
+        let capacity = if self.engine.insight_is_off() { 0 } else { self.engine.insight.departures(self.engine) };
+        Departing { capacity, db: self.db, now: self.now, cause }
     }
 
     /// Counts a key of its prefix that is gone.
@@ -23,6 +26,25 @@ impl Locked<'_> {
     pub(super) fn count_removal(&self, key: &[u8], happening: Happening) {
         if let Some(count) = self.stats.prefixes.next_removal() {
             count_by_prefix(self.engine, self.stats, key, happening, count);
+        }
+    }
+}
+
+/// What is noted of keys that leave a database.
+pub(super) struct Departing {
+    /// Departures that a shard remembers; 0 if none is noted.
+    capacity: usize,
+    db: usize,
+    now: u64,
+    cause: Cause,
+}
+
+impl Departing {
+    /// Notes a key that was used last at `tick`.
+    #[inline]
+    pub(super) fn note(self, history: &mut History, hash: u64, tick: u32) {
+        if self.capacity > 0 {
+            history.note(self.capacity, hash, history.number(self.db), tick, self.now, self.cause);
         }
     }
 }

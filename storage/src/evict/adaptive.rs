@@ -70,6 +70,11 @@ impl Weighed {
     pub(super) fn is_closed(&self) -> bool {
         self.weights.is_closed()
     }
+
+    /// What any size adds to a rank at most.
+    pub(super) fn most_by_size(&self) -> u64 {
+        if self.size_weight == 0 { 0 } else { weight_of_size(u32::MAX, self.size_weight) }
+    }
 }
 
 impl Policy for Weighed {

@@ -40,6 +40,14 @@ pub(super) enum Model {
 
 impl Policy for Model {
     #[inline]
+    fn youngest(&self, bar: u64, most: u64) -> u32 {
+        match self {
+            Self::Weighed(weighed) => weighed.youngest(bar, most),
+            Self::Random | Self::Ttl => 0,
+        }
+    }
+
+    #[inline]
     fn rank(&self, seen: Seen, tick: u32) -> u64 {
         match self {
             Self::Weighed(weighed) => weighed.rank(seen, tick),
@@ -346,28 +354,20 @@ impl Miniature {
             return false;
         }
         self.pool.at_tick(&rules.model, self.tick);
-        let (count, first) = (self.slots.len(), rng.index(self.slots.len()));
-        let mut seen = 0;
-        for at in (first..count).chain(0..first) {
-            let slot = self.slots[at];
+        let (mut at, mut seen) = (rng.index(self.slots.len()), 0);
+        let mut youngest = self.youngest(&rules.model);
+        for _ in 0..self.slots.len() {
+            let (slot, place) = (self.slots[at], at);
+            at = self.after(at);
             if slot.is_free() || rules.volatile && !slot.word.expires() {
                 continue;
             }
             if slot.has_expired(rules.now) {
-                self.take(at);
+                self.take(place);
                 return true;
             }
-            let note = match rules.model {
-                Model::Weighed(_) => slot.size().into(),
-                Model::Random => rng.next_u64(),
-                Model::Ttl if slot.word.expires() => SECONDS - slot.seconds_left(rules.now.unwrap_or_default()),
-                Model::Ttl => 0,
-            };
-            let look = Seen { word: slot.word, note };
-            let pos = Pos { segment: at as u32, slot: 0 };
-            let rank = rules.model.rank(look, self.tick);
-            if self.pool.admits(rank) {
-                self.pool.offer(Candidate { shard: 0, database: 0, pos, seen: look, rank, address: 0 });
+            if slot.word.age(self.tick) >= youngest && self.consider(place, rules, rng) {
+                youngest = self.youngest(&rules.model);
             }
             seen += 1;
             if seen >= SAMPLE {
@@ -381,6 +381,31 @@ impl Miniature {
             self.ghosts.put(slot.hash(), slot.word.frequency());
         }
         true
+    }
+
+    /// Whatever is younger than this many ticks is no candidate.
+    fn youngest(&self, model: &Model) -> u32 {
+        let most = if let Model::Weighed(weighed) = model { weighed.most_by_size() } else { 0 };
+        self.pool.bar().map_or(0, |bar| model.youngest(bar, most))
+    }
+
+    /// Offers a key to the pool if it ranks high enough; whether it does.
+    fn consider(&mut self, at: usize, rules: &Rules, rng: &mut Rng) -> bool {
+        let slot = self.slots[at];
+        let note = match rules.model {
+            Model::Weighed(_) => slot.size().into(),
+            Model::Random => rng.next_u64(),
+            Model::Ttl if slot.word.expires() => SECONDS - slot.seconds_left(rules.now.unwrap_or_default()),
+            Model::Ttl => 0,
+        };
+        let seen = Seen { word: slot.word, note };
+        let rank = rules.model.rank(seen, self.tick);
+        let admits = self.pool.admits(rank);
+        if admits {
+            let pos = Pos { segment: at as u32, slot: 0 };
+            self.pool.offer(Candidate { shard: 0, database: 0, pos, seen, address: 0 }, rank);
+        }
+        admits
     }
 
     /// Where a key stands that has not expired; one that has goes.

@@ -487,7 +487,7 @@ impl<P: Policy> Sample<'_, P> {
             let rank = self.policy.rank(seen, self.tick);
             if self.pool.admits(rank) {
                 let address = table.address(word).addr();
-                self.pool.offer(Candidate { shard, database, pos, seen, rank, address });
+                self.pool.offer(Candidate { shard, database, pos, seen, address }, rank);
                 too_young = youngest(self.pool);
             }
         }
