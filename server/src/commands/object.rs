@@ -161,11 +161,11 @@ fn redis_counter(accesses: u32, factor: u64) -> u8 {
     // What so many steps take is `factor * steps * (steps - 1) / 2 + steps`.
     let (factor, accesses) = (factor as f64, f64::from(accesses));
     let less = factor - 2.0;
-    let steps = match factor {
-        0.0 => accesses,
+    let steps = match (factor, accesses) {
+        (0.0, _) | (_, 0.0) => accesses,
         _ => (less + (less * less + 8.0 * factor * accesses).sqrt()) / (2.0 * factor),
     };
-    (f64::from(NEW) + steps).min(u8::MAX.into()) as u8
+    (f64::from(NEW) + steps).round().min(u8::MAX.into()) as u8
 }
 
 /// The lowest frequency that stands for a counter of Redis, or for as much less as there is one for.
@@ -213,13 +213,15 @@ mod tests {
     fn counters_are_what_redis_expects() {
         // The table in redis.conf, and what follows from its factors.
         for (factor, accesses, counter) in [
+            (10, 0, 5),
+            (10, 1, 6),
             (0, 100, 105),
             (0, 1000, 255),
-            (1, 100, 18),
+            (1, 100, 19),
             (1, 1000, 49),
-            (10, 100, 9),
-            (10, 1000, 19),
-            (10, 100_000, 146),
+            (10, 100, 10),
+            (10, 1000, 20),
+            (10, 100_000, 147),
             (100, 100_000, 50),
         ] {
             assert_eq!(redis_counter(accesses, factor), counter, "{accesses} by {factor}");

@@ -2,8 +2,8 @@
 
 use super::Locked;
 use crate::engine::Engine;
-use crate::insight::{Cause, History};
 use crate::insight::prefixes::{Happening, prefix_of};
+use crate::insight::{Cause, History};
 use crate::stats::WorkerStats;
 
 impl Locked<'_> {
