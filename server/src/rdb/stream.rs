@@ -7,8 +7,7 @@ use super::decode::from_listpack;
 use super::reader::{Fault, Reader};
 use super::types;
 
-/// The highest number of reads, and of added entries, that commands can tell; Redis writes -1 for one of reads that is
-/// not known.
+/// The highest number of reads that commands can tell; Redis writes -1 for one that is not known.
 const COUNT_MAX: u64 = i64::MAX as u64;
 
 /// An entry that a group has delivered, before its consumer is known.
@@ -55,7 +54,8 @@ fn facts(reader: &mut Reader<'_>, kind: u8) -> Result<Facts, Fault> {
         facts.first_id = id_of_lengths(reader)?;
         facts.max_deleted_id = id_of_lengths(reader)?;
         facts.entries_added = reader.length()?;
-        require(facts.entries_added <= COUNT_MAX)?;
+        // Redis's mark of a length that cannot be read.
+        require(facts.entries_added != u64::MAX)?;
     }
     Ok(facts)
 }

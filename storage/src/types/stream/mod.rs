@@ -132,7 +132,10 @@ impl Stream {
 
     /// Takes entries from the front; how many.
     pub fn trim(&mut self, trim: Trim) -> u64 {
-        if self.log().exceeds(trim.keep) { self.change(|log| log.trim(trim)) } else { 0 }
+        match self {
+            Self::Packed(bytes) if Packed::read(bytes).stays(trim) => 0,
+            _ => self.change(|log| log.trim(trim)),
+        }
     }
 
     /// Changes the entries.

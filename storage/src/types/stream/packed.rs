@@ -9,7 +9,8 @@
 //! are. The empty string is the stream that never had an entry.
 
 use super::id::StreamId;
-use super::node::{self, Bounds, NewEntry};
+use super::log::{Keep, Trim};
+use super::node::{self, Bounds, NewEntry, Node};
 use super::read::{Facts, LogRef, Nodes};
 
 /// Longer ones have an allocation of their own, which is not to be much too large.
@@ -43,6 +44,19 @@ impl<'a> Packed<'a> {
     pub(super) fn log(self) -> LogRef<'a> {
         let node = (!self.node.is_empty()).then_some((self.master, self.node));
         LogRef { nodes: Nodes::One(node), facts: self.facts }
+    }
+}
+
+impl Packed<'_> {
+    /// Whether trimming leaves the node as it is, as far as that is told quickly. A node of deleted entries goes, too.
+    pub(super) fn stays(self, trim: Trim) -> bool {
+        match trim.keep {
+            Keep::Newest(count) => self.facts.len <= count || trim.approximate && count > 0,
+            Keep::From(id) => {
+                let last = if self.node.is_empty() { None } else { Node::read(self.master, self.node).last_id() };
+                last.is_none_or(|last| last >= id) && (trim.approximate || self.facts.first_id >= id)
+            }
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The entries of a stream as they are read, in whichever form they are kept.
 
 use super::id::StreamId;
-use super::log::Keep;
 use super::node::{Entry, Node};
 use super::shape;
 use super::sorted::{Iter, SortedMap};
@@ -197,15 +196,6 @@ impl<'a> LogRef<'a> {
             std::cmp::Ordering::Less => Some(before),
             std::cmp::Ordering::Equal => Some(before.wrapping_add(1)),
             std::cmp::Ordering::Greater => None,
-        }
-    }
-
-    /// Whether trimming to `keep` would take an entry if it took single ones.
-    #[inline]
-    pub(super) fn exceeds(self, keep: Keep) -> bool {
-        match keep {
-            Keep::Newest(count) => self.facts.len > count,
-            Keep::From(id) => self.facts.len > 0 && self.facts.first_id < id,
         }
     }
 

@@ -261,6 +261,30 @@ fn equal_work_takes_equal_memory_and_little_of_it() {
 }
 
 #[test]
+fn nodes_of_deleted_entries_are_trimmed_away() {
+    let id = |ms, seq| StreamId::new(ms, seq);
+    for approximate in [false, true] {
+        for max_entries in [2, 100] {
+            let limits = Limits { stream_node_max_entries: max_entries, ..Limits::default() };
+            let (mut stream, fields) = (Stream::new(), [&b"f"[..], b"v"]);
+            let trim = |ms, seq, approximate| Trim { keep: Keep::From(id(ms, seq)), approximate, limit: 0 };
+            for seq in 1..=2 {
+                stream.append(&limits, id(1, seq), fields.into_iter());
+            }
+            if max_entries == 2 {
+                stream.append(&limits, id(2, 1), fields.into_iter());
+            }
+            assert_eq!(stream.change(|log| log.delete(std::iter::once(id(1, 2)))), 1);
+            assert_eq!(stream.trim(trim(1, 2, false)), 1);
+            let nodes = stream.log().node_counts().0;
+            assert_eq!(stream.trim(trim(1, 5, approximate)), 0);
+            assert_eq!(stream.log().node_counts().0, nodes - 1, "{approximate} {max_entries}");
+            stream.validate();
+        }
+    }
+}
+
+#[test]
 fn small_streams_are_packed_and_become_so_again() {
     let mut stream = filled(100);
     let (mut short, packed) = (filled(1), |stream: &Stream| stream.packed().map(<[u8]>::len));
