@@ -45,9 +45,7 @@ impl<'a> Packed<'a> {
         let node = (!self.node.is_empty()).then_some((self.master, self.node));
         LogRef { nodes: Nodes::One(node), facts: self.facts }
     }
-}
 
-impl Packed<'_> {
     /// Whether trimming leaves the node as it is, as far as that is told quickly. A node of deleted entries goes, too.
     pub(super) fn stays(self, trim: Trim) -> bool {
         match trim.keep {
