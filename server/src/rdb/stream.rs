@@ -1,7 +1,7 @@
 //! Streams from bytes: nodes, what is remembered beside them, and groups with what their consumers have not
 //! acknowledged.
 
-use larder_storage::types::stream::{ConsumerId, Facts, Group, LogRef, Pending, Stream, StreamId};
+use larder_storage::types::stream::{ConsumerId, Facts, Group, Log, LogRef, Pending, Stream, StreamId};
 
 use super::decode::from_listpack;
 use super::reader::{Fault, Reader};
@@ -20,15 +20,7 @@ struct Delivered {
 
 pub(super) fn decode(reader: &mut Reader<'_>, kind: u8) -> Result<Stream, Fault> {
     let mut stream = Stream::new();
-    for _ in 0..reader.length()? {
-        let key = reader.string()?;
-        let id = <[u8; 16]>::try_from(&*key).map_err(|_| Fault::Malformed)?;
-        let bytes = reader.string()?;
-        let node = from_listpack(reader, &bytes)?;
-        require(stream.change(|log| log.adopt_node(StreamId::from_bits(u128::from_be_bytes(id)), node)))?;
-    }
-    let facts = facts(reader, kind)?;
-    require(stream.change(|log| log.adopt_facts(facts)))?;
+    stream.change(|log| entries(reader, kind, log))?;
     for _ in 0..reader.length()? {
         let name = reader.string()?;
         let last_id = id_of_lengths(reader)?;
@@ -41,6 +33,18 @@ pub(super) fn decode(reader: &mut Reader<'_>, kind: u8) -> Result<Stream, Fault>
         stream.with_group(&name, |_: LogRef<'_>, group| consumers(reader, kind, group)).ok_or(Fault::Malformed)??;
     }
     Ok(stream)
+}
+
+/// Reads nodes, and what is remembered beside them.
+fn entries(reader: &mut Reader<'_>, kind: u8, log: &mut Log) -> Result<(), Fault> {
+    for _ in 0..reader.length()? {
+        let key = reader.string()?;
+        let id = <[u8; 16]>::try_from(&*key).map_err(|_| Fault::Malformed)?;
+        let bytes = reader.string()?;
+        let node = from_listpack(reader, &bytes)?;
+        require(log.adopt_node(StreamId::from_bits(u128::from_be_bytes(id)), node))?;
+    }
+    require(log.adopt_facts(facts(reader, kind)?))
 }
 
 fn require(is_so: bool) -> Result<(), Fault> {

@@ -71,9 +71,9 @@ impl Weighed {
         self.weights.is_closed()
     }
 
-    /// What any size adds to a rank at most.
-    pub(super) fn most_by_size(&self) -> u64 {
-        if self.size_weight == 0 { 0 } else { weight_of_size(u32::MAX, self.size_weight) }
+    /// What a size adds to a rank, which smaller ones do not pass.
+    pub(super) fn most_by_size(&self, size: u32) -> u64 {
+        if self.size_weight == 0 { 0 } else { weight_of_size(size, self.size_weight) }
     }
 }
 
@@ -87,7 +87,7 @@ impl Policy for Weighed {
     /// What the largest cell adds.
     #[inline]
     fn most_by_note(&self, table: &Table) -> u64 {
-        if self.size_weight == 0 { 0 } else { weight_of_size(table.most_weight() as u32, self.size_weight) }
+        self.most_by_size(table.most_weight() as u32)
     }
 
     #[inline]

@@ -385,7 +385,7 @@ impl Miniature {
 
     /// Whatever is younger than this many ticks is no candidate.
     fn youngest(&self, model: &Model) -> u32 {
-        let most = if let Model::Weighed(weighed) = model { weighed.most_by_size() } else { 0 };
+        let most = if let Model::Weighed(weighed) = model { weighed.most_by_size(u32::MAX) } else { 0 };
         self.pool.bar().map_or(0, |bar| model.youngest(bar, most))
     }
 

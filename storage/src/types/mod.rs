@@ -12,6 +12,7 @@ mod cells;
 pub mod dict;
 mod distinct;
 pub mod hash;
+mod leb128;
 pub mod list;
 pub mod pack;
 pub mod set;

@@ -534,6 +534,16 @@ pub fn mark(bytes: &mut [u8], mark: Mark) {
     }
 }
 
+/// Gives memory back of an allocation that is much too large for so many bytes.
+#[inline]
+pub(super) fn tighten(bytes: &mut Vec<u8>, needed: usize) {
+    /// Shorter ones mostly stand in the entry, and the allocation is the table's, for the change only.
+    const OWN: usize = 1900;
+    if needed > OWN && bytes.capacity() > needed + needed / 4 {
+        bytes.shrink_to(needed + needed / 8);
+    }
+}
+
 /// Gives memory back that removals have left unused.
 fn shrink(bytes: &mut Vec<u8>) {
     if bytes.capacity() > SHRINK_FROM && bytes.len() < bytes.capacity() / 2 {

@@ -454,12 +454,10 @@ fn bound(env: &Env<'_>) -> Bound {
 /// allocation.
 #[inline]
 fn reserve(bytes: &mut Vec<u8>, element: Element<'_>) {
-    /// Shorter ones mostly stand in the entry, and the allocation is the table's, for the change only.
-    const OWN: usize = 1900;
     let needed = bytes.len() + pack::HEADER + element.size();
     if needed > bytes.capacity() {
         bytes.reserve_exact(needed + needed / 8 - bytes.len());
-    } else if needed > OWN && bytes.capacity() > needed + needed / 4 {
-        bytes.shrink_to(needed + needed / 8);
+    } else {
+        pack::tighten(bytes, needed);
     }
 }

@@ -12,9 +12,7 @@ use super::id::StreamId;
 use super::log::{Keep, Trim};
 use super::node::{self, Bounds, NewEntry, Node};
 use super::read::{Facts, LogRef, Nodes};
-
-/// Longer ones have an allocation of their own, which is not to be much too large.
-const OWN: usize = 1900;
+use crate::types::{leb128, pack};
 
 /// What the byte string holds.
 #[derive(Clone, Copy)]
@@ -30,8 +28,13 @@ impl<'a> Packed<'a> {
         let Some((len, rest)) = bytes.split_last() else {
             return Self { master: StreamId::MIN, node: b"", facts: Facts::default() };
         };
-        let (node, mut numbers) = rest.split_at(rest.len() - usize::from(*len));
-        let mut next = || next_number(&mut numbers);
+        let (node, numbers) = rest.split_at(rest.len() - usize::from(*len));
+        let mut at = 0;
+        let mut next = || {
+            let (number, end) = leb128::read(numbers, at);
+            at = end;
+            number
+        };
         let master = StreamId::new(next(), next());
         let mut near = || master.at_distance(next() as i64, next() as i64);
         let (first_id, last_id) = (near(), near());
@@ -70,16 +73,9 @@ pub(super) fn seal(bytes: &mut Vec<u8>, master: StreamId, facts: &Facts) {
         (deleted.ms, deleted.seq),
         (facts.entries_added, facts.len),
     ];
-    // Ten bytes for each number at most.
-    let (mut sealed, mut len) = ([0; 101], 0);
+    let (mut sealed, mut len) = ([0; 10 * leb128::LONGEST + 1], 0);
     for number in numbers.into_iter().flat_map(|(one, other)| [one, other]) {
-        let mut rest = number;
-        while rest >= 0x80 {
-            sealed[len] = rest as u8 | 0x80;
-            (len, rest) = (len + 1, rest >> 7);
-        }
-        sealed[len] = rest as u8;
-        len += 1;
+        len += leb128::write(number, &mut sealed[len..]);
     }
     sealed[len] = len as u8;
     bytes.reserve_exact(len + 1);
@@ -103,24 +99,8 @@ pub(super) fn append(bytes: &mut Vec<u8>, bounds: Bounds, entry: &NewEntry<'_>) 
         facts.note_added(entry.id);
     }
     seal(bytes, master, &facts);
-    if bytes.len() > OWN && bytes.capacity() > bytes.len() + bytes.len() / 4 {
-        bytes.shrink_to(bytes.len() + bytes.len() / 8);
-    }
+    pack::tighten(bytes, bytes.len());
     added
-}
-
-#[inline]
-fn next_number(numbers: &mut &[u8]) -> u64 {
-    let (mut number, mut shift) = (0, 0);
-    while let Some((byte, rest)) = numbers.split_first() {
-        *numbers = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        shift += 7;
-        if *byte < 0x80 {
-            break;
-        }
-    }
-    number
 }
 
 #[cfg(test)]

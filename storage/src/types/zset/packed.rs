@@ -16,6 +16,7 @@
 use std::cmp::Ordering;
 
 use super::compare;
+use crate::types::leb128;
 use crate::types::pack::most_bytes;
 
 /// Bytes of the count in front.
@@ -79,15 +80,8 @@ impl<'a> Packed<'a> {
 
     #[cold]
     fn long_length(self, start: usize) -> (usize, usize) {
-        let (mut length, mut shift, mut at) = (0, 0, start);
-        loop {
-            let byte = self.0[at];
-            length |= (byte as usize & 0x7f) << shift;
-            (shift, at) = (shift + 7, at + 1);
-            if byte < 0x80 {
-                return (length, at);
-            }
-        }
+        let (length, at) = leb128::read(self.0, start);
+        (length as usize, at)
     }
 
     #[inline]
@@ -200,14 +194,9 @@ pub(super) fn append(bytes: &mut Vec<u8>, member: &[u8], score: f64) {
 }
 
 fn splice(bytes: &mut Vec<u8>, at: usize, member: &[u8], score: f64) {
-    let (score, mut length, mut rest) = (encode(score, Packed(bytes).is_long()), [0; 10], member.len());
-    let mut width = 0;
-    while rest >= 0x80 {
-        length[width] = rest as u8 | 0x80;
-        (width, rest) = (width + 1, rest >> 7);
-    }
-    length[width] = rest as u8;
-    let (length, score) = (&length[..=width], score.as_slice());
+    let (score, mut length) = (encode(score, Packed(bytes).is_long()), [0; leb128::LONGEST]);
+    let width = leb128::write(member.len() as u64, &mut length);
+    let (length, score) = (&length[..width], score.as_slice());
 
     let size = length.len() + score.len() + member.len();
     if bytes.is_empty() {
