@@ -122,7 +122,7 @@ pub struct Locked<'a> {
 struct After {
     group: Group,
     /// Values that were removed.
-    dropped: Vec<Box<Object>>,
+    dropped: Vec<Object>,
     /// What the arguments stand in, if a long one of them may stay there.
     lent: Option<Arc<Vec<u8>>>,
     /// Changes of keys, if somebody wants to hear of keys by their prefixes.
@@ -195,7 +195,7 @@ impl<'a> Locked<'a> {
 
     /// Keeps a value that was removed until the shards are released.
     #[inline]
-    fn drop_later(&mut self, object: Option<Box<Object>>) {
+    fn drop_later(&mut self, object: Option<Object>) {
         if let Some(object) = object {
             self.after().dropped.push(object);
         }
@@ -564,7 +564,7 @@ impl<'a> Locked<'a> {
         }
         let mut collection = C::empty(&env);
         let result = change(&mut collection, &env);
-        let object = Box::new(collection.into_object());
+        let object = collection.into_object();
         if !object.is_empty() {
             self.set(key, Content::Object(object), Expiry::Set(None))?;
         }

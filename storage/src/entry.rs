@@ -6,13 +6,13 @@
 //! expiry      8 bytes, if any: milliseconds since 1970
 //! value len   inline form only: 1 byte up to 253, or 254 then a u16
 //! key         its bytes, unless boxed
-//! value       inline: the bytes of a string or packed collection; integer: 8 bytes; object: a pointer
+//! value       inline: the bytes of a string or packed collection; integer: 8 bytes; object: itself, at a multiple of 8
 //! ```
 //!
-//! All integers are little-endian. Pointers are owned by the cell: whoever frees or overwrites it takes them out
-//! first with [`take`].
+//! All integers are little-endian. Objects and boxed keys are owned by the cell: whoever frees or overwrites it takes them
+//! out first with [`take`]. Cells are aligned to 8 bytes, and whoever moves one copies it as it is.
 
-#![expect(unsafe_code, reason = "a cell owns a value through a pointer that it holds as bytes")]
+#![expect(unsafe_code, reason = "a cell owns an object, and a boxed key, that it holds as bytes")]
 
 use crate::slab::{MAX_CELL, cell_size};
 use crate::value::{Kind, Object, Value};
@@ -34,7 +34,7 @@ const KEY_INLINE_AT_MOST: usize = MAX_CELL / 2;
 pub(crate) enum Payload<'a> {
     Inline { kind: Kind, bytes: &'a [u8], raw: bool },
     Int(i64),
-    Object(Box<Object>),
+    Object(Object),
 }
 
 impl Payload<'_> {
@@ -69,18 +69,26 @@ pub(crate) fn fits_inline(key: &[u8], len: usize) -> bool {
 }
 
 impl Parts<'_> {
+    /// Whether its cell will own memory outside itself.
+    #[inline]
+    pub(crate) fn owns(&self) -> bool {
+        self.key.len() > KEY_INLINE_AT_MOST || matches!(self.payload, Payload::Object(_))
+    }
+
     /// Bytes that the entry takes.
     #[inline]
     pub(crate) fn len(&self) -> usize {
+        let expiry = if self.expiry.is_some() { 8 } else { 0 };
         let key = match self.key.len() {
             len if len <= KEY_INLINE_AT_MOST => length_bytes(len) + len,
             _ => 9,
         };
         let value = match &self.payload {
             Payload::Inline { bytes, .. } => length_bytes(bytes.len()) + bytes.len(),
-            Payload::Int(_) | Payload::Object(_) => 8,
+            Payload::Int(_) => 8,
+            Payload::Object(_) => return object_at(1 + key + expiry) + size_of::<Object>(),
         };
-        1 + key + if self.expiry.is_some() { 8 } else { 0 } + value
+        1 + key + expiry + value
     }
 
     /// Writes the entry into a cell of at least [`Parts::len`] bytes. What the cell held is forgotten.
@@ -116,11 +124,26 @@ impl Parts<'_> {
             Payload::Inline { bytes, .. } => put(cell, &mut at, bytes),
             Payload::Int(number) => put(cell, &mut at, &number.to_le_bytes()),
             Payload::Object(object) => {
-                let pointer = Box::into_raw(object).expose_provenance() as u64;
-                put(cell, &mut at, &pointer.to_le_bytes());
+                let place = object_in(cell, object_at(at));
+                // SAFETY: the place is within the cell and aligned, and what is written over is forgotten.
+                unsafe { place.write(object) };
             }
         }
     }
+}
+
+/// Where an object stands behind a key that ends there.
+#[inline]
+fn object_at(key_end: usize) -> usize {
+    key_end.next_multiple_of(align_of::<Object>())
+}
+
+/// The place of an object in a cell. Panics if it is not within the cell, or not aligned.
+#[inline]
+fn object_in(cell: &mut [u8], at: usize) -> *mut Object {
+    let place = cell[at..at + size_of::<Object>()].as_mut_ptr().cast::<Object>();
+    assert!(place.is_aligned(), "a cell that is not aligned");
+    place
 }
 
 #[inline]
@@ -194,9 +217,16 @@ impl<'a> Entry<'a> {
         if flags & HAS_EXPIRY != 0 {
             at += 8;
         }
-        let value_len = if flags & FORM == FORM_INLINE << 3 { length(cell, &mut at) } else { 8 };
+        let form = (flags & FORM) >> 3;
+        let value_len = match form {
+            FORM_INLINE => length(cell, &mut at),
+            FORM_OBJECT => size_of::<Object>(),
+            _ => 8,
+        };
         let key = if boxed { boxed_key(cell) } else { &cell[at..at + key_len] };
-        Self { cell, key, value_at: (at + key_len) as u16, value_len: value_len as u16 }
+        let key_end = at + key_len;
+        let value_at = if form == FORM_OBJECT { object_at(key_end) } else { key_end };
+        Self { cell, key, value_at: value_at as u16, value_len: value_len as u16 }
     }
 
     /// The key.
@@ -276,10 +306,10 @@ impl<'a> Entry<'a> {
     }
 
     fn object_ref(&self) -> &'a Object {
-        let pointer = std::ptr::with_exposed_provenance::<Object>(word(self.cell, self.value_range().start) as usize);
-        // SAFETY: the form says that `write` left a pointer from Box::into_raw here; the cell owns it, and the
-        // borrow of the cell lasts as long as the reference.
-        unsafe { &*pointer }
+        let place = self.cell[self.value_range()].as_ptr().cast::<Object>();
+        // SAFETY: the form says that `write` left an object here, aligned; the cell owns it, and the borrow of the cell lasts
+        // as long as the reference.
+        unsafe { &*place }
     }
 
     fn owns_key(&self) -> bool {
@@ -312,9 +342,9 @@ fn boxed_key(cell: &[u8]) -> &[u8] {
 pub(crate) fn object_mut(cell: &mut [u8]) -> Option<&mut Object> {
     let entry = Entry::read(cell);
     entry.object()?;
-    let pointer = std::ptr::with_exposed_provenance_mut::<Object>(word(cell, entry.value_range().start) as usize);
+    let at = entry.value_range().start;
     // SAFETY: as in `object_ref`, and the cell is borrowed exclusively.
-    Some(unsafe { &mut *pointer })
+    Some(unsafe { &mut *object_in(cell, at) })
 }
 
 /// The bytes of a string that stands in a live cell, to be changed in place: `None` for all other entries, and for a
@@ -327,7 +357,7 @@ pub(crate) fn raw_string_mut(cell: &mut [u8]) -> Option<&mut [u8]> {
 
 /// Takes what the cell owns out of it: its object, and a boxed key, which is freed. The cell must be freed or
 /// overwritten next; it is marked as a free one, so that nothing can be taken twice.
-pub(crate) fn take(cell: &mut [u8]) -> Option<Box<Object>> {
+pub(crate) fn take(cell: &mut [u8]) -> Option<Object> {
     let entry = Entry::read(cell);
     let (owns_key, has_object, value_at) = (entry.owns_key(), entry.object().is_some(), entry.value_range().start);
     if owns_key {
@@ -336,9 +366,9 @@ pub(crate) fn take(cell: &mut [u8]) -> Option<Box<Object>> {
         drop(unsafe { Box::from_raw(pointer) });
     }
     let object = has_object.then(|| {
-        let pointer = std::ptr::with_exposed_provenance_mut::<Object>(word(cell, value_at) as usize);
-        // SAFETY: as above.
-        unsafe { Box::from_raw(pointer) }
+        let place = object_in(cell, value_at);
+        // SAFETY: the form says that an object stands here, and byte 0 below ends the cell's ownership.
+        unsafe { place.read() }
     });
     if owns_key || has_object {
         cell[0] = Kind::String as u8 | FORM_INT << 3;
@@ -449,12 +479,22 @@ mod tests {
 
     #[test]
     fn an_object_is_owned_once() {
-        let object = Box::new(Object::Str(crate::value::BigStr::new(&[1; 3000])));
-        let parts = Parts { key: b"k", expiry: Some(5), payload: Payload::Object(object) };
-        let mut cell = vec![0; parts.len()];
-        parts.write(&mut cell);
-        assert!(matches!(Entry::read(&cell).value(), Value::Big(string) if string.bytes().len() == 3000));
-        assert!(take(&mut cell).is_some());
-        assert!(take(&mut cell).is_none());
+        for key in [&b"k"[..], b"seventeen letters", &[b'k'; 300], &[b'k'; 3000]] {
+            for expiry in [None, Some(5)] {
+                let object = Object::Str(crate::value::BigStr::new(&[1; 3000]));
+                let parts = Parts { key, expiry, payload: Payload::Object(object) };
+                let len = parts.len();
+                let mut words = vec![0u64; len.div_ceil(8)];
+                // SAFETY: words are as good as so many bytes.
+                let (_, cell, _) = unsafe { words.align_to_mut::<u8>() };
+                parts.write(cell);
+                let entry = Entry::read(cell);
+                assert_eq!((entry.key(), entry.expiry(), entry.len()), (key, expiry, len));
+                assert!(matches!(entry.value(), Value::Big(string) if string.bytes().len() == 3000));
+                assert!(object_mut(cell).is_some());
+                assert!(take(cell).is_some());
+                assert!(take(cell).is_none());
+            }
+        }
     }
 }

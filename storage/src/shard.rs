@@ -170,7 +170,7 @@ impl Shard {
 
     /// Takes a key out for want of memory, and remembers it if the policy asks for it; gives its object, to be
     /// dropped outside the lock.
-    pub fn evict(&mut self, database: usize, hash: u64, pos: Pos) -> Option<Box<Object>> {
+    pub fn evict(&mut self, database: usize, hash: u64, pos: Pos) -> Option<Object> {
         self.touch(database);
         // What it writes last comes meanwhile.
         self.prefetch_memory_of(hash);

@@ -65,7 +65,7 @@ pub struct Table {
     freed: u32,
     /// For accesses that count by chance.
     pub(crate) dice: Dice,
-    pending: Vec<Box<Object>>,
+    pending: Vec<Object>,
 }
 
 impl Table {
@@ -262,8 +262,8 @@ impl Table {
         let parts = Parts { key, expiry, payload: payload(key, &mut content) };
         let (owned, fields_due) = (owned_by(&parts), parts.payload.first_deadline());
         let cell = self.slab.alloc(parts.len()).ok_or(Full)?;
+        let word = Word::new(cell, hash, tick, 0).with_expires(expiry.is_some()).with_owns(parts.owns());
         parts.write(self.slab.cell_mut(cell));
-        let word = Word::new(cell, hash, tick, 0).with_expires(expiry.is_some()).with_owns(owned > 0);
         let (slab, hasher) = (&self.slab, self.hasher);
         let rehash = |bits| hash_of(slab, hasher, bits);
         let pos =
@@ -282,7 +282,7 @@ impl Table {
         key: &[u8],
         mut content: Content<'_>,
         expiry: Expiry,
-    ) -> Result<Option<Box<Object>>, Full> {
+    ) -> Result<Option<Object>, Full> {
         let word = self.word(pos);
         let entry = Entry::read(self.slab.cell(word.cell()));
         let (before, owned_before, fields_before) = (entry.expiry(), owned_at(&entry), fields_due(&entry));
@@ -291,10 +291,10 @@ impl Table {
             Expiry::Set(at) => at,
         };
         let parts = Parts { key, expiry, payload: payload(key, &mut content) };
-        let (owned, fields_due) = (owned_by(&parts), parts.payload.first_deadline());
+        let (owned, owns, fields_due) = (owned_by(&parts), parts.owns(), parts.payload.first_deadline());
         let (old, cell) = self.rewrite(word.cell(), parts)?;
+        let word = word.with_cell(cell).with_expires(expiry.is_some()).with_owns(owns);
         self.owned = self.owned - owned_before + owned;
-        let word = word.with_cell(cell).with_expires(expiry.is_some()).with_owns(owned > 0);
         self.index.set(pos, word.bits());
         self.note_expiry(pos, before, expiry);
         self.note_fields(pos, fields_before, fields_due);
@@ -303,7 +303,7 @@ impl Table {
 
     /// Writes an entry over another, in its cell if that has the right size, else in a new one.
     #[inline]
-    fn rewrite(&mut self, cell: Ref, parts: Parts<'_>) -> Result<(Option<Box<Object>>, Ref), Full> {
+    fn rewrite(&mut self, cell: Ref, parts: Parts<'_>) -> Result<(Option<Object>, Ref), Full> {
         let new = self.new_cell(cell, parts.len())?;
         Ok(self.write_over(cell, new, parts))
     }
@@ -318,7 +318,7 @@ impl Table {
     }
 
     #[inline]
-    fn write_over(&mut self, cell: Ref, new: Option<Ref>, parts: Parts<'_>) -> (Option<Box<Object>>, Ref) {
+    fn write_over(&mut self, cell: Ref, new: Option<Ref>, parts: Parts<'_>) -> (Option<Object>, Ref) {
         let old = entry::take(self.slab.cell_mut(cell));
         parts.write(self.slab.cell_mut(new.unwrap_or(cell)));
         if new.is_some() {
@@ -434,7 +434,7 @@ impl Table {
                 self.scratch = object.into_packed();
                 stored
             }
-            _ => self.replace(pos, &key, Content::Object(Box::new(object)), Expiry::Keep).map(|_| ()),
+            _ => self.replace(pos, &key, Content::Object(object), Expiry::Keep).map(|_| ()),
         };
         stored.map(|()| result)
     }
@@ -465,7 +465,7 @@ impl Table {
     pub fn duplicate<'b>(&self, pos: Pos, env: Env<'_>, buffer: &'b mut Vec<u8>) -> Result<Content<'b>, Full> {
         let entry = self.entry(pos);
         if let Some(object) = entry.object() {
-            return Ok(Content::Object(Box::new(object.duplicate(env).map_err(|_| Full)?)));
+            return Ok(Content::Object(object.duplicate(env).map_err(|_| Full)?));
         }
         Ok(match (entry.value(), entry.inline_payload()) {
             (Value::Int(number), _) => Content::Int(number),
@@ -473,7 +473,7 @@ impl Table {
                 buffer.extend_from_slice(bytes);
                 match kind {
                     Kind::String => Content::Str { bytes: buffer, raw },
-                    _ => Content::Object(Box::new(Object::from_packed(kind, std::mem::take(buffer)))),
+                    _ => Content::Object(Object::from_packed(kind, std::mem::take(buffer))),
                 }
             }
             _ => Content::Str { bytes: b"", raw: false },
@@ -481,7 +481,7 @@ impl Table {
     }
 
     /// Takes a key out; gives its object, to be dropped outside the lock.
-    pub fn remove(&mut self, pos: Pos, hash: u64) -> Option<Box<Object>> {
+    pub fn remove(&mut self, pos: Pos, hash: u64) -> Option<Object> {
         let word = self.word(pos);
         if word.expires() {
             self.expires -= 1;
@@ -676,8 +676,8 @@ impl Table {
         for segment in 0..self.segments() as u32 {
             for (pos, word) in self.words(segment) {
                 let entry = self.entry(pos);
-                assert_eq!(word.expires(), entry.expiry().is_some(), "the word knows of the expiry");
-                assert_eq!(word.owns(), entry.owns(), "the word knows of owned memory");
+                assert_eq!((word.expires(), word.owns()), (entry.expiry().is_some(), entry.owns()), "the word knows");
+                assert_eq!(owned_at(&entry) > 0, entry.owns(), "what is owned counts");
                 assert!(self.find(self.hash_at(pos), entry.key()) == Some(pos), "a key is found");
                 expires += word.expires() as usize;
                 owned += owned_at(&entry);
@@ -778,7 +778,7 @@ fn payload<'a>(key: &[u8], content: &'a mut Content<'_>) -> Payload<'a> {
         Content::Str { bytes, raw } if entry::fits_inline(key, bytes.len()) => {
             Payload::Inline { kind: Kind::String, bytes, raw: *raw }
         }
-        Content::Str { bytes, .. } => Payload::Object(Box::new(Object::Str(BigStr::new(bytes)))),
+        Content::Str { bytes, .. } => Payload::Object(Object::Str(BigStr::new(bytes))),
         Content::Object(object) => {
             Payload::Inline { kind: object.kind(), bytes: object.packed().unwrap_or_default(), raw: false }
         }

@@ -156,7 +156,7 @@ pub enum Content<'a> {
         raw: bool,
     },
     /// A value with memory of its own; a small collection goes into the cell.
-    Object(Box<Object>),
+    Object(Object),
 }
 
 impl<'a> Content<'a> {
@@ -206,10 +206,10 @@ impl Object {
         self.value().kind()
     }
 
-    /// Bytes that it owns, itself included; the same for the same operations.
+    /// Bytes that it owns besides itself; the same for the same operations.
     #[inline]
     pub fn memory(&self) -> usize {
-        size_of::<Self>().next_multiple_of(16) + with_value!(self, value => value.memory())
+        with_value!(self, value => value.memory())
     }
 
     /// The value as it is read.

@@ -98,7 +98,7 @@ impl Both {
                     zset.insert(*env, &name, member as f64).unwrap();
                     model.insert(name, member as i64);
                 }
-                self.store(key, Content::Object(Box::new(Object::ZSet(zset))), Model::ZSet(model), Some(500));
+                self.store(key, Content::Object(Object::ZSet(zset)), Model::ZSet(model), Some(500));
             }
             Step::Grow { key, by } => self.grow(env, &key_bytes(key), by),
             Step::SetHash { key, fields, expiry } => {
@@ -109,7 +109,7 @@ impl Both {
                     hash.set_expiry(*env, &field_name(field), at).unwrap();
                     model.insert(field_name(field), at);
                 }
-                self.store(key, Content::Object(Box::new(Object::Hash(hash))), Model::Hash(model), expiry);
+                self.store(key, Content::Object(Object::Hash(hash)), Model::Hash(model), expiry);
             }
             Step::ExpireField { key, field, at } => self.change_hash(&key_bytes(key), |hash, model| {
                 let is_there = hash.set_expiry(*env, &field_name(field), at).unwrap();

@@ -388,7 +388,7 @@ fn store(locked: &mut Locked<'_>, key: &[u8], elements: &Elements) -> Outcome {
     let env: Env<'_> = locked.env();
     let mut list = List::empty(&env);
     list.push_all(&env, End::Right, texts.clone());
-    locked.set(key, Content::Object(Box::new(list.into_object())), Expiry::Set(None))?;
+    locked.set(key, Content::Object(list.into_object()), Expiry::Set(None))?;
     locked.changed(Class::LIST, "sortstore", key);
     locked.count_changes(elements.len() as u64 - 1);
     locked.replay(&[b"DEL", key]);

@@ -69,7 +69,7 @@ pub(super) fn store(locked: &mut Locked<'_>, key: &[u8], string: Vec<u8>, expiry
     if string.len() <= SHORT_AT_MOST {
         return locked.set(key, Content::Str { bytes: &string, raw: true }, expiry);
     }
-    locked.set(key, Content::Object(Box::new(Object::Str(string.into()))), expiry)
+    locked.set(key, Content::Object(Object::Str(string.into())), expiry)
 }
 
 /// As [`store`], of bytes that are to be copied.

@@ -13,7 +13,7 @@ use crate::upkeep::Budget;
 
 /// Values and tables that nobody can reach any more, freed in slices.
 pub(crate) enum Garbage {
-    Object(Box<Object>),
+    Object(Object),
     Table(Box<Table>),
     Flushed(Box<Flushed>),
 }
@@ -68,7 +68,7 @@ impl Flushed {
 
 impl Engine {
     /// Takes the large ones out of values that nobody can reach any more, to free them in slices.
-    pub(crate) fn reclaim(&self, objects: &mut Vec<Box<Object>>) {
+    pub(crate) fn reclaim(&self, objects: &mut Vec<Object>) {
         /// Elements that are dropped at once.
         const AT_ONCE: usize = 64;
         for object in objects.extract_if(.., |object| object.weight() > AT_ONCE) {

@@ -20,11 +20,11 @@ impl Locked<'_> {
 
     /// The string where it was read from the client, if that is lent and holds little else.
     #[inline]
-    pub(super) fn kept(&self, content: &Content<'_>) -> Option<Box<Object>> {
+    pub(super) fn kept(&self, content: &Content<'_>) -> Option<Object> {
         let lent = self.after.as_ref()?.lent.as_ref()?;
         match content {
             Content::Str { bytes, .. } if bytes.len() >= lent.capacity() / 16 * 15 => {
-                Some(Box::new(Object::Str(BigStr::within(lent, bytes)?)))
+                Some(Object::Str(BigStr::within(lent, bytes)?))
             }
             _ => None,
         }

@@ -19,7 +19,7 @@ pub(crate) enum Loaded<'a> {
     /// A string.
     String(Str<'a>),
     /// A collection.
-    Object(Box<Object>),
+    Object(Object),
 }
 
 impl Loaded<'_> {
@@ -27,7 +27,7 @@ impl Loaded<'_> {
     pub(crate) fn content(&mut self) -> Content<'_> {
         match self {
             Self::String(text) => Content::string(text),
-            Self::Object(object) => Content::Object(std::mem::replace(object, Box::new(Object::Set(Set::new())))),
+            Self::Object(object) => Content::Object(std::mem::replace(object, Object::Set(Set::new()))),
         }
     }
 }
@@ -51,7 +51,7 @@ pub(crate) fn decode<'a>(env: Env<'_>, bytes: &'a [u8]) -> Result<(Loaded<'a>, u
         }
         _ => Object::Hash(hash(env, &mut reader, kind)?),
     };
-    Ok((Loaded::Object(Box::new(object)), reader.checked))
+    Ok((Loaded::Object(object), reader.checked))
 }
 
 /// The packed sequence of a listpack's elements.

@@ -9,6 +9,7 @@
 //! of two neighbours one is in use; a free block stands in the list of its size; `used` is the bytes of all blocks in
 //! use.
 
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::{PAGE, REGION};
@@ -44,7 +45,7 @@ struct Lists {
     used: u32,
     /// Of the blocks in use, the sum of what [`weight`] says.
     weight: u32,
-    /// Bytes of the free blocks that are clean.
+    /// Bytes of the inner pages of free blocks that are clean.
     clean: u32,
     /// Bit `i` is set if list `i` is not empty.
     filled: [u64; WORDS],
@@ -75,6 +76,12 @@ pub(super) const fn lists_for(size: usize) -> (usize, usize) {
 /// The square of a block's size, in units of [`WEIGHT_GRAIN`] bytes.
 const fn weight(size: usize) -> u32 {
     ((size / WEIGHT_GRAIN) * (size / WEIGHT_GRAIN)) as u32
+}
+
+/// The whole pages of a free block, behind its head and its neighbours in its list.
+fn inner(at: usize, size: usize) -> Range<usize> {
+    let start = (at + 2 * HEAD).next_multiple_of(PAGE);
+    start..((at + size) / PAGE * PAGE).max(start)
 }
 
 /// Bytes of the block that serves a request.
@@ -161,7 +168,7 @@ impl Area {
         self.lists().weight -= weight(size);
     }
 
-    /// Bytes of the free blocks whose inner pages hold no memory.
+    /// Bytes of the inner pages that hold no memory.
     pub(super) fn clean(self) -> usize {
         self.lists().clean as usize
     }
@@ -195,7 +202,7 @@ impl Area {
         let lists = self.lists();
         let next = std::mem::replace(&mut lists.first[list], at as u32);
         lists.filled[list / 64] |= 1 << (list % 64);
-        lists.clean += if flags & CLEAN != 0 { size as u32 } else { 0 };
+        lists.clean += if flags & CLEAN != 0 { inner(at, size).len() as u32 } else { 0 };
         self.write(at, size as u32 | FREE | flags);
         self.write(at + HEAD, next);
         self.write(at + HEAD + 4, 0);
@@ -208,7 +215,7 @@ impl Area {
     fn unlist(self, at: usize) {
         let (next, previous) = (self.read(at + HEAD), self.read(at + HEAD + 4));
         if self.read(at) & CLEAN != 0 {
-            self.lists().clean -= self.size(at) as u32;
+            self.lists().clean -= inner(at, self.size(at)).len() as u32;
         }
         if next != 0 {
             self.write(next as usize + HEAD + 4, previous);
@@ -354,9 +361,9 @@ impl Area {
 
     /// The pages of a block that hold nothing but what is free: from, and how many bytes.
     pub(super) fn pages(self, at: usize) -> (NonNull<u8>, usize) {
-        let (start, end) = ((at + 2 * HEAD).next_multiple_of(PAGE), (at + self.size(at)) / PAGE * PAGE);
+        let inner = inner(at, self.size(at));
         // SAFETY: see above.
-        (unsafe { self.0.add(start) }, end.saturating_sub(start))
+        (unsafe { self.0.add(inner.start) }, inner.len())
     }
 
     /// What a block hands out.
@@ -381,7 +388,7 @@ impl Area {
             } else {
                 (used, heavy) = (used + size, heavy + weight(size) as usize)
             }
-            clean += if was_free && self.read(at) & CLEAN != 0 { size } else { 0 };
+            clean += if was_free && self.read(at) & CLEAN != 0 { inner(at, size).len() } else { 0 };
             (at, before) = (at + size, size);
         }
         assert_eq!((at, self.read(END + 4) as usize), (END, before));

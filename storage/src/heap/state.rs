@@ -61,7 +61,7 @@ pub(super) struct State {
     pub(super) weight: usize,
     /// Regions without a block in use.
     empty: usize,
-    /// Bytes of free blocks that hold no memory.
+    /// Bytes of the pages of free blocks that hold no memory.
     pub(super) clean: usize,
     pub(super) plan: Plan,
     /// Purging goes on before this slot; and when it was last gone on with.

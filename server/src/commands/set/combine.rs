@@ -319,7 +319,7 @@ impl<'a> Difference<'a> {
 fn store(locked: &mut Locked<'_>, key: &[u8], set: Set, event: &'static str, reply: &mut Reply) -> Outcome {
     let len = set.as_ref().len();
     if len > 0 {
-        locked.set(key, Content::Object(Box::new(Object::Set(set))), Expiry::Set(None))?;
+        locked.set(key, Content::Object(Object::Set(set)), Expiry::Set(None))?;
         locked.changed(Class::SET, event, key);
     } else if locked.remove(key) {
         locked.changed(Class::GENERIC, "del", key);

@@ -138,7 +138,7 @@ fn pop_nearly_all(locked: &mut Locked<'_>, key: &[u8], left: usize, reply: &mut 
         let taken = set.iter().filter(|member| !kept.contains(&Text::from(*member)));
         taken.for_each(|member| popped.answer(reply, member));
     }
-    locked.set(key, Content::Object(Box::new(Object::Set(rest))), Expiry::Keep)?;
+    locked.set(key, Content::Object(Object::Set(rest)), Expiry::Keep)?;
     locked.changed(Class::SET, "spop", key);
     popped.replay(locked, key);
     Ok(())

@@ -135,7 +135,7 @@ pub(super) fn store(
 ) -> Outcome {
     let len = zset.as_ref().len();
     if len > 0 {
-        locked.set(key, Content::Object(Box::new(Object::ZSet(zset))), Expiry::Set(None))?;
+        locked.set(key, Content::Object(Object::ZSet(zset)), Expiry::Set(None))?;
         locked.changed(Class::ZSET, event, key);
     } else if locked.remove(key) {
         locked.changed(Class::GENERIC, "del", key);
