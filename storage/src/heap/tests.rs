@@ -255,7 +255,7 @@ fn a_block_grows_and_shrinks_where_it_stands() {
 fn a_layout_tells_where_a_block_is_from() {
     let layout = |size, align| Layout::from_size_align(size, align).unwrap();
     let sources = [(LEAST - 1, 8), (LEAST, 16), (MOST, 1), (MOST + 1, 8), (4096, 128), (MOST + 1, 128)]
-        .map(|(size, align)| Source::of(layout(size, align)));
+        .map(|(size, align)| Source::of::<LEAST>(layout(size, align)));
     if cfg!(target_os = "linux") {
         use Source::{Maps, Pool, System};
         assert_eq!(sources, [System, Pool, Pool, Maps, System, System]);
