@@ -362,12 +362,24 @@ pub(crate) trait Settle {
 pub(crate) struct Mover {
     looks: usize,
     bytes: usize,
+    /// For tests: what was looked at, by address; and whether all of that is moved.
+    #[cfg(test)]
+    pub(crate) seen: std::collections::BTreeMap<usize, usize>,
+    #[cfg(test)]
+    pub(crate) moves_all: bool,
 }
 
 impl Mover {
     /// One that looks at so many blocks, and moves as many bytes and a block.
     pub(crate) fn new(looks: usize, bytes: usize) -> Self {
-        Self { looks, bytes }
+        Self {
+            looks,
+            bytes,
+            #[cfg(test)]
+            seen: Default::default(),
+            #[cfg(test)]
+            moves_all: false,
+        }
     }
 
     /// Whether the step should end.
@@ -379,6 +391,8 @@ impl Mover {
     pub(crate) fn moves(&mut self, address: usize, bytes: usize) -> bool {
         self.looks = self.looks.saturating_sub(1);
         let moves = POOL.is_left(address);
+        #[cfg(test)]
+        let moves = self.seen.insert(address, bytes).is_none() && self.moves_all || moves;
         if moves {
             self.bytes = self.bytes.saturating_sub(bytes);
             POOL.note_move();

@@ -9,7 +9,7 @@ use super::packed::{self, Packed};
 use super::read::{Direction, Facts, LogRef, Nodes};
 use super::shape;
 use super::sorted::SortedMap;
-use crate::heap::{self, Movable, MovableVec};
+use crate::heap::{self, Movable, MovableBox, MovableVec};
 
 /// Entries in order; see the module's page.
 pub struct Log {
@@ -49,9 +49,7 @@ fn taken(node: &MovableVec<u8>) -> usize {
 
 /// A node of bytes that stand elsewhere.
 pub(super) fn moved(bytes: &[u8]) -> MovableVec<u8> {
-    let mut node = MovableVec::with_capacity_in(bytes.len(), Movable);
-    node.extend_from_slice(bytes);
-    node
+    MovableBox::from(bytes).into_vec()
 }
 
 impl Log {
