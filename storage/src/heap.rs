@@ -11,7 +11,9 @@
 //! regions serves; beyond that the system's allocator stands in, block by block ([`system::stand_in`]). So it does for what
 //! nobody moves and lives long ([`fixed`]): one such block would keep a region for good.
 //!
-//! A program that wants that says `#[global_allocator] static HEAP: Heap = Heap;`. Without it nothing is ever left.
+//! A program that wants that says `#[global_allocator] static HEAP: Heap = Heap;`. Beside it stands [`Movable`], the
+//! allocator of structures that move all of their blocks, whatever the size: there short ones come from regions, too. It
+//! is named by who uses it, so it serves also where a program has another global allocator; then nothing else is left.
 //! The state is the process's, as an allocator's is: it knows no engine and no key.
 //!
 //! The locks inside are leaves: nothing is allocated or locked while one is held, and no system call is made under it.
@@ -29,9 +31,14 @@ mod tests;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::num::NonZero;
+use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use allocator_api2::alloc::{AllocError, Allocator};
+use allocator_api2::boxed::Box as BoxIn;
+use allocator_api2::vec::Vec as VecIn;
 use maps::Maps;
 use state::Pool;
 
@@ -41,6 +48,8 @@ const REGION: usize = 1 << 20;
 pub const LEAST: usize = 256;
 /// See [`LEAST`].
 pub const MOST: usize = 256 << 10;
+/// As [`LEAST`], of a [`Movable`].
+const ANY: usize = 1;
 /// The largest alignment of a block.
 const ALIGN: usize = 64;
 
@@ -59,7 +68,18 @@ thread_local! {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heap;
 
-/// How much memory there is in blocks of [`LEAST`] to [`MOST`] bytes, and free.
+/// The allocator of structures whose blocks are moved, also those of fewer than [`LEAST`] bytes; see the module's page. A
+/// short one takes [`taken`] bytes. Who uses it passes all of them on to a [`Mover`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Movable;
+
+/// A vector of movable memory.
+pub(crate) type MovableVec<T> = VecIn<T, Movable>;
+
+/// A box of movable memory.
+pub(crate) type MovableBox<T> = BoxIn<T, Movable>;
+
+/// How much memory there is in blocks of regions, and free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Bytes of the blocks in use, their heads included.
@@ -77,9 +97,10 @@ enum Source {
 }
 
 impl Source {
+    /// That of a block where regions have those of `FROM` bytes and more.
     #[inline]
-    fn of(layout: Layout) -> Source {
-        if !cfg!(target_os = "linux") || layout.size() < LEAST || layout.align() > ALIGN {
+    fn of<const FROM: usize>(layout: Layout) -> Source {
+        if !cfg!(target_os = "linux") || layout.size() < FROM || layout.align() > ALIGN {
             Source::System
         } else if layout.size() <= MOST {
             Source::Pool
@@ -101,10 +122,10 @@ pub fn fixed<R>(run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// A block of the pool, or one of the system's in its place.
+/// A block of the pool, or one of the system's in its place. What is [`Movable`] is never fixed.
 #[inline]
-fn take(layout: Layout) -> *mut u8 {
-    let block = if IS_FIXED.get() { system::stand_in(layout) } else { std::ptr::null_mut() };
+fn take<const FROM: usize>(layout: Layout) -> *mut u8 {
+    let block = if FROM > ANY && IS_FIXED.get() { system::stand_in(layout) } else { std::ptr::null_mut() };
     if block.is_null() { or_stand_in(POOL.take(layout.size(), layout.align()), layout) } else { block }
 }
 
@@ -114,22 +135,93 @@ fn or_stand_in(block: *mut u8, layout: Layout) -> *mut u8 {
     if block.is_null() { system::stand_in(layout) } else { block }
 }
 
+/// Bytes that a [`Movable`] block takes of a region, or of the maps.
+#[inline]
+pub(crate) const fn taken(size: usize) -> usize {
+    match size {
+        0 => 0,
+        1..=MOST => area::block_size(size),
+        _ => size.next_multiple_of(PAGE),
+    }
+}
+
+/// A block; null if there is no memory.
+///
+/// # Safety
+///
+/// The layout's size is not 0.
+#[inline(always)]
+unsafe fn alloc<const FROM: usize>(layout: Layout) -> *mut u8 {
+    match Source::of::<FROM>(layout) {
+        // SAFETY: the caller's promises are the ones that the system's allocator asks for.
+        Source::System => unsafe { System.alloc(layout) },
+        Source::Pool => take::<FROM>(layout),
+        Source::Maps => or_stand_in(MAPS.take(layout.size()), layout),
+    }
+}
+
+/// Takes a block back.
+///
+/// # Safety
+///
+/// [`alloc`] or [`realloc`] of the same `FROM` gave it for this layout, and nobody uses it any more.
+#[inline(always)]
+unsafe fn dealloc<const FROM: usize>(block: *mut u8, layout: Layout) {
+    // SAFETY: by its layout and its address it came from there, and the caller gives it up.
+    unsafe {
+        match Source::of::<FROM>(layout) {
+            Source::System => System.dealloc(block, layout),
+            _ if system::is_stand_in(block) => system::dismiss(block, layout),
+            Source::Pool => POOL.give(block),
+            Source::Maps => MAPS.give(block, layout.size()),
+        }
+    }
+}
+
+/// Makes a block longer or shorter, where it stands or elsewhere; null if there is no memory, and then nothing is changed.
+///
+/// # Safety
+///
+/// As for [`dealloc`], but that the first `size` bytes may be in use; `size` is not 0 and, rounded up, no overflow.
+#[inline(always)]
+unsafe fn realloc<const FROM: usize>(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    // SAFETY: the caller promises it.
+    let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+    // SAFETY: as in `dealloc`; the caller uses only the new block from now on, and no more than `size` bytes of it.
+    let resized = unsafe {
+        match (Source::of::<FROM>(layout), Source::of::<FROM>(new)) {
+            (Source::System, Source::System) => return System.realloc(block, layout, size),
+            (from, to) if from != to || system::is_stand_in(block) => None,
+            (Source::Pool, _) => POOL.resize(block, size).then_some(block),
+            _ => MAPS.resize(block, layout.size(), size),
+        }
+    };
+    if let Some(block) = resized {
+        return block;
+    }
+    // SAFETY: both blocks have as many bytes as are copied and are apart; the old one is given up.
+    unsafe {
+        let moved = alloc::<FROM>(new);
+        if !moved.is_null() {
+            moved.copy_from_nonoverlapping(block, layout.size().min(size));
+            dealloc::<FROM>(block, layout);
+        }
+        moved
+    }
+}
+
 // SAFETY: a layout alone decides whose a block is, but for stand-ins, which their address tells; so each goes back to where
 // it came from. Blocks in use are disjoint (`area`), and as large and as aligned as was asked for.
 unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match Source::of(layout) {
-            // SAFETY: the caller's promises are the ones that the system's allocator asks for.
-            Source::System => unsafe { System.alloc(layout) },
-            Source::Pool => take(layout),
-            Source::Maps => or_stand_in(MAPS.take(layout.size()), layout),
-        }
+        // SAFETY: the caller promises what is asked for.
+        unsafe { alloc::<LEAST>(layout) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match Source::of(layout) {
+        match Source::of::<LEAST>(layout) {
             // SAFETY: as in `alloc`.
             Source::System => return unsafe { System.alloc_zeroed(layout) },
             Source::Pool => {}
@@ -152,41 +244,67 @@ unsafe impl GlobalAlloc for Heap {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: by its layout and its address it came from there, and the caller gives it up.
-        unsafe {
-            match Source::of(layout) {
-                Source::System => System.dealloc(block, layout),
-                _ if system::is_stand_in(block) => system::dismiss(block, layout),
-                Source::Pool => POOL.give(block),
-                Source::Maps => MAPS.give(block, layout.size()),
-            }
-        }
+        // SAFETY: as in `alloc`.
+        unsafe { dealloc::<LEAST>(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller promises that the size, rounded up, is no overflow.
-        let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        // SAFETY: as in `dealloc`; the caller uses only the new block from now on, and no more than `size` bytes of it.
-        let resized = unsafe {
-            match (Source::of(layout), Source::of(new)) {
-                (Source::System, Source::System) => return System.realloc(block, layout, size),
-                (from, to) if from != to || system::is_stand_in(block) => None,
-                (Source::Pool, _) => POOL.resize(block, size).then_some(block),
-                _ => MAPS.resize(block, layout.size(), size),
-            }
-        };
-        if let Some(block) = resized {
-            return block;
+        // SAFETY: as in `alloc`.
+        unsafe { realloc::<LEAST>(block, layout, size) }
+    }
+}
+
+impl Movable {
+    /// See [`Allocator::grow`] and [`Allocator::shrink`].
+    ///
+    /// # Safety
+    ///
+    /// As for these.
+    unsafe fn resize(self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if old.size() > 0 && new.size() > 0 && old.align() == new.align() {
+            // SAFETY: the caller promises it.
+            return Self::given(unsafe { realloc::<ANY>(block.as_ptr(), old, new.size()) }, new);
         }
+        let moved = self.allocate(new)?;
         // SAFETY: both blocks have as many bytes as are copied and are apart; the old one is given up.
         unsafe {
-            let moved = self.alloc(new);
-            if !moved.is_null() {
-                moved.copy_from_nonoverlapping(block, layout.size().min(size));
-                self.dealloc(block, layout);
-            }
-            moved
+            moved.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size()));
+            self.deallocate(block, old);
         }
+        Ok(moved)
+    }
+
+    fn given(block: *mut u8, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        NonNull::new(block).map(|block| NonNull::slice_from_raw_parts(block, layout.size())).ok_or(AllocError)
+    }
+}
+
+// SAFETY: as for `Heap`; a block is the process's, so any copy of the allocator may take it back.
+unsafe impl Allocator for Movable {
+    fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            let align = NonZero::new(layout.align()).ok_or(AllocError)?;
+            return Ok(NonNull::slice_from_raw_parts(NonNull::without_provenance(align), 0));
+        }
+        // SAFETY: the size is not 0.
+        Self::given(unsafe { alloc::<ANY>(layout) }, layout)
+    }
+
+    unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
+        if layout.size() > 0 {
+            // SAFETY: the caller promises it.
+            unsafe { dealloc::<ANY>(block.as_ptr(), layout) }
+        }
+    }
+
+    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller promises it.
+        unsafe { self.resize(block, old, new) }
+    }
+
+    unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller promises it.
+        unsafe { self.resize(block, old, new) }
     }
 }
 
@@ -228,8 +346,13 @@ pub fn plan() -> usize {
 
 /// What owns blocks and can move them, in parts, of which each is small.
 pub(crate) trait Settle {
-    /// How many parts there are now.
+    /// Parts have numbers below this one now.
     fn parts(&self) -> usize;
+
+    /// The number of the part behind one, or another that is higher.
+    fn after(&self, part: usize) -> usize {
+        part + 1
+    }
 
     /// Moves what stands in regions that are to be left, of one part; of none if there are not as many any more.
     fn settle(&mut self, part: usize, mover: &mut Mover);
@@ -239,12 +362,24 @@ pub(crate) trait Settle {
 pub(crate) struct Mover {
     looks: usize,
     bytes: usize,
+    /// For tests: what was looked at, by address; and whether all of that is moved.
+    #[cfg(test)]
+    pub(crate) seen: std::collections::BTreeMap<usize, usize>,
+    #[cfg(test)]
+    pub(crate) moves_all: bool,
 }
 
 impl Mover {
     /// One that looks at so many blocks, and moves as many bytes and a block.
     pub(crate) fn new(looks: usize, bytes: usize) -> Self {
-        Self { looks, bytes }
+        Self {
+            looks,
+            bytes,
+            #[cfg(test)]
+            seen: Default::default(),
+            #[cfg(test)]
+            moves_all: false,
+        }
     }
 
     /// Whether the step should end.
@@ -255,7 +390,9 @@ impl Mover {
     /// Whether so many bytes at an address are to be moved.
     pub(crate) fn moves(&mut self, address: usize, bytes: usize) -> bool {
         self.looks = self.looks.saturating_sub(1);
-        let moves = (LEAST..=MOST).contains(&bytes) && POOL.is_left(address);
+        let moves = POOL.is_left(address);
+        #[cfg(test)]
+        let moves = self.seen.insert(address, bytes).is_none() && self.moves_all || moves;
         if moves {
             self.bytes = self.bytes.saturating_sub(bytes);
             POOL.note_move();
@@ -274,6 +411,22 @@ impl Mover {
             let mut moved = Vec::with_capacity(elements.capacity());
             moved.append(elements);
             *elements = moved;
+        }
+    }
+
+    /// As [`Mover::vec`].
+    pub(crate) fn movable_vec<T>(&mut self, elements: &mut MovableVec<T>) {
+        if self.moves(elements.as_ptr().addr(), elements.capacity() * size_of::<T>()) {
+            let mut moved = VecIn::with_capacity_in(elements.capacity(), Movable);
+            moved.append(elements);
+            *elements = moved;
+        }
+    }
+
+    /// Moves a value in a box of its own if it is to be.
+    pub(crate) fn movable_box<T: Default>(&mut self, value: &mut MovableBox<T>) {
+        if self.moves_value(&**value) {
+            *value = BoxIn::new_in(std::mem::take(&mut **value), Movable);
         }
     }
 

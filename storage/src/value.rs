@@ -314,6 +314,11 @@ impl Object {
         with_value!(self, value => value.parts())
     }
 
+    /// The part behind one.
+    pub(crate) fn after(&self, part: usize) -> usize {
+        with_value!(self, value => value.after(part))
+    }
+
     /// Moves what stands in regions of the heap that are to be left, of one part.
     pub(crate) fn settle(&mut self, part: usize, mover: &mut Mover) {
         with_value!(self, value => value.settle(part, mover));

@@ -42,7 +42,7 @@ fn entries(reader: &mut Reader<'_>, kind: u8, log: &mut Log) -> Result<(), Fault
         let id = <[u8; 16]>::try_from(&*key).map_err(|_| Fault::Malformed)?;
         let bytes = reader.string()?;
         let node = from_listpack(reader, &bytes)?;
-        require(log.adopt_node(StreamId::from_bits(u128::from_be_bytes(id)), node))?;
+        require(log.adopt_node(StreamId::from_bits(u128::from_be_bytes(id)), &node))?;
     }
     require(log.adopt_facts(facts(reader, kind)?))
 }

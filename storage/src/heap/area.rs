@@ -24,8 +24,6 @@ const WORDS: usize = LISTS.div_ceil(64);
 pub(super) const WEIGHT_GRAIN: usize = 256;
 /// Blocks of a list that might be too short which are looked at.
 const TRIES: usize = 4;
-/// What is split off a block at least.
-const REST: usize = 64;
 
 pub(super) const HEAD: usize = 8;
 const FIRST: usize = size_of::<Lists>().next_multiple_of(GRAIN) + GRAIN - HEAD;
@@ -87,6 +85,21 @@ fn inner(at: usize, size: usize) -> Range<usize> {
 /// Bytes of the block that serves a request.
 pub(super) const fn block_size(size: usize) -> usize {
     (size + HEAD).next_multiple_of(GRAIN)
+}
+
+/// What is split off at least where a block of so many bytes stays: so much that it is worth the while, but where only
+/// that block's like may find a use for the rest.
+const fn rest(size: usize) -> usize {
+    const MOST: usize = 64;
+    const LEAST: usize = 2 * GRAIN;
+    let rest = size / 4;
+    if rest > MOST {
+        MOST
+    } else if rest < LEAST {
+        LEAST
+    } else {
+        rest
+    }
 }
 
 // SAFETY of all that follows: an `Area` is made of a region that was mapped, which is as long as `END` and a head; every
@@ -251,7 +264,7 @@ impl Area {
             .or_else(|| self.next_list(enough).map(|list| self.lists().first[list] as usize))?;
         self.unlist(at);
         let (whole, flags) = (self.size(at), self.read(at) & CLEAN);
-        let size = if whole - size >= REST { size } else { whole };
+        let size = if whole - size >= rest(size) { size } else { whole };
         self.hold(at, size);
         if size < whole {
             self.free(at + size, whole - size, flags);
@@ -321,7 +334,7 @@ impl Area {
             return false;
         }
         let whole = if size > old { old + spare } else { old };
-        let kept = if whole - size >= REST { size } else { whole };
+        let kept = if whole - size >= rest(size) { size } else { whole };
         if kept == old {
             return true;
         }

@@ -60,7 +60,7 @@ impl Table {
                         return false;
                     }
                     object.settle(way.part, mover);
-                    way.part += 1;
+                    way.part = object.after(way.part);
                 }
             }
             (way.owner, way.part) = (way.owner + 1, 0);

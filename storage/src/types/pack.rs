@@ -19,6 +19,9 @@
 //! The empty byte string is the empty sequence, too. A string that spells an integer in canonical form is stored as
 //! one. Places are byte offsets from the beginning. Walking costs a step per element; limits keep that short.
 
+use std::ops::DerefMut;
+
+use crate::heap::MovableVec;
 use crate::value::canonical_i64;
 
 #[cfg(test)]
@@ -441,6 +444,43 @@ impl DoubleEndedIterator for Iter<'_> {
     }
 }
 
+/// A byte string that can change in length: a vector, wherever it is allocated.
+pub trait Bytes: DerefMut<Target = [u8]> {
+    /// How long it may be without an allocation.
+    fn capacity(&self) -> usize;
+
+    /// Makes room for so many bytes more, and no more than that.
+    fn reserve_exact(&mut self, more: usize);
+
+    /// Cuts bytes off the end or adds zeros there.
+    fn set_length(&mut self, len: usize);
+}
+
+/// [`Bytes`] are the vectors of both allocators.
+macro_rules! bytes {
+    ($vec:ty) => {
+        impl Bytes for $vec {
+            #[inline]
+            fn capacity(&self) -> usize {
+                self.capacity()
+            }
+
+            #[inline]
+            fn reserve_exact(&mut self, more: usize) {
+                self.reserve_exact(more);
+            }
+
+            #[inline]
+            fn set_length(&mut self, len: usize) {
+                self.resize(len, 0);
+            }
+        }
+    };
+}
+
+bytes!(Vec<u8>);
+bytes!(MovableVec<u8>);
+
 /// Adds an element at the end.
 #[inline]
 pub fn push_back(bytes: &mut Vec<u8>, element: Element<'_>) {
@@ -451,7 +491,7 @@ pub fn push_back(bytes: &mut Vec<u8>, element: Element<'_>) {
 
 /// Adds elements at the end.
 #[inline]
-pub fn extend_back<'a>(bytes: &mut Vec<u8>, elements: impl Iterator<Item = Element<'a>>) {
+pub fn extend_back<'a>(bytes: &mut impl Bytes, elements: impl Iterator<Item = Element<'a>>) {
     begin(bytes);
     let mut count = 0;
     for element in elements {
@@ -474,7 +514,7 @@ pub fn insert(bytes: &mut Vec<u8>, at: usize, element: Element<'_>) {
 }
 
 /// Puts another element in the place of one.
-pub fn replace(bytes: &mut Vec<u8>, at: usize, element: Element<'_>) {
+pub fn replace(bytes: &mut impl Bytes, at: usize, element: Element<'_>) {
     if let Some((_, end)) = Pack(bytes).get(at) {
         put(bytes, at..end, element);
     }
@@ -551,9 +591,9 @@ fn shrink(bytes: &mut Vec<u8>) {
     }
 }
 
-fn begin(bytes: &mut Vec<u8>) {
+fn begin(bytes: &mut impl Bytes) {
     if bytes.is_empty() {
-        bytes.extend_from_slice(&[0; HEADER]);
+        bytes.set_length(HEADER);
     }
 }
 
@@ -580,26 +620,26 @@ fn count_changed(bytes: &mut [u8], change: isize) {
 }
 
 /// Puts an element in the place of a range.
-fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>) {
+fn put(bytes: &mut impl Bytes, range: std::ops::Range<usize>, element: Element<'_>) {
     let (size, old_len) = (element.size(), bytes.len());
     let tail = old_len - range.end;
     if size == range.len() {
         // What stands behind it stays where it is.
     } else if size > range.len() {
-        bytes.resize(old_len + size - range.len(), 0);
+        bytes.set_length(old_len + size - range.len());
         bytes.copy_within(range.end..old_len, range.start + size);
     } else {
         bytes.copy_within(range.end.., range.start + size);
-        bytes.truncate(range.start + size + tail);
+        bytes.set_length(range.start + size + tail);
     }
     fill(&mut bytes[range.start..range.start + size], element);
 }
 
 /// Appends an element without counting it.
 #[inline]
-pub(super) fn write(bytes: &mut Vec<u8>, element: Element<'_>) {
+pub(super) fn write(bytes: &mut impl Bytes, element: Element<'_>) {
     let at = bytes.len();
-    bytes.resize(at + element.size(), 0);
+    bytes.set_length(at + element.size());
     fill(&mut bytes[at..], element);
 }
 

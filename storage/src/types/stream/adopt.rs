@@ -2,7 +2,7 @@
 //! checked here.
 
 use super::id::StreamId;
-use super::log::Log;
+use super::log::{Log, moved};
 use super::node::{DELETED, SAME_FIELDS};
 use super::read::Facts;
 use crate::types::pack::{self, Element, Pack};
@@ -16,12 +16,12 @@ struct Held {
 impl Log {
     /// Adds a node at the end, its key being its first entry's id; false if it is malformed or does not come after
     /// what is there. One without a live entry is left out.
-    pub fn adopt_node(&mut self, master: StreamId, node: Vec<u8>) -> bool {
-        let Some(held) = held_by(master, Pack(&node)).filter(|_| master > self.facts.last_id) else { return false };
+    pub fn adopt_node(&mut self, master: StreamId, node: &[u8]) -> bool {
+        let Some(held) = held_by(master, Pack(node)).filter(|_| master > self.facts.last_id) else { return false };
         self.facts.last_id = held.last_id;
         if held.live > 0 {
             self.facts.len += held.live;
-            self.add_node(master, node);
+            self.add_node(master, moved(node));
         }
         true
     }

@@ -3,16 +3,13 @@
 //! Invariants: every pending entry names a consumer that is there, and stands in that consumer's own list; no list has
 //! another. A consumer has one number for its life, by which pending entries name it, and numbers are not used again.
 
-use std::sync::Arc;
-
 use super::id::StreamId;
+use super::name::Name;
 use super::read::LogRef;
 use super::sorted::SortedMap;
 
 /// The highest number that Redis's commands take.
 const COUNT_MAX: u64 = i64::MAX as u64;
-/// Bytes of the counts beside a shared name.
-const NAME_HEADER: usize = 16;
 
 /// A group of consumers; see the module's page.
 pub struct Group {
@@ -20,11 +17,11 @@ pub struct Group {
     pub last_id: StreamId,
     /// How many entries were read up to there, if that is known.
     pub entries_read: Option<u64>,
-    pending: SortedMap<StreamId, Pending>,
-    consumers: SortedMap<u64, Consumer>,
-    names: SortedMap<Arc<[u8]>, u64>,
+    pub(super) pending: SortedMap<StreamId, Pending>,
+    pub(super) consumers: SortedMap<u64, Consumer>,
+    pub(super) names: SortedMap<Name, u64>,
     next_number: u64,
-    /// What consumers own: names, and lists of pending entries.
+    /// What consumers own: names, here and in `names`, and lists of pending entries.
     consumer_bytes: usize,
 }
 
@@ -45,12 +42,12 @@ pub struct ConsumerId(u64);
 
 /// A member of a group.
 pub struct Consumer {
-    name: Arc<[u8]>,
+    pub(super) name: Name,
     /// When it asked last, in milliseconds since 1970.
     pub seen_ms: u64,
     /// When it was last given an entry.
     pub active_ms: Option<u64>,
-    pending: SortedMap<StreamId, ()>,
+    pub(super) pending: SortedMap<StreamId, ()>,
 }
 
 impl Consumer {
@@ -70,7 +67,7 @@ impl Consumer {
     }
 
     fn owned(&self) -> usize {
-        (self.name.len() + NAME_HEADER).next_multiple_of(16) + self.pending.memory()
+        2 * self.name.owned() + self.pending.memory()
     }
 }
 
@@ -117,12 +114,12 @@ impl Group {
         if let Some(id) = self.find(name) {
             return (id, false);
         }
-        let (number, name) = (self.next_number, Arc::<[u8]>::from(name));
+        let number = self.next_number;
         self.next_number += 1;
-        let consumer = Consumer { name: name.clone(), seen_ms: now_ms, active_ms: None, pending: SortedMap::new() };
+        let consumer = Consumer { name: name.into(), seen_ms: now_ms, active_ms: None, pending: SortedMap::new() };
         self.consumer_bytes += consumer.owned();
         self.consumers.insert(number, consumer);
-        self.names.insert(name, number);
+        self.names.insert(name.into(), number);
         (ConsumerId(number), true)
     }
 
@@ -244,10 +241,9 @@ impl Group {
             for (id, ()) in consumer.pending.iter() {
                 pending.insert(*id, ());
             }
-            let name: Arc<[u8]> = Arc::from(&*consumer.name);
-            copy.names.insert(name.clone(), *number);
+            copy.names.insert(Name::from(consumer.name()), *number);
             let Consumer { seen_ms, active_ms, .. } = *consumer;
-            let consumer = Consumer { name, seen_ms, active_ms, pending };
+            let consumer = Consumer { name: Name::from(consumer.name()), seen_ms, active_ms, pending };
             copy.consumer_bytes += consumer.owned();
             copy.consumers.insert(*number, consumer);
         }

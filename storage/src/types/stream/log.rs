@@ -9,11 +9,12 @@ use super::packed::{self, Packed};
 use super::read::{Direction, Facts, LogRef, Nodes};
 use super::shape;
 use super::sorted::SortedMap;
+use crate::heap::{self, Movable, MovableBox, MovableVec};
 
 /// Entries in order; see the module's page.
 pub struct Log {
-    pub(super) nodes: SortedMap<StreamId, Vec<u8>>,
-    /// Sum of the nodes' capacities.
+    pub(super) nodes: SortedMap<StreamId, MovableVec<u8>>,
+    /// What the nodes take.
     pub(super) node_bytes: usize,
     /// Nodes of Redis's tree.
     pub(super) shape: usize,
@@ -40,32 +41,39 @@ pub struct Trim {
     pub limit: u64,
 }
 
+/// What a node takes.
+#[inline]
+fn taken(node: &MovableVec<u8>) -> usize {
+    heap::taken(node.capacity())
+}
+
+/// A node of bytes that stand elsewhere.
+pub(super) fn moved(bytes: &[u8]) -> MovableVec<u8> {
+    MovableBox::from(bytes).into_vec()
+}
+
 impl Log {
     pub(super) fn new() -> Self {
         Self { nodes: SortedMap::new(), node_bytes: 0, shape: shape::EMPTY, facts: Facts::default() }
     }
 
-    /// What a byte string holds, which becomes its node.
-    pub(super) fn from_packed(mut bytes: Vec<u8>) -> Self {
-        let Packed { master, node, facts } = Packed::read(&bytes);
-        let len = node.len();
+    /// What a byte string holds.
+    pub(super) fn from_packed(bytes: &[u8]) -> Self {
+        let Packed { master, node, facts } = Packed::read(bytes);
         let mut log = Self { facts, ..Self::new() };
-        if len > 0 {
-            bytes.truncate(len);
-            bytes.shrink_to_fit();
-            log.add_node(master, bytes);
+        if !node.is_empty() {
+            log.add_node(master, moved(node));
         }
         log
     }
 
-    /// The byte string that holds the same, if it has not more than a node, which is taken out then.
-    pub(super) fn take_packed(&mut self) -> Option<Vec<u8>> {
+    /// The byte string that holds the same, if it has not more than a node.
+    pub(super) fn packed(&self) -> Option<Vec<u8>> {
         if self.nodes.len() > 1 {
             return None;
         }
-        let (master, mut bytes) = self.nodes.pop_last().unwrap_or((StreamId::MIN, Vec::new()));
-        packed::seal(&mut bytes, master, &self.facts);
-        Some(bytes)
+        let (master, node) = self.nodes.last().map_or((StreamId::MIN, &[][..]), |(master, node)| (*master, node));
+        Some(packed::sealed(node, master, &self.facts))
     }
 
     /// The entries, for reading.
@@ -75,8 +83,8 @@ impl Log {
     }
 
     /// Adds a node that has no place yet.
-    pub(super) fn add_node(&mut self, master: StreamId, node: Vec<u8>) {
-        self.node_bytes += node.capacity();
+    pub(super) fn add_node(&mut self, master: StreamId, node: MovableVec<u8>) {
+        self.node_bytes += taken(&node);
         self.nodes.insert(master, node);
         self.shape += shape::nodes_of(&self.nodes, master);
     }
@@ -85,17 +93,17 @@ impl Log {
     pub(super) fn append(&mut self, bounds: Bounds, entry: &NewEntry<'_>) {
         self.facts.note_added(entry.id);
         if let Some((master, last)) = self.nodes.last_mut() {
-            let before = last.capacity();
+            let before = taken(last);
             let added = node::append(*master, last, entry, bounds);
             if !added {
                 last.shrink_to_fit();
             }
-            self.node_bytes = self.node_bytes - before + last.capacity();
+            self.node_bytes = self.node_bytes - before + taken(last);
             if added {
                 return;
             }
         }
-        let mut node = Vec::new();
+        let mut node = MovableVec::new_in(Movable);
         node::create(&mut node, entry);
         self.add_node(entry.id, node);
     }
@@ -125,9 +133,9 @@ impl Log {
         if Node::read(*master, bytes).live() == 1 {
             self.drop_node(*master);
         } else if let Some(bytes) = self.nodes.at_mut(place) {
-            self.node_bytes -= bytes.capacity();
+            self.node_bytes -= taken(bytes);
             node::delete(bytes, &[flags_at]);
-            self.node_bytes += bytes.capacity();
+            self.node_bytes += taken(bytes);
         }
         self.facts.len -= 1;
         true
@@ -135,7 +143,7 @@ impl Log {
 
     fn drop_node(&mut self, master: StreamId) {
         if let Some(gone) = self.nodes.remove(&master) {
-            self.node_bytes -= gone.capacity();
+            self.node_bytes -= taken(&gone);
             self.shape -= shape::nodes_of(&self.nodes, master);
         }
     }
@@ -197,9 +205,9 @@ impl Log {
         }
         let start = self.nodes.start();
         if let Some(bytes) = self.nodes.at_mut(start) {
-            self.node_bytes -= bytes.capacity();
+            self.node_bytes -= taken(bytes);
             node::delete(bytes, &places);
-            self.node_bytes += bytes.capacity();
+            self.node_bytes += taken(bytes);
         }
         self.facts.len -= places.len() as u64;
         places.len() as u64
@@ -220,8 +228,9 @@ impl Log {
     pub(super) fn duplicate(&self) -> Self {
         let mut copy = Self::new();
         for (id, bytes) in self.nodes.iter() {
-            copy.node_bytes += bytes.len();
-            copy.nodes.insert(*id, bytes.clone());
+            let node = moved(bytes);
+            copy.node_bytes += taken(&node);
+            copy.nodes.insert(*id, node);
         }
         Self { shape: self.shape, facts: self.facts, ..copy }
     }
@@ -237,11 +246,7 @@ impl Log {
     pub(super) fn validate(&self) {
         self.nodes.validate();
         self.as_ref().validate();
-        assert_eq!(
-            self.nodes.iter().map(|(_, node)| node.capacity()).sum::<usize>(),
-            self.node_bytes,
-            "bytes are counted"
-        );
+        assert_eq!(self.nodes.iter().map(|(_, node)| taken(node)).sum::<usize>(), self.node_bytes, "bytes are counted");
         let keys: Vec<_> = self.nodes.iter().map(|(id, _)| id.bits().to_be_bytes()).collect();
         assert_eq!(self.shape, shape::count(&keys), "the tree's nodes are counted");
     }

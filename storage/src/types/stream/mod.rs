@@ -9,18 +9,21 @@
 //! packed.rs    a stream of at most one node as a byte string
 //! read.rs      the entries of either, as they are read
 //! group.rs     a group: consumers, and entries that are not acknowledged
+//!   name.rs      a group's or a consumer's name
 //! sorted.rs    an ordered map in chunks, which logs and groups use
+//! settle.rs    moves all of that out of regions of the heap
 //! ```
 //!
 //! A stream without groups whose entries have room in one node is packed, and stands in its key's entry if it is short.
 //! A stream stays a key when it has no entry.
 
 use super::{Collection, Env, Full, Limits};
-use crate::heap::{Mover, Settle};
+use crate::heap::{self, Movable, MovableBox};
 use crate::value::{Kind, Object, Value};
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::StreamId;
 pub use log::{Keep, Log, Trim};
+use name::Name;
 use node::{Bounds, NewEntry};
 pub use node::{Entry, Fields};
 use packed::Packed;
@@ -31,9 +34,11 @@ mod adopt;
 mod group;
 mod id;
 mod log;
+mod name;
 mod node;
 mod packed;
 mod read;
+mod settle;
 mod shape;
 mod sorted;
 #[cfg(test)]
@@ -44,7 +49,7 @@ pub enum Stream {
     /// A byte string.
     Packed(Vec<u8>),
     /// Any number of nodes and groups.
-    Parts(Box<Parts>),
+    Parts(MovableBox<Parts>),
 }
 
 /// A stream, for reading. The packed bytes may stand anywhere, as in a key's entry.
@@ -59,9 +64,22 @@ pub enum StreamRef<'a> {
 /// What a large stream, or one with groups, is made of.
 pub struct Parts {
     log: Log,
-    groups: SortedMap<Box<[u8]>, Box<Group>>,
-    /// What groups take: names, themselves and what they own.
+    groups: SortedMap<Name, Group>,
+    /// What groups and their names own.
     group_bytes: usize,
+}
+
+// For the moment in which it moves.
+impl Default for Parts {
+    fn default() -> Self {
+        Self::new(Log::new())
+    }
+}
+
+impl Parts {
+    fn new(log: Log) -> Self {
+        Self { log, groups: SortedMap::new(), group_bytes: 0 }
+    }
 }
 
 impl<'a> StreamRef<'a> {
@@ -88,12 +106,12 @@ impl<'a> StreamRef<'a> {
 
     /// The groups with their names, by name.
     pub fn groups(self) -> impl Iterator<Item = (&'a [u8], &'a Group)> {
-        self.parts().into_iter().flat_map(|parts| parts.groups.iter()).map(|(name, group)| (&**name, &**group))
+        self.parts().into_iter().flat_map(|parts| parts.groups.iter()).map(|(name, group)| (&**name, group))
     }
 
     /// A group by its name.
     pub fn group(self, name: &[u8]) -> Option<&'a Group> {
-        self.parts()?.groups.get(name).map(|group| &**group)
+        self.parts()?.groups.get(name)
     }
 }
 
@@ -140,16 +158,29 @@ impl Stream {
 
     /// Changes the entries.
     pub fn change<R>(&mut self, change: impl FnOnce(&mut Log) -> R) -> R {
-        let result = change(&mut self.unpacked().log);
-        self.pack_if_small();
-        result
+        match self {
+            Self::Packed(bytes) => {
+                let mut log = Log::from_packed(bytes);
+                let result = change(&mut log);
+                *self = log.packed().map_or_else(|| Self::parted(log), Self::Packed);
+                result
+            }
+            Self::Parts(parts) => {
+                let result = change(&mut parts.log);
+                self.pack_if_small();
+                result
+            }
+        }
+    }
+
+    fn parted(log: Log) -> Self {
+        Self::Parts(MovableBox::new_in(Parts::new(log), Movable))
     }
 
     /// The parts, which a packed stream becomes.
     fn unpacked(&mut self) -> &mut Parts {
         if let Self::Packed(bytes) = self {
-            let log = Log::from_packed(std::mem::take(bytes));
-            *self = Self::Parts(Box::new(Parts { log, groups: SortedMap::new(), group_bytes: 0 }));
+            *self = Self::parted(Log::from_packed(bytes));
         }
         match self {
             Self::Parts(parts) => parts,
@@ -161,7 +192,7 @@ impl Stream {
     fn pack_if_small(&mut self) {
         if let Self::Parts(parts) = self
             && parts.groups.len() == 0
-            && let Some(bytes) = parts.log.take_packed()
+            && let Some(bytes) = parts.log.packed()
         {
             *self = Self::Packed(bytes);
         }
@@ -184,9 +215,9 @@ impl Stream {
         if parts.groups.find(name).is_ok() {
             return false;
         }
-        let group = Box::new(Group::new(last_id, entries_read));
-        parts.group_bytes += group_size(name, &group);
-        parts.groups.insert(name.into(), group);
+        let name = Name::from(name);
+        parts.group_bytes += name.owned();
+        parts.groups.insert(name, Group::new(last_id, entries_read));
         true
     }
 
@@ -194,7 +225,7 @@ impl Stream {
     pub fn destroy_group(&mut self, name: &[u8]) -> bool {
         let Self::Parts(parts) = self else { return false };
         let Some(group) = parts.groups.remove(name) else { return false };
-        parts.group_bytes -= group_size(name, &group);
+        parts.group_bytes -= Name::from(name).owned() + group.owned();
         self.pack_if_small();
         true
     }
@@ -205,7 +236,7 @@ impl Stream {
         match self {
             Self::Packed(bytes) => bytes.capacity().next_multiple_of(16),
             Self::Parts(parts) => {
-                let own = size_of::<Parts>().next_multiple_of(16);
+                let own = heap::taken(size_of::<Parts>());
                 own + parts.log.memory() + parts.groups.memory() + parts.group_bytes
             }
         }
@@ -232,13 +263,13 @@ impl Stream {
             Self::Packed(bytes) => return Ok(Self::Packed(bytes.clone())),
             Self::Parts(parts) => parts,
         };
-        let mut copy = Parts { log: parts.log.duplicate(), groups: SortedMap::new(), group_bytes: 0 };
+        let mut copy = Parts::new(parts.log.duplicate());
         for (name, group) in parts.groups.iter() {
-            let group = Box::new(group.duplicate());
-            copy.group_bytes += group_size(name, &group);
-            copy.groups.insert(name.clone(), group);
+            let (name, group) = (Name::from(&**name), group.duplicate());
+            copy.group_bytes += name.owned() + group.owned();
+            copy.groups.insert(name, group);
         }
-        Ok(Self::Parts(Box::new(copy)))
+        Ok(Self::Parts(MovableBox::new_in(copy, Movable)))
     }
 
     /// Nodes, and as many more as the groups would fill.
@@ -275,7 +306,7 @@ impl Stream {
         let mut bytes = 0;
         for (name, group) in parts.groups.iter() {
             group.validate();
-            bytes += group_size(name, group);
+            bytes += name.owned() + group.owned();
         }
         assert_eq!(bytes, parts.group_bytes, "what groups take is counted");
     }
@@ -285,11 +316,6 @@ impl Default for Stream {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// What a group takes with its name.
-fn group_size(name: &[u8], group: &Group) -> usize {
-    name.len().next_multiple_of(16) + size_of::<Group>().next_multiple_of(16) + group.owned()
 }
 
 impl Collection for Stream {
@@ -318,22 +344,5 @@ impl Collection for Stream {
 
     fn into_object(self) -> Object {
         Object::Stream(self)
-    }
-}
-
-// What groups own is short but for their tables of pending entries, which stay where they are.
-impl Settle for Stream {
-    fn parts(&self) -> usize {
-        match self {
-            Self::Packed(_) => 1,
-            Self::Parts(parts) => parts.log.nodes.parts(),
-        }
-    }
-
-    fn settle(&mut self, part: usize, mover: &mut Mover) {
-        match self {
-            Self::Packed(bytes) => mover.vec(bytes),
-            Self::Parts(parts) => parts.log.nodes.settle(part, mover, |node, mover| mover.vec(node)),
-        }
     }
 }

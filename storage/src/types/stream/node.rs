@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::id::StreamId;
 use crate::types::Limits;
-use crate::types::pack::{self, Element, Pack};
+use crate::types::pack::{self, Bytes, Element, Pack};
 
 /// The entry was deleted.
 pub(super) const DELETED: i64 = 1;
@@ -282,7 +282,7 @@ impl Bounds {
 }
 
 /// Makes an empty byte string a node with one entry, whose id is the node's key.
-pub(super) fn create(bytes: &mut Vec<u8>, entry: &NewEntry<'_>) {
+pub(super) fn create(bytes: &mut impl Bytes, entry: &NewEntry<'_>) {
     let head = [Element::Int(1), Element::Int(0), Element::Int(entry.pairs())];
     extend(bytes, head.into_iter().chain(entry.names()).chain([Element::Int(0)]));
     write_entry(bytes, (0, 0), entry, true);
@@ -290,7 +290,7 @@ pub(super) fn create(bytes: &mut Vec<u8>, entry: &NewEntry<'_>) {
 
 /// Adds an entry at the end of a node; false if the node is full.
 #[inline]
-pub(super) fn append(master: StreamId, bytes: &mut Vec<u8>, entry: &NewEntry<'_>, bounds: Bounds) -> bool {
+pub(super) fn append(master: StreamId, bytes: &mut impl Bytes, entry: &NewEntry<'_>, bounds: Bounds) -> bool {
     if bytes.len() + REDIS_MORE + entry.bytes >= bounds.max_bytes {
         return false;
     }
@@ -314,7 +314,7 @@ impl Node<'_> {
 }
 
 #[inline]
-fn write_entry(bytes: &mut Vec<u8>, (ms, seq): (i64, i64), entry: &NewEntry<'_>, same: bool) {
+fn write_entry(bytes: &mut impl Bytes, (ms, seq): (i64, i64), entry: &NewEntry<'_>, same: bool) {
     let (pairs, fields) = (entry.pairs(), &entry.fields);
     let id = [Element::Int(ms), Element::Int(seq)];
     if same {
@@ -329,7 +329,7 @@ fn write_entry(bytes: &mut Vec<u8>, (ms, seq): (i64, i64), entry: &NewEntry<'_>,
 
 /// Adds elements, in room made once.
 #[inline]
-fn extend<'a>(bytes: &mut Vec<u8>, elements: impl Iterator<Item = Element<'a>> + Clone) {
+fn extend<'a>(bytes: &mut impl Bytes, elements: impl Iterator<Item = Element<'a>> + Clone) {
     // The count in front of a sequence takes two bytes.
     let head = if bytes.is_empty() { 2 } else { 0 };
     reserve(bytes, head + elements.clone().map(Element::size).sum::<usize>());
@@ -337,14 +337,14 @@ fn extend<'a>(bytes: &mut Vec<u8>, elements: impl Iterator<Item = Element<'a>> +
 }
 
 /// Makes room in steps that waste little, for most small streams stay small.
-fn reserve(bytes: &mut Vec<u8>, more: usize) {
+fn reserve(bytes: &mut impl Bytes, more: usize) {
     if bytes.capacity() - bytes.len() < more {
         bytes.reserve_exact(more.max(bytes.len() / 4));
     }
 }
 
 /// Marks the entries at these places as deleted; they must not be so yet.
-pub(super) fn delete(bytes: &mut Vec<u8>, places: &[usize]) {
+pub(super) fn delete(bytes: &mut impl Bytes, places: &[usize]) {
     for place in places {
         // A flag takes the same room whatever it is, so that the places behind stay right.
         let (flags, _) = int(Pack(bytes), *place);

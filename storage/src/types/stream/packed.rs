@@ -61,25 +61,48 @@ impl<'a> Packed<'a> {
     }
 }
 
+/// What stands behind a node.
+struct Seal {
+    bytes: [u8; 10 * leb128::LONGEST + 1],
+    len: usize,
+}
+
+impl Seal {
+    #[inline]
+    fn of(master: StreamId, facts: &Facts) -> Self {
+        let (first, last) = (master.distance(facts.first_id), master.distance(facts.last_id));
+        let deleted = facts.max_deleted_id;
+        let numbers = [
+            (master.ms, master.seq),
+            (first.0 as u64, first.1 as u64),
+            (last.0 as u64, last.1 as u64),
+            (deleted.ms, deleted.seq),
+            (facts.entries_added, facts.len),
+        ];
+        let (mut bytes, mut len) = ([0; 10 * leb128::LONGEST + 1], 0);
+        for number in numbers.into_iter().flat_map(|(one, other)| [one, other]) {
+            len += leb128::write(number, &mut bytes[len..]);
+        }
+        bytes[len] = len as u8;
+        Self { bytes, len: len + 1 }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
 /// Adds what is remembered to a node, or to nothing.
 #[inline]
-pub(super) fn seal(bytes: &mut Vec<u8>, master: StreamId, facts: &Facts) {
-    let (first, last) = (master.distance(facts.first_id), master.distance(facts.last_id));
-    let deleted = facts.max_deleted_id;
-    let numbers = [
-        (master.ms, master.seq),
-        (first.0 as u64, first.1 as u64),
-        (last.0 as u64, last.1 as u64),
-        (deleted.ms, deleted.seq),
-        (facts.entries_added, facts.len),
-    ];
-    let (mut sealed, mut len) = ([0; 10 * leb128::LONGEST + 1], 0);
-    for number in numbers.into_iter().flat_map(|(one, other)| [one, other]) {
-        len += leb128::write(number, &mut sealed[len..]);
-    }
-    sealed[len] = len as u8;
-    bytes.reserve_exact(len + 1);
-    bytes.extend_from_slice(&sealed[..=len]);
+fn seal(bytes: &mut Vec<u8>, master: StreamId, facts: &Facts) {
+    let seal = Seal::of(master, facts);
+    bytes.reserve_exact(seal.len);
+    bytes.extend_from_slice(seal.bytes());
+}
+
+/// The byte string of a node, or of none, and what is remembered.
+pub(super) fn sealed(node: &[u8], master: StreamId, facts: &Facts) -> Vec<u8> {
+    [node, Seal::of(master, facts).bytes()].concat()
 }
 
 /// Adds an entry, whose id is above the last; false if the node is full.
@@ -117,6 +140,7 @@ mod tests {
             let facts = Facts { first_id, last_id, max_deleted_id, entries_added: counts[0], len: counts[1] };
             let mut bytes = node.clone();
             seal(&mut bytes, id(0), &facts);
+            prop_assert_eq!(&bytes, &sealed(&node, id(0), &facts));
             let read = Packed::read(&bytes);
             prop_assert_eq!((read.master, read.node, read.facts), (id(0), &node[..], facts));
         }

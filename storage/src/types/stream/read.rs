@@ -4,6 +4,7 @@ use super::id::StreamId;
 use super::node::{Entry, Node};
 use super::shape;
 use super::sorted::{Iter, SortedMap};
+use crate::heap::MovableVec;
 use crate::types::pack::Pack;
 
 /// What is remembered of a stream beside its entries.
@@ -48,7 +49,7 @@ pub(super) enum Nodes<'a> {
     /// At most one, which stands anywhere.
     One(Option<(StreamId, &'a [u8])>),
     /// Any number, and how many nodes Redis's radix tree of them would have.
-    Many(&'a SortedMap<StreamId, Vec<u8>>, usize),
+    Many(&'a SortedMap<StreamId, MovableVec<u8>>, usize),
 }
 
 impl<'a> Nodes<'a> {
@@ -68,7 +69,7 @@ impl<'a> Nodes<'a> {
 
 enum NodeIter<'a> {
     One(Option<(StreamId, &'a [u8])>),
-    Many(Iter<'a, StreamId, Vec<u8>>),
+    Many(Iter<'a, StreamId, MovableVec<u8>>),
 }
 
 impl<'a> Iterator for NodeIter<'a> {

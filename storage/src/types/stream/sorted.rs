@@ -2,23 +2,41 @@
 //!
 //! Keys mostly come at the end and mostly go from the front, so chunks are dense where nothing was removed: a key at
 //! the end begins a new chunk, any other splits a full one in half. No step moves more than one chunk and the list of
-//! chunks, of which each has up to [`CHUNK`] elements.
+//! chunks, of which each has up to [`CHUNK`] elements. Most maps are small: one of a single chunk owns just that.
 //!
-//! Invariants: keys ascend; no chunk is empty; `len` and `capacity` are the sums of the chunks'.
+//! Invariants: keys ascend; of several chunks none is empty; `len` and `bytes` are the sums of the chunks'.
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 
-use crate::heap::Mover;
+use crate::heap::{self, Movable, MovableBox, MovableVec, Mover};
 
 /// Elements of a chunk.
 const CHUNK: usize = 64;
 
 /// The map; see the module's page.
-pub(super) struct SortedMap<K, V> {
-    chunks: VecDeque<Vec<(K, V)>>,
+pub(super) struct SortedMap<K, V>(Chunks<K, V>);
+
+type Chunk<K, V> = MovableVec<(K, V)>;
+
+enum Chunks<K, V> {
+    /// One, which may be empty.
+    One(Chunk<K, V>),
+    /// At least two.
+    Many(MovableBox<Many<K, V>>),
+}
+
+struct Many<K, V> {
+    chunks: VecDeque<Chunk<K, V>>,
     len: usize,
-    capacity: usize,
+    bytes: usize,
+}
+
+// For the moment in which it moves.
+impl<K, V> Default for Many<K, V> {
+    fn default() -> Self {
+        Self { chunks: VecDeque::new(), len: 0, bytes: 0 }
+    }
 }
 
 /// Where an element stands, or would; valid until something is added or removed.
@@ -28,40 +46,202 @@ pub(super) struct Place {
     at: usize,
 }
 
-impl<K: Ord, V> SortedMap<K, V> {
+impl<K, V> SortedMap<K, V> {
+    /// Chunks that a list of them has place for at least, so that it is a block that moves.
+    const LISTED: usize = heap::LEAST.div_ceil(size_of::<Chunk<K, V>>());
+
     pub(super) const fn new() -> Self {
-        Self { chunks: VecDeque::new(), len: 0, capacity: 0 }
+        Self(Chunks::One(Chunk::new_in(Movable)))
     }
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.len
+        match &self.0 {
+            Chunks::One(chunk) => chunk.len(),
+            Chunks::Many(many) => many.len,
+        }
     }
 
     /// Bytes of the chunks and of the list of them; what keys and values own is not in it.
     #[inline]
     pub(super) fn memory(&self) -> usize {
-        self.capacity * size_of::<(K, V)>() + self.chunks.capacity() * size_of::<Vec<(K, V)>>()
+        match &self.0 {
+            Chunks::One(chunk) => Self::taken(chunk),
+            Chunks::Many(many) => {
+                let list = many.chunks.capacity() * size_of::<Chunk<K, V>>();
+                many.bytes + heap::taken(list) + heap::taken(size_of::<Many<K, V>>())
+            }
+        }
     }
 
+    fn taken(chunk: &Chunk<K, V>) -> usize {
+        heap::taken(chunk.capacity() * size_of::<(K, V)>())
+    }
+
+    /// How many chunks there are, an empty one too.
+    #[inline]
+    pub(super) fn chunks(&self) -> usize {
+        match &self.0 {
+            Chunks::One(_) => 1,
+            Chunks::Many(many) => many.chunks.len(),
+        }
+    }
+
+    #[inline]
+    fn chunk(&self, number: usize) -> Option<&Chunk<K, V>> {
+        match &self.0 {
+            Chunks::One(chunk) => (number == 0).then_some(chunk),
+            Chunks::Many(many) => many.chunks.get(number),
+        }
+    }
+
+    #[inline]
+    fn chunk_mut(&mut self, number: usize) -> Option<&mut Chunk<K, V>> {
+        match &mut self.0 {
+            Chunks::One(chunk) => (number == 0).then_some(chunk),
+            Chunks::Many(many) => many.chunks.get_mut(number),
+        }
+    }
+
+    #[inline]
+    fn last_chunk(&self) -> &[(K, V)] {
+        match &self.0 {
+            Chunks::One(chunk) => chunk,
+            Chunks::Many(many) => many.chunks.back().map_or(&[], |chunk| &chunk[..]),
+        }
+    }
+
+    /// Changes a chunk, and counts what that changes.
+    #[inline]
+    fn change<R>(&mut self, number: usize, change: impl FnOnce(&mut Chunk<K, V>) -> R) -> R {
+        match &mut self.0 {
+            Chunks::One(chunk) => change(chunk),
+            Chunks::Many(many) => {
+                let Many { chunks, len, bytes } = &mut **many;
+                let chunk = &mut chunks[number];
+                let (len_before, before) = (chunk.len(), Self::taken(chunk));
+                let result = change(chunk);
+                *len = *len - len_before + chunk.len();
+                *bytes = *bytes - before + Self::taken(chunk);
+                result
+            }
+        }
+    }
+
+    /// Adds a chunk behind the first or a later one.
+    fn add_chunk(&mut self, number: usize, chunk: Chunk<K, V>) {
+        if let Chunks::One(only) = &mut self.0 {
+            let only = std::mem::replace(only, Chunk::new_in(Movable));
+            let (len, bytes) = (only.len(), Self::taken(&only));
+            let mut chunks = VecDeque::with_capacity(Self::LISTED);
+            chunks.push_back(only);
+            self.0 = Chunks::Many(MovableBox::new_in(Many { chunks, len, bytes }, Movable));
+        }
+        if let Chunks::Many(many) = &mut self.0 {
+            let Many { chunks, len, bytes } = &mut **many;
+            if chunks.len() == chunks.capacity() {
+                chunks.reserve_exact(chunks.len() / 2);
+            }
+            *len += chunk.len();
+            *bytes += Self::taken(&chunk);
+            chunks.insert(number, chunk);
+        }
+    }
+
+    /// Drops a chunk with what is in it.
+    fn drop_chunk(&mut self, number: usize) {
+        let Chunks::Many(many) = &mut self.0 else {
+            *self = Self::new();
+            return;
+        };
+        let Many { chunks, len, bytes } = &mut **many;
+        if let Some(gone) = chunks.remove(number) {
+            *len -= gone.len();
+            *bytes -= Self::taken(&gone);
+        }
+        if chunks.len() == 1
+            && let Some(last) = chunks.pop_back()
+        {
+            self.0 = Chunks::One(last);
+        } else if chunks.len() * 4 < chunks.capacity() {
+            chunks.shrink_to((chunks.len() * 2).max(Self::LISTED));
+        }
+    }
+
+    /// Drops up to `chunks` chunks; true when none is left.
+    pub(super) fn free_step(&mut self, chunks: usize) -> bool {
+        for _ in 0..chunks.min(self.chunks()) {
+            self.drop_chunk(self.chunks() - 1);
+        }
+        self.len() == 0
+    }
+
+    /// Parts for [`SortedMap::settle`].
+    pub(super) fn parts(&self) -> usize {
+        self.chunks() * CHUNK
+    }
+
+    /// The part behind one; where there is no element any more in its chunk, the next chunk's first.
+    pub(super) fn after(&self, part: usize) -> usize {
+        let (chunk, next) = (part / CHUNK, part + 1);
+        let is_there = self.chunk(chunk).is_some_and(|chunk| part % CHUNK + 1 < chunk.len());
+        if is_there { next } else { (chunk + 1) * CHUNK }
+    }
+
+    /// As [`heap::Settle`] has it: a part is a place for an element, which `each` moves; a chunk moves with its first. An
+    /// element stays equal to itself.
+    pub(super) fn settle(&mut self, part: usize, mover: &mut Mover, each: impl FnOnce(&mut (K, V), &mut Mover)) {
+        if part.is_multiple_of(CHUNK) {
+            self.settle_chunk(part / CHUNK, mover);
+        }
+        if let Some(element) = self.chunk_mut(part / CHUNK).and_then(|chunk| chunk.get_mut(part % CHUNK)) {
+            each(element, mover);
+        }
+    }
+
+    /// As [`SortedMap::settle`] where elements own nothing, and a part is a chunk.
+    pub(super) fn settle_chunk(&mut self, number: usize, mover: &mut Mover) {
+        if number == 0
+            && let Chunks::Many(many) = &mut self.0
+        {
+            mover.movable_box(many);
+            mover.deque(&mut many.chunks);
+        }
+        if let Some(chunk) = self.chunk_mut(number) {
+            mover.movable_vec(chunk);
+        }
+    }
+
+    /// What stands at a part's place.
+    pub(super) fn at_part(&self, part: usize) -> Option<&V> {
+        Some(&self.chunk(part / CHUNK)?.get(part % CHUNK)?.1)
+    }
+}
+
+impl<K: Ord, V> SortedMap<K, V> {
     /// Where a key stands, or where it would.
     #[inline]
     pub(super) fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Place, Place>
     where
         K: Borrow<Q>,
     {
-        // Most look-ups are for the end.
-        let chunk = match self.chunks.back() {
-            None => return Err(Place { chunk: 0, at: 0 }),
-            Some(last) if last[0].0.borrow() <= key => self.chunks.len() - 1,
-            Some(_) => match self.chunks.partition_point(|chunk| chunk[0].0.borrow() <= key) {
-                0 => return Err(Place { chunk: 0, at: 0 }),
-                after => after - 1,
-            },
+        let is_from = |chunk: &Chunk<K, V>| chunk[0].0.borrow() <= key;
+        let (number, chunk) = match &self.0 {
+            Chunks::One(chunk) => (0, chunk),
+            Chunks::Many(many) => {
+                let last = many.chunks.len() - 1;
+                // Most look-ups are for the end.
+                let number = if is_from(&many.chunks[last]) {
+                    last
+                } else {
+                    many.chunks.partition_point(is_from).saturating_sub(1)
+                };
+                (number, &many.chunks[number])
+            }
         };
-        match self.chunks[chunk].binary_search_by(|element| element.0.borrow().cmp(key)) {
-            Ok(at) => Ok(Place { chunk, at }),
-            Err(at) => Err(Place { chunk, at }),
+        match chunk.binary_search_by(|element| element.0.borrow().cmp(key)) {
+            Ok(at) => Ok(Place { chunk: number, at }),
+            Err(at) => Err(Place { chunk: number, at }),
         }
     }
 
@@ -70,8 +250,7 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let Place { chunk, at } = self.find(key).ok()?;
-        Some(&self.chunks[chunk][at].1)
+        Some(self.at(self.find(key).ok()?)?.1)
     }
 
     #[inline]
@@ -79,38 +258,36 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let Place { chunk, at } = self.find(key).ok()?;
-        Some(&mut self.chunks[chunk][at].1)
+        self.at_mut(self.find(key).ok()?)
     }
 
     /// The element at a place that is not the end.
     #[inline]
     pub(super) fn at(&self, place: Place) -> Option<(&K, &V)> {
-        let (key, value) = self.chunks.get(place.chunk)?.get(place.at)?;
+        let (key, value) = self.chunk(place.chunk)?.get(place.at)?;
         Some((key, value))
     }
 
     /// The value at a place that is not the end.
     #[inline]
     pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut V> {
-        Some(&mut self.chunks.get_mut(place.chunk)?.get_mut(place.at)?.1)
+        Some(&mut self.chunk_mut(place.chunk)?.get_mut(place.at)?.1)
     }
 
     #[inline]
     pub(super) fn first(&self) -> Option<(&K, &V)> {
-        let (key, value) = self.chunks.front()?.first()?;
-        Some((key, value))
+        self.at(self.start())
     }
 
     #[inline]
     pub(super) fn last(&self) -> Option<(&K, &V)> {
-        let (key, value) = self.chunks.back()?.last()?;
+        let (key, value) = self.last_chunk().last()?;
         Some((key, value))
     }
 
     #[inline]
     pub(super) fn last_mut(&mut self) -> Option<(&K, &mut V)> {
-        let (key, value) = self.chunks.back_mut()?.last_mut()?;
+        let (key, value) = self.chunk_mut(self.chunks() - 1)?.last_mut()?;
         Some((key, value))
     }
 
@@ -121,7 +298,7 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     /// The place behind the last element.
     pub(super) fn end(&self) -> Place {
-        Place { chunk: self.chunks.len(), at: 0 }
+        Place { chunk: self.chunks(), at: 0 }
     }
 
     /// The place of the first element that is not below a key.
@@ -146,7 +323,7 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     /// The place behind a chunk's end is that of the next chunk's first element.
     fn whole(&self, place: Place) -> Place {
-        match self.chunks.get(place.chunk) {
+        match self.chunk(place.chunk) {
             Some(chunk) if place.at >= chunk.len() => Place { chunk: place.chunk + 1, at: 0 },
             _ => place,
         }
@@ -162,7 +339,8 @@ impl<K: Ord, V> SortedMap<K, V> {
             return Some(Place { at: place.at - 1, ..place });
         }
         let chunk = place.chunk.checked_sub(1)?;
-        Some(Place { chunk, at: self.chunks[chunk].len() - 1 })
+        let at = self.chunk(chunk)?.len().checked_sub(1)?;
+        Some(Place { chunk, at })
     }
 
     /// The elements between two places, from either end.
@@ -177,7 +355,7 @@ impl<K: Ord, V> SortedMap<K, V> {
     /// Adds an element; gives back the value that the key had.
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
-            Ok(place) => Some(std::mem::replace(&mut self.chunks[place.chunk][place.at].1, value)),
+            Ok(place) => self.at_mut(place).map(|before| std::mem::replace(before, value)),
             Err(place) => {
                 self.insert_at(place, key, value);
                 None
@@ -187,37 +365,24 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     fn insert_at(&mut self, place: Place, key: K, value: V) {
         let Place { mut chunk, mut at } = place;
-        let is_full = self.chunks.get(chunk).is_none_or(|chunk| chunk.len() == CHUNK);
-        if is_full && chunk + 1 >= self.chunks.len() && (at == CHUNK || self.chunks.is_empty()) {
-            chunk = self.chunks.len();
-            at = 0;
-            self.add_chunk(chunk, Vec::new());
-        } else if is_full {
-            let upper = self.chunks[chunk].split_off(CHUNK / 2);
+        if self.chunk(chunk).is_some_and(|chunk| chunk.len() == CHUNK) {
+            let is_end = at == CHUNK && chunk + 1 == self.chunks();
+            let kept = if is_end { CHUNK } else { CHUNK / 2 };
+            let upper = self.change(chunk, |chunk| chunk.split_off(kept));
             self.add_chunk(chunk + 1, upper);
             if at > CHUNK / 2 {
                 chunk += 1;
-                at -= CHUNK / 2;
+                at -= kept;
             }
         }
         // An eighth of what there is, so that a small map wastes little and a large one takes whole chunks.
-        let more = self.len / 8;
-        let elements = &mut self.chunks[chunk];
-        if elements.len() == elements.capacity() {
-            let before = elements.capacity();
-            elements.reserve_exact(more.clamp(1, CHUNK - elements.len()));
-            self.capacity += elements.capacity() - before;
-        }
-        elements.insert(at, (key, value));
-        self.len += 1;
-    }
-
-    fn add_chunk(&mut self, number: usize, chunk: Vec<(K, V)>) {
-        if self.chunks.len() == self.chunks.capacity() {
-            self.chunks.reserve_exact((self.chunks.len() / 2).max(1));
-        }
-        self.capacity += chunk.capacity();
-        self.chunks.insert(number, chunk);
+        let more = self.len() / 8;
+        self.change(chunk, |elements| {
+            if elements.len() == elements.capacity() {
+                elements.reserve_exact(more.clamp(1, CHUNK - elements.len()));
+            }
+            elements.insert(at, (key, value));
+        });
     }
 
     #[inline]
@@ -231,15 +396,18 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     /// Takes the element at a place out; the place is then the next element's, or behind a chunk's end.
     pub(super) fn remove_at(&mut self, place: Place) -> (K, V) {
-        let chunk = &mut self.chunks[place.chunk];
-        let removed = chunk.remove(place.at);
-        self.len -= 1;
-        let (len, capacity) = (chunk.len(), chunk.capacity());
-        if len == 0 {
+        let (removed, is_empty, is_sparse) = self.change(place.chunk, |chunk| {
+            let removed = chunk.remove(place.at);
+            let len = chunk.len();
+            let is_sparse = len * 2 + 4 <= chunk.capacity();
+            if is_sparse && len > 0 {
+                chunk.shrink_to(len + len / 2);
+            }
+            (removed, len == 0, is_sparse)
+        });
+        if is_empty {
             self.drop_chunk(place.chunk);
-        } else if len * 2 + 4 <= capacity {
-            chunk.shrink_to(len + len / 2);
-            self.capacity -= capacity - chunk.capacity();
+        } else if is_sparse {
             self.join(place.chunk);
         }
         removed
@@ -247,77 +415,32 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     /// Takes the last element out.
     pub(super) fn pop_last(&mut self) -> Option<(K, V)> {
-        let chunk = self.chunks.len().checked_sub(1)?;
-        let at = self.chunks[chunk].len() - 1;
-        Some(self.remove_at(Place { chunk, at }))
-    }
-
-    fn drop_chunk(&mut self, number: usize) {
-        if let Some(gone) = self.chunks.remove(number) {
-            self.capacity -= gone.capacity();
-        }
-        if self.chunks.is_empty() {
-            self.chunks = VecDeque::new();
-        } else if self.chunks.len() * 4 < self.chunks.capacity() {
-            self.chunks.shrink_to(self.chunks.len() * 2);
-        }
+        let place = self.previous(self.end())?;
+        Some(self.remove_at(place))
     }
 
     /// Moves a chunk's elements to the chunk before it if both are sparse. Only that one: places before stay valid.
     fn join(&mut self, number: usize) {
-        let Some(before) = number.checked_sub(1) else { return };
-        if self.chunks[before].len() + self.chunks[number].len() > CHUNK / 2 {
+        let len = |number| self.chunk(number).map_or(0, Chunk::len);
+        let Some(before) = number.checked_sub(1).filter(|before| len(*before) + len(number) <= CHUNK / 2) else {
             return;
-        }
-        let mut sparse = std::mem::take(&mut self.chunks[number]);
-        self.capacity -= sparse.capacity();
-        let joined = &mut self.chunks[before];
-        let capacity = joined.capacity();
-        joined.append(&mut sparse);
-        self.capacity += joined.capacity() - capacity;
+        };
+        let mut sparse = self.change(number, |chunk| std::mem::replace(chunk, Chunk::new_in(Movable)));
+        self.change(before, |joined| joined.append(&mut sparse));
         self.drop_chunk(number);
-    }
-
-    /// Drops up to `chunks` chunks; true when none is left.
-    pub(super) fn free_step(&mut self, chunks: usize) -> bool {
-        for _ in 0..chunks {
-            let Some(last) = self.chunks.pop_back() else { break };
-            self.len -= last.len();
-            self.capacity -= last.capacity();
-        }
-        if self.chunks.is_empty() {
-            self.chunks = VecDeque::new();
-        }
-        self.chunks.is_empty()
     }
 
     /// Checks the module's invariants; panics with what is wrong.
     pub(super) fn validate(&self) {
-        assert!(self.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK), "chunks are filled");
-        assert_eq!(self.chunks.iter().map(Vec::len).sum::<usize>(), self.len, "every element is counted");
-        assert_eq!(self.chunks.iter().map(Vec::capacity).sum::<usize>(), self.capacity, "capacities are counted");
+        if let Chunks::Many(many) = &self.0 {
+            assert!(many.chunks.len() > 1 && many.chunks.iter().all(|chunk| !chunk.is_empty()), "chunks are filled");
+            assert_eq!(many.chunks.iter().map(Chunk::len).sum::<usize>(), many.len, "every element is counted");
+            assert_eq!(many.chunks.iter().map(Self::taken).sum::<usize>(), many.bytes, "bytes are counted");
+            assert!(many.chunks.capacity() >= Self::LISTED, "the list can be moved");
+        }
+        assert!((0..self.chunks()).all(|number| self.chunk(number).is_some_and(|chunk| chunk.len() <= CHUNK)));
+        assert_eq!(self.iter().count(), self.len());
         assert!(self.iter().zip(self.iter().skip(1)).all(|(one, other)| one.0 < other.0), "keys ascend");
-    }
-}
-
-impl<K, V> SortedMap<K, V> {
-    /// Parts for [`SortedMap::settle`].
-    pub(super) fn parts(&self) -> usize {
-        self.chunks.len() * CHUNK
-    }
-
-    /// As [`crate::heap::Settle`] has it: a part is a place for an element, which `each` moves; a chunk moves with its first.
-    pub(super) fn settle(&mut self, part: usize, mover: &mut Mover, each: impl FnOnce(&mut V, &mut Mover)) {
-        if part == 0 {
-            mover.deque(&mut self.chunks);
-        }
-        let Some(chunk) = self.chunks.get_mut(part / CHUNK) else { return };
-        if part.is_multiple_of(CHUNK) {
-            mover.vec(chunk);
-        }
-        if let Some((_, value)) = chunk.get_mut(part % CHUNK) {
-            each(value, mover);
-        }
     }
 }
 

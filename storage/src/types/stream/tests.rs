@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::heap::{Mover, Settle};
 use crate::types::Limits;
 
 /// What the model knows of an entry that is pending: its consumer, time and count.
@@ -15,6 +16,8 @@ struct Model {
     /// Entries with the number of their node.
     entries: BTreeMap<StreamId, Vec<Vec<u8>>>,
     groups: BTreeMap<Vec<u8>, (Vec<Vec<u8>>, ModelPending)>,
+    /// The part that is to be moved next.
+    part: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ enum Step {
     Acknowledge(u8, usize),
     RemoveConsumer(u8, u8),
     Duplicate,
+    Settle(usize),
 }
 
 fn fields() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -64,6 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u8..3, 0usize..60).prop_map(|(group, at)| Step::Acknowledge(group, at)),
         1 => (0u8..3, 0u8..9).prop_map(|(group, consumer)| Step::RemoveConsumer(group, consumer)),
         1 => Just(Step::Duplicate),
+        2 => (1usize..20).prop_map(Step::Settle),
     ]
 }
 
@@ -121,8 +126,8 @@ impl Model {
     }
 
     fn take(&mut self, stream: &mut Stream, limits: &Limits, step: Step, now: u64) {
-        let group_name = |group: u8| format!("group {group}").into_bytes();
-        let consumer_name = |consumer: u8| vec![b'c'; consumer as usize];
+        let group_name = |group: u8| format!("group {group}").repeat(1 + 2 * group as usize).into_bytes();
+        let consumer_name = |consumer: u8| vec![b'c'; 8 * consumer as usize];
         match step {
             Step::Append(later, fields) => {
                 let id = stream.log().next_id(stream.log().last_id().ms + later).unwrap();
@@ -183,6 +188,11 @@ impl Model {
                 }
             }
             Step::Duplicate => *stream = copy(stream),
+            Step::Settle(parts) => {
+                let before = stream.memory();
+                self.part = settle(stream, &mut moves_all(), self.part, parts);
+                assert_eq!(stream.memory(), before, "moving changes no size");
+            }
         }
     }
 
@@ -199,6 +209,26 @@ impl Model {
         }
         self.drop_first(taken);
     }
+}
+
+fn moves_all() -> Mover {
+    let mut mover = Mover::new(usize::MAX, usize::MAX);
+    mover.moves_all = true;
+    mover
+}
+
+/// Moves so many parts from one on, as the walk through a table does; where to go on, 0 at the end.
+fn settle(stream: &mut Stream, mover: &mut Mover, mut part: usize, count: usize) -> usize {
+    for _ in 0..count {
+        if part >= stream.parts() {
+            return 0;
+        }
+        stream.settle(part, mover);
+        let next = stream.after(part);
+        assert!(next > part);
+        part = next;
+    }
+    part
 }
 
 fn copy(stream: &Stream) -> Stream {
@@ -317,4 +347,123 @@ fn freeing_in_slices_ends_with_nothing() {
     assert!(stream.weight() > 1000);
     let steps = (1..).find(|_| stream.free_step(2)).unwrap();
     assert!((100..1000).contains(&steps), "{steps} steps");
+}
+
+/// A stream with groups of 1, 100 and 1,500 consumers, which have up to 20,000 entries.
+fn grouped() -> Stream {
+    let mut stream = filled(20_000);
+    for (consumers, entries) in [(0, 0), (1, 1), (1, 20_000), (100, 60), (1500, 20_000)] {
+        let name = format!("{entries} entries of {consumers}");
+        stream.create_group(name.as_bytes(), StreamId::MIN, None);
+        stream.with_group(name.as_bytes(), |_, group| {
+            (0..consumers).for_each(|number| assert!(group.consumer_or_new(&consumer_of(number), 1).1));
+            for number in 0..entries {
+                let consumer = group.find(&consumer_of(number * 7 % consumers)).unwrap();
+                group.deliver(StreamId::new(number, 0), Pending { delivered_ms: 1, count: 1, consumer });
+            }
+        });
+    }
+    stream
+}
+
+/// Names of 1 to 30 bytes and a number.
+fn consumer_of(number: u64) -> Vec<u8> {
+    let mut name = vec![b'c'; number as usize % 30 + 1];
+    name.extend(number.to_string().bytes());
+    name
+}
+
+#[test]
+fn every_block_is_moved_and_counted() {
+    let mut stream = grouped();
+    stream.validate();
+    let mut mover = Mover::new(usize::MAX, usize::MAX);
+    let (mut part, mut parts, mut most) = (0, 0, 0);
+    while part < stream.parts() {
+        let before = mover.seen.len();
+        part = settle(&mut stream, &mut mover, part, 1);
+        if part == 0 {
+            break;
+        }
+        (parts, most) = (parts + 1, most.max(mover.seen.len() - before));
+    }
+    let seen: usize = mover.seen.values().map(|bytes| heap::taken(*bytes)).sum();
+    assert_eq!(seen, stream.memory(), "what is counted is what a walk comes to");
+    assert!(most <= 6 && parts < 10_000, "{parts} parts of up to {most} blocks");
+    let mut mover = moves_all();
+    assert_eq!(settle(&mut stream, &mut mover, 0, usize::MAX), 0);
+    stream.validate();
+    assert_eq!(stream.memory(), grouped().memory());
+    let small = |stream: &mut Stream| {
+        let mut mover = Mover::new(usize::MAX, usize::MAX);
+        settle(stream, &mut mover, 0, usize::MAX);
+        mover.seen.values().filter(|bytes| **bytes > 0).count()
+    };
+    let mut stream = filled(1);
+    stream.create_group(b"group", StreamId::MIN, None);
+    assert_eq!(small(&mut stream), 4, "itself, its nodes, the only one, and its groups");
+    stream.with_group(b"group", |_, group| {
+        let (consumer, _) = group.consumer_or_new(b"consumer", 1);
+        group.deliver(StreamId::new(1, 0), Pending { delivered_ms: 1, count: 1, consumer });
+    });
+    assert_eq!(small(&mut stream), 8);
+}
+
+#[test]
+fn a_walk_ends_however_many_parts_there_are() {
+    let mut stream = Stream::new();
+    for number in 0..300u64 {
+        stream.create_group(&number.to_be_bytes(), StreamId::MIN, None);
+    }
+    // Another part than there is, as after groups that are gone.
+    let last = stream.parts() - 1;
+    assert!(stream.after(last) >= stream.parts());
+    let start = stream.parts() / 2 + 12345;
+    let mut mover = moves_all();
+    assert_eq!(settle(&mut stream, &mut mover, start, 10_000), 0);
+    stream.settle(usize::MAX, &mut mover);
+    assert!(stream.after(usize::MAX - 1) >= stream.parts());
+    stream.validate();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_many_deleted_streams_with_groups_leave_becomes_dense() {
+    let make = |number: u64| {
+        let mut stream = filled(1 + number % 3);
+        stream.create_group(b"team", StreamId::MIN, None);
+        stream.with_group(b"team", |_, group| {
+            let (consumer, _) = group.consumer_or_new(b"worker", 1);
+            group.deliver(StreamId::new(1, 0), Pending { delivered_ms: number, count: 1, consumer });
+        });
+        stream
+    };
+    let mut streams: Vec<Stream> = (0..60_000).map(make).collect();
+    let mut number = 0;
+    streams.retain(|_| {
+        number += 7;
+        number % 10 == 0
+    });
+    let live: usize = streams.iter().map(Stream::memory).sum();
+    let full = heap::figures();
+    assert!(full.held > 8 * live, "{full:?} for {live}");
+    // Others use the same heap meanwhile.
+    let is_dense = || heap::figures().held - live < full.held / 10;
+    for _ in 0..2000 {
+        heap::tend();
+        for stream in &mut streams {
+            settle(stream, &mut Mover::new(usize::MAX, usize::MAX), 0, usize::MAX);
+        }
+        if is_dense() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(is_dense(), "{:?} for {live}, before {full:?}", heap::figures());
+    for stream in streams {
+        stream.validate();
+        let group = stream.as_ref().group(b"team").unwrap();
+        let (_, pending) = group.pending_from(StreamId::MIN).next().unwrap();
+        assert_eq!(stream.log().len(), 1 + pending.delivered_ms % 3, "each kept what was its own");
+    }
 }
