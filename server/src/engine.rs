@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use larder_protocol::{Args, Batch, Reply};
 use larder_storage::clock::Clock;
+use larder_storage::heap::Shared;
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::rng::Rng;
 use larder_storage::types::{Env, Limits};
@@ -796,5 +797,5 @@ struct Call<'a> {
     /// What runs scripts on this thread, if anything does.
     machine: Option<&'a Machine>,
     behind: &'a Behind<'a>,
-    lent: Option<&'a Arc<Vec<u8>>>,
+    lent: Option<&'a Shared>,
 }

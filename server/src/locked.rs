@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use larder_protocol::{Args, OwnedArgs};
 use larder_storage::entry::Entry;
+use larder_storage::heap::Shared;
 use larder_storage::index::Pos;
 use larder_storage::keyspace::{Guarded, ShardSet};
 use larder_storage::shard::NewEntry;
@@ -124,7 +125,7 @@ struct After {
     /// Values that were removed.
     dropped: Vec<Object>,
     /// What the arguments stand in, if a long one of them may stay there.
-    lent: Option<Arc<Vec<u8>>>,
+    lent: Option<Shared>,
     /// Changes of keys, if somebody wants to hear of keys by their prefixes.
     changes: Vec<Change>,
     /// Keys that clients wait for, and that may be what they wait for now.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use larder_protocol::{Limits, OwnedArgs, Proto, Reply};
+use larder_storage::heap::Shared;
 use larder_storage::index::Pos;
 
 use crate::acl::{Login, User};
@@ -141,7 +142,7 @@ pub(crate) struct Place<'p> {
     /// What runs scripts there, if anything does.
     pub(crate) machine: Option<&'p Machine>,
     /// The read buffer, where the batch's only command may keep it for its long argument.
-    pub(crate) lent: Option<&'p Arc<Vec<u8>>>,
+    pub(crate) lent: Option<&'p Shared>,
 }
 
 impl Workspace {

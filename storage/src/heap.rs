@@ -23,6 +23,7 @@
 mod area;
 mod maps;
 mod plan;
+mod shared;
 mod state;
 mod system;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use allocator_api2::alloc::{AllocError, Allocator};
 use allocator_api2::boxed::Box as BoxIn;
 use allocator_api2::vec::Vec as VecIn;
 use maps::Maps;
+pub use shared::Shared;
 use state::Pool;
 
 /// Bytes of a region, and its alignment.

@@ -22,6 +22,7 @@ const UNSAFE_FILES: &[&str] = &[
     "storage/src/heap.rs",
     "storage/src/heap/area.rs",
     "storage/src/heap/maps.rs",
+    "storage/src/heap/shared.rs",
     "storage/src/heap/state.rs",
     "storage/src/heap/system.rs",
     "storage/src/heap/tests.rs",

@@ -1,7 +1,6 @@
 //! Whose commands run, and what that client lends them.
 
-use std::sync::Arc;
-
+use larder_storage::heap::Shared;
 use larder_storage::value::{BigStr, Content, Object};
 
 use super::Locked;
@@ -10,7 +9,7 @@ use crate::session::Session;
 impl Locked<'_> {
     /// Runs commands of this client from now on, which may keep what their arguments stand in if that is lent.
     #[inline]
-    pub(crate) fn work_for(&mut self, session: &Session, lent: Option<&Arc<Vec<u8>>>) {
+    pub(crate) fn work_for(&mut self, session: &Session, lent: Option<&Shared>) {
         self.no_touch = session.no_touch;
         self.client_id = session.client.id;
         if lent.is_some() {

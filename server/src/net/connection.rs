@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BufMut;
 use larder_protocol::{Batch, Parser, Reply};
+use larder_storage::heap::Shared;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::round::{self, Rounds};
@@ -128,7 +129,7 @@ struct Connection {
     /// Holds data only between two reads of one command.
     buffer: Vec<u8>,
     /// The buffer in place of that, while the only command in it runs and may keep it.
-    lent: Option<Arc<Vec<u8>>>,
+    lent: Option<Shared>,
     worker: Rc<Worker>,
     /// What others wake this connection by, once it is registered.
     waker: Option<Waker>,
@@ -389,7 +390,7 @@ impl Connection {
         let whole = self.buffer.len() >= LENT_FROM && self.batch.len() == 1 && done == 0;
         if whole && self.batch.consumed() == self.buffer.len() {
             self.buffer.shrink_to_fit();
-            self.lent = Some(Arc::new(std::mem::take(&mut self.buffer)));
+            self.lent = Some(std::mem::take(&mut self.buffer).into());
         }
     }
 
@@ -397,7 +398,7 @@ impl Connection {
     #[inline]
     fn take_buffer_back(&mut self) {
         if let Some(lent) = self.lent.take() {
-            self.buffer = Arc::try_unwrap(lent).unwrap_or_default();
+            self.buffer = lent.into_inner().unwrap_or_default();
         }
     }
 

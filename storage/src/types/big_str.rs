@@ -1,22 +1,18 @@
 //! Strings with an allocation of their own, which replies share and which a client's read buffer may become.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::{Env, Full};
-use crate::heap::{Mover, Settle};
+use crate::heap::{Mover, Settle, Shared};
 
 /// Bytes of a string that are freed as one.
 const STRING_BLOCK: usize = 64 << 10;
-/// What the shared block takes beside its bytes: two counts and the vector.
-const BLOCK_HEAD: usize = (2 * size_of::<usize>() + size_of::<Vec<u8>>()).next_multiple_of(16);
 
 /// A string whose bytes are reference-counted, so that a reply can send them without a copy.
 #[derive(Default)]
 pub struct BigStr {
     /// Holds the string, and nothing else but what came around it from a client.
-    block: Arc<Vec<u8>>,
+    block: Shared,
     start: usize,
     len: usize,
 }
@@ -24,7 +20,7 @@ pub struct BigStr {
 impl From<Vec<u8>> for BigStr {
     fn from(bytes: Vec<u8>) -> Self {
         let len = bytes.len();
-        Self { block: Arc::new(bytes), start: 0, len }
+        Self { block: bytes.into(), start: 0, len }
     }
 }
 
@@ -41,7 +37,7 @@ impl BigStr {
     }
 
     /// The string that stands at `bytes`, kept where it is; `None` if that is not within the block.
-    pub fn within(block: &Arc<Vec<u8>>, bytes: &[u8]) -> Option<Self> {
+    pub fn within(block: &Shared, bytes: &[u8]) -> Option<Self> {
         let start = bytes.as_ptr().addr().checked_sub(block.as_ptr().addr())?;
         let is_inside = start.checked_add(bytes.len()).is_some_and(|end| end <= block.len());
         is_inside.then(|| Self { block: block.clone(), start, len: bytes.len() })
@@ -61,21 +57,21 @@ impl BigStr {
     /// Changes the bytes; copies them first only while a reply still holds them.
     pub fn change(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         let end = self.start + self.len;
-        match Arc::get_mut(&mut self.block) {
+        match self.block.get_mut() {
             Some(own) => {
                 own.truncate(end);
                 own.drain(..self.start);
             }
-            None => self.block = Arc::new(self.bytes().to_vec()),
+            None => self.block = self.bytes().to_vec().into(),
         }
-        if let Some(own) = Arc::get_mut(&mut self.block) {
+        if let Some(own) = self.block.get_mut() {
             change(own);
         }
         (self.start, self.len) = (0, self.block.len());
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.block.capacity().next_multiple_of(16) + BLOCK_HEAD
+        self.block.capacity().next_multiple_of(16) + Shared::HEAD
     }
 
     pub(crate) fn packed(&self) -> Option<&[u8]> {
@@ -102,7 +98,7 @@ impl BigStr {
     /// Shortens the string by so many blocks; true when nothing is left, or when a reply still holds it and will free
     /// it in the end.
     pub(crate) fn free_step(&mut self, blocks: usize) -> bool {
-        let Some(own) = Arc::get_mut(&mut self.block) else { return true };
+        let Some(own) = self.block.get_mut() else { return true };
         // The allocator gives the end of a large block back without moving the rest.
         own.truncate(own.len().saturating_sub(blocks.saturating_mul(STRING_BLOCK)));
         own.shrink_to_fit();
@@ -118,10 +114,7 @@ impl Settle for BigStr {
     }
 
     fn settle(&mut self, _: usize, mover: &mut Mover) {
-        // One that a reply holds stays where it is.
-        if let Some(own) = Arc::get_mut(&mut self.block) {
-            mover.vec(own);
-        }
+        self.block.settle(mover);
     }
 }
 
@@ -156,7 +149,7 @@ mod tests {
     #[test]
     fn a_string_may_stay_where_a_client_sent_it() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let block = Arc::new(b"$5\r\nhello\r\n".to_vec());
+        let block = Shared::from(b"$5\r\nhello\r\n".to_vec());
         let mut string = BigStr::within(&block, &block[4..9]).unwrap();
         assert_eq!(string.bytes().as_ptr(), block[4..].as_ptr());
         assert!(BigStr::within(&block, b"elsewhere").is_none());
