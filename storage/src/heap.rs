@@ -42,6 +42,7 @@ use allocator_api2::boxed::Box as BoxIn;
 use allocator_api2::vec::Vec as VecIn;
 use maps::Maps;
 pub use shared::Shared;
+use smallvec::{Array, SmallVec};
 use state::Pool;
 
 /// Bytes of a region, and its alignment.
@@ -411,6 +412,15 @@ impl Mover {
     pub(crate) fn vec<T>(&mut self, elements: &mut Vec<T>) {
         if self.moves(elements.as_ptr().addr(), elements.capacity() * size_of::<T>()) {
             let mut moved = Vec::with_capacity(elements.capacity());
+            moved.append(elements);
+            *elements = moved;
+        }
+    }
+
+    /// As [`Mover::vec`], of one that has a block of its own.
+    pub(crate) fn small_vec<A: Array>(&mut self, elements: &mut SmallVec<A>) {
+        if self.moves(elements.as_ptr().addr(), elements.capacity() * size_of::<A::Item>()) {
+            let mut moved = SmallVec::with_capacity(elements.capacity());
             moved.append(elements);
             *elements = moved;
         }

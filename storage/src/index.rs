@@ -25,6 +25,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::cpu::prefetch;
+use crate::heap::{Movable, MovableVec};
 use crate::region::Regions;
 use chunk::Chunk;
 use deadlines::Deadlines;
@@ -57,14 +58,14 @@ pub struct Pos {
 /// An extendible hash index; see the module's page. What a look-up reads stands together, in one cache line.
 #[repr(C, align(64))]
 pub struct Index<S> {
-    directory: Box<[u32]>,
-    chunks: Vec<Chunk<S>>,
+    directory: MovableVec<u32>,
+    chunks: MovableVec<Chunk<S>>,
     len: usize,
     depth: u8,
     deadlines: Deadlines,
     free: Vec<u32>,
     /// Segments by depth, to know when the directory can halve.
-    at_depth: SmallVec<[u32; 4]>,
+    at_depth: SmallVec<[u32; 8]>,
     /// Overflow segments of a segment that may not split any more (only under colliding hashes).
     overflow: BTreeMap<u32, Vec<u32>>,
     /// Where chunks may take pages.
@@ -81,9 +82,9 @@ impl<S: Slot> Index<S> {
     /// An empty index; it allocates at its first insert.
     pub fn new() -> Self {
         Self {
-            directory: Box::default(),
+            directory: MovableVec::new_in(Movable),
             depth: 0,
-            chunks: Vec::new(),
+            chunks: MovableVec::new_in(Movable),
             free: Vec::new(),
             len: 0,
             at_depth: SmallVec::new(),
@@ -201,7 +202,8 @@ impl<S: Slot> Index<S> {
     pub fn insert(&mut self, hash: u64, slot: S, rehash: impl Fn(S) -> u64, ahead: impl Fn(S)) -> Pos {
         if self.directory.is_empty() {
             let id = self.new_segment(0);
-            self.directory = Box::new([id]);
+            self.directory.reserve_exact(1);
+            self.directory.push(id);
         }
         self.len += 1;
         loop {
@@ -269,7 +271,9 @@ impl<S: Slot> Index<S> {
     fn split(&mut self, id: u32, hash: u64, rehash: &impl Fn(S) -> u64, ahead: &impl Fn(S)) {
         let depth = self.segment(id).depth();
         if depth == self.depth {
-            self.directory = self.directory.iter().flat_map(|&id| [id, id]).collect();
+            self.replace_directory(2 << depth, |directory, new| {
+                new.extend(directory.iter().flat_map(|&id| [id, id]));
+            });
             self.depth += 1;
         }
         let new = self.new_segment(depth + 1);
@@ -385,9 +389,18 @@ impl<S: Slot> Index<S> {
         self.at_depth[depth as usize - 1] += 1;
     }
 
+    /// Fills another directory of so many places, and takes it.
+    fn replace_directory(&mut self, places: usize, fill: impl FnOnce(&[u32], &mut MovableVec<u32>)) {
+        let mut new = MovableVec::with_capacity_in(places, Movable);
+        fill(&self.directory, &mut new);
+        self.directory = new;
+    }
+
     fn halve_directory(&mut self) {
         while self.depth > 0 && self.at_depth[self.depth as usize] == 0 {
-            self.directory = self.directory.iter().copied().step_by(2).collect();
+            self.replace_directory(1 << (self.depth - 1), |directory, new| {
+                new.extend(directory.iter().copied().step_by(2));
+            });
             self.depth -= 1;
         }
     }
@@ -530,7 +543,7 @@ impl<S: Slot> Index<S> {
     /// nothing afterwards and may only be freed further.
     pub fn free_step(&mut self, chunks: usize) -> bool {
         self.len = 0;
-        self.directory = Box::default();
+        self.directory = MovableVec::new_in(Movable);
         self.deadlines = Deadlines::default();
         self.chunks.truncate(self.chunks.len().saturating_sub(chunks));
         if self.chunks.is_empty() {

@@ -1,5 +1,5 @@
 //! Segments side by side. A chunk of words that is complete takes one page of [`Regions`], which goes back to the system when
-//! it is free, a smaller one a block of a page; what is of another size takes the global allocator's memory.
+//! it is free, a smaller one a block of a page; what is of another size takes a movable block.
 //!
 //! Invariants: the first `len` of `capacity` segments are initialized; the memory came from where `home` says.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::CHUNK;
 use super::segment::Segment;
-use crate::heap::Mover;
+use crate::heap::{Movable, MovableVec, Mover};
 use crate::region::{BLOCK_UNIT, PAGE, Regions};
 
 /// See the module's page.
@@ -25,7 +25,7 @@ pub(super) struct Chunk<S> {
 
 /// Where a chunk's memory comes from.
 enum Home {
-    Allocator,
+    Heap,
     Page(Arc<Regions>),
     Block(Arc<Regions>),
 }
@@ -54,10 +54,10 @@ impl<S> Chunk<S> {
                 return Self { segments: start.cast(), len: 0, capacity: capacity as u32, home };
             }
         }
-        let mut segments = ManuallyDrop::new(Vec::with_capacity(capacity));
+        let mut segments = ManuallyDrop::new(MovableVec::with_capacity_in(capacity, Movable));
         // SAFETY: a vector's pointer is never null. Its capacity may be larger than asked for, and is kept as it is.
         let start = unsafe { NonNull::new_unchecked(segments.as_mut_ptr()) };
-        Self { segments: start, len: 0, capacity: segments.capacity() as u32, home: Home::Allocator }
+        Self { segments: start, len: 0, capacity: segments.capacity() as u32, home: Home::Heap }
     }
 
     /// Puts a segment at the end, for which there must be room.
@@ -90,10 +90,10 @@ impl<S> Chunk<S> {
         true
     }
 
-    /// Moves to another block of the allocator, if it stands in one that is to be left.
+    /// Moves to another block of the heap, if it stands in one that is to be left.
     pub(super) fn settle(&mut self, mover: &mut Mover) {
         let bytes = self.capacity as usize * size_of::<Segment<S>>();
-        if matches!(self.home, Home::Allocator) && mover.moves(self.segments.as_ptr().addr(), bytes) {
+        if matches!(self.home, Home::Heap) && mover.moves(self.segments.as_ptr().addr(), bytes) {
             self.move_to(Self::new(self.capacity as usize, None));
         }
     }
@@ -148,7 +148,9 @@ impl<S> Drop for Chunk<S> {
                 regions.give_block(self.segments.cast(), self.capacity as usize * size_of::<Segment<S>>());
             },
             // SAFETY: these are a vector's parts, of which no element is left.
-            Home::Allocator => drop(unsafe { Vec::from_raw_parts(self.segments.as_ptr(), 0, self.capacity as usize) }),
+            Home::Heap => drop(unsafe {
+                MovableVec::from_raw_parts_in(self.segments.as_ptr(), 0, self.capacity as usize, Movable)
+            }),
         }
     }
 }

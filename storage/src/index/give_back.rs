@@ -73,7 +73,10 @@ impl<S: Slot> Settle for Index<S> {
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         match part.checked_sub(1) {
-            None => mover.boxed(&mut self.directory),
+            None => {
+                mover.movable_vec(&mut self.directory);
+                mover.movable_vec(&mut self.chunks);
+            }
             Some(number) => self.chunks.get_mut(number).into_iter().for_each(|chunk| chunk.settle(mover)),
         }
     }

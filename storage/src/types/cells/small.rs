@@ -14,7 +14,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{FORWARD, forward};
-use crate::heap::Mover;
+use crate::heap::{self, Mover};
 use crate::region::Regions;
 use crate::slab::{MAX_CELL, Ref};
 
@@ -27,6 +27,8 @@ const STEP: usize = 16;
 
 /// Chunks that are listed without memory apart.
 const INLINE: usize = 2;
+/// Chunks that a list apart has place for at least, so that it is a block that moves.
+const LISTED: usize = heap::LEAST.div_ceil(size_of::<Chunk>());
 /// Holes that are remembered.
 const HOLES: usize = 8;
 
@@ -367,6 +369,9 @@ impl Small {
             return number;
         }
         self.chunks.iter().position(Chunk::is_vacant).unwrap_or_else(|| {
+            if self.chunks.len() == INLINE {
+                self.chunks.reserve_exact(LISTED - INLINE);
+            }
             self.chunks.push(Chunk::default());
             self.chunks.len() - 1
         })
@@ -379,6 +384,9 @@ impl Small {
 
     /// Moves a chunk if it is to be.
     pub(super) fn settle(&mut self, number: usize, mover: &mut Mover) {
+        if number == 0 && self.chunks.spilled() {
+            mover.small_vec(&mut self.chunks);
+        }
         if let Some(chunk) = self.chunks.get_mut(number) {
             mover.boxed(&mut chunk.bytes);
         }

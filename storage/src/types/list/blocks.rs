@@ -1,21 +1,18 @@
-//! The chunks of a large list in order: a deque of blocks, each a deque of a bounded number of chunks. Nothing larger
-//! than a block is moved when the list grows or is cut, and counts of elements per block find an index quickly.
+//! The chunks of a large list in order: blocks, each of a bounded number of chunks. Nothing larger
+//! than the tables of one and of all blocks is moved when the list grows or is cut, and counts of elements per block find an index quickly.
 //!
 //! Invariants: no block and no chunk is empty; a block has at most [`BLOCK`] chunks; the counts of elements, of chunks
 //! and of bytes are exact.
 
-use std::collections::VecDeque;
-
 use super::chunk::Chunk;
-use crate::heap::{Mover, Settle};
+use crate::heap::{self, Movable, MovableVec, Mover, Settle};
 
 /// Chunks of a block at most. In unit tests blocks are small, so that they split and merge all the time.
 const BLOCK: usize = if cfg!(test) { 4 } else { 128 };
 
-/// The deque; see the module's page.
-#[derive(Default)]
+/// The chunks; see the module's page.
 pub(super) struct Blocks {
-    blocks: VecDeque<Block>,
+    blocks: MovableVec<Block>,
     /// Elements of all chunks.
     len: usize,
     chunks: usize,
@@ -23,9 +20,8 @@ pub(super) struct Blocks {
     memory: usize,
 }
 
-#[derive(Default)]
 struct Block {
-    chunks: VecDeque<Chunk>,
+    chunks: MovableVec<Chunk>,
     /// Elements of its chunks.
     len: usize,
 }
@@ -37,10 +33,25 @@ pub(super) struct Place {
     chunk: usize,
 }
 
+impl Default for Blocks {
+    fn default() -> Self {
+        Self { blocks: MovableVec::new_in(Movable), len: 0, chunks: 0, memory: 0 }
+    }
+}
+
 impl Block {
+    fn new(chunks: MovableVec<Chunk>) -> Self {
+        let len = chunks.iter().map(Chunk::len).sum();
+        Self { chunks, len }
+    }
+
+    fn empty() -> Self {
+        Self::new(MovableVec::new_in(Movable))
+    }
+
     /// Bytes of the table.
     fn table(&self) -> usize {
-        self.chunks.capacity() * size_of::<Chunk>()
+        heap::taken(self.chunks.capacity() * size_of::<Chunk>())
     }
 }
 
@@ -56,10 +67,10 @@ impl Blocks {
         self.chunks
     }
 
-    /// Bytes of everything but the deque itself.
+    /// Bytes of everything but itself.
     #[inline]
     pub(super) fn memory(&self) -> usize {
-        self.memory + self.blocks.capacity() * size_of::<Block>()
+        self.memory + heap::taken(self.blocks.capacity() * size_of::<Block>())
     }
 
     /// Where the first chunk stands.
@@ -169,18 +180,17 @@ impl Blocks {
     fn make_block(&mut self, place: Place) -> Place {
         grow(&mut self.blocks, usize::MAX);
         if place.chunk == 0 {
-            self.blocks.insert(place.block, Block::default());
+            self.blocks.insert(place.block, Block::empty());
             return place;
         }
         let after = place.block + 1;
         if place.chunk == BLOCK {
-            self.blocks.insert(after, Block::default());
+            self.blocks.insert(after, Block::empty());
             return Place { block: after, chunk: 0 };
         }
         let block = &mut self.blocks[place.block];
         self.memory -= block.table();
-        let mut latter = Block { chunks: block.chunks.split_off(BLOCK / 2), len: 0 };
-        latter.len = latter.chunks.iter().map(Chunk::len).sum();
+        let latter = Block::new(block.chunks.split_off(BLOCK / 2));
         block.len -= latter.len;
         self.memory += block.table() + latter.table();
         self.blocks.insert(after, latter);
@@ -191,7 +201,7 @@ impl Blocks {
     pub(super) fn take(&mut self, place: Place) -> Option<Chunk> {
         let block = &mut self.blocks[place.block];
         self.memory -= block.table();
-        let chunk = block.chunks.remove(place.chunk)?;
+        let chunk = (place.chunk < block.chunks.len()).then(|| block.chunks.remove(place.chunk))?;
         block.len -= chunk.len();
         shrink(&mut block.chunks);
         self.memory += block.table();
@@ -231,7 +241,8 @@ impl Blocks {
         while at < self.blocks.len() {
             if self.blocks[at - 1].chunks.len() + self.blocks[at].chunks.len() > BLOCK / 2 {
                 at += 1;
-            } else if let Some(mut latter) = self.blocks.remove(at) {
+            } else {
+                let mut latter = self.blocks.remove(at);
                 let block = &mut self.blocks[at - 1];
                 self.memory -= block.table() + latter.table();
                 block.chunks.append(&mut latter.chunks);
@@ -274,11 +285,11 @@ impl Settle for Blocks {
     /// A part is a place for a chunk; the table of a block moves with its first.
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         if part == 0 {
-            mover.deque(&mut self.blocks);
+            mover.movable_vec(&mut self.blocks);
         }
         let Some(block) = self.blocks.get_mut(part / BLOCK) else { return };
         if part.is_multiple_of(BLOCK) {
-            mover.deque(&mut block.chunks);
+            mover.movable_vec(&mut block.chunks);
         }
         if let Some(chunk) = block.chunks.get_mut(part % BLOCK) {
             chunk.settle(mover);
@@ -288,7 +299,7 @@ impl Settle for Blocks {
 
 /// Where the element of this number is, and its number there, if `len_of` tells how many each item has, and `len` how
 /// many all have.
-fn nearest<T>(items: &VecDeque<T>, len: usize, index: usize, len_of: impl Fn(&T) -> usize) -> Option<(usize, usize)> {
+fn nearest<T>(items: &[T], len: usize, index: usize, len_of: impl Fn(&T) -> usize) -> Option<(usize, usize)> {
     if index < len / 2 {
         let mut first = 0;
         for (number, item) in items.iter().enumerate() {
@@ -310,14 +321,14 @@ fn nearest<T>(items: &VecDeque<T>, len: usize, index: usize, len_of: impl Fn(&T)
 }
 
 /// Makes room for one more item in a table of `most` at most: half as many again as there are.
-fn grow<T>(table: &mut VecDeque<T>, most: usize) {
+fn grow<T>(table: &mut MovableVec<T>, most: usize) {
     if table.len() == table.capacity() {
         table.reserve_exact((table.len() / 2).clamp(1, most - table.len()));
     }
 }
 
 /// Gives the memory of a table back of which little is used.
-fn shrink<T>(table: &mut VecDeque<T>) {
+fn shrink<T>(table: &mut MovableVec<T>) {
     if table.len() < table.capacity() / 4 {
         table.shrink_to(table.capacity() / 2);
     }

@@ -4,7 +4,7 @@
 use super::blocks::{Blocks, Place};
 use super::bound::Bound;
 use super::chunk::Chunk;
-use crate::heap::{Mover, Settle};
+use crate::heap::{self, Mover, Settle};
 use crate::types::pack::{self, Element, Pack};
 
 /// A large list; see the module's page.
@@ -47,7 +47,7 @@ impl Chunks {
     /// Bytes that it takes, itself included.
     #[inline]
     pub(super) fn memory(&self) -> usize {
-        size_of::<Self>().next_multiple_of(16) + self.blocks.memory()
+        heap::taken(size_of::<Self>()) + self.blocks.memory()
     }
 
     pub(super) fn duplicate(&self) -> Self {

@@ -15,7 +15,7 @@
 use smallvec::SmallVec;
 
 use super::pack::{self, Element, Pack};
-use crate::heap::{Mover, Settle};
+use crate::heap::{Movable, MovableBox, Mover, Settle};
 use crate::types::{Collection, Env, Full};
 use crate::value::{Kind, Object, Value};
 use bound::Bound;
@@ -36,7 +36,7 @@ pub enum List {
     /// A packed sequence.
     Packed(Vec<u8>),
     /// Chunks.
-    Chunks(Box<Chunks>),
+    Chunks(MovableBox<Chunks>),
 }
 
 /// A list, for reading. The packed bytes may stand anywhere, as in a key's entry.
@@ -85,7 +85,7 @@ impl List {
         if let Self::Packed(bytes) = self {
             let pack = Pack(bytes);
             if !bound(env).fits(pack.body().len() + text_bytes, pack.len() + elements) {
-                *self = Self::Chunks(Box::new(Chunks::from_packed(std::mem::take(bytes))));
+                *self = Self::Chunks(MovableBox::new_in(Chunks::from_packed(std::mem::take(bytes)), Movable));
             }
         }
     }
@@ -260,7 +260,7 @@ impl List {
     pub(crate) fn duplicate(&self, _: Env<'_>) -> Result<Self, Full> {
         Ok(match self {
             Self::Packed(bytes) => Self::Packed(bytes.clone()),
-            Self::Chunks(chunks) => Self::Chunks(Box::new(chunks.duplicate())),
+            Self::Chunks(chunks) => Self::Chunks(MovableBox::new_in(chunks.duplicate(), Movable)),
         })
     }
 
@@ -305,7 +305,12 @@ impl Settle for List {
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         match self {
             Self::Packed(bytes) => mover.vec(bytes),
-            Self::Chunks(chunks) => chunks.settle(part, mover),
+            Self::Chunks(chunks) => {
+                if part == 0 {
+                    mover.movable_box(chunks);
+                }
+                chunks.settle(part, mover);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::chunks::Chunks;
 use super::{List, ListRef, bound};
+use crate::heap::{Movable, MovableBox};
 use crate::types::Env;
 use crate::types::pack::Pack;
 
@@ -61,6 +62,6 @@ impl Builder {
             return None;
         }
         let packed = if self.stays_large { None } else { self.chunks.take_packed(bound(env)) };
-        Some(packed.map_or_else(|| List::Chunks(Box::new(self.chunks)), List::Packed))
+        Some(packed.map_or_else(|| List::Chunks(MovableBox::new_in(self.chunks, Movable)), List::Packed))
     }
 }
