@@ -64,6 +64,8 @@ pub(super) struct State {
     /// Bytes of the pages of free blocks that hold no memory.
     pub(super) clean: usize,
     pub(super) plan: Plan,
+    /// Bytes of clean pages that came into use since a writer purged last.
+    dirtied: usize,
     /// Purging goes on before this slot; and when it was last gone on with.
     purging: usize,
     purged_us: u64,
@@ -118,6 +120,7 @@ impl Pool {
             empty: 0,
             clean: 0,
             plan: Plan::new(),
+            dirtied: 0,
             purging: 0,
             purged_us: 0,
         };
@@ -139,10 +142,19 @@ impl Pool {
     pub(super) fn take(&self, size: usize, align: usize) -> *mut u8 {
         let size = block_size(size);
         let mut state = self.state();
-        match state.take(size, align) {
-            Some(block) => block,
-            None => self.take_with_more(state, size, align).unwrap_or(std::ptr::null_mut()),
+        let block = match state.take(size, align) {
+            Some(block) => Some(block),
+            None => {
+                let block = self.take_with_more(state, size, align);
+                state = self.state();
+                block
+            }
+        };
+        if state.owes_pages() {
+            state.dirtied = 0;
+            self.purge_up_to(state, PURGED_BYTES, PURGED_LOOKS);
         }
+        block.unwrap_or(std::ptr::null_mut())
     }
 
     /// A block of regions that are mapped for it, or that were to be left.
@@ -235,9 +247,15 @@ impl Pool {
             return;
         }
         state.purged_us = now_us;
+        self.purge_up_to(state, PURGED_BYTES * since, (PURGED_LOOKS * since).min(MOST_LOOKS));
+    }
+
+    /// Gives the memory of long free blocks back, of about so many bytes, as long as much is free.
+    #[cold]
+    fn purge_up_to<'a>(&'a self, mut state: MutexGuard<'a, State>, most: usize, looks: usize) {
         let mut bytes = 0;
-        for _ in 0..(PURGED_LOOKS * since).min(MOST_LOOKS) {
-            if bytes >= PURGED_BYTES * since || state.holes() < state.used / PURGED_SHARE + PURGED_LEAST {
+        for _ in 0..looks {
+            if bytes >= most || !state.has_much_free() {
                 return;
             }
             let mut before = if state.purging == 0 { state.end } else { state.purging };
@@ -346,12 +364,25 @@ impl State {
         (self.mapped * ROOM).saturating_sub(self.used + self.clean)
     }
 
+    /// Whether purging pays.
+    fn has_much_free(&self) -> bool {
+        self.holes() >= self.used / PURGED_SHARE + PURGED_LEAST
+    }
+
+    /// Whether so many pages came into use that as many should go back, if much is free: whoever writes faster than the
+    /// background purges pays for it.
+    #[inline]
+    fn owes_pages(&self) -> bool {
+        self.dirtied >= PURGED_BYTES && self.has_much_free()
+    }
+
     /// A block of a region, if it has one.
     fn take_in(&mut self, number: usize, size: usize, align: usize) -> Option<*mut u8> {
         let slot = self.slots[number];
         let area = slot.area().filter(|_| !slot.is_left)?;
         let at = area.take_aligned(size, align)?;
         self.empty -= usize::from(slot.used == 0);
+        self.dirtied += (slot.clean as usize).saturating_sub(area.clean());
         self.note(number, area);
         Some(area.payload(at))
     }
