@@ -12,8 +12,8 @@
 //! nobody moves and lives long ([`fixed`]): one such block would keep a region for good.
 //!
 //! A program that wants that says `#[global_allocator] static HEAP: Heap = Heap;`. Beside it stands [`Movable`], the
-//! allocator of structures that move all of their blocks, whatever the size: there short ones come from regions, too. It
-//! is named by who uses it, so it serves also where a program has another global allocator; then nothing else is left.
+//! allocator of structures that move all of their blocks, whatever the size: of these short ones come from regions, too. It
+//! is named by who uses it, so it serves also where a program has another global allocator; then nothing else is moved.
 //! The state is the process's, as an allocator's is: it knows no engine and no key.
 //!
 //! The locks inside are leaves: nothing is allocated or locked while one is held, and no system call is made under it.
@@ -47,7 +47,7 @@ use state::Pool;
 
 /// Bytes of a region, and its alignment.
 const REGION: usize = 1 << 20;
-/// The blocks that come from regions.
+/// The blocks of [`Heap`] that come from regions.
 pub const LEAST: usize = 256;
 /// See [`LEAST`].
 pub const MOST: usize = 256 << 10;

@@ -51,7 +51,9 @@ fn held_by(master: StreamId, node: Pack<'_>) -> Option<Held> {
         let Element::Int(flags @ 0..=3) = flags else { return None };
         let id = master.at_distance(integer(&mut elements)?, integer(&mut elements)?);
         let has_same = flags & SAME_FIELDS != 0;
-        if last >= Some(id) || last.is_none() && !(id == master && has_same) {
+        // A deleted one may be above those that follow, as XSETID may have gone back behind it.
+        let (is_first, is_live) = (found_live + found_deleted == 0, flags & DELETED == 0);
+        if is_live && last >= Some(id) || is_first && !(id == master && has_same) {
             return None;
         }
         let pairs = if has_same { fields } else { natural(&mut elements)? };
@@ -61,14 +63,14 @@ fn held_by(master: StreamId, node: Pack<'_>) -> Option<Held> {
         if Some(natural(&mut elements)?) != values.checked_add(others) {
             return None;
         }
-        if flags & DELETED == 0 {
-            found_live += 1;
+        if is_live {
+            (found_live, last) = (found_live + 1, Some(id));
         } else {
             found_deleted += 1;
         }
-        last = Some(id);
     }
-    (found_live == live && found_deleted == deleted).then_some(Held { live, last_id: last? })
+    let last_id = last.unwrap_or(master);
+    (found_live == live && found_deleted == deleted && live + deleted > 0).then_some(Held { live, last_id })
 }
 
 fn integer(elements: &mut pack::Iter<'_>) -> Option<i64> {

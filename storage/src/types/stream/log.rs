@@ -1,7 +1,8 @@
 //! The entries of a stream, and what is remembered of those that are gone.
 //!
-//! Invariants: nodes are keyed by the id of their first entry, deleted or not; ids ascend over all nodes; `len` counts
-//! the entries that are not deleted; `first_id` is the first of those, 0-0 if there is none; no id is above `last_id`.
+//! Invariants: nodes are keyed by the id of their first entry, deleted or not; keys ascend, and so do the ids of the
+//! entries that are not deleted, over all nodes; `len` counts these, `first_id` is the first of them, 0-0 if there is none,
+//! and none is above `last_id`.
 
 use super::id::StreamId;
 use super::node::{self, Bounds, NewEntry, Node};

@@ -124,26 +124,29 @@ impl<'a> Node<'a> {
         self.entry_before(self.end()).map(|entry| entry.id)
     }
 
-    /// Checks every invariant of the layout; panics with what is wrong.
-    pub(super) fn validate(self) {
+    /// Checks every invariant of the layout; panics with what is wrong. The last id that is not deleted.
+    pub(super) fn validate(self) -> Option<StreamId> {
         self.pack.validate();
-        let (mut at, mut live, mut all, mut last) = (self.first, 0, 0, None);
+        let (mut at, mut live, mut all, mut last, mut last_live) = (self.first, 0, 0, None, None);
         assert_eq!(self.pack.before(self.first).map(|at| int(self.pack, at).0), Some(0), "the head ends with a 0");
         while let Some(entry) = self.entry(at) {
             if all == 0 {
                 assert_eq!(entry.id, self.master, "the key is the first entry's id");
                 assert!(entry.flags & SAME_FIELDS != 0, "the head has the first entry's fields");
             }
-            assert!(last < Some(entry.id), "ids ascend");
-            live += u64::from(!entry.is_deleted());
-            all += 1;
             last = Some(entry.id);
+            if !entry.is_deleted() {
+                assert!(last_live < last, "ids of those that are there ascend");
+                (live, last_live) = (live + 1, last);
+            }
+            all += 1;
             at = entry.end();
             let back = self.entry_before(at).map(|entry| entry.flags_at);
             assert_eq!(back, Some(entry.flags_at), "an entry is found from its end");
         }
         assert_eq!((live, all), (self.live(), self.all()), "entries are counted");
         assert_eq!(self.last_id(), last);
+        last_live
     }
 }
 

@@ -467,3 +467,35 @@ fn what_many_deleted_streams_with_groups_leave_becomes_dense() {
         assert_eq!(stream.log().len(), 1 + pending.delivered_ms % 3, "each kept what was its own");
     }
 }
+
+#[test]
+fn deleted_entries_tell_nothing_of_the_order() {
+    let (id, fields) = (StreamId::new, [&b"f"[..], b"v"]);
+    let mut stream = Stream::new();
+    let append = |stream: &mut Stream, ms| stream.append(&Limits::default(), id(ms, 1), fields.into_iter());
+    append(&mut stream, 1);
+    append(&mut stream, 9);
+    stream.change(|log| {
+        assert_eq!(log.delete(std::iter::once(id(9, 1))), 1);
+        log.set_ids(id(2, 0), None, Some(id(1, 0)));
+    });
+    append(&mut stream, 3);
+    append(&mut stream, 4);
+    stream.validate();
+    let ids = |stream: &Stream, start, end| -> Vec<u64> {
+        let entries = stream.log().range(id(start, 0), id(end, 9), Direction::Forward);
+        entries.map(|entry| entry.id.ms).collect()
+    };
+    assert_eq!((ids(&stream, 0, 3), ids(&stream, 3, 3), ids(&stream, 5, 9)), (vec![1, 3], vec![3], vec![]));
+    let mut adopted = Stream::new();
+    adopted.change(|log| {
+        let (master, node) = stream.log().nodes().next().unwrap();
+        assert!(log.adopt_node(master, node.0));
+        assert!(log.adopt_facts(stream.log().facts));
+    });
+    assert_eq!(ids(&adopted, 0, 9), [1, 3, 4]);
+    adopted.validate();
+    assert_eq!(stream.change(|log| log.delete(std::iter::once(id(3, 1)))), 1);
+    assert_eq!(stream.trim(Trim { keep: Keep::From(id(4, 1)), approximate: false, limit: 0 }), 1);
+    stream.validate();
+}
