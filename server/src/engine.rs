@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use larder_protocol::{Args, Batch, Reply};
 use larder_storage::clock::Clock;
-use larder_storage::heap::Shared;
 use larder_storage::keyspace::{Keyspace, Options, ShardSet};
 use larder_storage::rng::Rng;
 use larder_storage::types::{Env, Limits};
@@ -797,5 +796,5 @@ struct Call<'a> {
     /// What runs scripts on this thread, if anything does.
     machine: Option<&'a Machine>,
     behind: &'a Behind<'a>,
-    lent: Option<&'a Shared>,
+    lent: Option<&'a larder_storage::heap::Shared>,
 }
