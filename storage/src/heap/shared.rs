@@ -28,8 +28,11 @@ impl Shared {
     pub fn get_mut(&mut self) -> Option<&mut Vec<u8>> {
         // Acquires what those did that held it; and nobody can become a holder while `self` is borrowed.
         let is_alone = self.counted().holders.load(Ordering::Acquire) == 1;
+        if !is_alone {
+            return None;
+        }
         // SAFETY: there is no other holder.
-        is_alone.then(|| unsafe { &mut self.0.as_mut().bytes })
+        Some(unsafe { &mut self.0.as_mut().bytes })
     }
 
     /// The vector, if nobody else holds it; else it is let go.
