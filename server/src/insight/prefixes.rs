@@ -36,8 +36,8 @@ pub(crate) enum Happening {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     by_happening: [u64; 4],
-    /// Reads that were looked at.
-    looked_at: u64,
+    /// Of each read that was looked at, for how many it stands, squared.
+    squares: u64,
     /// What may have happened before it was kept.
     before: u64,
 }
@@ -52,17 +52,21 @@ impl Counts {
     /// were. Agresti and Coull, "Approximate is Better than Exact for Interval Estimation of Binomial Proportions" (1998).
     pub(crate) fn error_of_ratio(&self) -> f64 {
         let (hits, misses) = (self.of(Happening::Hit) as f64, self.of(Happening::Miss) as f64);
-        let (looks, ratio) = (self.looked_at as f64, hits / (hits + misses));
-        if looks == 0.0 || !ratio.is_finite() {
+        let ratio = hits / (hits + misses);
+        if self.squares == 0 || !ratio.is_finite() {
             return 1.0;
         }
+        // Where some stand for one read and others for many, as many as would tell as much if all stood for as many (Kish).
+        let looks = (hits + misses).powi(2) / self.squares as f64;
         let middle = (ratio * looks + 2.0) / (looks + 4.0);
         ((middle - ratio).abs() + 2.0 * (middle * (1.0 - middle) / looks).sqrt()).min(1.0)
     }
 
     fn add(&mut self, happening: Happening, count: u64) {
         self.by_happening[happening as usize] += count;
-        self.looked_at += u64::from(matches!(happening, Happening::Hit | Happening::Miss));
+        if matches!(happening, Happening::Hit | Happening::Miss) {
+            self.squares += count * count;
+        }
     }
 
     /// Whether more may have happened than was counted.
@@ -195,7 +199,7 @@ impl Prefixes {
                 Entry::Occupied(mut known) => {
                     let sum = known.get_mut();
                     sum.by_happening.iter_mut().zip(counts.by_happening).for_each(|(sum, count)| *sum += count);
-                    sum.looked_at += counts.looked_at;
+                    sum.squares += counts.squares;
                     sum.before = sum.before.max(counts.before);
                 }
                 Entry::Vacant(free) => {
@@ -264,13 +268,14 @@ mod tests {
         };
         assert_eq!([error(0, 0), error(0, 2), error(1, 0), error(20, 0)], [100.0, 100.0, 100.0, 21.0]);
         assert_eq!([error(50, 50), error(5000, 5000), error(10_000, 0)], [10.0, 1.0, 0.0]);
-        // Reads of half as many keys that are found, of which each thread looks at some by chance.
+        // Reads of half as many keys that are found, of which each thread looks at all at first, and then at some by chance.
         let (mut within, mut rng, prefixes) = (0, Rng::seeded(1), 2000);
         for number in 0..prefixes {
             let (mut counts, looks) = (Counts::default(), 1 + number % 50);
-            (0..looks).for_each(|_| {
-                counts.add([Happening::Hit, Happening::Miss][rng.index(2)], 1 + rng.below(2 * STRIDE - 1));
-            });
+            for look in 0..looks {
+                let count = if look < number % 3 * 8 { 1 } else { 1 + rng.below(2 * STRIDE - 1) };
+                counts.add([Happening::Hit, Happening::Miss][rng.index(2)], count);
+            }
             let ratio = counts.of(Happening::Hit) as f64 / counts.weight() as f64;
             within += u64::from((ratio - 0.5).abs() <= counts.error_of_ratio());
         }

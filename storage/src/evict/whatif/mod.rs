@@ -194,6 +194,8 @@ pub struct WhatIf {
     used: u64,
     /// Reads that found their key, and those that did not, since policy and limit are what they are.
     own: Ledger,
+    /// The same since the cache has evicted, which is what it does when it is full.
+    own_full: Ledger,
     /// The same of those that samples came with, since it began with these keys, too.
     actual: Ledger,
     /// Whether all keys expire.
@@ -231,6 +233,7 @@ impl WhatIf {
             memory: 0,
             used: 0,
             own: Ledger::default(),
+            own_full: Ledger::default(),
             actual: Ledger::default(),
             all_expire: false,
             last: Vec::new(),
@@ -259,6 +262,7 @@ impl WhatIf {
             has_evicted: self.has_evicted,
             evicted: self.evicted,
             own: self.own,
+            own_full: self.own_full,
             last: std::mem::take(&mut self.last),
             now_ms: self.now_ms,
             counted_from_ms: self.counted_from_ms,
@@ -317,7 +321,7 @@ impl WhatIf {
     /// Forgets what was counted: under another policy, or a limit that is another one, it would say something else.
     fn resize(&mut self, is_policy: bool) {
         self.columns.iter_mut().for_each(Column::resize);
-        self.own = Ledger::default();
+        (self.own, self.own_full) = (Ledger::default(), Ledger::default());
         self.actual = Ledger::default();
         if !is_policy {
             self.last.clear();
@@ -503,11 +507,15 @@ impl WhatIf {
 
     /// Counts reads of the whole cache since the last call. What was counted before is worth `fade` of what it was.
     pub fn note_reads(&mut self, hits: u64, misses: u64, fade: f64) {
-        self.own.fade(fade);
-        (self.own.hits, self.own.misses) = (self.own.hits + hits as f64, self.own.misses + misses as f64);
+        let (hits, misses) = (hits as f64, misses as f64);
+        let full = self.has_evicted.then_some(&mut self.own_full);
+        for own in full.into_iter().chain([&mut self.own]) {
+            own.fade(fade);
+            (own.hits, own.misses) = (own.hits + hits, own.misses + misses);
+        }
         for ledger in self.ledgers() {
             ledger.fade(fade);
-            ledger.note_all(hits as f64, misses as f64);
+            ledger.note_all(hits, misses);
         }
     }
 
@@ -524,7 +532,7 @@ impl WhatIf {
         let is_known = |curve: &Curve| curve.estimates.iter().all(|it| it.is_some_and(|it| it.at_ms.is_none()));
         let state = if self.held < FEWEST {
             State::FewKeys
-        } else if self.actual.reads() * self.part < FEWEST_READS {
+        } else if reads * self.part < FEWEST_READS {
             State::FewReads
         } else if curves.iter().all(is_known) {
             State::Ready
@@ -581,7 +589,8 @@ impl WhatIf {
             && !(self.refuses() && size > PRESENT)
             && (column.is_complete || column.is_settled(PRESENT, self.held) || size == PRESENT);
         if is_present {
-            return ledger.or(Some(&self.own).filter(|own| own.reads() >= FEWEST_READS)).map(Ledger::actual);
+            let own = if self.has_evicted { &self.own_full } else { &self.own };
+            return ledger.or(Some(own).filter(|own| own.reads() >= FEWEST_READS)).map(Ledger::actual);
         }
         if has_room {
             let own = Some(&self.own).filter(turned).filter(|_| tells(&&self.actual));
