@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! byte 0      [2:0] kind  [4:3] form (0 inline, 1 integer, 2 object)  [5] has expiry  [6] raw
-//! key length  1 byte up to 253; 254 then a u16; 255 then a pointer to a boxed key (one too long for a cell)
+//! key length  1 byte up to 253; 254 then a u16; 255 then a boxed key (one too long for a cell): its address and its length
 //! expiry      8 bytes, if any: milliseconds since 1970
 //! value len   inline form only: 1 byte up to 253, or 254 then a u16
 //! key         its bytes, unless boxed
@@ -14,6 +14,7 @@
 
 #![expect(unsafe_code, reason = "a cell owns an object, and a boxed key, that it holds as bytes")]
 
+use crate::heap::{self, Movable, MovableBox, Mover};
 use crate::slab::{MAX_CELL, cell_size};
 use crate::value::{Kind, Object, Value};
 
@@ -26,6 +27,8 @@ const RAW: u8 = 1 << 6;
 const SHORT_AT_MOST: usize = 253;
 const LENGTH_U16: u8 = 254;
 const KEY_BOXED: u8 = 255;
+/// Bytes of the address and the length of a boxed key.
+const BOXED_KEY: usize = 16;
 
 /// Longer keys are boxed, so that every other part fits the largest cell beside them.
 const KEY_INLINE_AT_MOST: usize = MAX_CELL / 2;
@@ -64,7 +67,7 @@ fn length_bytes(len: usize) -> usize {
 /// Whether a value of `len` bytes can stand in the cell of this key.
 #[inline]
 pub(crate) fn fits_inline(key: &[u8], len: usize) -> bool {
-    let key = if key.len() <= KEY_INLINE_AT_MOST { key.len() + 3 } else { 9 };
+    let key = if key.len() <= KEY_INLINE_AT_MOST { key.len() + 3 } else { 1 + BOXED_KEY };
     1 + key + 8 + 3 + len <= MAX_CELL
 }
 
@@ -81,7 +84,7 @@ impl Parts<'_> {
         let expiry = if self.expiry.is_some() { 8 } else { 0 };
         let key = match self.key.len() {
             len if len <= KEY_INLINE_AT_MOST => length_bytes(len) + len,
-            _ => 9,
+            _ => 1 + BOXED_KEY,
         };
         let value = match &self.payload {
             Payload::Inline { bytes, .. } => length_bytes(bytes.len()) + bytes.len(),
@@ -105,9 +108,8 @@ impl Parts<'_> {
         let boxed = self.key.len() > KEY_INLINE_AT_MOST;
         if boxed {
             cell[1] = KEY_BOXED;
-            let pointer = Box::into_raw(Box::<Box<[u8]>>::new(self.key.into()));
-            put(cell, &mut 2, &(pointer.expose_provenance() as u64).to_le_bytes());
-            at = 10;
+            put_boxed_key(cell, MovableBox::from(self.key));
+            at = 2 + BOXED_KEY;
         } else {
             put_length(cell, &mut at, self.key.len());
         }
@@ -212,7 +214,7 @@ impl<'a> Entry<'a> {
         let boxed = cell[1] == KEY_BOXED;
         let key_len = if boxed { 0 } else { length(cell, &mut at) };
         if boxed {
-            at = 10;
+            at = 2 + BOXED_KEY;
         }
         if flags & HAS_EXPIRY != 0 {
             at += 8;
@@ -245,7 +247,7 @@ impl<'a> Entry<'a> {
     /// Where the expiry stands, or would stand.
     fn expiry_at(&self) -> usize {
         match self.cell[1] {
-            KEY_BOXED => 10,
+            KEY_BOXED => 2 + BOXED_KEY,
             LENGTH_U16 => 4,
             _ => 2,
         }
@@ -329,13 +331,45 @@ impl<'a> Entry<'a> {
 
 /// Bytes that a key takes outside its cell.
 pub(crate) fn boxed_key_memory(key: &[u8]) -> usize {
-    if key.len() > KEY_INLINE_AT_MOST { key.len().next_multiple_of(16) + 32 } else { 0 }
+    if key.len() > KEY_INLINE_AT_MOST { heap::taken(key.len()) } else { 0 }
 }
 
 fn boxed_key(cell: &[u8]) -> &[u8] {
-    let pointer = std::ptr::with_exposed_provenance::<Box<[u8]>>(word(cell, 2) as usize);
-    // SAFETY: the marker says that `write` left a pointer from Box::into_raw here, owned by the cell.
-    unsafe { &*pointer }
+    // SAFETY: the marker says that a boxed key is named here; the cell owns it.
+    unsafe { &*boxed_key_place(cell) }
+}
+
+fn boxed_key_place(cell: &[u8]) -> *mut [u8] {
+    let start = std::ptr::with_exposed_provenance_mut::<u8>(word(cell, 2) as usize);
+    std::ptr::slice_from_raw_parts_mut(start, word(cell, 10) as usize)
+}
+
+/// Leaves a key to a cell.
+fn put_boxed_key(cell: &mut [u8], key: MovableBox<[u8]>) {
+    let (key, Movable) = MovableBox::into_raw_with_allocator(key);
+    put(cell, &mut 2, &(key.cast::<u8>().expose_provenance() as u64).to_le_bytes());
+    put(cell, &mut 10, &(key.len() as u64).to_le_bytes());
+}
+
+/// Takes the key out of a cell that has a boxed one, whose marker must be written over next.
+///
+/// # Safety
+///
+/// The cell is marked as having one.
+unsafe fn take_boxed_key(cell: &mut [u8]) -> MovableBox<[u8]> {
+    // SAFETY: `put_boxed_key` left it here, and the caller takes it once.
+    unsafe { MovableBox::from_raw_in(boxed_key_place(cell), Movable) }
+}
+
+/// Moves the boxed key of a live cell, if it has one and that is to be moved.
+pub(crate) fn settle_key(cell: &mut [u8], mover: &mut Mover) {
+    let entry = Entry::read(cell);
+    if entry.owns_key() && mover.moves(entry.key().as_ptr().addr(), entry.key().len()) {
+        let moved = MovableBox::from(entry.key());
+        // SAFETY: it has one, and gets the other in its place.
+        drop(unsafe { take_boxed_key(cell) });
+        put_boxed_key(cell, moved);
+    }
 }
 
 /// The object of a live cell, to be changed in place.
@@ -361,9 +395,8 @@ pub(crate) fn take(cell: &mut [u8]) -> Option<Object> {
     let entry = Entry::read(cell);
     let (owns_key, has_object, value_at) = (entry.owns_key(), entry.object().is_some(), entry.value_range().start);
     if owns_key {
-        let pointer = std::ptr::with_exposed_provenance_mut::<Box<[u8]>>(word(cell, 2) as usize);
-        // SAFETY: the pointer came from Box::into_raw, and byte 0 below ends this cell's ownership.
-        drop(unsafe { Box::from_raw(pointer) });
+        // SAFETY: it has one, and what is written below ends this cell's ownership.
+        drop(unsafe { take_boxed_key(cell) });
     }
     let object = has_object.then(|| {
         let place = object_in(cell, value_at);

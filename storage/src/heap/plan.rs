@@ -17,8 +17,10 @@ const PATIENT_LOOKS: u32 = 3;
 const PATIENCE_US: u64 = 10_000;
 /// So long after the last one another plan is to be expected soon.
 const CALM_US: u64 = 100_000;
-/// A region that was in vain to be left is not again in so many plans, unless it has twice as much in use.
-const REST: u8 = 100;
+/// A region that was in vain to be left is not again in so many plans, unless it has twice as much in use; each time after that
+/// twice as long, up to so often, whatever it has: what stands in it for good and what moves out of it and back would keep plans going for ever.
+const REST: u16 = 100;
+const MOST_VAIN: u8 = 8;
 /// Bytes that a slot counts what is pinned in.
 const PIN_GRAIN: usize = 16 << 10;
 
@@ -150,9 +152,9 @@ impl State {
         for (number, slot) in self.slots[..self.end].iter_mut().enumerate() {
             free += slot.room_for(size);
             slot.rest = slot.rest.saturating_sub(1);
-            let pinned = if slot.rest == 0 { 0 } else { slot.pinned };
-            let pinned = usize::from(pinned) * PIN_GRAIN;
-            let is_worth_it = slot.used > 0 && slot.used as usize >= 2 * pinned && (slot.used as usize) < ROOM / 8 * 7;
+            let pinned = usize::from(slot.pinned) * PIN_GRAIN;
+            let rests = slot.rest > 0 && (slot.vain > 1 || (slot.used as usize) < 2 * pinned);
+            let is_worth_it = slot.used > 0 && !rests && (slot.used as usize) < ROOM / 8 * 7;
             if slot.region.is_null() || !is_worth_it || slot.used >= least[LEFT_AT_ONCE - 1].0 {
                 continue;
             }
@@ -175,7 +177,8 @@ impl State {
             was_left = true;
             if pinned {
                 slot.pinned = (slot.used as usize).div_ceil(PIN_GRAIN) as u8;
-                slot.rest = REST;
+                slot.rest = REST << slot.vain;
+                slot.vain = (slot.vain + 1).min(MOST_VAIN);
             }
             if let Some(area) = slot.area() {
                 self.note(number as usize, area);

@@ -87,14 +87,25 @@ pub(super) struct Slot {
     pub(super) top: u8,
     /// It is to be left.
     pub(super) is_left: bool,
-    /// How much could not be moved when it was to be left, in 16 KiB, rounded up, and for how many plans that holds.
+    /// How much could not be moved when it was to be left, in 16 KiB, rounded up; how often that was so; and for how many plans it
+    /// holds.
     pub(super) pinned: u8,
-    pub(super) rest: u8,
+    pub(super) vain: u8,
+    pub(super) rest: u16,
 }
 
 impl Slot {
-    const NONE: Slot =
-        Slot { region: std::ptr::null_mut(), used: 0, clean: 0, weight: 0, top: 0, is_left: false, pinned: 0, rest: 0 };
+    const NONE: Slot = Slot {
+        region: std::ptr::null_mut(),
+        used: 0,
+        clean: 0,
+        weight: 0,
+        top: 0,
+        is_left: false,
+        pinned: 0,
+        vain: 0,
+        rest: 0,
+    };
 
     pub(super) fn area(&self) -> Option<Area> {
         // SAFETY: a slot's region was begun, and who has the slot holds the lock.

@@ -551,3 +551,31 @@ fn rand_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
 }
+
+#[test]
+fn plans_that_are_in_vain_become_rare() {
+    static POOL: Pool = Pool::new();
+    // Of each region a part is pinned, and the rest moves to where there is place: there and back for ever.
+    let pinned: Vec<Block> = (0..1600).map(|at| take(&POOL, 8 << 10, at as u8)).collect();
+    let mut others: Vec<Block> = (0..6400).map(|at| take(&POOL, 8 << 10, at as u8)).collect();
+    let mut blocks: Vec<Block> = Vec::new();
+    for (at, block) in pinned.into_iter().chain(others.drain(..)).enumerate() {
+        if at % 5 < 2 { blocks.push(block) } else { give(&POOL, block) }
+    }
+    let mut begun = [0, 0];
+    for look in 0..200_000u64 {
+        let plan = POOL.plan();
+        POOL.tend(look * 10_000);
+        begun[usize::from(look >= 20_000)] += usize::from(POOL.plan() > plan);
+        for at in (0..blocks.len()).filter(|at| at % 2 == 0) {
+            if plan > 0 && POOL.is_left(blocks[at].start.addr()) {
+                let moved = take(&POOL, 8 << 10, 1);
+                POOL.note_move();
+                give(&POOL, std::mem::replace(&mut blocks[at], moved));
+            }
+        }
+    }
+    assert!(begun[0] > 3 && begun[1] < 200, "{begun:?} plans");
+    POOL.validate();
+    blocks.into_iter().for_each(|block| give(&POOL, block));
+}

@@ -54,6 +54,9 @@ impl Table {
         let words = self.index.slots(way.segment as u32).map(|(_, bits)| Word::from_bits(bits));
         let owners: SmallVec<[Ref; 8]> = words.filter(|word| word.owns()).map(Word::cell).collect();
         while let Some(&cell) = owners.get(way.owner) {
+            if way.part == 0 {
+                entry::settle_key(self.slab.cell_mut(cell), mover);
+            }
             if let Some(object) = entry::object_mut(self.slab.cell_mut(cell)) {
                 while way.part < object.parts() {
                     if mover.is_spent() {
