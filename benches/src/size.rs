@@ -138,6 +138,9 @@ impl FromStr for Lengths {
         let (from, to) = text.split_once('-').unwrap_or((text, text));
         let bound = |text| parse_count(text).and_then(|bytes| u32::try_from(bytes).map_err(|error| error.to_string()));
         let (from, to) = (bound(from)?, bound(to)?);
+        if from == 0 {
+            return Err("values have 1 byte or more".to_owned());
+        }
         if from <= to { Ok(Self { from, to }) } else { Err(format!("{text:?} ends before it begins")) }
     }
 }
@@ -185,5 +188,8 @@ mod tests {
         let mean = all.iter().map(|len| f64::from(*len)).sum::<f64>() / 10_000.0;
         assert!(all.iter().all(|len| (50..=2000).contains(len)) && (mean - 1025.0).abs() < 20.0, "{mean}");
         assert!("9-5".parse::<Lengths>().is_err());
+        for none in ["0", "0-0", "0-9"] {
+            assert_eq!(none.parse::<Lengths>(), Err("values have 1 byte or more".to_owned()), "{none}");
+        }
     }
 }

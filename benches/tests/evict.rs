@@ -238,3 +238,22 @@ fn a_redis_server_is_started_measured_and_ended() {
     drop(running);
     assert!(measure(&address, &trace, &load).is_err(), "it has ended");
 }
+
+/// What a program says that refuses its arguments.
+fn refusal(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && out(&output).is_empty(), "{arguments:?}: {error}");
+    error
+}
+
+#[test]
+fn what_makes_no_figure_is_refused_before_a_server_starts() {
+    let turnover = env!("CARGO_BIN_EXE_turnover");
+    for few in ["0", "2"] {
+        assert!(refusal(turnover, &["--turnovers", few]).contains("from the second turnover on: say 3 or more"));
+    }
+    for none in ["0", "0-9"] {
+        assert!(refusal(turnover, &["--value-bytes", none]).contains("values have 1 byte or more"));
+    }
+}

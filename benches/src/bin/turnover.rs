@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use larder_benches::live::spawn::Running;
 use larder_benches::live::turnover::{Kind, Load, Summary, measure};
-use larder_benches::size::{Lengths, parse_some};
+use larder_benches::size::{Lengths, parse_count, parse_some};
 use larder_benches::timeline::{Series, chart};
 
 /// Compares the memory of servers over time.
@@ -26,7 +26,7 @@ struct Arguments {
     #[arg(long, default_value = "100mb", value_parser = parse_some, value_name = "BYTES")]
     memory: u64,
     /// How often as many bytes are written; looks count from the second turnover on, when the cache is full
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value = "50", value_parser = parse_turnovers, value_name = "N")]
     turnovers: u64,
     /// Bytes of values: they drift between the two and back
     #[arg(long, default_value = "50-2000", value_name = "N-M")]
@@ -69,6 +69,11 @@ struct Arguments {
 fn parse_kind(text: &str) -> Result<Kind, String> {
     let known = Kind::ALL.iter().find(|(name, _)| *name == text);
     known.map(|(_, kind)| *kind).ok_or_else(|| format!("{text:?} is none of string, hash, list"))
+}
+
+fn parse_turnovers(text: &str) -> Result<u64, String> {
+    let turnovers = parse_count(text)?;
+    if turnovers < 3 { Err("looks count from the second turnover on: say 3 or more".into()) } else { Ok(turnovers) }
 }
 
 fn parse_option(text: &str) -> Result<(String, String), String> {
@@ -188,9 +193,7 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
     }
     let Summary { end, mean, most, rested, shrunk } = Summary::of(&samples);
     let name_of = &contender.name;
-    if end.is_none() && arguments.turnovers <= 2 {
-        eprintln!("{name_of}: looks count from the second turnover on: say --turnovers 3 or more");
-    } else if end.is_none() {
+    if end.is_none() {
         eprintln!(
             "{name_of}: no look fell into the turnovers from the second on: say a shorter --interval or more --turnovers"
         );
