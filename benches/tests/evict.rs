@@ -256,4 +256,11 @@ fn what_makes_no_figure_is_refused_before_a_server_starts() {
     for none in ["0", "0-9"] {
         assert!(refusal(turnover, &["--value-bytes", none]).contains("values have 1 byte or more"));
     }
+    let live = env!("CARGO_BIN_EXE_live");
+    assert!(refusal(live, &["--warmup", "100%"]).contains("no request is left to count"));
+    assert!(refusal(live, &["--warmup", "50", "--requests", "50"]).contains("no request is left after the warmup"));
+    for (program, policies) in [(turnover, "say --policy"), (live, "say --larder-policy and --peer-policy")] {
+        assert!(refusal(program, &["--option", "maxmemory=1gb"]).contains("say --memory"));
+        assert!(refusal(program, &["--option", "maxmemory-policy=noeviction"]).contains(policies));
+    }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use larder_benches::live::spawn::Running;
+use larder_benches::live::spawn::{Running, parse_option};
 use larder_benches::live::turnover::{Kind, Load, Summary, measure};
 use larder_benches::size::{Lengths, parse_count, parse_some};
 use larder_benches::timeline::{Series, chart};
@@ -56,7 +56,7 @@ struct Arguments {
     #[arg(long)]
     alone: bool,
     /// Further options of every server: maxmemory-samples=10
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_option)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| parse_option(text, "--policy"))]
     option: Vec<(String, String)>,
     /// Write a chart per kind into this directory
     #[arg(long, value_name = "DIR")]
@@ -74,11 +74,6 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
 fn parse_turnovers(text: &str) -> Result<u64, String> {
     let turnovers = parse_count(text)?;
     if turnovers < 3 { Err("looks count from the second turnover on: say 3 or more".into()) } else { Ok(turnovers) }
-}
-
-fn parse_option(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn main() -> ExitCode {
