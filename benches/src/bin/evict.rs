@@ -30,7 +30,7 @@ const USUAL_POLICIES: [&str; 3] = ["allkeys-lru", "lru", "opt"];
 #[command(name = "evict", max_term_width = 100)]
 struct Arguments {
     /// Files, `-` for standard input, or what is to be made: zipf, uniform, loop, scan, with options as in
-    /// zipf:keys=1000000,requests=5000000,theta=0.9,shift=1000000
+    /// zipf:keys=1m,requests=5m,theta=0.9,shift=1m
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     trace: Vec<String>,
     /// Policies, or `all`; allkeys-lru,lru,opt unless given
@@ -52,7 +52,7 @@ struct Arguments {
     /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1. The files are read as csv
     #[arg(long, value_name = "KEY[,SIZE]", value_parser = parse_columns)]
     columns: Option<(Column, Option<Column>)>,
-    /// Of the output of MONITOR, count only reads: where clients set what they did not find, a SET is no request of its own
+    /// Of the output of MONITOR, and of twitter's traces, count only reads: where clients set what they did not find, a SET is no request of its own
     #[arg(long)]
     reads: bool,
     /// Bytes of values, or a range of them: 100, 50-2000. Holds instead of the trace's sizes
