@@ -109,6 +109,15 @@ pub fn parse_some(text: &str) -> Result<u64, String> {
     if count == 0 { Err("there has to be some".into()) } else { Ok(count) }
 }
 
+/// How many there shall be of what works, such as connections, as an argument.
+///
+/// # Errors
+/// It is no number, or 0.
+pub fn parse_one_or_more(text: &str) -> Result<usize, String> {
+    let many = text.parse().ok().filter(|many| *many > 0);
+    many.ok_or_else(|| "has to be a number of 1 or more".to_owned())
+}
+
 /// Lengths of values: one, or from one to another, which of them a key tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lengths {
@@ -159,6 +168,14 @@ mod tests {
         assert_eq!(parse_warmup("99%"), Ok(Size::Part(0.99)));
         assert_eq!(parse_warmup("100%"), Err("no request is left to count".to_owned()));
         assert!(parse_warmup("200%").is_err());
+    }
+
+    #[test]
+    fn what_works_is_one_or_more() {
+        assert_eq!(parse_one_or_more("1"), Ok(1));
+        for wrong in ["0", "-1", "many", ""] {
+            assert_eq!(parse_one_or_more(wrong), Err("has to be a number of 1 or more".to_owned()), "{wrong}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use larder_benches::plot::{Unit, charts};
 use larder_benches::policy::{self, Setup};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{Plan, Point, replay};
-use larder_benches::size::{Lengths, Size, parse_capacity, parse_size_weight, parse_warmup};
+use larder_benches::size::{Lengths, Size, parse_capacity, parse_one_or_more, parse_size_weight, parse_warmup};
 use larder_benches::trace::format::{FORMATS, Format};
 use larder_benches::trace::{Column, Reading, Trace, read, titles};
 
@@ -65,7 +65,7 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Threads; as many as there are cores unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = parse_one_or_more, value_name = "N")]
     threads: Option<usize>,
     /// A csv trace,policy,size,hit_ratio: its sizes are taken unless others are given, and a comparison is printed at the end
     #[arg(long, value_name = "FILE")]
@@ -77,10 +77,10 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     server: Vec<Address>,
     /// Connections to each server
-    #[arg(long, default_value_t = 1, requires = "server", value_name = "N")]
+    #[arg(long, default_value = "1", requires = "server", value_parser = parse_one_or_more, value_name = "N")]
     connections: usize,
     /// GETs that are sent at once; a key that comes again ends a pipeline
-    #[arg(long, default_value_t = 64, requires = "server", value_name = "N")]
+    #[arg(long, default_value = "64", requires = "server", value_parser = parse_one_or_more, value_name = "N")]
     pipeline: usize,
     /// What keys begin with, so that they are nobody else's; unless given, one that no run before had
     #[arg(long, requires = "server", value_name = "TEXT")]
@@ -214,9 +214,9 @@ fn read_one(arguments: &Arguments, name: &str, title: String, reading: &Reading)
 
 fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let policies = policies(arguments)?;
-    let reference = Reference::read(arguments.reference.as_deref())?;
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let titles = titles(&arguments.trace)?;
+    let reference = Reference::read(arguments.reference.as_deref(), &titles)?;
     let (mut all, mut failures) = (Vec::new(), Failures::default());
     print(Point::HEADER);
     for (name, title) in arguments.trace.iter().zip(titles) {

@@ -5,7 +5,6 @@
 //! For each policy it starts a server in a directory of its own, replays the same trace, prints a row, and ends the server. README.md describes it.
 
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +12,7 @@ use clap::Parser;
 use larder_benches::live::spawn::{Running, parse_option};
 use larder_benches::live::{Load, Measured, measure};
 use larder_benches::policy::engine;
-use larder_benches::size::{Lengths, Size, parse_some, parse_warmup};
+use larder_benches::size::{Lengths, Size, parse_one_or_more, parse_some, parse_warmup};
 use larder_benches::trace::{Trace, synthetic};
 
 /// Bytes of a key: the prefix and eight digits.
@@ -45,11 +44,11 @@ struct Arguments {
     #[arg(long, default_value = "50%", value_parser = parse_warmup, value_name = "N%")]
     warmup: Size,
     /// Connections to a server
-    #[arg(long, default_value = "1", value_name = "N")]
-    connections: NonZeroUsize,
+    #[arg(long, default_value = "1", value_parser = parse_one_or_more, value_name = "N")]
+    connections: usize,
     /// GETs that are sent at once; a key that comes again ends a pipeline
-    #[arg(long, default_value = "64", value_name = "N")]
-    pipeline: NonZeroUsize,
+    #[arg(long, default_value = "64", value_parser = parse_one_or_more, value_name = "N")]
+    pipeline: usize,
     /// The program of Larder; the one beside this program unless given
     #[arg(long, value_name = "FILE")]
     larder: Option<PathBuf>,
@@ -99,8 +98,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let load = Load {
         prefix: "z:".into(),
         lengths: Some(arguments.value_bytes),
-        depth: arguments.pipeline.get(),
-        connections: arguments.connections.get(),
+        depth: arguments.pipeline,
+        connections: arguments.connections,
         from,
         clean: false,
     };

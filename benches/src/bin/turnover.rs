@@ -7,7 +7,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use larder_benches::live::spawn::{Running, parse_option};
 use larder_benches::live::turnover::{Kind, Load, Summary, measure};
-use larder_benches::size::{Lengths, parse_count, parse_some};
+use larder_benches::size::{Lengths, parse_count, parse_one_or_more, parse_some};
 use larder_benches::timeline::{Series, chart};
 
 /// Compares the memory of servers over time.
@@ -38,8 +37,8 @@ struct Arguments {
     #[arg(long, default_value = "allkeys-lru", value_name = "NAME")]
     policy: String,
     /// Commands that are sent at once
-    #[arg(long, default_value = "64", value_name = "N")]
-    pipeline: NonZeroUsize,
+    #[arg(long, default_value = "64", value_parser = parse_one_or_more, value_name = "N")]
+    pipeline: usize,
     /// Milliseconds between two looks at the memory
     #[arg(long, default_value_t = 200, value_name = "MS")]
     interval: u64,
@@ -168,7 +167,7 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
         turnovers: arguments.turnovers,
         lengths: arguments.value_bytes,
         kind,
-        depth: arguments.pipeline.get(),
+        depth: arguments.pipeline,
         interval: Duration::from_millis(arguments.interval),
         rest: Duration::from_secs(arguments.rest),
         seed: arguments.seed,
