@@ -29,14 +29,26 @@ struct Summary {
 }
 
 impl Reference {
-    /// Reads a file, if one is named.
+    /// Reads a file, if one is named, and tells which of the traces it does not know.
     ///
     /// # Errors
-    /// The file cannot be read, or a line is not of this form.
-    pub fn read(path: Option<&Path>) -> Result<Option<Self>, String> {
+    /// The file cannot be read, a line is not of this form, or none is of a trace.
+    pub fn read(path: Option<&Path>, traces: &[String]) -> Result<Option<Self>, String> {
         let Some(path) = path else { return Ok(None) };
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+        let failed = |error: String| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let reference = Self::parse(&text).map_err(failed)?;
+        let unknown: Vec<String> = reference.unknown(traces).map(|trace| format!("no row is of {trace}")).collect();
+        if unknown.len() == traces.len() {
+            return Err(failed(unknown.join(", ")));
+        }
+        unknown.into_iter().for_each(|trace| eprintln!("{}", failed(trace)));
+        Ok(Some(reference))
+    }
+
+    /// Those of the traces that no row is of.
+    fn unknown<'t>(&self, traces: &'t [String]) -> impl Iterator<Item = &'t String> {
+        traces.iter().filter(|trace| !self.0.contains_key(*trace))
     }
 
     /// Reads a file's text.

@@ -109,6 +109,15 @@ pub fn parse_some(text: &str) -> Result<u64, String> {
     if count == 0 { Err("there has to be some".into()) } else { Ok(count) }
 }
 
+/// How many there shall be of what works, such as connections, as an argument.
+///
+/// # Errors
+/// It is no number, or 0.
+pub fn parse_one_or_more(text: &str) -> Result<usize, String> {
+    let many = text.parse().ok().filter(|many| *many > 0);
+    many.ok_or_else(|| "has to be a number of 1 or more".to_owned())
+}
+
 /// Lengths of values: one, or from one to another, which of them a key tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lengths {
@@ -138,6 +147,9 @@ impl FromStr for Lengths {
         let (from, to) = text.split_once('-').unwrap_or((text, text));
         let bound = |text| parse_count(text).and_then(|bytes| u32::try_from(bytes).map_err(|error| error.to_string()));
         let (from, to) = (bound(from)?, bound(to)?);
+        if from == 0 {
+            return Err("values have 1 byte or more".to_owned());
+        }
         if from <= to { Ok(Self { from, to }) } else { Err(format!("{text:?} ends before it begins")) }
     }
 }
@@ -156,6 +168,14 @@ mod tests {
         assert_eq!(parse_warmup("99%"), Ok(Size::Part(0.99)));
         assert_eq!(parse_warmup("100%"), Err("no request is left to count".to_owned()));
         assert!(parse_warmup("200%").is_err());
+    }
+
+    #[test]
+    fn what_works_is_one_or_more() {
+        assert_eq!(parse_one_or_more("1"), Ok(1));
+        for wrong in ["0", "-1", "many", ""] {
+            assert_eq!(parse_one_or_more(wrong), Err("has to be a number of 1 or more".to_owned()), "{wrong}");
+        }
     }
 
     #[test]
@@ -185,5 +205,8 @@ mod tests {
         let mean = all.iter().map(|len| f64::from(*len)).sum::<f64>() / 10_000.0;
         assert!(all.iter().all(|len| (50..=2000).contains(len)) && (mean - 1025.0).abs() < 20.0, "{mean}");
         assert!("9-5".parse::<Lengths>().is_err());
+        for none in ["0", "0-0", "0-9"] {
+            assert_eq!(none.parse::<Lengths>(), Err("values have 1 byte or more".to_owned()), "{none}");
+        }
     }
 }

@@ -80,6 +80,23 @@ fn size_weighs_as_the_server_has_it_unless_told_otherwise() {
 }
 
 #[test]
+fn traces_that_a_reference_does_not_know_are_told() {
+    let path = std::env::temp_dir().join(format!("larder-benches-reference-{}.csv", std::process::id()));
+    std::fs::write(&path, "trace,policy,size,hit_ratio\nloop:keys=5;requests=20,lru,4,0.0\n").unwrap();
+    let file = path.to_str().unwrap();
+    let (known, unknown) = ("loop:keys=5,requests=20", "scan:requests=9");
+    let output = evict(&["--policy", "lru", "--reference", file, "--trace", known, unknown]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && error.starts_with(&format!("{file}: no row is of {unknown}\n")), "{error}");
+    assert_eq!(out(&output).lines().nth(1), Some("loop:keys=5;requests=20,lru,4,20,0,0.000000"));
+    for program in [env!("CARGO_BIN_EXE_evict"), env!("CARGO_BIN_EXE_whatif")] {
+        let error = refusal(program, &["--reference", file, "--trace", unknown, "scan"]);
+        assert!(error.ends_with(&format!(": {file}: no row is of {unknown}, no row is of scan\n")), "{error}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn charts_are_written() {
     let directory = std::env::temp_dir().join(format!("larder-benches-plot-{}", std::process::id()));
     let output =
@@ -237,4 +254,42 @@ fn a_redis_server_is_started_measured_and_ended() {
     let address = running.address.clone();
     drop(running);
     assert!(measure(&address, &trace, &load).is_err(), "it has ended");
+}
+
+/// What a program says that refuses its arguments.
+fn refusal(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && out(&output).is_empty(), "{arguments:?}: {error}");
+    error
+}
+
+#[test]
+fn what_makes_no_figure_is_refused_before_a_server_starts() {
+    let turnover = env!("CARGO_BIN_EXE_turnover");
+    for few in ["0", "2"] {
+        assert!(refusal(turnover, &["--turnovers", few]).contains("from the second turnover on: say 3 or more"));
+    }
+    for none in ["0", "0-9"] {
+        assert!(refusal(turnover, &["--value-bytes", none]).contains("values have 1 byte or more"));
+    }
+    let live = env!("CARGO_BIN_EXE_live");
+    assert!(refusal(live, &["--warmup", "100%"]).contains("no request is left to count"));
+    assert!(refusal(live, &["--warmup", "50", "--requests", "50"]).contains("no request is left after the warmup"));
+    let evict = env!("CARGO_BIN_EXE_evict");
+    let server = ["--trace", "loop", "--server", "127.0.0.1:1"];
+    for (program, option, more) in [
+        (turnover, "--pipeline", &[][..]),
+        (live, "--pipeline", &[]),
+        (live, "--connections", &[]),
+        (evict, "--pipeline", &server),
+        (evict, "--connections", &server),
+    ] {
+        let error = refusal(program, &[&[option, "0"], more].concat());
+        assert!(error.contains(option) && error.contains("has to be a number of 1 or more"), "{error}");
+    }
+    for (program, policies) in [(turnover, "say --policy"), (live, "say --larder-policy and --peer-policy")] {
+        assert!(refusal(program, &["--option", "maxmemory=1gb"]).contains("say --memory"));
+        assert!(refusal(program, &["--option", "maxmemory-policy=noeviction"]).contains(policies));
+    }
 }

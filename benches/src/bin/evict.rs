@@ -15,7 +15,7 @@ use larder_benches::plot::{Unit, charts};
 use larder_benches::policy::{self, Setup};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{Plan, Point, replay};
-use larder_benches::size::{Lengths, Size, parse_capacity, parse_size_weight, parse_warmup};
+use larder_benches::size::{Lengths, Size, parse_capacity, parse_one_or_more, parse_size_weight, parse_warmup};
 use larder_benches::trace::format::{FORMATS, Format};
 use larder_benches::trace::{Column, Reading, Trace, read, titles};
 
@@ -30,7 +30,7 @@ const USUAL_POLICIES: [&str; 3] = ["allkeys-lru", "lru", "opt"];
 #[command(name = "evict", max_term_width = 100)]
 struct Arguments {
     /// Files, `-` for standard input, or what is to be made: zipf, uniform, loop, scan, with options as in
-    /// zipf:keys=1000000,requests=5000000,theta=0.9,shift=1000000
+    /// zipf:keys=1m,requests=5m,theta=0.9,shift=1m
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     trace: Vec<String>,
     /// Policies, or `all`; allkeys-lru,lru,opt unless given
@@ -52,7 +52,7 @@ struct Arguments {
     /// Columns of a csv: of the key, and of the size, by their names in the first line or by numbers, the first being 1. The files are read as csv
     #[arg(long, value_name = "KEY[,SIZE]", value_parser = parse_columns)]
     columns: Option<(Column, Option<Column>)>,
-    /// Of the output of MONITOR, count only reads: where clients set what they did not find, a SET is no request of its own
+    /// Of the output of MONITOR, and of twitter's traces, count only reads: where clients set what they did not find, a SET is no request of its own
     #[arg(long)]
     reads: bool,
     /// Bytes of values, or a range of them: 100, 50-2000. Holds instead of the trace's sizes
@@ -65,7 +65,7 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Threads; as many as there are cores unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = parse_one_or_more, value_name = "N")]
     threads: Option<usize>,
     /// A csv trace,policy,size,hit_ratio: its sizes are taken unless others are given, and a comparison is printed at the end
     #[arg(long, value_name = "FILE")]
@@ -77,10 +77,10 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     server: Vec<Address>,
     /// Connections to each server
-    #[arg(long, default_value_t = 1, requires = "server", value_name = "N")]
+    #[arg(long, default_value = "1", requires = "server", value_parser = parse_one_or_more, value_name = "N")]
     connections: usize,
     /// GETs that are sent at once; a key that comes again ends a pipeline
-    #[arg(long, default_value_t = 64, requires = "server", value_name = "N")]
+    #[arg(long, default_value = "64", requires = "server", value_parser = parse_one_or_more, value_name = "N")]
     pipeline: usize,
     /// What keys begin with, so that they are nobody else's; unless given, one that no run before had
     #[arg(long, requires = "server", value_name = "TEXT")]
@@ -214,9 +214,9 @@ fn read_one(arguments: &Arguments, name: &str, title: String, reading: &Reading)
 
 fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let policies = policies(arguments)?;
-    let reference = Reference::read(arguments.reference.as_deref())?;
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let titles = titles(&arguments.trace)?;
+    let reference = Reference::read(arguments.reference.as_deref(), &titles)?;
     let (mut all, mut failures) = (Vec::new(), Failures::default());
     print(Point::HEADER);
     for (name, title) in arguments.trace.iter().zip(titles) {

@@ -5,19 +5,21 @@
 //! For each policy it starts a server in a directory of its own, replays the same trace, prints a row, and ends the server. README.md describes it.
 
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use larder_benches::live::spawn::Running;
+use larder_benches::live::spawn::{Running, parse_option};
 use larder_benches::live::{Load, Measured, measure};
 use larder_benches::policy::engine;
-use larder_benches::size::{Lengths, Size, parse_count, parse_some};
+use larder_benches::size::{Lengths, Size, parse_one_or_more, parse_some, parse_warmup};
 use larder_benches::trace::{Trace, synthetic};
 
 /// Bytes of a key: the prefix and eight digits.
 const KEY_BYTES: u64 = 10;
+
+/// What names the policies of the servers.
+const POLICY_OPTIONS: &str = "--larder-policy and --peer-policy";
 
 /// Compares servers with equal memory, over the network.
 #[derive(Parser)]
@@ -36,17 +38,17 @@ struct Arguments {
     #[arg(long, default_value_t = 0.9, value_name = "X")]
     theta: f64,
     /// Requests; twice as many as there are keys unless given
-    #[arg(long, value_parser = parse_count, value_name = "N")]
+    #[arg(long, value_parser = parse_some, value_name = "N")]
     requests: Option<u64>,
     /// The part of the requests at the start that only warm the cache
-    #[arg(long, default_value = "50%", value_name = "N%")]
+    #[arg(long, default_value = "50%", value_parser = parse_warmup, value_name = "N%")]
     warmup: Size,
     /// Connections to a server
-    #[arg(long, default_value = "1", value_name = "N")]
-    connections: NonZeroUsize,
+    #[arg(long, default_value = "1", value_parser = parse_one_or_more, value_name = "N")]
+    connections: usize,
     /// GETs that are sent at once; a key that comes again ends a pipeline
-    #[arg(long, default_value = "64", value_name = "N")]
-    pipeline: NonZeroUsize,
+    #[arg(long, default_value = "64", value_parser = parse_one_or_more, value_name = "N")]
+    pipeline: usize,
     /// The program of Larder; the one beside this program unless given
     #[arg(long, value_name = "FILE")]
     larder: Option<PathBuf>,
@@ -63,16 +65,11 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,allkeys-lfu", value_name = "NAME")]
     peer_policy: Vec<String>,
     /// Further options of every server: maxmemory-samples=10
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_option)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| parse_option(text, POLICY_OPTIONS))]
     option: Vec<(String, String)>,
     /// Of the trace's random choices
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-}
-
-fn parse_option(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn main() -> ExitCode {
@@ -86,10 +83,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    let Lengths { from, to } = arguments.value_bytes;
-    let entry_bytes = (u64::from(from) + u64::from(to)) / 2 + KEY_BYTES;
+    let Lengths { from: shortest, to: longest } = arguments.value_bytes;
+    let entry_bytes = (u64::from(shortest) + u64::from(longest)) / 2 + KEY_BYTES;
     let keys = (arguments.memory.saturating_mul(arguments.times) / entry_bytes).max(1);
     let requests = arguments.requests.unwrap_or(2 * keys);
+    let from = usize::try_from(requests).map_or(usize::MAX, |requests| arguments.warmup.of_requests(requests));
+    if from as u64 >= requests {
+        return Err("no request is left after the warmup".into());
+    }
     let Arguments { theta, seed, .. } = arguments;
     let specification = format!("zipf:keys={keys},requests={requests},theta={theta},seed={seed}");
     eprintln!("{specification}: {entry_bytes} bytes of key and value on average");
@@ -97,9 +98,9 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let load = Load {
         prefix: "z:".into(),
         lengths: Some(arguments.value_bytes),
-        depth: arguments.pipeline.get(),
-        connections: arguments.connections.get(),
-        from: arguments.warmup.of_requests(trace.requests.len()),
+        depth: arguments.pipeline,
+        connections: arguments.connections,
+        from,
         clean: false,
     };
     print(

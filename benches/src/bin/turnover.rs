@@ -7,15 +7,14 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use larder_benches::live::spawn::Running;
+use larder_benches::live::spawn::{Running, parse_option};
 use larder_benches::live::turnover::{Kind, Load, Summary, measure};
-use larder_benches::size::{Lengths, parse_some};
+use larder_benches::size::{Lengths, parse_count, parse_one_or_more, parse_some};
 use larder_benches::timeline::{Series, chart};
 
 /// Compares the memory of servers over time.
@@ -26,7 +25,7 @@ struct Arguments {
     #[arg(long, default_value = "100mb", value_parser = parse_some, value_name = "BYTES")]
     memory: u64,
     /// How often as many bytes are written; looks count from the second turnover on, when the cache is full
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value = "50", value_parser = parse_turnovers, value_name = "N")]
     turnovers: u64,
     /// Bytes of values: they drift between the two and back
     #[arg(long, default_value = "50-2000", value_name = "N-M")]
@@ -38,8 +37,8 @@ struct Arguments {
     #[arg(long, default_value = "allkeys-lru", value_name = "NAME")]
     policy: String,
     /// Commands that are sent at once
-    #[arg(long, default_value = "64", value_name = "N")]
-    pipeline: NonZeroUsize,
+    #[arg(long, default_value = "64", value_parser = parse_one_or_more, value_name = "N")]
+    pipeline: usize,
     /// Milliseconds between two looks at the memory
     #[arg(long, default_value_t = 200, value_name = "MS")]
     interval: u64,
@@ -56,7 +55,7 @@ struct Arguments {
     #[arg(long)]
     alone: bool,
     /// Further options of every server: maxmemory-samples=10
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_option)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| parse_option(text, "--policy"))]
     option: Vec<(String, String)>,
     /// Write a chart per kind into this directory
     #[arg(long, value_name = "DIR")]
@@ -71,9 +70,9 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
     known.map(|(_, kind)| *kind).ok_or_else(|| format!("{text:?} is none of string, hash, list"))
 }
 
-fn parse_option(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
+fn parse_turnovers(text: &str) -> Result<u64, String> {
+    let turnovers = parse_count(text)?;
+    if turnovers < 3 { Err("looks count from the second turnover on: say 3 or more".into()) } else { Ok(turnovers) }
 }
 
 fn main() -> ExitCode {
@@ -168,7 +167,7 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
         turnovers: arguments.turnovers,
         lengths: arguments.value_bytes,
         kind,
-        depth: arguments.pipeline.get(),
+        depth: arguments.pipeline,
         interval: Duration::from_millis(arguments.interval),
         rest: Duration::from_secs(arguments.rest),
         seed: arguments.seed,
@@ -188,9 +187,7 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
     }
     let Summary { end, mean, most, rested, shrunk } = Summary::of(&samples);
     let name_of = &contender.name;
-    if end.is_none() && arguments.turnovers <= 2 {
-        eprintln!("{name_of}: looks count from the second turnover on: say --turnovers 3 or more");
-    } else if end.is_none() {
+    if end.is_none() {
         eprintln!(
             "{name_of}: no look fell into the turnovers from the second on: say a shorter --interval or more --turnovers"
         );

@@ -15,7 +15,7 @@ use larder_benches::policy::Setup;
 use larder_benches::policy::engine::{Engine, POLICIES};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{History, histories, quoted};
-use larder_benches::size::Size;
+use larder_benches::size::{Size, parse_one_or_more};
 use larder_benches::trace::{Reading, Trace, read, titles};
 use larder_storage::evict::whatif::{Curve, Estimate, SIZES};
 
@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// Threads; as many as there are cores unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = parse_one_or_more, value_name = "N")]
     threads: Option<usize>,
 }
 
@@ -74,10 +74,11 @@ fn print(line: &str) {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    let reference = Reference::read(arguments.reference.as_deref())?;
+    let titles = titles(&arguments.trace)?;
+    let reference = Reference::read(arguments.reference.as_deref(), &titles)?;
     let mut summary = Summary::default();
     print("trace,live,size,times,policy,estimate,error,actual,difference,requests");
-    for (name, title) in arguments.trace.iter().zip(titles(&arguments.trace)?) {
+    for (name, title) in arguments.trace.iter().zip(titles) {
         let trace = Trace { name: title, ..read(name, &Reading::default())? };
         eprintln!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
         let known = reference.as_ref().map(|reference| reference.sizes(&trace.name)).unwrap_or_default();

@@ -7,6 +7,7 @@
 //! A key is sent by the name that the trace has for it, or by its number, behind the run's prefix.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -172,6 +173,7 @@ fn drive(address: &Address, trace: &Trace, load: &Load) -> io::Result<Totals> {
     let clients: Vec<Client> = (0..connections).map(|_| Client::connect(address)).collect::<io::Result<_>>()?;
     let (barrier, failed) = (Barrier::new(connections), AtomicBool::new(false));
     let (barrier, failed) = (&barrier, &failed);
+    let ended = || io::Error::other("a connection's thread panicked");
     let results: Vec<io::Result<Lane<'_>>> = std::thread::scope(|scope| {
         let lanes = clients.into_iter().enumerate().map(|(number, client)| {
             scope.spawn(move || {
@@ -181,20 +183,18 @@ fn drive(address: &Address, trace: &Trace, load: &Load) -> io::Result<Totals> {
                     if result.is_ok() && !failed.load(Ordering::Relaxed) {
                         let mut own =
                             requests.iter().enumerate().filter(|(_, key)| part_of(**key, connections) == number);
-                        result = own.try_for_each(|(at, key)| lane.request(chunk * MEETING + at, *key));
+                        let send = || own.try_for_each(|(at, key)| lane.request(chunk * MEETING + at, *key));
+                        result = catch_unwind(AssertUnwindSafe(send)).unwrap_or_else(|_| Err(ended()));
                         failed.fetch_or(result.is_err(), Ordering::Relaxed);
                     }
-                    // Whoever failed goes on meeting the others.
+                    // Whoever failed, by a panic too, goes on meeting the others.
                     barrier.wait();
                 }
                 result.and_then(|()| lane.finish()).map(|()| lane)
             })
         });
         let lanes: Vec<_> = lanes.collect();
-        lanes
-            .into_iter()
-            .map(|lane| lane.join().unwrap_or_else(|_| Err(io::Error::other("a connection's thread ended"))))
-            .collect()
+        lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| Err(ended()))).collect()
     });
     let mut totals = Totals { hits: 0, refused: 0, refusal: None, stored: 0, written: Vec::new() };
     for lane in results {
@@ -423,6 +423,19 @@ mod tests {
         assert_eq!(measured.tell_refusals(), Ok(()), "some were stored");
         let error = measure(&address, &trace, &Load { prefix: "s:".into(), ..load }).unwrap().tell_refusals();
         assert!(error.unwrap_err().contains(" refused 10000 of 10000 SETs, the first with: OOM "));
+    }
+
+    #[test]
+    fn a_panic_of_one_connection_ends_all() {
+        let (_server, address) = server(&[]);
+        let mut trace = synthetic::make("scan:requests=50000").unwrap();
+        // One key more than the trace says there are.
+        trace.requests[20_000] = trace.keys as u32;
+        let (done, outcome) = std::sync::mpsc::channel();
+        let load = Load { connections: 3, ..load("p:") };
+        std::thread::spawn(move || done.send(measure(&address, &trace, &load).err()));
+        let outcome = outcome.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        assert!(outcome.unwrap().ends_with(": a connection's thread panicked"));
     }
 
     #[test]

@@ -13,6 +13,20 @@ use super::client::{Address, Client};
 /// How long a server may take to answer its first PING.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A further option of a server, as an argument `NAME=VALUE`; `policy` names what says the policies.
+///
+/// # Errors
+/// It is not of this form, or one that the bench itself sets and names in its table.
+pub fn parse_option(text: &str, policy: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+    let instead = match name.trim().to_ascii_lowercase().as_str() {
+        "maxmemory" => "--memory",
+        "maxmemory-policy" => policy,
+        _ => return Ok((name.to_owned(), value.to_owned())),
+    };
+    Err(format!("the table would not tell of it: say {instead}"))
+}
+
 /// A running server; it ends when this is dropped.
 pub struct Running {
     child: Child,
@@ -72,6 +86,17 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_are_none_that_the_bench_sets() {
+        let parse = |text| parse_option(text, "--policy");
+        assert_eq!(parse("save=60 1=2"), Ok(("save".to_owned(), "60 1=2".to_owned())));
+        assert_eq!(parse("maxmemory-samples=10"), Ok(("maxmemory-samples".to_owned(), "10".to_owned())));
+        assert_eq!(parse("save"), Err("\"save\" is not NAME=VALUE".to_owned()));
+        for (text, instead) in [("maxmemory=1gb", "--memory"), (" MaxMemory-Policy=noeviction", "--policy")] {
+            assert_eq!(parse(text), Err(format!("the table would not tell of it: say {instead}")));
+        }
+    }
 
     #[test]
     fn a_program_that_is_no_server_is_refused_and_leaves_nothing() {

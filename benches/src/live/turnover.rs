@@ -155,7 +155,6 @@ pub fn measure(address: &Address, load: &Load) -> io::Result<(Vec<Sample>, f64)>
     thread::scope(|scope| {
         let samples = scope.spawn(|| watch.samples(address, &phase, load.interval));
         let outcome = go_through(address, load, &watch, &phase);
-        watch.ends.store(true, Relaxed);
         let samples = samples.join().map_err(|_| io::Error::other("the watching thread ended"))?;
         Ok((samples?, outcome?))
     })
@@ -163,6 +162,7 @@ pub fn measure(address: &Address, load: &Load) -> io::Result<(Vec<Sample>, f64)>
 
 /// All phases; commands per second in the first.
 fn go_through(address: &Address, load: &Load, watch: &Watch, phase: &Mutex<Phase>) -> io::Result<f64> {
+    let _end = End(&watch.ends);
     let enter = |next| *phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = next;
     let mut client = Client::connect(address)?;
     let keys = write(&mut client, load, watch)?;
@@ -179,7 +179,7 @@ fn go_through(address: &Address, load: &Load, watch: &Watch, phase: &Mutex<Phase
 fn write(client: &mut Client, load: &Load, watch: &Watch) -> io::Result<u64> {
     let (value, mut rng) = (vec![b'v'; load.lengths.to as usize], Rng::seeded(load.seed));
     let mut keys = 0;
-    while watch.turnovers() < load.turnovers as f64 {
+    while watch.turnovers() < load.turnovers as f64 && !watch.ends.load(Relaxed) {
         let turnovers = watch.turnovers();
         let mut written = 0;
         // A batch of collections is as long as one of strings.
@@ -227,8 +227,18 @@ struct Watch {
     started: Instant,
     /// Bytes of values.
     written: AtomicU64,
+    /// Whether one of the two has ended, which ends the other.
     ends: AtomicBool,
     memory: u64,
+}
+
+/// Says when it is dropped that who holds it has ended, by a panic too.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 impl Watch {
@@ -237,6 +247,7 @@ impl Watch {
     }
 
     fn samples(&self, address: &Address, phase: &Mutex<Phase>, interval: Duration) -> io::Result<Vec<Sample>> {
+        let _end = End(&self.ends);
         let (mut client, mut samples) = (Client::connect(address)?, Vec::new());
         while !self.ends.load(Relaxed) {
             let info = Info::of(&mut client)?;
@@ -335,5 +346,25 @@ mod tests {
             let (used, _) = Summary::of(&samples).shrunk.unwrap();
             assert!(used < most / 2, "{name}: {used} of {most} are used still");
         }
+    }
+
+    #[test]
+    fn who_writes_and_who_watches_end_together() {
+        use std::sync::mpsc::{RecvTimeoutError, channel};
+        let server = larder::Server::builder().option("maxmemory", "4mb").option("maxmemory-policy", "allkeys-lru");
+        let server = server.start().unwrap();
+        let address = server.address().unwrap().to_string();
+        let outcome = |address: &str, load: Load| {
+            let (done, outcome) = channel();
+            let address = address.parse().unwrap();
+            thread::spawn(move || done.send(measure(&address, &load).map(|_| ()).map_err(|error| error.to_string())));
+            outcome.recv_timeout(Duration::from_secs(60))
+        };
+        let backwards = Load { lengths: Lengths { from: 9, to: 5 }, ..load(Kind::String) };
+        assert_eq!(outcome(&address, backwards), Err(RecvTimeoutError::Disconnected), "a panic comes through");
+        server.connect().execute(["ACL", "SETUSER", "blind", "on", ">pw", "~*", "+@all", "-info"]);
+        let endless = Load { turnovers: u64::MAX, ..load(Kind::String) };
+        let refused = outcome(&format!("redis://blind:pw@{address}"), endless).unwrap().unwrap_err();
+        assert!(refused.starts_with("NOPERM "), "{refused}");
     }
 }

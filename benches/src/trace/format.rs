@@ -35,7 +35,7 @@ pub struct Reading {
     pub format: Option<&'static Format>,
     /// Of a csv, the columns of the key and of the size.
     pub columns: Option<(Column, Option<Column>)>,
-    /// Of what MONITOR says, only what reads.
+    /// Of what MONITOR says, and of Twitter's traces, only what reads.
     pub reads_only: bool,
     /// Keep what keys are called, where they are text.
     pub own_keys: bool,
@@ -129,7 +129,6 @@ pub fn read(name: &str, reading: &Reading) -> Result<Trace, String> {
         open(name).map_err(Problem::from).and_then(|source| read_from(source, name, reading))
     };
     match trace {
-        Ok(trace) if trace.requests.is_empty() => Err(format!("{name}: there is no request in it")),
         Ok(trace) => Ok(trace),
         Err(problem) => Err(format!("{name}: {problem}")),
     }
@@ -160,13 +159,12 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     let mut builder = if reading.own_keys { Builder::with_names() } else { Builder::default() };
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
     let taken = builder.taken.take().map(|taken| format!(": {taken}")).unwrap_or_default();
-    let trace = builder.build(&title);
-    eprintln!(
-        "{name}: read as {}, {}{taken}",
-        format.name,
-        if trace.sizes.is_some() { "with sizes" } else { "without sizes" }
-    );
-    Ok(trace)
+    eprintln!("{name}: read as {}{}{taken}", format.name, builder.sizes_told());
+    match builder.left_out {
+        _ if !builder.is_empty() => Ok(builder.build(&title)),
+        0 => Err(Problem::new("there is no request in it")),
+        all => Err(Problem::new(format!("no request in it is a read: --reads left out all {all}"))),
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +217,13 @@ mod tests {
         let reads = Reading { reads_only: true, ..Reading::default() };
         assert!(read(&write("r.txt", b"a\n"), &reads).unwrap_err().contains("--reads needs commands"));
         assert!(read("loop:keys=10,requests=20", &reads).unwrap_err().contains("--reads needs commands"));
+        let sets = "1.5 [0 c:1] \"set\" \"a\" \"1\"\n1.5 [0 c:1] \"mset\" \"a\" \"1\" \"b\" \"2\"\n1.5 [0 c:1] \"del\" \"a\"\n";
+        let error = read(&write("w.monitor", sets.as_bytes()), &reads).unwrap_err();
+        assert!(error.ends_with("w.monitor: no request in it is a read: --reads left out all 3"), "{error}");
+        let error = read(&write("w.sort", b"0,a,1,5,1,set,0\n0,a,1,5,1,delete,0\n"), &reads).unwrap_err();
+        assert!(error.ends_with("w.sort: no request in it is a read: --reads left out all 1"), "{error}");
+        let error = read(&write("e.monitor", b"OK\n1.5 [0 c:1] \"ping\"\n"), &reads).unwrap_err();
+        assert!(error.ends_with("e.monitor: there is no request in it"), "{error}");
         let columns = Reading { columns: Some((Column::Name("page".into()), None)), ..Reading::default() };
         let trace = read(&write("acc.txt", b"page user\n7 a\n8 a\n7 b\n"), &columns).unwrap();
         assert_eq!(trace.requests, [0, 1, 0], "columns make it a csv");

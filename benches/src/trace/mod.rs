@@ -58,6 +58,8 @@ pub struct Builder {
     sized: bool,
     /// Sizes of keys for which there was no request yet.
     told: HashMap<u128, u32>,
+    /// Requests that are none because they are no reads, where only these count.
+    left_out: u64,
     /// What the keys so far are called, where that is kept.
     names: Option<Names>,
     /// What of the file was taken, where its format leaves that open.
@@ -143,6 +145,21 @@ impl Builder {
         let known = || self.sizes.iter().filter(|size| **size != UNKNOWN);
         let average = known().map(|size| u64::from(*size)).sum::<u64>() / known().count().max(1) as u64;
         self.sizes.iter().map(|size| if *size == UNKNOWN { average.max(1) as u32 } else { *size }).collect()
+    }
+
+    /// Counts requests that are left out because they are no reads.
+    pub fn leave_out(&mut self, count: usize) {
+        self.left_out += count as u64;
+    }
+
+    /// What the trace will tell of sizes; of one without requests that is nothing.
+    fn sizes_told(&self) -> &'static str {
+        match self {
+            Self { requests, .. } if requests.is_empty() => "",
+            Self { sized: true, .. } => ", with sizes",
+            Self { told, .. } if told.is_empty() => ", without sizes",
+            _ => ", with sizes only of keys that no request asks for",
+        }
     }
 
     /// Notes what of the file is taken.
@@ -240,6 +257,17 @@ mod tests {
             builder.push_bytes(key.as_bytes(), size).unwrap();
         }
         assert_eq!(builder.build("t").sizes.as_deref(), Some(&[5, 7, 6][..]), "where none is known, the average");
+    }
+
+    #[test]
+    fn sizes_that_no_request_asks_for_are_none_of_the_trace() {
+        let mut builder = Builder::default();
+        builder.tell_size(b"a", 5);
+        assert_eq!(builder.sizes_told(), "", "there is no request");
+        builder.push_bytes(b"b", None).unwrap();
+        assert_eq!(builder.sizes_told(), ", with sizes only of keys that no request asks for");
+        builder.push_bytes(b"a", None).unwrap();
+        assert_eq!((builder.sizes_told(), builder.build("t").sizes.as_deref()), (", with sizes", Some(&[5, 5][..])));
     }
 
     #[test]

@@ -42,7 +42,9 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
         removals += u64::from(removes(&words));
         expiries += u64::from(expires(&words));
         let size = stored_bytes(&words);
-        for key in keys(&mut connection, words, reading.reads_only) {
+        let (keys, left_out) = keys(&mut connection, words, reading.reads_only);
+        builder.leave_out(left_out);
+        for key in keys {
             let known = size.as_ref().filter(|(stored, _)| *stored == key).map(|(_, size)| *size);
             builder.push_bytes(&name(database, key), known)?;
         }
@@ -166,21 +168,26 @@ fn stored_bytes(words: &[Vec<u8>]) -> Option<(Vec<u8>, u32)> {
     Some((key.clone(), u32::try_from(key.len() + value.len()).unwrap_or(u32::MAX)))
 }
 
-/// The keys of a command that count as requests.
-fn keys(connection: &mut Connection, words: Vec<Vec<u8>>, reads_only: bool) -> Vec<Vec<u8>> {
+/// The keys of a command that count as requests, and how many do not because they are no reads.
+fn keys(connection: &mut Connection, words: Vec<Vec<u8>>, reads_only: bool) -> (Vec<Vec<u8>>, usize) {
     let ask = [b"COMMAND".to_vec(), b"GETKEYSANDFLAGS".to_vec()];
-    let Value::Array(keys) = connection.execute(ask.into_iter().chain(words)) else { return Vec::new() };
-    keys.into_iter().filter_map(|key| counted(key, reads_only)).collect()
+    let Value::Array(keys) = connection.execute(ask.into_iter().chain(words)) else { return (Vec::new(), 0) };
+    let used: Vec<(Vec<u8>, bool)> = keys.into_iter().filter_map(used).collect();
+    let all = used.len();
+    let counted: Vec<_> = used.into_iter().filter(|(_, is_read)| *is_read || !reads_only).map(|(key, _)| key).collect();
+    let left_out = all - counted.len();
+    (counted, left_out)
 }
 
-/// A key of the answer, if it counts.
-fn counted(key: Value, reads_only: bool) -> Option<Vec<u8>> {
+/// A key of the answer that is read or written, and whether it is only read.
+fn used(key: Value) -> Option<(Vec<u8>, bool)> {
     let Value::Array(mut pair) = key else { return None };
     let flags = pair.pop()?.to_string();
     let has = |flag: &str| flags.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| word == flag);
-    let counts = if reads_only { has("RO") && has("access") } else { has("access") || !has("RO") && !has("RM") };
     match pair.pop()? {
-        Value::Bulk(key) if counts => Some(key.to_vec()),
+        Value::Bulk(key) if has("access") || !has("RO") && !has("RM") => {
+            Some((key.to_vec(), has("RO") && has("access")))
+        }
         _ => None,
     }
 }

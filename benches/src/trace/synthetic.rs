@@ -1,4 +1,4 @@
-//! Traces that are made: `KIND:OPTION=NUMBER,...` with the kinds `zipf`, `uniform`, `loop` and `scan`.
+//! Traces that are made: `KIND:OPTION=NUMBER,...` with the kinds `zipf`, `uniform`, `loop` and `scan`. Numbers may have units: `5k`, `1m`.
 //!
 //! | option | means |
 //! |---|---|
@@ -17,6 +17,7 @@ use std::path::Path;
 use larder_storage::rng::Rng;
 
 use super::{Problem, Trace};
+use crate::size::parse_count;
 
 /// How a trace is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,13 +88,16 @@ impl Spec {
             seed: 1,
         };
         for option in options.split([',', ';']).filter(|option| !option.is_empty()) {
-            let wrong = || Problem::new(format!("{option:?} is no option of a synthetic trace"));
-            let (name, value) = option.split_once('=').ok_or_else(wrong)?;
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            let wrong = |what| Problem::new(format!("{name}: {value:?} is {what}"));
             if name == "theta" {
-                spec.theta = value.parse().ok().filter(|theta| (0.0..=10.0).contains(theta)).ok_or_else(wrong)?;
+                let theta = value.parse().ok().filter(|theta| (0.0..=10.0).contains(theta));
+                spec.theta = theta.ok_or_else(|| wrong("no number from 0 to 10"))?;
                 continue;
             }
-            *spec.option(name).ok_or_else(wrong)? = value.replace('_', "").parse().map_err(|_| wrong())?;
+            let unknown = || Problem::new(format!("{option:?} is no option of a synthetic trace"));
+            let number = spec.option(name).ok_or_else(unknown)?;
+            *number = parse_count(value).map_err(|_| wrong("no whole number from 0 on, such as 5000, 5k, 1m"))?;
         }
         if spec.length == 0 {
             spec.length = spec.keys.div_ceil(10);
@@ -299,6 +303,7 @@ mod tests {
     fn a_loop_goes_round_and_a_scan_on() {
         assert_eq!(made("loop:keys=3,requests=7").requests, [0, 1, 2, 0, 1, 2, 0]);
         assert_eq!(made("scan:requests=4").requests, [0, 1, 2, 3]);
+        assert_eq!(made("loop:keys=1k,requests=2K").requests[999..=1000], [999, 0]);
     }
 
     #[test]
@@ -341,10 +346,16 @@ mod tests {
 
     #[test]
     fn what_is_no_specification_is_refused() {
-        let error = |text| make(text).unwrap_err().to_string();
+        let error = |text: &str| make(text).unwrap_err().to_string();
         assert_eq!(error("zipf:keys=5,color=3"), "\"color=3\" is no option of a synthetic trace");
-        assert_eq!(error("zipf:keys=many"), "\"keys=many\" is no option of a synthetic trace");
-        assert_eq!(error("zipf:theta=-1"), "\"theta=-1\" is no option of a synthetic trace");
+        for (option, value) in [("keys", "many"), ("shift", "-1"), ("seed", "1.5"), ("requests", "")] {
+            let expected = format!("{option}: {value:?} is no whole number from 0 on, such as 5000, 5k, 1m");
+            assert_eq!(error(&format!("zipf:{option}={value}")), expected);
+        }
+        for theta in ["-1", "11", "NaN"] {
+            assert_eq!(error(&format!("zipf:theta={theta}")), format!("theta: {theta:?} is no number from 0 to 10"));
+        }
+        assert_eq!(error("zipf:requests"), error("zipf:requests="));
         assert_eq!(error("zipf:keys=0"), "keys must be from 1 to 4294967294");
         assert!(is_made("loop") && !is_made("loop.trace"));
     }

@@ -298,6 +298,8 @@ pub fn read_twitter(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
         };
         if counted.contains(&operation) {
             builder.push_bytes(key, size)?;
+        } else if TWITTER_USES.contains(&operation) {
+            builder.leave_out(1);
         }
         Ok(())
     })
