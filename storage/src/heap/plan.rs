@@ -17,6 +17,9 @@ const PATIENT_LOOKS: u32 = 3;
 const PATIENCE_US: u64 = 10_000;
 /// So long after the last one another plan is to be expected soon.
 const CALM_US: u64 = 100_000;
+/// After a plan that won no region the next one waits, after each that follows twice as long.
+const SHORTEST_PAUSE_US: u64 = 1_000;
+const LONGEST_PAUSE_US: u64 = 2_000_000;
 /// A region that was in vain to be left is not again in so many plans, unless it has twice as much in use; each time after that
 /// twice as long, up to so often, whatever it has: what stands in it for good and what moves out of it and back would keep plans going for ever.
 const REST: u16 = 100;
@@ -35,14 +38,25 @@ pub(super) struct Plan {
     moves: usize,
     moved_us: u64,
     looks: u32,
-    /// When there was nothing to pick.
-    in_vain_us: Option<u64>,
+    /// Regions when it began.
+    mapped: usize,
+    /// After a plan in vain: how long to wait, until when, and what had been given back until then.
+    pause_us: u64,
+    waits_until_us: u64,
+    given: usize,
 }
 
 impl Plan {
     pub(super) const fn new() -> Self {
         let (number, count, moves, moved_us, looks) = (0, 0, 0, 0, 0);
-        Self { number, regions: [0; LEFT_AT_ONCE], count, moves, moved_us, looks, in_vain_us: None }
+        let (mapped, pause_us, waits_until_us, given) = (0, 0, 0, 0);
+        let regions = [0; LEFT_AT_ONCE];
+        Self { number, regions, count, moves, moved_us, looks, mapped, pause_us, waits_until_us, given }
+    }
+
+    /// Begins no other one for so long, unless much is given back meanwhile.
+    fn wait(&mut self, now_us: u64, pause_us: u64, given: usize) {
+        (self.pause_us, self.waits_until_us, self.given) = (pause_us, now_us + pause_us, given);
     }
 }
 
@@ -91,7 +105,9 @@ impl State {
         let plan = &mut self.plan;
         let regions = &plan.regions[..plan.count];
         if !regions.iter().any(|number| self.slots[*number as usize].is_left) {
-            plan.count = 0;
+            if plan.count > 0 {
+                self.judge(now_us);
+            }
             return false;
         }
         if plan.moves != moves {
@@ -109,13 +125,13 @@ impl State {
             return false;
         }
         // Looking through all regions takes a while where there are many.
-        if self.plan.in_vain_us.is_some_and(|at| now_us.saturating_sub(at) < CALM_US) {
+        if now_us < self.plan.waits_until_us && self.given.wrapping_sub(self.plan.given) <= self.used / SHARE {
             return false;
         }
         let size = self.least_served();
         let (least, mut free) = self.least_used();
         if free <= enough {
-            self.plan.in_vain_us = Some(now_us);
+            self.plan.wait(now_us, CALM_US, self.given);
             return false;
         }
         let mut live = 0;
@@ -131,10 +147,25 @@ impl State {
             self.plan.regions[self.plan.count] = number;
             self.plan.count += 1;
         }
-        let is_begun = self.plan.count > 0;
-        self.plan.in_vain_us = (!is_begun).then_some(now_us);
-        self.plan.number += usize::from(is_begun);
-        is_begun
+        if self.plan.count == 0 {
+            self.plan.wait(now_us, CALM_US, self.given);
+            return false;
+        }
+        self.plan.mapped = self.mapped;
+        self.plan.number += 1;
+        true
+    }
+
+    /// Ends a plan whose regions are empty. Where as many were mapped for what stood in them, as free blocks are too short for it,
+    /// the next one would do no better: those that are used least would be these.
+    fn judge(&mut self, now_us: u64) {
+        self.plan.count = 0;
+        let pause_us = (2 * self.plan.pause_us).clamp(SHORTEST_PAUSE_US, LONGEST_PAUSE_US);
+        if self.mapped < self.plan.mapped {
+            self.plan.pause_us = 0;
+        } else {
+            self.plan.wait(now_us, pause_us, self.given);
+        }
     }
 
     /// What a free block must have to serve. Where most bytes in use are of blocks so long that few stand in a region, most of

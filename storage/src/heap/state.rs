@@ -64,6 +64,8 @@ pub(super) struct State {
     /// Bytes of the pages of free blocks that hold no memory.
     pub(super) clean: usize,
     pub(super) plan: Plan,
+    /// Bytes of all blocks that were given back so far.
+    pub(super) given: usize,
     /// Bytes of clean pages that came into use since a writer purged last.
     dirtied: usize,
     /// Purging goes on before this slot; and when it was last gone on with.
@@ -131,6 +133,7 @@ impl Pool {
             empty: 0,
             clean: 0,
             plan: Plan::new(),
+            given: 0,
             dirtied: 0,
             purging: 0,
             purged_us: 0,
@@ -471,8 +474,9 @@ impl State {
     }
 
     fn give_area(&mut self, area: Area, at: usize, is_clean: bool) -> Option<NonNull<u8>> {
-        area.give(at, is_clean);
         let number = area.number();
+        area.give(at, is_clean);
+        self.given = self.given.wrapping_add((self.slots[number].used as usize).saturating_sub(area.used()));
         self.note(number, area);
         if area.used() > 0 {
             return None;

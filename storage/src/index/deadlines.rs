@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::NO_DEADLINE;
+use crate::heap::Mover;
 
 /// See the module's page.
 #[repr(C)]
@@ -29,6 +30,10 @@ impl Deadlines {
     pub(super) fn memory(&self) -> usize {
         const PER_ELEMENT: usize = 24;
         self.ordered.len() * PER_ELEMENT + self.marks.len() * size_of::<u64>()
+    }
+
+    pub(super) fn settle(&mut self, mover: &mut Mover) {
+        mover.vec(&mut self.marks);
     }
 
     pub(super) fn insert(&mut self, at: u64, segment: u32) {

@@ -66,6 +66,16 @@ impl Index<u32> {
     }
 }
 
+impl<S> Index<S> {
+    /// Moves what stands beside the segments.
+    pub(crate) fn settle_records(&mut self, mover: &mut Mover) {
+        mover.movable_vec(&mut self.directory);
+        mover.movable_vec(&mut self.chunks);
+        mover.vec(&mut self.free);
+        self.deadlines.settle(mover);
+    }
+}
+
 impl<S: Slot> Settle for Index<S> {
     fn parts(&self) -> usize {
         1 + self.chunks.len()
@@ -73,10 +83,7 @@ impl<S: Slot> Settle for Index<S> {
 
     fn settle(&mut self, part: usize, mover: &mut Mover) {
         match part.checked_sub(1) {
-            None => {
-                mover.movable_vec(&mut self.directory);
-                mover.movable_vec(&mut self.chunks);
-            }
+            None => self.settle_records(mover),
             Some(number) => self.chunks.get_mut(number).into_iter().for_each(|chunk| chunk.settle(mover)),
         }
     }

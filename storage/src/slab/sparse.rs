@@ -9,6 +9,7 @@ impl Slab {
         mover.vec(&mut self.pages);
         mover.vec(&mut self.places);
         mover.vec(&mut self.classes);
+        self.vacant.settle(mover);
     }
 
     /// A page worth emptying: one of the emptiest of a class of whose places more than 4 % are free, if that saves

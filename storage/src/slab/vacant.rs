@@ -1,5 +1,7 @@
 //! Numbers of pages that are vacant. The lowest is taken first, so that those at the end become vacant and their records go.
 
+use crate::heap::Mover;
+
 /// A set of page numbers.
 #[derive(Default)]
 pub(super) struct Vacant {
@@ -43,6 +45,11 @@ impl Vacant {
         if self.words.is_empty() {
             self.words = Vec::new();
         }
+    }
+
+    /// Moves it if it is to be.
+    pub(super) fn settle(&mut self, mover: &mut Mover) {
+        mover.vec(&mut self.words);
     }
 
     /// Bytes that it takes.

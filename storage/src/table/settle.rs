@@ -20,8 +20,14 @@ pub(super) struct Way {
     part: usize,
 }
 
+impl Way {
+    fn is_at_start(&self) -> bool {
+        (self.segment, self.owner, self.part) == (0, 0, 0)
+    }
+}
+
 impl Table {
-    /// Moves what is to be moved of a few keys; false when there is nothing to do.
+    /// Moves what is to be moved of the table itself, and then of a few keys; false when there is nothing to do.
     pub fn settle_step(&mut self) -> bool {
         /// Segments and blocks that a step looks at, and bytes that it moves.
         const SEGMENTS: usize = 8;
@@ -36,6 +42,10 @@ impl Table {
             self.settling = Way { plan, done: self.settling.done, ..Way::default() };
         }
         let mut mover = Mover::new(BLOCKS, BYTES);
+        if self.settling.is_at_start() {
+            self.slab.settle_records(&mut mover);
+            self.index.settle_records(&mut mover);
+        }
         for _ in 0..SEGMENTS {
             if self.owned == 0 || self.settling.segment >= self.index.segments() {
                 self.settling = Way { plan, done: plan, ..Way::default() };
