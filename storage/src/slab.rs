@@ -649,10 +649,11 @@ impl Slab {
         if free * SPARE_SHARE <= cells {
             return false;
         }
-        // What the other pages' free places do not hold goes to a new page, if that is smaller by half.
+        // What the other pages' free places do not hold goes to a new page, if that is smaller by half and holds all of it.
         let length = usize::from(place.length);
         let shortfall = (length / size).saturating_sub(free);
-        shortfall == 0 || page_length(shortfall * size, size) * 2 <= length
+        let new = page_length(shortfall * size, size);
+        shortfall == 0 || new * 2 <= length && new / size >= shortfall
     }
 
     /// Puts a page into a bucket's ring, as its first or its last.

@@ -287,3 +287,29 @@ fn compaction_in_small_steps_comes_to_an_end() {
         });
     }
 }
+
+#[test]
+fn compaction_of_many_sizes_comes_to_an_end() {
+    for every in [16, 160, usize::MAX] {
+        with_env(|env| {
+            let (mut dict, mut rng) = (Dict::new(env, true), crate::rng::Rng::seeded(3));
+            let name = |number: usize| format!("f{number}").into_bytes();
+            for number in 0..100_000 {
+                dict.set(env, &name(number), &vec![b'v'; 5 + rng.index(296)]).unwrap();
+            }
+            for number in 0..100_000 {
+                if rng.below(10) != 0 {
+                    dict.remove(env, &name(number));
+                }
+                if number % every == 0 {
+                    dict.compact_step(env, 32);
+                }
+            }
+            let steps = (0..50_000).take_while(|_| dict.compact_step(env, 32) > 0 || dict.gather_step()).count();
+            let (used, held) = (dict.memory(), env.regions.used_bytes());
+            assert!(steps < 50_000, "{} records", dict.len());
+            assert!(held < used * 5 / 4, "{held} bytes are held for {used}");
+            dict.validate();
+        });
+    }
+}
