@@ -53,7 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Tells hits, keys, bytes, evictions and expirations of the busiest prefixes of keys, or of those named.")
         .tips(TIPS)
         .fields(&[
-            ("*", "map, one for each prefix, the most read ones first, 1,000 at most; of a prefix longer than 128 bytes those, by which all that begin so are counted together"),
+            ("*", "map, one for each prefix, the most read ones first, and unless they were named 1,000 at most; of a prefix longer than 128 bytes those, by which all that begin so are counted together"),
             ("*.hits", "integer: reads that found their key, since the server began, CONFIG RESETSTAT or `cache-insight` was switched on"),
             ("*.misses", "integer: reads that did not"),
             ("*.hit_ratio", "double from 0 to 1 (a string in RESP2), or null: hits by reads"),
@@ -176,7 +176,9 @@ fn stats(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) ->
     }
     let (counts, there) = (engine.stats().prefixes(), population::count(engine));
     let (reads_are_exact, removals_are_exact) = engine.stats().prefixes_are_exact();
-    let mut prefixes: Vec<&[u8]> = match args.from(2) {
+    let named = args.from(2);
+    let most = if named.is_empty() { KEPT } else { usize::MAX };
+    let mut prefixes: Vec<&[u8]> = match named {
         named if named.is_empty() => counts.keys().chain(there.by_prefix.keys()).map(|prefix| &**prefix).collect(),
         named => named.iter().map(counted_as).collect(),
     };
@@ -191,7 +193,7 @@ fn stats(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) ->
         .collect();
     let reads = |counts: &Counts| counts.of(Happening::Hit) + counts.of(Happening::Miss);
     rows.sort_by_key(|(_, counts, there)| std::cmp::Reverse((reads(counts), there.keys)));
-    rows.truncate(KEPT);
+    rows.truncate(most);
     reply.map(rows.len());
     for (prefix, counts, population) in rows {
         let (hits, all) = (counts.of(Happening::Hit), reads(&counts));
@@ -493,6 +495,9 @@ mod tests {
         };
         assert_eq!(pairs.len(), 1000);
         assert_eq!(flat(&pairs[0].0), "p1499");
+        let named: Vec<String> = (0..1500).map(|number| format!("p{number}")).collect();
+        let asked = [vec!["CACHE".to_owned(), "STATS".to_owned()], named].concat();
+        assert!(matches!(connection.execute(asked), Value::Map(pairs) if pairs.len() == 1500), "all that are named");
     }
 
     #[test]
