@@ -148,6 +148,11 @@ pub(crate) const fn taken(size: usize) -> usize {
     }
 }
 
+/// How many elements a list of another allocator than [`Movable`] has place for at least, so that it is a block that moves.
+pub(crate) const fn fewest_listed<T>() -> usize {
+    LEAST.div_ceil(size_of::<T>())
+}
+
 /// A block; null if there is no memory.
 ///
 /// # Safety

@@ -160,10 +160,10 @@ impl State {
     /// the next one would do no better: those that are used least would be these.
     fn judge(&mut self, now_us: u64) {
         self.plan.count = 0;
-        let pause_us = (2 * self.plan.pause_us).clamp(SHORTEST_PAUSE_US, LONGEST_PAUSE_US);
         if self.mapped < self.plan.mapped {
             self.plan.pause_us = 0;
         } else {
+            let pause_us = (2 * self.plan.pause_us).clamp(SHORTEST_PAUSE_US, LONGEST_PAUSE_US);
             self.plan.wait(now_us, pause_us, self.given);
         }
     }

@@ -27,8 +27,8 @@ const STEP: usize = 16;
 
 /// Chunks that are listed without memory apart.
 const INLINE: usize = 2;
-/// Chunks that a list apart has place for at least, so that it is a block that moves.
-const LISTED: usize = heap::LEAST.div_ceil(size_of::<Chunk>());
+/// Chunks that a list apart has place for at least.
+const LISTED: usize = heap::fewest_listed::<Chunk>();
 /// Holes that are remembered.
 const HOLES: usize = 8;
 

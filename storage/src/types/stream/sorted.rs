@@ -47,8 +47,8 @@ pub(super) struct Place {
 }
 
 impl<K, V> SortedMap<K, V> {
-    /// Chunks that a list of them has place for at least, so that it is a block that moves.
-    const LISTED: usize = heap::LEAST.div_ceil(size_of::<Chunk<K, V>>());
+    /// Chunks that a list of them has place for at least.
+    const LISTED: usize = heap::fewest_listed::<Chunk<K, V>>();
 
     pub(super) const fn new() -> Self {
         Self(Chunks::One(Chunk::new_in(Movable)))
