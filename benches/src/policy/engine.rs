@@ -135,7 +135,7 @@ impl Engine {
             if let Some(what_if) = &mut self.what_if
                 && for_what_if
             {
-                what_if.feed(Sample { reads: std::mem::take(&mut self.reads), ..sample(*event) }, 0);
+                what_if.feed(&[(Sample { reads: std::mem::take(&mut self.reads), ..sample(*event) }, 0)]);
             }
         }
     }

@@ -18,6 +18,7 @@ use larder_storage::evict::samples::{Listener, Reads, Sample, Slice};
 use larder_storage::evict::whatif::{Answer, Census, Present, WhatIf};
 use larder_storage::heap;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 pub(crate) use history::{Cause, Departure, History, UNIT_MS};
 
@@ -27,6 +28,8 @@ use crate::upkeep::Budget;
 
 /// Samples that wait at most.
 const WAITING: usize = 2048;
+/// Samples that are looked at together.
+const BATCH: usize = 8;
 /// The part of the time that may be spent, as a divisor, and the one below which more keys may be looked at.
 const SHARE: u32 = 200;
 const LITTLE: u32 = 1000;
@@ -167,10 +170,18 @@ impl Insight {
         let State { what_if: Some(what_if), pace, .. } = &mut *state else { return };
         let started = Instant::now();
         let may_go_on = || !budget.is_spent() && (engine.clock().is_manual() || !pace.is_spent(started.elapsed()));
-        while may_go_on()
-            && let Some((sample, at_ms)) = { self.waiting.lock().samples.pop_front() }
-        {
-            heap::fixed(|| what_if.feed(sample, at_ms));
+        let mut batch = SmallVec::<[(Sample, u64); BATCH]>::new();
+        while may_go_on() {
+            {
+                let samples = &mut self.waiting.lock().samples;
+                let count = BATCH.min(samples.len());
+                batch.extend(samples.drain(..count));
+            }
+            if batch.is_empty() {
+                break;
+            }
+            heap::fixed(|| what_if.feed(&batch));
+            batch.clear();
         }
         pace.spent += started.elapsed();
         let is_paused = self.is_paused.load(Relaxed);

@@ -64,6 +64,11 @@ impl Competition {
         self.contenders.iter_mut().zip(models).for_each(|(contender, model)| contender.model = model);
     }
 
+    /// Asks for what a key of this hash will need.
+    pub(super) fn prefetch(&self, hash: u64) {
+        self.contenders.iter().for_each(|contender| contender.miniature.prefetch(hash));
+    }
+
     /// Does something with each miniature, whose own model stands in the rules then.
     pub(super) fn each(&mut self, rules: &Rules, mut act: impl FnMut(&mut Miniature, &Rules)) {
         for contender in &mut self.contenders {

@@ -15,6 +15,7 @@ use super::ghosts::Ghosts;
 use super::pool::{Candidate, Pool};
 use super::samples::{Event, Sample, UNUSED_BITS};
 use super::{Policy, SAMPLE, Seen};
+use crate::cpu::{prefetch, prefetch_to_write};
 use crate::index::Pos;
 use crate::rng::{Dice, Rng};
 use crate::slab::Ref;
@@ -159,6 +160,8 @@ pub(super) struct Miniature {
     inserts: usize,
     /// Keys stored since it was full for the first time; `None` if it never was.
     stored_while_full: Option<usize>,
+    /// Where the next search for a victim begins, by chance, if that is still one of its slots.
+    begin: usize,
 }
 
 impl Miniature {
@@ -174,6 +177,7 @@ impl Miniature {
             dice: Dice::default(),
             inserts: 0,
             stored_while_full: None,
+            begin: 0,
         }
     }
 
@@ -248,6 +252,12 @@ impl Miniature {
                 false
             }
         }
+    }
+
+    /// Asks for what a key of this hash will need, and the next search for a victim.
+    pub(super) fn prefetch(&self, hash: u64) {
+        self.slots.get(self.home(hash)).into_iter().for_each(|slot| prefetch_to_write(slot));
+        self.slots.get(self.begin).into_iter().for_each(|slot| prefetch(slot));
     }
 
     /// Does what a cache of this size and policy would have done where the large one had this event; of a read, whether the
@@ -354,7 +364,8 @@ impl Miniature {
             return false;
         }
         self.pool.at_tick(&rules.model, self.tick);
-        let (mut at, mut seen) = (rng.index(self.slots.len()), 0);
+        let (mut at, mut seen) = (self.begin.min(self.slots.len() - 1), 0);
+        self.begin = rng.index(self.slots.len());
         let mut youngest = self.youngest(&rules.model);
         for _ in 0..self.slots.len() {
             let (slot, place) = (self.slots[at], at);

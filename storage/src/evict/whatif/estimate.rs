@@ -27,6 +27,11 @@ impl Misses {
         self.0[group] += weight;
     }
 
+    /// Counts those of another count.
+    pub(super) fn plus(&mut self, others: &Self) {
+        self.0.iter_mut().zip(others.0).for_each(|(misses, others)| *misses += others);
+    }
+
     pub(super) fn fade(&mut self, factor: f64) {
         self.0.iter_mut().for_each(|misses| *misses *= factor);
     }

@@ -13,7 +13,7 @@
 mod estimate;
 mod point;
 
-use estimate::{GROUPS, Ledger, add_errors_of_sizes};
+use estimate::{GROUPS, Ledger, Misses, add_errors_of_sizes};
 use point::{Column, Point};
 
 use super::miniature::Rules;
@@ -433,57 +433,55 @@ impl WhatIf {
         self.ceiling = (2.0 * self.ceiling).min(1.0);
     }
 
-    /// Learns from what became of a key, at `now` in milliseconds since 1970.
-    pub fn feed(&mut self, sample: Sample, now: u64) {
-        if self.part == 0.0 {
-            return;
-        }
-        (self.has_seen, self.now_ms) = (true, now);
-        let counts = now >= self.counted_from_ms;
-        if counts {
-            self.count(sample.reads);
-        }
-        if !is_in(self.part, sample.hash) {
-            // It was noted for a larger slice.
-            return;
-        }
-        let group = (sample.hash >> 32) as usize % GROUPS;
-        let is_read = matches!(sample.event, Event::Hit | Event::Miss);
-        let weight = self.part.recip();
+    /// Learns from what became of keys, each with when it did in milliseconds since 1970: some at a time, as each miniature is long gone from the
+    /// processor's caches when its turn comes.
+    pub fn feed(&mut self, samples: &[(Sample, u64)]) {
+        let Some((_, now)) = samples.last().filter(|_| self.part > 0.0) else { return };
+        (self.has_seen, self.now_ms) = (true, *now);
+        let (part, weight, from) = (self.part, self.part.recip(), self.counted_from_ms);
         let mirror = self.mirror();
-        let rng = &mut self.rng;
-        let mut misses = |point: &mut Point, rules: &Rules, turnover: f64| {
-            let is_missed = !point.replay(sample, rules, turnover, rng) && is_read;
-            if is_missed
-                && counts
-                && let Some(ledger) = &mut point.ledger
-            {
-                ledger.own.add(group, weight);
+        let counted = samples.iter().filter(|(_, at)| *at >= from);
+        self.count(counted.fold(Reads::default(), |reads, (sample, _)| reads.plus(sample.reads)));
+        // Others were noted for a larger slice.
+        let in_slice = samples.iter().filter(|(sample, _)| is_in(part, sample.hash));
+        let misses_of = |is_missed: &mut dyn FnMut(Sample, u64) -> bool| {
+            let mut misses = Misses::default();
+            for (sample, at) in in_slice.clone() {
+                if is_missed(*sample, *at) && *at >= from {
+                    misses.add((sample.hash >> 32) as usize % GROUPS, weight);
+                }
             }
-            is_missed
+            misses
         };
-        let rules = Rules { now: Some(now), ..Rules::timeless(u64::MAX) };
-        let mut is_missed_now = misses(&mut self.everything, &rules, f64::MAX) && mirror.is_none();
+        let rng = &mut self.rng;
+        let mut replay = |point: &mut Point, rules: &Rules, turnover: f64| {
+            in_slice.clone().for_each(|(sample, _)| point.prefetch(sample.hash));
+            let misses = misses_of(&mut |sample, at| {
+                let rules = Rules { now: Some(at), ..*rules };
+                !point.replay(sample, &rules, turnover, rng) && matches!(sample.event, Event::Hit | Event::Miss)
+            });
+            point.ledger.iter_mut().for_each(|ledger| ledger.own.plus(&misses));
+            misses
+        };
+        let mut mirrored = replay(&mut self.everything, &Rules::timeless(u64::MAX), f64::MAX);
         for (number, column) in self.columns.iter_mut().enumerate() {
             for (at, size) in SIZES.into_iter().enumerate() {
                 let limit = self.room * size;
                 let volatile = column.selection.volatile;
-                let of = |limit: f64| Rules { volatile, limit: limit as u64, ..rules };
-                let is_missed = misses(&mut column.points[at], &of(limit), self.held * size);
-                is_missed_now |= is_missed && mirror == Some(number) && at == PRESENT;
+                let of = |limit: f64| Rules { volatile, ..Rules::timeless(limit as u64) };
+                let misses = replay(&mut column.points[at], &of(limit), self.held * size);
+                if mirror == Some(number) && at == PRESENT {
+                    mirrored = misses;
+                }
                 for (times, probe) in column.probes_at(at) {
-                    misses(probe, &of(limit * times), f64::MAX);
+                    replay(probe, &of(limit * times), f64::MAX);
                 }
             }
         }
-        if !counts {
-            return;
-        }
-        if sample.event == Event::Miss {
-            self.ledgers().for_each(|ledger| ledger.cache.add(group, weight));
-        }
-        if is_missed_now {
-            self.ledgers().for_each(|ledger| ledger.mirror.add(group, weight));
+        let missed = misses_of(&mut |sample, _| sample.event == Event::Miss);
+        for ledger in self.ledgers() {
+            ledger.cache.plus(&missed);
+            ledger.mirror.plus(&mirrored);
         }
     }
 

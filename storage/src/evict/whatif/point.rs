@@ -62,6 +62,12 @@ impl Point {
         self.miniature.replay(sample, &Rules { model: self.model, ..*rules }, rng)
     }
 
+    /// Asks for what a key of this hash will need.
+    pub(super) fn prefetch(&self, hash: u64) {
+        self.miniature.prefetch(hash);
+        self.tables.iter().for_each(|tables| tables.prefetch(hash));
+    }
+
     pub(super) fn retain(&mut self, stays: impl Fn(u64) -> bool + Copy) {
         self.miniature.retain(stays);
         if let Some(tables) = &mut self.tables {

@@ -33,7 +33,7 @@ fn told_of_a_loop(length: u64) -> (WhatIf, Slice) {
         for event in [Event::Miss, Event::Stored] {
             let sample = sample(request % length, event);
             if slice.takes(sample.hash) {
-                what_if.feed(sample, NOW);
+                what_if.feed(&[(sample, NOW)]);
             }
         }
         if request % length == 0 {
@@ -82,7 +82,7 @@ fn without_a_limit_the_present_size_misses_what_is_missed_now() {
     for request in 0..50_000u64 {
         let key = request % 1009;
         let event = if request < 1009 { Event::Stored } else { Event::Hit };
-        what_if.feed(sample(key, event), NOW);
+        what_if.feed(&[(sample(key, event), NOW)]);
     }
     what_if.note_reads(49_000, 500, 1.0);
     what_if.measure(&slice, census(), present(None, 0), NOW);
@@ -115,13 +115,13 @@ fn a_handful_of_keys_is_not_looked_at() {
     let few = Census { keys: 5, ..census() };
     what_if.measure(&slice, Census::default(), present(None, 0), NOW);
     assert!(slice.takes(1 << 40), "nobody knows yet that they are few");
-    what_if.feed(sample(1, Event::Hit), NOW);
+    what_if.feed(&[(sample(1, Event::Hit), NOW)]);
     for _ in 0..3 {
         what_if.measure(&slice, few, present(None, 0), NOW);
         assert!(!slice.takes(1 << 40));
     }
     what_if.note_reads(1000, 0, 1.0);
-    what_if.feed(sample(1, Event::Miss), NOW);
+    what_if.feed(&[(sample(1, Event::Miss), NOW)]);
     assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
     what_if.measure(&slice, census(), present(None, 0), NOW);
     assert!(slice.takes(1 << 40));
@@ -232,7 +232,7 @@ impl Told {
     fn feed(&mut self, key: u64, event: Event) {
         let sample = sample(key, event);
         if self.slice.takes(sample.hash) {
-            self.what_if.feed(Sample { reads: std::mem::take(&mut self.carried), ..sample }, NOW);
+            self.what_if.feed(&[(Sample { reads: std::mem::take(&mut self.carried), ..sample }, NOW)]);
         }
     }
 
@@ -473,7 +473,7 @@ fn a_cache_that_refuses_what_is_new_says_nothing_of_more_memory() {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 120_000)));
     what_if.measure(&slice, Census::default(), present(None, 120_000), NOW);
     for request in 0..20_000u64 {
-        what_if.feed(sample(request % 1000, if request < 1000 { Event::Stored } else { Event::Hit }), NOW);
+        what_if.feed(&[(sample(request % 1000, if request < 1000 { Event::Stored } else { Event::Hit }), NOW)]);
     }
     what_if.note_reads(19_000, 0, 1.0);
     what_if.measure(&slice, census(), present(None, 120_000), NOW);
