@@ -130,15 +130,23 @@ fn runs_while_listening(command: &Command) -> bool {
     )
 }
 
-/// Whether a call must be refused while memory is short. Inside a transaction that is one that adds data, or EXEC behind one:
-/// what only reads is queued, as since Redis 7.4.
-pub(crate) fn adds_data(engine: &Engine, session: &Session, row: u16, args: Args<'_>) -> bool {
+/// The bytes for which a call needs room; `None` if it adds no data, so that it runs however short memory is. What is queued in a transaction
+/// needs it when that runs, but is refused where there is no room at all, unless it only reads, as since Redis 7.4.
+pub(crate) fn bytes_to_add(engine: &Engine, session: &Session, row: u16, args: Args<'_>) -> Option<usize> {
     let command = TABLE.row(row);
-    match &session.multi {
-        None => command.has(DENYOOM),
-        Some(transaction) if command.name == "EXEC" => transaction.flags & DENYOOM != 0,
-        Some(_) => engine.flags_of_call(row, args) & DENYOOM != 0,
-    }
+    let (adds_data, bytes) = match &session.multi {
+        None => (command.has(DENYOOM), args.extent()),
+        Some(transaction) if command.name == "EXEC" => {
+            (transaction.flags & DENYOOM != 0 && will_run(session, transaction), transaction.bytes)
+        }
+        Some(_) => (engine.flags_of_call(row, args) & DENYOOM != 0, 0),
+    };
+    adds_data.then_some(bytes)
+}
+
+/// Whether EXEC runs what is queued, as far as is known now.
+fn will_run(session: &Session, transaction: &Transaction) -> bool {
+    !transaction.aborted && (session.forgets_watched || !session.client.has_watch_failed())
 }
 
 /// Keeps a command for EXEC.

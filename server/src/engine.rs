@@ -442,6 +442,14 @@ impl Engine {
         {
             match self.make_room(session, row, call.args) {
                 Room::Enough => {}
+                Room::More if self.is_busy() => {
+                    // A script holds what might go.
+                    session.room_claim = None;
+                    let error = self.busy_error(session, row);
+                    self.fail(stats, &error, reply);
+                    self.finish(session, reply, mark);
+                    return Turn::Done;
+                }
                 Room::More => return Turn::NeedsRoom,
                 Room::None => {
                     self.refuse(session, stats, &call, Some(row), &error::OUT_OF_MEMORY, reply);
@@ -475,31 +483,9 @@ impl Engine {
 
     /// Whether so many bytes more stay within `maxmemory`, and nobody waits for room.
     #[inline]
-    fn has_room(&self, bytes: usize) -> bool {
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
         let limit = self.settings().maxmemory.get();
         limit == 0 || (self.keyspace.used_memory() + bytes) as u64 <= limit && !self.evictor.is_awaited()
-    }
-
-    /// Frees memory for a call that adds data and for its arguments, as far as `maxmemory` asks for it.
-    fn make_room(&self, session: &mut Session, row: u16, args: Args<'_>) -> Room {
-        let queued = session.multi.as_ref().map_or(0, |transaction| transaction.bytes);
-        let bytes = args.extent() + queued;
-        if self.has_room(bytes) || !admit::adds_data(self, session, row, args) {
-            return Room::Enough;
-        }
-        self.evictor.make_room(self, session, bytes)
-    }
-
-    /// Whether there is no room for data, nor any to be made: what a script is told before it begins.
-    pub(crate) fn is_short_of_memory(&self, stats: &WorkerStats) -> bool {
-        while self.exceeds_memory() {
-            match self.evictor.step(self, stats, self.settings().maxmemory.get()) {
-                Room::Enough => {}
-                Room::More => std::thread::yield_now(),
-                Room::None => return true,
-            }
-        }
-        false
     }
 
     /// Runs an admitted command and counts it.

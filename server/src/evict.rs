@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use larder_protocol::Reply;
+use larder_protocol::{Args, Reply};
 use larder_storage::evict::samples::Sample;
 use larder_storage::evict::{Choice, Chooser, Rebase, Rule, SAMPLE, Selection, WHOLE_SIZE};
 use larder_storage::heap;
 use larder_storage::keyspace::ShardSet;
 use parking_lot::Mutex;
 
+use crate::admit;
 use crate::config::MaxmemoryPolicy;
 use crate::engine::Engine;
 use crate::locked::Locked;
@@ -42,6 +43,10 @@ const SAMPLES_PER_STEP: usize = 64;
 const LEARNS_EVERY: u32 = 4;
 /// Segments whose histories one step brings up to date.
 const REBASED: u32 = 64;
+/// What a command evicts at least while there is more data than the limit allows.
+const RELIEF: u64 = 4096;
+/// The part of that which a script evicts before it begins, as a divisor: what scripts write beyond the limit is bounded so.
+const SCRIPT_RELIEF: u64 = 4;
 
 /// Whether a command may add data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +82,15 @@ pub(crate) struct Evictor {
 }
 
 /// Held by a session while its next command waits for room.
-pub(crate) struct RoomClaim(Arc<AtomicU32>);
+pub(crate) struct RoomClaim {
+    awaited: Arc<AtomicU32>,
+    /// Bytes that may be used when it goes on.
+    wanted: u64,
+}
 
 impl Drop for RoomClaim {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.awaited.fetch_sub(1, Relaxed);
     }
 }
 
@@ -130,36 +139,39 @@ impl Evictor {
     }
 
     /// Makes room for a command whose arguments take so many bytes. Must not be called while shards are held.
+    ///
+    /// What is above the limit before it comes was not added by commands like it: the limit was lowered, or a script has written. It makes that
+    /// less, by as much as it adds and more, and does not wait for all of it to go.
     pub(crate) fn make_room(&self, engine: &Engine, session: &mut Session, bytes: usize) -> Room {
         let limit = engine.settings().maxmemory.get();
-        let (used, wanted) = (engine.keyspace().used_memory() as u64, limit.saturating_sub(bytes as u64));
-        if used <= wanted && session.room_claim.is_none() {
+        let (used, bytes) = (engine.keyspace().used_memory() as u64, bytes as u64);
+        let allowed = limit.saturating_sub(bytes);
+        let claimed = session.room_claim.as_ref().map(|claim| claim.wanted);
+        if used <= allowed && claimed.is_none() {
             // There is room, which somebody else waits for.
-            self.step(engine, &session.stats, used.saturating_sub(bytes as u64));
+            self.step(engine, &session.stats, used.saturating_sub(bytes));
             return Room::Enough;
         }
-        if bytes as u64 > limit && selection(engine).is_some_and(|selection| !selection.volatile) {
-            // All others would go for it, and it would be the next.
+        if bytes > limit {
+            // All others would go for it, and it would not fit even so.
             session.room_claim = None;
             return Room::None;
         }
-        let room = match self.step(engine, &session.stats, wanted) {
-            Room::More => {
-                session.room_claim.get_or_insert_with(|| self.claim());
-                return Room::More;
-            }
-            // What is larger than all that can be evicted may pass the limit, once.
-            Room::None if engine.keyspace().used_memory() as u64 <= limit => Room::Enough,
-            room => room,
-        };
-        session.room_claim = None;
+        let relief = if used > limit { used - used.min(2 * bytes + RELIEF) } else { 0 };
+        let wanted = claimed.unwrap_or(relief).max(allowed);
+        let room = self.step(engine, &session.stats, wanted);
+        if room == Room::More {
+            session.room_claim.get_or_insert_with(|| self.claim(wanted));
+        } else {
+            session.room_claim = None;
+        }
         room
     }
 
-    /// Notes that a session waits for room, as long as the result lives.
-    fn claim(&self) -> RoomClaim {
+    /// Notes that a session waits until so many bytes are used, as long as the result lives.
+    fn claim(&self, wanted: u64) -> RoomClaim {
         self.awaited.fetch_add(1, Relaxed);
-        RoomClaim(self.awaited.clone())
+        RoomClaim { awaited: self.awaited.clone(), wanted }
     }
 
     /// Evicts until `limit` bytes are used, or as much as a step may. Must not be called while shards are held.
@@ -290,6 +302,28 @@ impl Engine {
             session.tell_messages(reply);
         }
     }
+
+    /// Frees memory for a call that adds data, as far as `maxmemory` asks for it.
+    pub(crate) fn make_room(&self, session: &mut Session, row: u16, args: Args<'_>) -> Room {
+        match admit::bytes_to_add(self, session, row, args) {
+            Some(bytes) if !self.has_room(bytes) => self.evictor().make_room(self, session, bytes),
+            _ => Room::Enough,
+        }
+    }
+
+    /// Whether there is no room for data, nor any to be made: what a script is told before it begins.
+    pub(crate) fn is_short_of_memory(&self, stats: &WorkerStats) -> bool {
+        let (used, limit) = (self.keyspace().used_memory() as u64, self.settings().maxmemory.get());
+        let wanted = limit + used.saturating_sub(limit) / SCRIPT_RELIEF * (SCRIPT_RELIEF - 1);
+        while limit > 0 && self.keyspace().used_memory() as u64 > wanted {
+            match self.evictor().step(self, stats, wanted) {
+                Room::Enough => {}
+                Room::More => std::thread::yield_now(),
+                Room::None => return true,
+            }
+        }
+        false
+    }
 }
 
 /// How long a step may take at this `maxmemory-eviction-tenacity`, with Redis's formula; `None` is until it is done.
@@ -381,8 +415,16 @@ mod tests {
                     assert!(connection.execute(words).to_string().contains("OOM"), "{policy}");
                 }
             } else {
+                // The next one does not wait for all of it, but each makes it less.
+                let (before, evicted) = (used(), || server.engine().stats().totals().evicted);
                 assert_eq!(connection.execute(["SET", "k", "v"]).to_string(), "OK");
-                assert!(used() <= LIMIT + 4096, "{}", used());
+                assert!(used() < before && evicted() <= 3 * VICTIMS as u64, "{} of {before}, {}", used(), evicted());
+                assert_eq!(connection.execute(["EVAL", "return 1", "0"]).to_string(), "(integer) 1");
+                let most = LIMIT + (before - LIMIT) * 3 / 4;
+                assert!((LIMIT..=most).contains(&used()), "a quarter goes before a script: {}", used());
+                let stats = &server.engine().stats().worker();
+                while server.engine().evictor().relieve(server.engine(), stats) {}
+                assert!(used() <= LIMIT, "{}", used());
             }
             server.engine().validate();
         }
@@ -596,6 +638,57 @@ mod tests {
     }
 
     #[test]
+    fn under_a_lower_limit_commands_wait_for_a_little_of_the_excess_and_never_add_to_it() {
+        let (server, mut connection) = nearly_full("allkeys-lru");
+        let used = || server.engine().keyspace().used_memory();
+        assert_eq!(connection.execute(["CONFIG", "SET", "maxmemory", "2mb"]).to_string(), "OK");
+        let mut before = used();
+        for number in 0..50 {
+            let length = if number % 10 == 9 { 20_000 } else { 100 };
+            assert_eq!(connection.execute(["SET", &format!("new:{number}"), &"v".repeat(length)]).to_string(), "OK");
+            assert!(used() < before && before - used() < 50_000, "{number}: from {before} to {}", used());
+            before = used();
+        }
+        assert!(used() > 3 << 20, "{}: most of it goes in the background", used());
+    }
+
+    #[test]
+    fn what_is_queued_needs_room_when_it_runs_and_only_then() {
+        let (server, mut connection) = nearly_full("allkeys-lru");
+        let evicted = || server.engine().stats().totals().evicted;
+        let mut other = server.connect();
+        let large = "v".repeat(3 << 20);
+        for watches in [false, true] {
+            if watches {
+                connection.execute(["WATCH", "watched"]);
+            }
+            connection.execute(["MULTI"]);
+            assert_eq!(connection.execute(["SET", "large", &large]).to_string(), "QUEUED");
+            other.execute(["SET", "watched", "1"]);
+            let is_over = if watches { "EXEC" } else { "DISCARD" };
+            assert_ne!(connection.execute([is_over]).to_string(), "QUEUED");
+            assert!(evicted() < 100, "{}", evicted());
+        }
+        connection.execute(["MULTI"]);
+        connection.execute(["SET", "large", &large]);
+        assert_eq!(connection.execute(["EXEC"]).to_string(), "1) OK");
+        assert!(evicted() > 10_000 && server.engine().keyspace().used_memory() <= LIMIT + 4096);
+    }
+
+    #[test]
+    fn where_nothing_may_go_what_is_sent_counts() {
+        for policy in ["noeviction", "volatile-lru"] {
+            let (server, mut connection) = nearly_full(policy);
+            let (used, kept) = (server.engine().keyspace().used_memory(), connection.execute(["DBSIZE"]));
+            for words in [&["SET", "large", &"v".repeat(1 << 20)][..], &["MSET", "a", &"v".repeat(7 << 20), "b", "1"]] {
+                let refusal = connection.execute(words).to_string();
+                assert!(refusal.contains("OOM command not allowed"), "{policy}: {refusal}");
+            }
+            assert_eq!((server.engine().keyspace().used_memory(), connection.execute(["DBSIZE"])), (used, kept));
+        }
+    }
+
+    #[test]
     fn a_step_evicts_at_most_64_keys() {
         let (server, _) = nearly_full("allkeys-lru");
         let engine = server.engine();
@@ -612,7 +705,7 @@ mod tests {
     fn whoever_finds_room_that_others_wait_for_makes_its_own() {
         let (server, mut connection) = nearly_full("allkeys-lru");
         let engine = server.engine();
-        let claim = engine.evictor().claim();
+        let claim = engine.evictor().claim(0);
         connection.execute(["CONFIG", "SET", "maxmemory", "12mb"]);
         let before = engine.keyspace().used_memory();
         for number in 0..500 {

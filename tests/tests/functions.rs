@@ -78,6 +78,28 @@ fn a_script_is_not_killed_as_a_function() {
 }
 
 #[test]
+fn who_waits_for_room_that_a_script_holds_is_told_so() {
+    const LIMITS: [&str; 6] = ["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru", "--threads", "1"];
+    let server = TestServer::with(&[&LIMITS[..], &["--busy-reply-threshold", "300"]].concat());
+    let mut client = server.client();
+    client.check("EVAL \"for i = 1, 60000 do redis.call('set', 'key:' .. i, 'value') end\" 0", "$-1\r\n");
+    let value = "v".repeat(1 << 20);
+    assert_eq!(client.call(&["SET", "large", &value]), b"+OK\r\n");
+    let running = call(&server, &["EVAL", "redis.call('get', 'key:1') while true do end", "0"]);
+    let mut other = server.client();
+    soon("the script runs", || other.call(&["EXISTS", "key:1"]).starts_with(b"-BUSY"));
+    let refused = |reply: Vec<u8>| assert!(reply.starts_with(b"-BUSY Redis is busy"), "{}", text(reply));
+    refused(client.call(&["SET", "large:2", &value]));
+    client.send(&["PING"]).unwrap();
+    client.send(&["SET", "large:2", &value]).unwrap();
+    assert_eq!(client.reply().unwrap(), b"+PONG\r\n");
+    refused(client.reply().unwrap());
+    client.check("SCRIPT KILL", "+OK\r\n");
+    assert!(running.join().unwrap().starts_with("-ERR Script killed"));
+    assert_eq!(client.call(&["SET", "large:2", &value]), b"+OK\r\n");
+}
+
+#[test]
 fn a_function_that_has_written_goes_on_until_the_server_ends() {
     let mut server = TestServer::with(&["--threads", "1", "--busy-reply-threshold", "50"]);
     let mut client = server.client();

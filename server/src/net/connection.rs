@@ -439,7 +439,16 @@ impl Connection {
         loop {
             match self.run_from(start, from) {
                 Progress::Done => return None,
-                Progress::NeedsRoom(at) => from = at,
+                Progress::NeedsRoom(at) => {
+                    from = at;
+                    // What was before it need not wait.
+                    if self.write().is_err() {
+                        self.session.client.kill();
+                    }
+                    if self.session.client.is_killed() {
+                        return None;
+                    }
+                }
                 Progress::Waits(at) => return Some(at + 1),
                 Progress::Paused(at) => {
                     from = at;
