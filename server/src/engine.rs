@@ -440,22 +440,17 @@ impl Engine {
         if let Ok(Admission::Run(row) | Admission::Queue(row)) = admission
             && (TABLE.row(row).has(DENYOOM) || session.multi.is_some())
         {
-            match self.make_room(session, row, call.args) {
-                Room::Enough => {}
-                Room::More if self.is_busy() => {
-                    // A script holds what might go.
-                    session.room_claim = None;
-                    let error = self.busy_error(session, row);
-                    self.fail(stats, &error, reply);
-                    self.finish(session, reply, mark);
-                    return Turn::Done;
-                }
-                Room::More => return Turn::NeedsRoom,
-                Room::None => {
-                    self.refuse(session, stats, &call, Some(row), &error::OUT_OF_MEMORY, reply);
-                    self.finish(session, reply, mark);
-                    return Turn::Done;
-                }
+            let room = self.make_room(session, row, call.args);
+            if room == Room::More && !self.is_busy() {
+                return Turn::NeedsRoom;
+            }
+            if room != Room::Enough {
+                session.room_claim = None;
+                // A script that runs for long holds what might go, or nothing may.
+                let error = if room == Room::More { self.busy() } else { error::OUT_OF_MEMORY };
+                self.refuse(session, stats, &call, Some(row), &error, reply);
+                self.finish(session, reply, mark);
+                return Turn::Done;
             }
         }
         let outcome = match admission {

@@ -147,7 +147,7 @@ fn malloc_stats(locked: &mut Locked<'_>, _: Args<'_>, reply: &mut Reply) -> Outc
     let text = format!(
         "used by the data: {}\nfree places in its pages: {}\npages handed out: {}\nfree pages kept: {}\n\
          mapped, with memory behind it or not: {}\n\
-         long values, parts of streams, and all else from {} to {} bytes: {}\nregions of these, with memory behind them: {}\n",
+         long values and keys, parts of collections, and all else from {} to {} bytes: {}\nregions of these, with memory behind them: {}\n",
         figures.used,
         figures.free,
         regions.used_bytes(),

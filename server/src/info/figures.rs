@@ -52,7 +52,7 @@ impl MemoryFigures {
         // Shards know the free places of entries. Those in the pages of collections nobody counts: there are at least as many as pages
         // are larger than all data.
         let free = shards.free.max((regions.used_bytes() as u64).saturating_sub(used));
-        // Of long values and parts of streams, and of whatever else the process has of the size of the former.
+        // Of long values and keys, parts of collections, and of whatever else the process has of the size of the former.
         let heap = heap::figures();
         let reserve = (regions.reserve_bytes() + heap.held - heap.used) as u64;
         let (resident, startup) = (process::resident_bytes(), engine.identity.resident_at_start);
