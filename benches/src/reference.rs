@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::policy::reference_name;
 use crate::replay::Point;
+use crate::tell;
 
 /// What other policies are measured by: Redis's LRU with five samples, and exact LRU.
 const REDIS_LRU: &str = "redis-lru-5";
@@ -42,7 +43,7 @@ impl Reference {
         if unknown.len() == traces.len() {
             return Err(failed(unknown.join(", ")));
         }
-        unknown.into_iter().for_each(|trace| eprintln!("{}", failed(trace)));
+        unknown.into_iter().for_each(|trace| tell!("{}", failed(trace)));
         Ok(Some(reference))
     }
 
