@@ -93,6 +93,9 @@ fn traces_that_a_reference_does_not_know_are_told() {
         let error = refusal(program, &["--reference", file, "--trace", unknown, "scan"]);
         assert!(error.ends_with(&format!(": {file}: no row is of {unknown}, no row is of scan\n")), "{error}");
     }
+    std::fs::write(&path, "trace,policy,size,hit_ratio\nloop:keys=5;requests=20,lru,4,16.67\n").unwrap();
+    let error = refusal(env!("CARGO_BIN_EXE_evict"), &["--reference", file, "--trace", known]);
+    assert_eq!(error, format!("evict: {file}: line 2: \"16.67\" is no hit ratio from 0 to 1\n"));
     std::fs::remove_file(path).unwrap();
 }
 
