@@ -54,7 +54,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .tips(TIPS)
         .fields(&[
             ("*", "map, one for each prefix, the most read ones first, and unless they were named 1,000 at most; of a prefix longer than 128 bytes those, by which all that begin so are counted together"),
-            ("*.hits", "integer: reads that found their key, since the server began, CONFIG RESETSTAT or `cache-insight` was switched on"),
+            ("*.hits", "integer: reads that found their key, since the server began, CONFIG RESETSTAT or `cache-insight` was switched on; EXISTS, TYPE, TTL and its like, and OBJECT use no key and do not count"),
             ("*.misses", "integer: reads that did not"),
             ("*.hit_ratio", "double from 0 to 1 (a string in RESP2), or null: hits by reads"),
             ("*.hit_ratio_error", "double or null, where reads are estimated: how far it may be off, for 19 of 20 prefixes"),
@@ -385,7 +385,9 @@ mod tests {
         other.execute(["FLUSHDB"]);
         connection.execute(["FLUSHDB"]);
         let whys = |connection: &mut Connection| -> Vec<String> {
-            let all = (0..keys).map(|number| flat(&connection.execute(["CACHE", "WHY", &format!("key:{number}")])));
+            let all = (0..keys)
+                .step_by(20)
+                .map(|number| flat(&connection.execute(["CACHE", "WHY", &format!("key:{number}")])));
             all.filter(|why| !why.starts_with("{state=flushed")).collect()
         };
         let why = connection.execute(["CACHE", "WHY", "key:1"]);
@@ -396,7 +398,7 @@ mod tests {
         assert!(whys(&mut connection).iter().all(|why| *why == first));
         server.advance(Duration::from_secs(1));
         let unknown = whys(&mut connection);
-        assert_eq!(unknown.len(), keys - 65_536, "there was no room for them");
+        assert!((100..500).contains(&unknown.len()), "there was no room for 4,464 of 70,000: {}", unknown.len());
         assert!(unknown.iter().all(|why| why == "{state=never seen history_seconds=1}"));
     }
 
@@ -491,7 +493,14 @@ mod tests {
             connection.execute(["GET", &format!("user:{}", number)]);
             connection.execute(["GET", &format!("user:{}:name", number)]);
             connection.execute(["GET", "page:0"]);
+            // What looks at a key without using it is no read.
+            for look in ["EXISTS", "TYPE", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"] {
+                connection.execute([look, "page:0"]);
+            }
+            connection.execute(["OBJECT", "ENCODING", "none:0"]);
         }
+        let info = flat(&connection.execute(["INFO", "stats"]));
+        assert!(info.contains("keyspace_hits:800\r\nkeyspace_misses:200\r\n"), "INFO counts looks, too: {info}");
         connection.execute(["SET", "plain", "v"]);
         server.advance(Duration::from_secs(1));
         let stats = ask(&mut connection, "CACHE STATS");
