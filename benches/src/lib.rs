@@ -1,8 +1,9 @@
 //! What the benches share: traces ([`trace`]), the policies ([`policy`]) that they are replayed through ([`replay`]), comparison
-//! with known results ([`reference`]), charts ([`plot`]), the same over the network ([`live`]), and commands as bytes
-//! ([`requests`]). README.md says how to run the benches.
+//! with known results ([`reference`]), charts ([`plot`]), the same over the network ([`live`]), commands as bytes ([`requests`]), and
+//! what is printed ([`output`]). README.md says how to run the benches.
 
 pub mod live;
+pub mod output;
 pub mod plot;
 pub mod policy;
 pub mod reference;

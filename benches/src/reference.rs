@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::policy::reference_name;
 use crate::replay::Point;
+use crate::tell;
 
 /// What other policies are measured by: Redis's LRU with five samples, and exact LRU.
 const REDIS_LRU: &str = "redis-lru-5";
@@ -42,7 +43,7 @@ impl Reference {
         if unknown.len() == traces.len() {
             return Err(failed(unknown.join(", ")));
         }
-        unknown.into_iter().for_each(|trace| eprintln!("{}", failed(trace)));
+        unknown.into_iter().for_each(|trace| tell!("{}", failed(trace)));
         Ok(Some(reference))
     }
 
@@ -58,15 +59,7 @@ impl Reference {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut reference = Self::default();
         for (at, line) in text.lines().enumerate().skip(1) {
-            let fields: Vec<&str> = line.split(',').collect();
-            let parsed = match fields[..] {
-                [trace, policy, size, ratio] => {
-                    size.parse().ok().zip(ratio.parse().ok()).map(|numbers| (trace, policy, numbers))
-                }
-                _ => None,
-            };
-            let (trace, policy, (size, ratio)) =
-                parsed.ok_or_else(|| format!("line {}: not `trace,policy,size,hit_ratio`: {line}", at + 1))?;
+            let (trace, policy, size, ratio) = fields(line).map_err(|error| format!("line {}: {error}", at + 1))?;
             reference.0.entry(trace.to_owned()).or_default().entry(size).or_default().insert(policy.to_owned(), ratio);
         }
         Ok(reference)
@@ -89,8 +82,8 @@ impl Reference {
             summaries.entry(&point.policy).or_default().add(point, known);
         }
         let mut table = String::from(
-            "| policy | points | mean difference to the file, points | most | worst against exact LRU | mean reduction of misses against Redis's LRU |\n\
-             |:--|--:|--:|--:|--:|--:|\n",
+            "| policy | sizes compared with the file | mean difference, points | most | sizes compared with its LRU and Redis's | worst against exact LRU, points | mean reduction of misses against Redis's LRU |\n\
+             |:--|--:|--:|--:|--:|--:|--:|\n",
         );
         for policy in order {
             if let Some(summary) = summaries.get(policy) {
@@ -99,6 +92,18 @@ impl Reference {
         }
         table
     }
+}
+
+/// Those of a line.
+fn fields(line: &str) -> Result<(&str, &str, u64, f64), String> {
+    let fields: Vec<&str> = line.split(',').collect();
+    let [trace, policy, size, ratio] = fields[..] else {
+        return Err(format!("not `trace,policy,size,hit_ratio`: {line}"));
+    };
+    let many = size.parse().ok().filter(|size| *size > 0);
+    let part = ratio.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    let many = many.ok_or_else(|| format!("{size:?} is no size of 1 or more"))?;
+    Ok((trace, policy, many, part.ok_or_else(|| format!("{ratio:?} is no hit ratio from 0 to 1"))?))
 }
 
 impl Summary {
@@ -123,10 +128,11 @@ impl Summary {
     fn row(&self) -> String {
         let shown = |there: usize, text: String| if there == 0 { String::new() } else { text };
         format!(
-            "{} | {} | {} | {} | {} |",
-            self.judged,
+            "{} | {} | {} | {} | {} | {} |",
+            self.compared,
             shown(self.compared, format!("{:+.3}", self.sum / self.compared as f64)),
             shown(self.compared, format!("{:+.3}", self.most)),
+            self.judged,
             shown(self.judged, format!("{:+.2}", self.worst)),
             shown(self.judged, format!("{:.2} %", 100.0 * self.saved / self.judged as f64)),
         )
@@ -143,33 +149,40 @@ mod tests {
 
     #[test]
     fn policies_are_compared_and_judged() {
-        let text = "trace,policy,size,ratio\nt,lru,10,0.5\nt,redis-lru-5,10,0.5\nt,lru,20,0.6\nt,redis-lru-5,20,0.6\nt,arc,20,0.7\n";
+        let text = "trace,policy,size,ratio\nt,lru,10,0.5\nt,redis-lru-5,10,0.5\nt,lru,20,0.6\nt,redis-lru-5,20,0.6\nt,arc,20,0.7\nt,opt,40,0.9\n";
         let reference = Reference::parse(text).unwrap();
-        assert_eq!((reference.sizes("t"), reference.sizes("u")), (vec![10, 20], Vec::new()));
+        assert_eq!((reference.sizes("t"), reference.sizes("u")), (vec![10, 20, 40], Vec::new()));
         let points = [
             point("lru", 10, 500),
             point("lru", 20, 602),
             point("arc", 20, 680),
             point("own", 10, 550),
             point("own", 30, 0),
+            point("opt", 40, 900),
         ];
         let table = reference.compare(&points);
         let rows: Vec<&str> = table.lines().skip(2).collect();
         assert_eq!(
             rows,
             [
-                "| lru | 2 | +0.100 | +0.200 | +0.00 | 0.25 % |",
-                "| arc | 1 | -2.000 | -2.000 | +8.00 | 20.00 % |",
-                "| own | 1 |  |  | +5.00 | 10.00 % |",
+                "| lru | 2 | +0.100 | +0.200 | 2 | +0.00 | 0.25 % |",
+                "| arc | 1 | -2.000 | -2.000 | 1 | +8.00 | 20.00 % |",
+                "| own | 0 |  |  | 1 | +5.00 | 10.00 % |",
+                "| opt | 1 | +0.000 | +0.000 | 0 |  |  |",
             ]
         );
     }
 
     #[test]
     fn what_is_no_reference_is_refused() {
-        assert_eq!(
-            Reference::parse("head\na,b,c,d").unwrap_err(),
-            "line 2: not `trace,policy,size,hit_ratio`: a,b,c,d"
-        );
+        let error = |line: &str| Reference::parse(&format!("head\nt,lru,1,0.5\n{line}")).unwrap_err();
+        assert_eq!(error("a,b,c"), "line 3: not `trace,policy,size,hit_ratio`: a,b,c");
+        for size in ["0", "-1", "1.5", "c"] {
+            assert_eq!(error(&format!("t,lru,{size},0.5")), format!("line 3: {size:?} is no size of 1 or more"));
+        }
+        for ratio in ["16.67", "nan", "inf", "-0.1", "1.01", "d", ""] {
+            assert_eq!(error(&format!("t,lru,1,{ratio}")), format!("line 3: {ratio:?} is no hit ratio from 0 to 1"));
+        }
+        assert!(["0", "1"].iter().all(|ratio| Reference::parse(&format!("head\nt,lru,1,{ratio}")).is_ok()));
     }
 }

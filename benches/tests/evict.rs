@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure here is a panic")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use larder_benches::live::spawn::Running;
 use larder_benches::live::{Load, measure};
@@ -93,6 +93,9 @@ fn traces_that_a_reference_does_not_know_are_told() {
         let error = refusal(program, &["--reference", file, "--trace", unknown, "scan"]);
         assert!(error.ends_with(&format!(": {file}: no row is of {unknown}, no row is of scan\n")), "{error}");
     }
+    std::fs::write(&path, "trace,policy,size,hit_ratio\nloop:keys=5;requests=20,lru,4,16.67\n").unwrap();
+    let error = refusal(env!("CARGO_BIN_EXE_evict"), &["--reference", file, "--trace", known]);
+    assert_eq!(error, format!("evict: {file}: line 2: \"16.67\" is no hit ratio from 0 to 1\n"));
     std::fs::remove_file(path).unwrap();
 }
 
@@ -233,6 +236,38 @@ fn a_server_of_which_nothing_came_out_is_a_failure() {
         assert!(error.contains("does not serve: ") && error.contains(&format!("of {no_server}")), "{error}");
         assert!(!out(&output).is_empty(), "the head of the table is there");
     }
+}
+
+/// Runs a program whose output, or whose errors, nobody reads.
+fn unread(program: &str, arguments: &[&str], errors: bool) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    if errors {
+        drop(child.stderr.take())
+    } else {
+        drop(child.stdout.take())
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn what_nobody_reads_ends_in_no_panic() {
+    let (evict, larder) = (env!("CARGO_BIN_EXE_evict"), ["--alone", "--larder", env!("CARGO_BIN_EXE_evict")]);
+    let made = ["--trace", "loop:keys=50,requests=500", "scan:requests=100", "--objects", "10"];
+    let output = unread(evict, &made, true);
+    assert_eq!((output.status.code(), out(&output).lines().count()), (Some(0), 7), "all rows are there");
+    let whatif = unread(env!("CARGO_BIN_EXE_whatif"), &made, true);
+    assert_eq!(whatif.status.code(), Some(0));
+    for program in [env!("CARGO_BIN_EXE_live"), env!("CARGO_BIN_EXE_turnover")] {
+        let output = unread(program, &[&larder[..], &["--memory", "1mb"]].concat(), true);
+        assert_eq!(output.status.code(), Some(1), "no server was measured");
+        assert!(!out(&output).is_empty(), "the head of the table is there");
+    }
+    let output = unread(evict, &made, false);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
 }
 
 #[test]

@@ -30,6 +30,9 @@ const UNSAFE_FILES: &[&str] = &[
     "server/src/script/lender.rs",
 ];
 
+/// What panics where nobody reads the output: the programs of `benches` have `output::tell` and `output::print` instead.
+const PRINTING: &[&str] = &["println!", "print!"];
+
 /// What must not stay in the code.
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!"];
 
@@ -259,6 +262,13 @@ fn nothing_unfinished_is_left() {
         }
     }
     none("unfinished code", offenders);
+}
+
+#[test]
+fn benches_print_in_one_way() {
+    let programs = sources().into_iter().filter(|source| source.path.starts_with("benches/src/"));
+    let printing = programs.filter(|source| PRINTING.iter().any(|mark| source.code.contains(mark)));
+    none("output that panics where nobody reads it", printing.map(|source| source.path).collect());
 }
 
 #[test]

@@ -4,18 +4,19 @@
 //!
 //! README.md describes the options, the formats of traces, and the policies.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use larder_benches::live::client::{Address, Client};
 use larder_benches::live::{Load, Measured, measure};
+use larder_benches::output::print_or_end;
 use larder_benches::plot::{Unit, charts};
 use larder_benches::policy::{self, Setup};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{Plan, Point, replay};
 use larder_benches::size::{Lengths, Size, parse_capacity, parse_one_or_more, parse_size_weight, parse_warmup};
+use larder_benches::tell;
 use larder_benches::trace::format::{FORMATS, Format};
 use larder_benches::trace::{Column, Reading, Trace, read, titles};
 
@@ -106,7 +107,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("evict: {error}");
+            tell!("evict: {error}");
             ExitCode::FAILURE
         }
     }
@@ -147,7 +148,7 @@ struct Failures(usize);
 
 impl Failures {
     fn tell(&mut self, error: &str) {
-        eprintln!("evict: {error}");
+        tell!("evict: {error}");
         self.0 += 1;
     }
 
@@ -179,14 +180,6 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     if arguments.server.is_empty() { in_process(arguments, &reading) } else { over_the_network(arguments, &reading) }
 }
 
-/// Prints a line at once. Who reads them may have enough: then nothing is left to do.
-fn print(line: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(1);
-    }
-}
-
 /// One of the traces, or none and a failure that is told.
 fn read_trace(
     arguments: &Arguments,
@@ -205,7 +198,7 @@ fn read_one(arguments: &Arguments, name: &str, title: String, reading: &Reading)
         let sizes = lengths.all(trace.keys);
         trace = trace.with_sizes(&sizes);
     }
-    eprintln!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
+    tell!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
     if arguments.warmup.of_requests(trace.requests.len()) >= trace.requests.len() {
         return Err(format!("{}: no request is left after the warmup", trace.name));
     }
@@ -218,7 +211,7 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let titles = titles(&arguments.trace)?;
     let reference = Reference::read(arguments.reference.as_deref(), &titles)?;
     let (mut all, mut failures) = (Vec::new(), Failures::default());
-    print(Point::HEADER);
+    print_or_end(Point::HEADER);
     for (name, title) in arguments.trace.iter().zip(titles) {
         let Some(trace) = read_trace(arguments, name, title, reading, &mut failures) else { continue };
         let (mut setup, sizes) = match sizes(arguments, &trace, reference.as_ref()) {
@@ -236,13 +229,13 @@ fn in_process(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
         let mut done = 0;
         all.extend(replay(&setup, &plan, |point| {
             done += 1;
-            print(&point.csv());
+            print_or_end(&point.csv());
             let Point { trace, policy, size, seconds, .. } = point;
-            eprintln!("{done}/{many} {trace} {policy} {size}: {:.2} %, {seconds:.1} s", 100.0 * point.ratio());
+            tell!("{done}/{many} {trace} {policy} {size}: {:.2} %, {seconds:.1} s", 100.0 * point.ratio());
         }));
     }
     if let Some(reference) = reference {
-        eprintln!("\n{}", reference.compare(&all));
+        tell!("\n{}", reference.compare(&all));
     }
     write_charts(arguments, &all, if arguments.bytes.is_empty() { Unit::Objects } else { Unit::Bytes })?;
     failures.outcome()
@@ -292,7 +285,7 @@ fn sizes<'t>(
 fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), String> {
     let titles = titles(&arguments.trace)?;
     let (mut all, mut failures) = (Vec::new(), Failures::default());
-    print(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
+    print_or_end(&format!("{},{}", Point::HEADER, Measured::MORE_COLUMNS));
     for (name, title) in arguments.trace.iter().zip(titles) {
         let Some(trace) = read_trace(arguments, name, title, reading, &mut failures) else { continue };
         let load = Load {
@@ -311,15 +304,17 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
                     continue;
                 }
             };
-            print(&measured.csv());
+            print_or_end(&measured.csv());
             let Measured { point, server, keys, used_memory, evicted, .. } = &measured;
             let (ratio, rate) = (100.0 * point.ratio(), trace.requests.len() as f64 / point.seconds);
-            eprintln!(
+            tell!(
                 "{server} {}, keys {}*: {ratio:.2} % hits, {keys} keys, {used_memory} of {} bytes, {evicted} evicted, {rate:.0} requests/s",
-                point.policy, load.prefix, point.size
+                point.policy,
+                load.prefix,
+                point.size
             );
             if point.size == 0 {
-                eprintln!("{server} has no limit of memory: say CONFIG SET maxmemory");
+                tell!("{server} has no limit of memory: say CONFIG SET maxmemory");
             }
             if let Err(error) = measured.tell_refusals() {
                 failures.tell(&error);
@@ -344,7 +339,7 @@ fn write_charts(arguments: &Arguments, points: &[Point], unit: Unit) -> Result<(
     for (name, svg) in charts(points, unit) {
         let path = directory.join(name);
         std::fs::write(&path, svg).map_err(|error| format!("{}: {error}", path.display()))?;
-        eprintln!("{}", path.display());
+        tell!("{}", path.display());
     }
     Ok(())
 }

@@ -4,15 +4,16 @@
 //!
 //! For each policy it starts a server in a directory of its own, replays the same trace, prints a row, and ends the server. README.md describes it.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use larder_benches::live::spawn::{Running, parse_option};
 use larder_benches::live::{Load, Measured, measure};
+use larder_benches::output::print_or_end;
 use larder_benches::policy::engine;
 use larder_benches::size::{Lengths, Size, parse_one_or_more, parse_some, parse_warmup};
+use larder_benches::tell;
 use larder_benches::trace::{Trace, synthetic};
 
 /// Bytes of a key: the prefix and eight digits.
@@ -76,7 +77,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("live: {error}");
+            tell!("live: {error}");
             ExitCode::FAILURE
         }
     }
@@ -93,7 +94,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     }
     let Arguments { theta, seed, .. } = arguments;
     let specification = format!("zipf:keys={keys},requests={requests},theta={theta},seed={seed}");
-    eprintln!("{specification}: {entry_bytes} bytes of key and value on average");
+    tell!("{specification}: {entry_bytes} bytes of key and value on average");
     let trace = synthetic::make(&specification).map_err(|problem| problem.to_string())?;
     let load = Load {
         prefix: "z:".into(),
@@ -103,10 +104,10 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         from,
         clean: false,
     };
-    print(
+    print_or_end(
         "| server | policy | hit ratio | keys | keys per MiB | used, of maxmemory | resident, of maxmemory | requests/s | server CPU, us per request |",
-    )?;
-    print("|:--|:--|--:|--:|--:|--:|--:|--:|--:|")?;
+    );
+    print_or_end("|:--|:--|--:|--:|--:|--:|--:|--:|--:|");
     // Per program, whether a row came out.
     let mut rows: Vec<(PathBuf, bool)> = Vec::new();
     for (program, policy, options) in contenders(arguments)? {
@@ -115,23 +116,17 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         }
         match one(arguments, (&program, &policy, &options), &trace, &load) {
             Ok(row) => {
-                print(&row)?;
+                print_or_end(&row);
                 rows.last_mut().into_iter().for_each(|(_, came)| *came = true);
             }
             // One that is not installed, or does not know a policy, spoils nothing for the others.
-            Err(error) => eprintln!("{policy}: {error}"),
+            Err(error) => tell!("{policy}: {error}"),
         }
     }
     match rows.iter().find(|(_, came)| !came) {
         Some((program, _)) => Err(format!("nothing was measured of {}", program.display())),
         None => Ok(()),
     }
-}
-
-/// Prints a line at once.
-fn print(line: &str) -> Result<(), String> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
 /// Program, policy, and options that the program needs.

@@ -10,7 +10,9 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use larder::Server;
+use larder_benches::output::print_or_end;
 use larder_benches::requests::{Command, fill, pipeline};
+use larder_benches::tell;
 use larder_storage::rng::Rng;
 
 /// How long one measurement takes.
@@ -32,18 +34,21 @@ fn main() {
         ("GET, one key", Command::Get, 1),
         ("SET, one key", Command::Set(VALUE_BYTES), 1),
     ];
-    println!("pipeline {DEPTH}, values of {VALUE_BYTES} bytes, {rounds} rounds; thousands of commands per second");
-    println!(
+    print_or_end(&format!(
+        "pipeline {DEPTH}, values of {VALUE_BYTES} bytes, {rounds} rounds; thousands of commands per second"
+    ));
+    print_or_end(&format!(
         "| case | 1 thread | {threads} threads | ratio | 1 thread, CPU time | {threads} threads, CPU time | ratio |"
-    );
-    println!("|:--|--:|--:|--:|--:|--:|--:|");
+    ));
+    print_or_end("|:--|--:|--:|--:|--:|--:|--:|");
     for (name, command, keys) in cases {
         let Some((one, several)) = measure(command, keys, threads, rounds) else {
-            eprintln!("{name}: no server");
+            tell!("{name}: no server");
             return;
         };
         let shown = |one: f64, several: f64| format!("{:.0} | {:.0} | {:.2}", one / 1e3, several / 1e3, several / one);
-        println!("| {name} | {} | {} |", shown(one.by_wall, several.by_wall), shown(one.by_cpu, several.by_cpu));
+        let (by_wall, by_cpu) = (shown(one.by_wall, several.by_wall), shown(one.by_cpu, several.by_cpu));
+        print_or_end(&format!("| {name} | {by_wall} | {by_cpu} |"));
     }
 }
 

@@ -2,19 +2,20 @@
 //!
 //!     cargo build --release && cargo run --release -p larder-benches --bin turnover -- --memory 100mb --turnovers 50
 //!
-//! Standard output gets a csv, standard error a table. README.md describes it.
+//! Standard output gets a csv, standard error the progress and at the end a table. README.md describes it.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use larder_benches::live::spawn::{Running, parse_option};
-use larder_benches::live::turnover::{Kind, Load, Summary, measure};
+use larder_benches::live::turnover::{Kind, Load, Phase, Sample, Summary, measure};
+use larder_benches::output::{print, print_or_end};
 use larder_benches::size::{Lengths, parse_count, parse_one_or_more, parse_some};
+use larder_benches::tell;
 use larder_benches::timeline::{Series, chart};
 
 /// Compares the memory of servers over time.
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("turnover: {error}");
+            tell!("turnover: {error}");
             ExitCode::FAILURE
         }
     }
@@ -90,6 +91,14 @@ struct Contender {
     name: String,
     program: PathBuf,
     options: Vec<(&'static str, &'static str)>,
+}
+
+/// Why a server was not measured.
+enum Failure {
+    /// It could not be.
+    Server(String),
+    /// Nobody reads what is printed.
+    Output(String),
 }
 
 fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, String> {
@@ -114,7 +123,7 @@ fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, String> {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    print("server,kind,phase,seconds,turnovers,used,resident,ratio\n")?;
+    print_or_end("server,kind,phase,seconds,turnovers,used,resident,ratio");
     let mut table = String::from(
         "| kind | server | resident / used at the end | mean | most | at rest | nine in ten deleted: used, resident MiB | commands/s |\n|:--|:--|--:|--:|--:|--:|--:|--:|\n",
     );
@@ -129,7 +138,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
                     measured.push(&contender.program);
                 }
                 // One that is not installed, or cannot defragment, spoils nothing for the others.
-                Err(error) => eprintln!("{}: {error}", contender.name),
+                Err(Failure::Server(error)) => tell!("{}: {error}", contender.name),
+                Err(Failure::Output(error)) => return Err(error),
             }
         }
         let left_out = contenders.iter().map(|it| &it.program).find(|program| !measured.contains(program));
@@ -138,14 +148,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             save(directory, kind, &all)?;
         }
     }
-    eprint!("{table}");
+    tell!("\n{}", table.trim_end());
     missing.map_or(Ok(()), |what| Err(format!("{what} was measured")))
-}
-
-/// Prints at once.
-fn print(text: &str) -> Result<(), String> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
 fn save(directory: &Path, kind: Kind, all: &[Series]) -> Result<(), String> {
@@ -155,13 +159,13 @@ fn save(directory: &Path, kind: Kind, all: &[Series]) -> Result<(), String> {
     fs::write(directory.join(format!("turnover-{}.svg", kind.name())), chart(&title, all)).map_err(failed)
 }
 
-/// Measures one server, prints its samples, and adds its row.
-fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut String) -> Result<Series, String> {
+/// Measures one server, prints its samples as they are taken, and adds its row.
+fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut String) -> Result<Series, Failure> {
     let memory = arguments.memory.to_string();
     let mut options = vec![("maxmemory", memory.as_str()), ("maxmemory-policy", arguments.policy.as_str())];
     options.extend(&contender.options);
     options.extend(arguments.option.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let running = Running::start(&contender.program, &options)?;
+    let running = Running::start(&contender.program, &options).map_err(Failure::Server)?;
     let load = Load {
         memory: arguments.memory,
         turnovers: arguments.turnovers,
@@ -172,31 +176,28 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
         rest: Duration::from_secs(arguments.rest),
         seed: arguments.seed,
     };
-    let (samples, rate) = measure(&running.address, &load).map_err(|error| error.to_string())?;
-    let name = contender.name.replace(", ", " ");
-    for sample in &samples {
-        let (phase, ratio) = (sample.phase.name(), sample.ratio());
-        print(&format!(
-            "{name},{},{phase},{:.2},{:.3},{},{},{ratio:.4}\n",
-            kind.name(),
-            sample.seconds,
-            sample.turnovers,
-            sample.used,
-            sample.resident
-        ))?;
-    }
+    let (mut told, mut printed) = (None, Ok(()));
+    let measured = measure(&running.address, &load, |sample| {
+        let at = (sample.phase, sample.turnovers as u64);
+        if told.replace(at) != Some(at) {
+            tell!("{}", progress(arguments, contender, kind, sample));
+        }
+        printed = print(&row(contender, kind, sample));
+        printed.is_ok()
+    });
+    printed.map_err(|error| Failure::Output(error.to_string()))?;
+    let (samples, rate) = measured.map_err(|error| Failure::Server(error.to_string()))?;
     let Summary { end, mean, most, rested, shrunk } = Summary::of(&samples);
     let name_of = &contender.name;
     if end.is_none() {
-        eprintln!(
+        tell!(
             "{name_of}: no look fell into the turnovers from the second on: say a shorter --interval or more --turnovers"
         );
     }
     if rested.is_none() || shrunk.is_none() {
-        eprintln!("{name_of}: no look fell into a rest: say a longer --rest or a shorter --interval");
+        tell!("{name_of}: no look fell into a rest: say a longer --rest or a shorter --interval");
     }
     let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "no look".into(), |ratio| format!("{ratio:.3}"));
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let shrunk =
         shrunk.map_or_else(|| "no look".into(), |(used, resident)| format!("{:.1}, {:.1}", mib(used), mib(resident)));
     let _ = writeln!(
@@ -210,4 +211,26 @@ fn one(arguments: &Arguments, contender: &Contender, kind: Kind, table: &mut Str
         ratio(rested),
     );
     Ok(Series { name: contender.name.clone(), samples })
+}
+
+/// A line of the csv.
+fn row(contender: &Contender, kind: Kind, sample: &Sample) -> String {
+    let Sample { phase, seconds, turnovers, used, resident } = sample;
+    let (name, kind, phase, ratio) = (contender.name.replace(", ", " "), kind.name(), phase.name(), sample.ratio());
+    format!("{name},{kind},{phase},{seconds:.2},{turnovers:.3},{used},{resident},{ratio:.4}")
+}
+
+/// How far a server has got.
+fn progress(arguments: &Arguments, contender: &Contender, kind: Kind, sample: &Sample) -> String {
+    let Sample { phase, seconds, turnovers, used, resident } = sample;
+    let at = match phase {
+        Phase::Turnover => format!("{}/{}", turnovers.floor(), arguments.turnovers),
+        _ => phase.name().to_owned(),
+    };
+    let (name, kind, used, resident) = (&contender.name, kind.name(), mib(*used), mib(*resident));
+    format!("{at} {name} {kind}: {used:.1} MiB used, {resident:.1} resident, {seconds:.1} s")
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }

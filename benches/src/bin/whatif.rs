@@ -5,17 +5,18 @@
 //! A trace is replayed through the engine under one policy at one size, and asked what other policies and sizes would have
 //! done; these are replayed, too. An estimate is about the last of the requests, and is compared with what the replay hit in those.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use larder_benches::output::print_or_end;
 use larder_benches::policy::Model;
 use larder_benches::policy::Setup;
 use larder_benches::policy::engine::{Engine, POLICIES};
 use larder_benches::reference::Reference;
 use larder_benches::replay::{History, histories, quoted};
 use larder_benches::size::{Size, parse_one_or_more};
+use larder_benches::tell;
 use larder_benches::trace::{Reading, Trace, read, titles};
 use larder_storage::evict::whatif::{Curve, Estimate, SIZES};
 
@@ -59,17 +60,9 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("whatif: {error}");
+            tell!("whatif: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Prints a line at once. Who reads them may have enough: then nothing is left to do.
-fn print(line: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(1);
     }
 }
 
@@ -77,10 +70,10 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let titles = titles(&arguments.trace)?;
     let reference = Reference::read(arguments.reference.as_deref(), &titles)?;
     let mut summary = Summary::default();
-    print("trace,live,size,times,policy,estimate,error,actual,difference,requests");
+    print_or_end("trace,live,size,times,policy,estimate,error,actual,difference,requests");
     for (name, title) in arguments.trace.iter().zip(titles) {
         let trace = Trace { name: title, ..read(name, &Reading::default())? };
-        eprintln!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
+        tell!("{}: {} requests for {} keys", trace.name, trace.requests.len(), trace.keys);
         let known = reference.as_ref().map(|reference| reference.sizes(&trace.name)).unwrap_or_default();
         let named = || arguments.objects.iter().map(|size| size.of(trace.keys as u64)).collect();
         for size in if known.is_empty() { named() } else { known } {
@@ -88,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         }
     }
     let Summary { known, unknown, sum, worst, within } = summary;
-    eprintln!(
+    tell!(
         "\n{known} estimates: off by {:.2} points on average, {worst:.2} at most; {:.1} % within the error that they name; {unknown} without an estimate",
         sum / known.max(1) as f64,
         100.0 * within as f64 / known.max(1) as f64
@@ -115,7 +108,7 @@ fn compare(arguments: &Arguments, trace: &Trace, size: u64, summary: &mut Summar
             engine.request(*request);
         }
         let Some(answer) = engine.answer() else { continue };
-        eprintln!("{} {live} {size}: {:.4} of the keys", trace.name, answer.part);
+        tell!("{} {live} {size}: {:.4} of the keys", trace.name, answer.part);
         for Curve { selection, estimates } in &answer.curves {
             let Some((policy, _)) = POLICIES.iter().find(|(_, known)| known == selection) else { continue };
             for (at, estimate) in estimates.iter().enumerate() {
@@ -131,7 +124,7 @@ fn compare(arguments: &Arguments, trace: &Trace, size: u64, summary: &mut Summar
                 summary.sum += 100.0 * off.abs();
                 summary.worst = summary.worst.max(100.0 * off.abs());
                 summary.within += usize::from(off.abs() <= *error);
-                print(&format!(
+                print_or_end(&format!(
                     "{},{live},{size},{},{policy},{hit_ratio:.4},{error:.4},{truth:.4},{off:.4},{reads:.0}",
                     quoted(&trace.name),
                     SIZES[at],

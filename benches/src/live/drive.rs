@@ -16,6 +16,7 @@ use super::client::{Address, Client};
 use super::info::Info;
 use crate::replay::{Point, quoted};
 use crate::size::Lengths;
+use crate::tell;
 use crate::trace::Trace;
 
 /// Requests of all connections between two meetings.
@@ -109,7 +110,7 @@ impl Measured {
         if *stored == 0 {
             return Err(told);
         }
-        eprintln!("{told}");
+        tell!("{told}");
         Ok(())
     }
 

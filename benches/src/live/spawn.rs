@@ -47,15 +47,18 @@ impl Running {
         fs::create_dir_all(&directory).map_err(failed)?;
         let log_path = directory.join("log");
         let log = File::create(&log_path).map_err(failed)?;
-        let child = Command::new(program)
+        let spawned = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(options.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]))
             .current_dir(&directory)
             .stdin(Stdio::null())
             .stderr(log.try_clone().map_err(failed)?)
             .stdout(log)
-            .spawn()
-            .map_err(failed)?;
+            .spawn();
+        if spawned.is_err() {
+            let _ = fs::remove_dir_all(&directory);
+        }
+        let child = spawned.map_err(failed)?;
         let address = format!("127.0.0.1:{port}").parse()?;
         let mut running = Self { child, directory, address };
         let started = Instant::now();
@@ -100,7 +103,14 @@ mod tests {
 
     #[test]
     fn a_program_that_is_no_server_is_refused_and_leaves_nothing() {
+        let left = || {
+            let all = fs::read_dir(std::env::temp_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+            let own = format!("larder-live-{}-", std::process::id());
+            all.filter(|name| name.to_string_lossy().starts_with(&own)).collect::<Vec<_>>()
+        };
+        let before = left();
         let error = Running::start(Path::new("/no/such/program"), &[]).err().unwrap();
         assert!(error.starts_with("/no/such/program: "), "{error}");
+        assert_eq!(left(), before);
     }
 }

@@ -72,7 +72,9 @@ pub enum Phase {
     Turnover,
     /// Nothing is asked of the server.
     Rest,
-    /// Most keys are deleted, and then nothing is asked again.
+    /// Most keys are being deleted.
+    Deletion,
+    /// They are gone, and nothing is asked again.
     Shrunk,
 }
 
@@ -82,6 +84,7 @@ impl Phase {
         match self {
             Self::Turnover => "turnover",
             Self::Rest => "rest",
+            Self::Deletion => "deletion",
             Self::Shrunk => "shrunk",
         }
     }
@@ -140,11 +143,16 @@ impl Load {
     }
 }
 
-/// Loads a server, and gives what was seen and how many commands it took per second.
+/// Loads a server, and gives what was seen and how many commands it took per second. Each sample is shown when it is taken, and
+/// whoever sees it says whether to go on.
 ///
 /// # Errors
-/// The server does not answer, or refuses a write.
-pub fn measure(address: &Address, load: &Load) -> io::Result<(Vec<Sample>, f64)> {
+/// The server does not answer, or refuses a write, or it was not to go on.
+pub fn measure(
+    address: &Address,
+    load: &Load,
+    see: impl FnMut(&Sample) -> bool + Send,
+) -> io::Result<(Vec<Sample>, f64)> {
     let watch = Watch {
         started: Instant::now(),
         written: AtomicU64::new(0),
@@ -153,7 +161,7 @@ pub fn measure(address: &Address, load: &Load) -> io::Result<(Vec<Sample>, f64)>
     };
     let phase = Mutex::new(Phase::Turnover);
     thread::scope(|scope| {
-        let samples = scope.spawn(|| watch.samples(address, &phase, load.interval));
+        let samples = scope.spawn(|| watch.samples(address, &phase, load.interval, see));
         let outcome = go_through(address, load, &watch, &phase);
         let samples = samples.join().map_err(|_| io::Error::other("the watching thread ended"))?;
         Ok((samples?, outcome?))
@@ -168,10 +176,11 @@ fn go_through(address: &Address, load: &Load, watch: &Watch, phase: &Mutex<Phase
     let keys = write(&mut client, load, watch)?;
     let rate = keys as f64 / watch.started.elapsed().as_secs_f64();
     enter(Phase::Rest);
-    thread::sleep(load.rest);
-    enter(Phase::Shrunk);
+    watch.rest(load.rest)?;
+    enter(Phase::Deletion);
     delete_most(&mut client, load, keys)?;
-    thread::sleep(load.rest);
+    enter(Phase::Shrunk);
+    watch.rest(load.rest)?;
     Ok(rate)
 }
 
@@ -246,18 +255,49 @@ impl Watch {
         self.written.load(Relaxed) as f64 / self.memory.max(1) as f64
     }
 
-    fn samples(&self, address: &Address, phase: &Mutex<Phase>, interval: Duration) -> io::Result<Vec<Sample>> {
+    /// Sleeps for so long, or until the other has ended.
+    fn rest(&self, long: Duration) -> io::Result<()> {
+        const NAP: Duration = Duration::from_millis(10);
+        let end = Instant::now() + long;
+        while let left = end.saturating_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            if self.ends.load(Relaxed) {
+                return Err(io::Error::other("nobody watches any more"));
+            }
+            thread::sleep(left.min(NAP));
+        }
+        Ok(())
+    }
+
+    fn samples(
+        &self,
+        address: &Address,
+        phase: &Mutex<Phase>,
+        interval: Duration,
+        mut see: impl FnMut(&Sample) -> bool,
+    ) -> io::Result<Vec<Sample>> {
         let _end = End(&self.ends);
         let (mut client, mut samples) = (Client::connect(address)?, Vec::new());
+        let now = || *phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         while !self.ends.load(Relaxed) {
+            let phase = now();
             let info = Info::of(&mut client)?;
-            samples.push(Sample {
-                phase: *phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner()),
+            // What was seen while the next phase began is of neither.
+            if now() != phase {
+                continue;
+            }
+            let sample = Sample {
+                phase,
                 seconds: self.started.elapsed().as_secs_f64(),
                 turnovers: self.turnovers(),
                 used: info.number("used_memory"),
                 resident: info.number("used_memory_rss"),
-            });
+            };
+            samples.push(sample);
+            if !see(&sample) {
+                return Err(io::Error::other("nobody wants to see more"));
+            }
             thread::sleep(interval);
         }
         Ok(samples)
@@ -325,6 +365,11 @@ mod tests {
         assert_eq!(Summary::of(&[look(0.0), look(1.9)]), none, "the cache was not full, or just so");
         let ratio = Some(1.2);
         assert_eq!(Summary::of(&[look(2.0)]), Summary { end: ratio, mean: ratio, most: ratio, ..none });
+        let later = |phase, used| Sample { phase, used, ..look(3.0) };
+        let deleting = [later(Phase::Rest, 100), later(Phase::Deletion, 50)];
+        assert_eq!(Summary::of(&deleting), Summary { rested: ratio, ..none }, "keys were there still");
+        let deleted = [deleting[0], deleting[1], later(Phase::Shrunk, 10)];
+        assert_eq!(Summary::of(&deleted).shrunk, Some((10, 120)));
     }
 
     #[test]
@@ -335,9 +380,15 @@ mod tests {
                 options.into_iter().fold(larder::Server::builder(), |it, (name, value)| it.option(name, value));
             let server = builder.start().unwrap();
             let address = server.address().unwrap().to_string().parse().unwrap();
-            let (samples, rate) = measure(&address, &load(kind)).unwrap();
+            let mut seen = Vec::new();
+            let (samples, rate) = measure(&address, &load(kind), |sample| {
+                seen.push((sample.seconds, sample.used));
+                true
+            })
+            .unwrap();
             assert_eq!(name, kind.name());
             assert!(rate > 0.0);
+            assert!(samples.iter().map(|sample| (sample.seconds, sample.used)).eq(seen));
             for phase in [Phase::Turnover, Phase::Rest, Phase::Shrunk] {
                 assert!(samples.iter().any(|sample| sample.phase == phase), "{name}: {phase:?}");
             }
@@ -354,17 +405,25 @@ mod tests {
         let server = larder::Server::builder().option("maxmemory", "4mb").option("maxmemory-policy", "allkeys-lru");
         let server = server.start().unwrap();
         let address = server.address().unwrap().to_string();
-        let outcome = |address: &str, load: Load| {
+        let outcome = |address: &str, load: Load, until: Option<Phase>| {
             let (done, outcome) = channel();
             let address = address.parse().unwrap();
-            thread::spawn(move || done.send(measure(&address, &load).map(|_| ()).map_err(|error| error.to_string())));
+            let see = move |sample: &Sample| Some(sample.phase) != until;
+            thread::spawn(move || {
+                done.send(measure(&address, &load, see).map(|_| ()).map_err(|error| error.to_string()))
+            });
             outcome.recv_timeout(Duration::from_secs(60))
         };
         let backwards = Load { lengths: Lengths { from: 9, to: 5 }, ..load(Kind::String) };
-        assert_eq!(outcome(&address, backwards), Err(RecvTimeoutError::Disconnected), "a panic comes through");
+        assert_eq!(outcome(&address, backwards, None), Err(RecvTimeoutError::Disconnected), "a panic comes through");
         server.connect().execute(["ACL", "SETUSER", "blind", "on", ">pw", "~*", "+@all", "-info"]);
         let endless = Load { turnovers: u64::MAX, ..load(Kind::String) };
-        let refused = outcome(&format!("redis://blind:pw@{address}"), endless).unwrap().unwrap_err();
+        let refused = outcome(&format!("redis://blind:pw@{address}"), endless.clone(), None).unwrap().unwrap_err();
         assert!(refused.starts_with("NOPERM "), "{refused}");
+        let restful = Load { rest: Duration::from_secs(3600), ..load(Kind::String) };
+        for (load, until) in [(endless, Phase::Turnover), (restful, Phase::Rest)] {
+            let enough = outcome(&address, load, Some(until)).unwrap().unwrap_err();
+            assert_eq!(enough, "nobody wants to see more");
+        }
     }
 }

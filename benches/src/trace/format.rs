@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read};
 use std::str::FromStr;
 
 use super::{Builder, Problem, Trace, binary, compressed, monitor, synthetic, text, title};
+use crate::tell;
 
 /// A column of a csv.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +160,7 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     let mut builder = if reading.own_keys { Builder::with_names() } else { Builder::default() };
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
     let taken = builder.taken.take().map(|taken| format!(": {taken}")).unwrap_or_default();
-    eprintln!("{name}: read as {}{}{taken}", format.name, builder.sizes_told());
+    tell!("{name}: read as {}{}{taken}", format.name, builder.sizes_told());
     match builder.left_out {
         _ if !builder.is_empty() => Ok(builder.build(&title)),
         0 => Err(Problem::new("there is no request in it")),

@@ -16,6 +16,7 @@ use larder::{Connection, Server, Value};
 
 use super::text::lines;
 use super::{Builder, Problem, Reading};
+use crate::tell;
 
 /// Of so many lines one may be cut or of another kind; it is passed over.
 const LINES_PER_ODD_ONE: usize = 100;
@@ -63,7 +64,7 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
         ));
     }
     if odd > 0 {
-        eprintln!("passed over {odd} of {all} lines that are none of MONITOR");
+        tell!("passed over {odd} of {all} lines that are none of MONITOR");
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .tips(TIPS)
         .fields(&[
             ("*", "map, one for each prefix, the most read ones first, and unless they were named 1,000 at most; of a prefix longer than 128 bytes those, by which all that begin so are counted together"),
-            ("*.hits", "integer: reads that found their key, since the server began, CONFIG RESETSTAT or `cache-insight` was switched on"),
+            ("*.hits", "integer: reads that found their key, since the server began, CONFIG RESETSTAT or `cache-insight` was switched on; EXISTS, TYPE, TTL and its like, and OBJECT use no key and do not count"),
             ("*.misses", "integer: reads that did not"),
             ("*.hit_ratio", "double from 0 to 1 (a string in RESP2), or null: hits by reads"),
             ("*.hit_ratio_error", "double or null, where reads are estimated: how far it may be off, for 19 of 20 prefixes"),
@@ -243,7 +243,7 @@ fn why(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
     let (hash, db) = (locked.hash(key), locked.db);
     let history = &locked.shards().of(hash).extra.history;
     let began = engine.insight.since_ms(engine);
-    let since = began.max(history.since_ms(engine.insight.departures(engine), now).unwrap_or_default());
+    let since = began.max(history.since_ms(db));
     // What happened in the moment in which it was switched on counts.
     let Some(departure) = history.find(hash, db, now).filter(|departure| departure.at_ms + UNIT_MS > began) else {
         tell(reply, "never seen", None, &[("history_seconds", now.saturating_sub(since) / 1000)]);
@@ -340,7 +340,11 @@ mod tests {
         connection.execute(["FLUSHALL"]);
         assert!(ask(&mut connection, "CACHE WHY a").starts_with("{state=flushed seconds_ago=0"));
         assert!(ask(&mut connection, "CACHE WHY d").starts_with("{state=flushed"));
-        assert!(ask(&mut connection, "CACHE WHY x").starts_with("{state=never seen"));
+        assert_eq!(
+            ask(&mut connection, "CACHE WHY x"),
+            "{state=never seen history_seconds=15}",
+            "all that was flushed is known"
+        );
         connection.execute(["SELECT", "1"]);
         assert!(
             ask(&mut connection, "CACHE WHY a").starts_with("{state=never seen"),
@@ -361,6 +365,41 @@ mod tests {
             (0..5000).filter(|number| ask(&mut connection, &format!("CACHE WHY key:{number}")).contains("flushed"));
         assert_eq!(flushed.count(), 5000);
         server.engine().validate();
+    }
+
+    #[test]
+    fn a_history_does_not_reach_beyond_a_flush_of_which_not_all_is_known() {
+        let server = server(&[("shards", "1")]);
+        let mut connection = server.connect();
+        let keys = 70_000;
+        for from in (0..keys).step_by(1000) {
+            let names: Vec<String> = (from..from + 1000).map(|number| format!("key:{number}")).collect();
+            connection.execute(["MSET"].into_iter().chain(names.iter().flat_map(|name| [name.as_str(), "v"])));
+        }
+        connection.execute(["DEL", "key:1"]);
+        server.advance(Duration::from_secs(134));
+        connection.execute(["SET", "key:1", "v"]);
+        let mut other = server.connect();
+        other.execute(["SELECT", "1"]);
+        other.execute(["SET", "few", "v"]);
+        other.execute(["FLUSHDB"]);
+        connection.execute(["FLUSHDB"]);
+        let whys = |connection: &mut Connection| -> Vec<String> {
+            let all = (0..keys)
+                .step_by(20)
+                .map(|number| flat(&connection.execute(["CACHE", "WHY", &format!("key:{number}")])));
+            all.filter(|why| !why.starts_with("{state=flushed")).collect()
+        };
+        let why = connection.execute(["CACHE", "WHY", "key:1"]);
+        assert!(matches!(&why, Value::Array(why) if flat(&why[1]) != "deleted"), "that was before");
+        let first = ask(&mut connection, "CACHE WHY nobody");
+        assert_eq!(first, "{state=never seen history_seconds=0}");
+        assert_eq!(ask(&mut other, "CACHE WHY nobody"), "{state=never seen history_seconds=134}");
+        assert!(whys(&mut connection).iter().all(|why| *why == first));
+        server.advance(Duration::from_secs(1));
+        let unknown = whys(&mut connection);
+        assert!((100..500).contains(&unknown.len()), "there was no room for 4,464 of 70,000: {}", unknown.len());
+        assert!(unknown.iter().all(|why| why == "{state=never seen history_seconds=1}"));
     }
 
     #[test]
@@ -454,7 +493,14 @@ mod tests {
             connection.execute(["GET", &format!("user:{}", number)]);
             connection.execute(["GET", &format!("user:{}:name", number)]);
             connection.execute(["GET", "page:0"]);
+            // What looks at a key without using it is no read.
+            for look in ["EXISTS", "TYPE", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"] {
+                connection.execute([look, "page:0"]);
+            }
+            connection.execute(["OBJECT", "ENCODING", "none:0"]);
         }
+        let info = flat(&connection.execute(["INFO", "stats"]));
+        assert!(info.contains("keyspace_hits:800\r\nkeyspace_misses:200\r\n"), "INFO counts looks, too: {info}");
         connection.execute(["SET", "plain", "v"]);
         server.advance(Duration::from_secs(1));
         let stats = ask(&mut connection, "CACHE STATS");

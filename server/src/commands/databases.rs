@@ -146,10 +146,14 @@ fn flushed(engine: &Engine, table: Box<Table>, (shard, db): (usize, usize), extr
     if engine.insight_is_off() {
         return Garbage::Table(table);
     }
-    let mut flushed = Box::new(Flushed::new(table, shard, extra.history.number(db), now));
+    let number = extra.history.number(db);
+    extra.history.begin_flush(number, now);
+    let mut flushed = Box::new(Flushed::new(table, shard, number, now));
     // Where there are few keys they are known at once.
-    flushed.note(engine.insight.departures(engine), extra);
-    Garbage::Flushed(flushed)
+    match flushed.note(engine.insight.departures(engine), extra) {
+        Some(table) => Garbage::Table(table),
+        None => Garbage::Flushed(flushed),
+    }
 }
 
 fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome {
@@ -166,7 +170,7 @@ fn swapdb(locked: &mut Locked<'_>, args: Args<'_>, reply: &mut Reply) -> Outcome
                     swapped(watch, here, presence(shard, pair[1 - at], hash, key, now));
                 }
             });
-            extra.history.swap(pair[0], pair[1]);
+            extra.history.swap(pair[0], pair[1], now);
             let first = shard.exchange(pair[0], None);
             let second = shard.exchange(pair[1], first);
             shard.exchange(pair[0], second);

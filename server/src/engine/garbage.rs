@@ -25,44 +25,46 @@ pub(crate) struct Flushed {
     /// The number under which the history has its database.
     number: usize,
     at_ms: u64,
-    /// The next segment to look into, and how many more keys are noted.
+    /// The next segment to look into, and how many keys have been noted.
     segment: u32,
-    left: usize,
+    noted: usize,
 }
 
 impl Flushed {
     pub(crate) fn new(table: Box<Table>, shard: usize, number: usize, at_ms: u64) -> Self {
-        Self { table: Some(table), shard, number, at_ms, segment: 0, left: usize::MAX }
+        Self { table: Some(table), shard, number, at_ms, segment: 0, noted: 0 }
     }
 
-    /// Notes the keys of a segment in the history that `extra` has; whether that was all.
-    pub(crate) fn note(&mut self, capacity: usize, extra: &mut Extra) -> bool {
-        let Some(table) = &self.table else { return true };
-        self.left = self.left.min(capacity);
-        if self.left == 0 || self.segment as usize >= table.segments() {
-            return true;
+    /// Notes the keys of a segment in the history that `extra` has; the table once all are, or as many as there is room for.
+    pub(crate) fn note(&mut self, capacity: usize, extra: &mut Extra) -> Option<Box<Table>> {
+        let table = self.table.as_ref()?;
+        if (self.segment as usize) < table.segments() {
+            for (pos, word) in table.words(self.segment).take(capacity.saturating_sub(self.noted)) {
+                let hash = table.hash_at(pos);
+                extra.history.note(capacity, hash, self.number, word.tick(), self.at_ms, Cause::Flushed);
+                self.noted += 1;
+            }
+            self.segment += 1;
         }
-        for (pos, word) in table.words(self.segment).take(self.left) {
-            let hash = table.hash_at(pos);
-            extra.history.note(capacity, hash, self.number, word.tick(), self.at_ms, Cause::Flushed);
-            self.left -= 1;
+        let is_whole = self.noted >= table.len();
+        if !is_whole && self.noted < capacity && (self.segment as usize) < table.segments() {
+            return None;
         }
-        self.segment += 1;
-        false
+        extra.history.end_flush(self.number, self.at_ms, is_whole);
+        self.table.take()
     }
 
     /// Notes the keys of one more segment; the table once all are. No shard may be held.
     fn step(&mut self, engine: &Engine) -> Option<Box<Table>> {
         let keyspace = engine.keyspace();
         // Whoever has claimed the shard keeps it for long: then nothing is noted.
-        let is_over = match keyspace.try_lock(ShardSet::one(self.shard)) {
+        match keyspace.try_lock(ShardSet::one(self.shard)) {
             Some(mut locked) => match locked.only() {
                 Some(guarded) => self.note(engine.insight.departures(engine), &mut guarded.extra),
-                None => true,
+                None => self.table.take(),
             },
-            None => true,
-        };
-        if is_over { self.table.take() } else { None }
+            None => self.table.take(),
+        }
     }
 }
 
