@@ -1,7 +1,7 @@
 //! CACHE: what the cache tells about itself. Redis has nothing like it. See [`insight`](crate::insight).
 
 use larder_protocol::{Args, Reply};
-use larder_storage::evict::whatif::{Answer, Curve, Estimate, SIZES, State};
+use larder_storage::evict::whatif::{Answer, Curve, Estimate, NoEstimate, SIZES, State};
 use larder_storage::evict::{Rule, Selection};
 use larder_storage::word::TICKS;
 
@@ -39,7 +39,7 @@ pub(super) const COMMANDS: &[Command] = &[
             ("hit_ratio", "double from 0 to 1 (a string in RESP2), or null: the part of them that found its key"),
             ("sampled", "double: the part of all keys that is looked at"),
             ("sampled_time", "double: the part of the time that they are looked at"),
-            ("policies", "map: for each policy a map of the sizes `0.25x`, `0.5x`, `1x`, `2x`, `4x`; of each size a map, or the string `not enough data`"),
+            ("policies", "map: for each policy a map of the sizes `0.25x`, `0.5x`, `1x`, `2x`, `4x`; of each size a map, or the string `not enough data` or `would refuse writes`"),
             ("policies.*.*.hit_ratio", "double: which part of the reads would find its key"),
             ("policies.*.*.error", "double: how far off that may be, in 19 of 20 cases; 0 where it is what the server itself had"),
             ("policies.*.*.seconds_ago", "integer, only where it is no longer known: how old the figures are"),
@@ -124,7 +124,7 @@ fn whatif(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
         for (size, estimate) in SIZES.iter().zip(estimates) {
             reply.bulk(format!("{size}x").as_bytes());
             match estimate {
-                Some(Estimate { hit_ratio, error, at_ms, .. }) => {
+                Ok(Estimate { hit_ratio, error, at_ms, .. }) => {
                     reply.map(2 + usize::from(at_ms.is_some()));
                     reply.bulk(b"hit_ratio");
                     ratio(Some(hit_ratio), reply);
@@ -135,7 +135,8 @@ fn whatif(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
                         reply.int((engine.clock().now_ms().saturating_sub(at_ms) / 1000) as i64);
                     }
                 }
-                None => reply.bulk(b"not enough data"),
+                Err(NoEstimate::FewData) => reply.bulk(b"not enough data"),
+                Err(NoEstimate::Refuses) => reply.bulk(b"would refuse writes"),
             }
         }
     }

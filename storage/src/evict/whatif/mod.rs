@@ -130,13 +130,23 @@ pub struct Estimate {
     pub at_ms: Option<u64>,
 }
 
-/// A policy's estimates, at each of [`SIZES`]; `None` where too little is known.
+/// Why there is no estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEstimate {
+    /// Too little is known.
+    FewData,
+    /// Keys that may not go would fill the memory, so that others are not stored. Then it matters which keys are read most, as each read
+    /// of one that is not stored is a miss, and whether those are in the slice is chance.
+    Refuses,
+}
+
+/// A policy's estimates, at each of [`SIZES`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Curve {
     /// The policy.
     pub selection: Selection,
     /// Its estimates.
-    pub estimates: [Option<Estimate>; SIZES.len()],
+    pub estimates: [Result<Estimate, NoEstimate>; SIZES.len()],
 }
 
 /// How much is known.
@@ -527,7 +537,9 @@ impl WhatIf {
         let reads = self.own.reads();
         let hit_ratio = (reads > 0.0).then_some(self.own.hits / reads);
         let curves = self.curves();
-        let is_known = |curve: &Curve| curve.estimates.iter().all(|it| it.is_some_and(|it| it.at_ms.is_none()));
+        let is_known = |curve: &Curve| {
+            curve.estimates.iter().all(|it| it.map_or_else(|it| it == NoEstimate::Refuses, |it| it.at_ms.is_none()))
+        };
         let state = if self.held < FEWEST {
             State::FewKeys
         } else if reads * self.part < FEWEST_READS {
@@ -547,9 +559,11 @@ impl WhatIf {
             let mut columns = [Some(selection), twin].into_iter().flatten();
             let column = columns.find_map(|it| self.columns.iter().find(|column| column.selection == it));
             let last = self.last.iter().find(|curve| curve.selection == selection);
-            let mut estimates = column.map_or_else(Default::default, |column| self.estimates(column));
-            if let Some(last) = last {
-                estimates.iter_mut().zip(last.estimates).for_each(|(now, last)| *now = now.or(last));
+            let mut estimates = column.map_or([Err(NoEstimate::FewData); SIZES.len()], |column| self.estimates(column));
+            for (now, last) in estimates.iter_mut().zip(last.into_iter().flat_map(|last| last.estimates)) {
+                if *now == Err(NoEstimate::FewData) {
+                    *now = last;
+                }
             }
             let is_told =
                 column.is_some() || last.is_some() || !selection.volatile || self.present.selection == Some(selection);
@@ -561,7 +575,16 @@ impl WhatIf {
         SELECTIONS.into_iter().filter(is_asked).filter_map(curve).collect()
     }
 
-    fn estimates(&self, column: &Column) -> [Option<Estimate>; SIZES.len()] {
+    fn estimates(&self, column: &Column) -> [Result<Estimate, NoEstimate>; SIZES.len()] {
+        let estimates = self.known(column);
+        std::array::from_fn(|size| {
+            let why_not = if column.refuses(size) { NoEstimate::Refuses } else { NoEstimate::FewData };
+            estimates[size].ok_or(why_not)
+        })
+    }
+
+    /// The estimates that there are.
+    fn known(&self, column: &Column) -> [Option<Estimate>; SIZES.len()] {
         let mut estimates = std::array::from_fn(|size| self.estimate(column, size));
         if column.selection.rule != Rule::Lru {
             add_errors_of_sizes(&mut estimates, &column.slack);
@@ -594,7 +617,7 @@ impl WhatIf {
             let own = Some(&self.own).filter(turned).filter(|_| tells(&&self.actual));
             return ledger.filter(turned).or(own).map(Ledger::all_held);
         }
-        if self.refuses() && size > PRESENT {
+        if self.refuses() && size > PRESENT || column.refuses(size) {
             return None;
         }
         let of_gaps = if self.has_gaps { ledger?.disagreement() } else { 0.0 };

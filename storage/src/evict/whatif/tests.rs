@@ -22,7 +22,7 @@ fn census() -> Census {
 
 fn estimates(answer: &Answer, rule: Rule) -> [Option<Estimate>; SIZES.len()] {
     let curve = answer.curves.iter().find(|curve| curve.selection == Selection { rule, volatile: false });
-    curve.unwrap().estimates
+    curve.unwrap().estimates.map(Result::ok)
 }
 
 /// Keys of a loop, each missed and stored: as LRU has it while the loop is larger than the cache.
@@ -69,10 +69,10 @@ fn of_few_reads_and_of_what_is_not_known_nothing_is_said() {
     what_if.note_reads(5, 5, 1.0);
     let answer = what_if.answer();
     assert_eq!((answer.reads, answer.hit_ratio), (10.0, Some(0.5)));
-    assert!(answer.curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]), "{answer:?}");
+    assert!(answer.curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]), "{answer:?}");
     // A cache that was full before: what is not in the miniatures may be in it.
     what_if.note_reads(5000, 5000, 1.0);
-    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
+    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_handful_of_keys_is_not_looked_at() {
     }
     what_if.note_reads(1000, 0, 1.0);
     what_if.feed(&[(sample(1, Event::Miss), NOW)]);
-    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
+    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]));
     what_if.measure(&slice, census(), present(None, 0), NOW);
     assert!(slice.takes(1 << 40));
 }
@@ -413,7 +413,7 @@ fn the_first_reads_of_a_cache_that_is_being_filled_are_no_measure() {
     let truth = cache.hits as f64 / (cache.hits + cache.misses) as f64;
     let own = estimates(&answer, Rule::Lru)[PRESENT].unwrap();
     assert!((own.hit_ratio - truth).abs() < 1e-9 && own.error == 0.0, "{own:?}, not {truth}");
-    for (at, estimate) in answer.curves.iter().flat_map(|curve| curve.estimates).enumerate() {
+    for (at, estimate) in answer.curves.iter().flat_map(|curve| curve.estimates).map(Result::ok).enumerate() {
         let is_right = estimate.is_none_or(|it| (it.hit_ratio - truth).abs() <= it.error);
         assert!(
             is_right && (at == PRESENT || estimate.is_none_or(|it| it.error > 0.0)),
@@ -479,4 +479,35 @@ fn a_cache_that_refuses_what_is_new_says_nothing_of_more_memory() {
     what_if.measure(&slice, census(), present(None, 120_000), NOW);
     let lru = estimates(&what_if.answer(), Rule::Lru);
     assert!(lru[PRESENT].is_some() && lru[3].is_none() && lru[4].is_none(), "{lru:?}");
+}
+
+/// A key that expires in a minute, or never.
+fn sample_expiring(key: u64, event: Event, expires: bool) -> Sample {
+    Sample { expiry: if expires { NOW + 60_000 } else { u64::MAX }, ..sample(key, event) }
+}
+
+#[test]
+fn where_keys_that_stay_fill_the_memory_a_policy_for_those_that_expire_would_refuse_writes() {
+    // Every fourth key expires; 1.5 times as many keys are read as there is room for, so that without those all of 2x have room.
+    let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(Some(Rule::Lru), 120_000)));
+    what_if.measure(&slice, Census::default(), present(Some(Rule::Lru), 120_000), NOW);
+    let (mut cache, mut rng) = (Lru::new(1000), Rng::seeded(7));
+    for request in 0..40_000u64 {
+        let key = rng.below(1500);
+        let (hit, _) = cache.request(key);
+        let events = if hit { &[Event::Hit][..] } else { &[Event::Miss, Event::Stored] };
+        what_if.feed(&events.iter().map(|it| (sample_expiring(key, *it, key % 4 == 0), NOW)).collect::<Vec<_>>());
+        what_if.note_reads(hit.into(), (!hit).into(), 1.0);
+        if request % 500 == 0 {
+            let census = Census { expiring: 250, evicted: request, ..census() };
+            what_if.measure(&slice, census, present(Some(Rule::Lru), 120_000), NOW);
+        }
+    }
+    let answer = what_if.answer();
+    assert_eq!(answer.state, State::Ready);
+    for curve in answer.curves {
+        let refuses = curve.estimates.map(|it| it == Err(NoEstimate::Refuses));
+        let expected = [true, true, true, false, false].map(|it| it && curve.selection.volatile);
+        assert_eq!(refuses, expected, "{curve:?}");
+    }
 }
