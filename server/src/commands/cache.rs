@@ -534,6 +534,32 @@ mod tests {
     }
 
     #[test]
+    fn whatif_of_a_server_that_refuses_writes_tells_its_own_ratio_only() {
+        let server = server(&[("maxmemory", "1mb"), ("maxmemory-policy", "volatile-lru"), ("shards", "4")]);
+        let mut connection = server.connect();
+        let (mut rng, mut reads, mut hits) = (larder_storage::rng::Rng::seeded(1), 0, 0);
+        for request in 0..60_000 {
+            let key = format!("key:{}", rng.below(10_000).min(rng.below(10_000)));
+            (reads, hits) = (reads + 1, hits + 1);
+            if connection.execute(["GET", &key]) == Value::Null {
+                hits -= 1;
+                connection.execute(["SET", &key, &"v".repeat(100)]);
+            }
+            if request % 500 == 0 {
+                server.advance(Duration::from_millis(100));
+            }
+        }
+        connection.execute(["HELLO", "3"]);
+        let text = flat(&connection.execute(["CACHE", "WHATIF"]));
+        let (others, own) = text.split_once("volatile-lru={").unwrap();
+        assert_eq!(others.matches("x=not enough data").count(), 20, "{text}");
+        assert!(own.starts_with("0.25x=not enough data 0.5x=not enough data 1x={hit_ratio="), "{text}");
+        assert!(own.ends_with("error=0} 2x=not enough data 4x=not enough data}}}"), "{text}");
+        let ratio: f64 = own.split("1x={hit_ratio=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        assert!((ratio - f64::from(hits) / f64::from(reads)).abs() < 0.03, "{hits} of {reads}: {text}");
+    }
+
+    #[test]
     fn it_can_be_off() {
         let server = server(&[("cache-insight", "no")]);
         let mut connection = server.connect();

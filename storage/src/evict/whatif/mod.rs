@@ -83,8 +83,11 @@ pub struct Census {
     pub used: usize,
     /// Its shards.
     pub shards: usize,
-    /// Keys that were evicted so far, by a count that is set back at times. Not counted by [`Census::of`].
+    /// Keys that were evicted so far, and writes refused for want of memory, by counts that are set back at times. Not counted by
+    /// [`Census::of`].
     pub evicted: u64,
+    /// See there.
+    pub refused: u64,
 }
 
 impl Census {
@@ -193,6 +196,9 @@ pub struct WhatIf {
     /// Whether the cache has evicted since it has its present limit, and how many keys as of the last look; `None` before the first.
     has_evicted: bool,
     evicted: Option<u64>,
+    /// Writes refused as of the last look, and those since policy and limit are what they are; older ones count less.
+    refused: Option<u64>,
+    refused_of_late: f64,
     /// The part of all keys that is in the slice, and the most that it may be.
     part: f64,
     ceiling: f64,
@@ -236,6 +242,8 @@ impl WhatIf {
             has_seen: false,
             has_evicted: false,
             evicted: None,
+            refused: None,
+            refused_of_late: 0.0,
             part: 0.0,
             ceiling: 1.0,
             held: 0.0,
@@ -271,6 +279,8 @@ impl WhatIf {
             used: self.used,
             has_evicted: self.has_evicted,
             evicted: self.evicted,
+            refused: self.refused,
+            refused_of_late: self.refused_of_late,
             own: self.own,
             own_full: self.own_full,
             last: std::mem::take(&mut self.last),
@@ -288,7 +298,7 @@ impl WhatIf {
 
     /// Follows the size of the cache and what it goes by, at `now` in milliseconds since 1970. To be called again and again.
     pub fn measure(&mut self, slice: &Slice, census: Census, present: Present, now: u64) {
-        let Census { keys, bytes, expiring, used, shards, evicted } = census;
+        let Census { keys, bytes, expiring, used, shards, evicted, refused } = census;
         if self.present.size_weight != present.size_weight {
             self.restart();
         }
@@ -300,6 +310,9 @@ impl WhatIf {
             self.has_evicted = true;
             self.last.clear();
             self.columns.iter_mut().for_each(Column::forget_ledgers);
+        }
+        if let Some(before) = self.refused.replace(refused) {
+            self.refused_of_late += refused.checked_sub(before).unwrap_or(refused) as f64;
         }
         self.held = keys as f64 * self.part;
         // Where there is nothing yet, nobody knows how much there is going to be.
@@ -331,7 +344,7 @@ impl WhatIf {
     /// Forgets what was counted: under another policy, or a limit that is another one, it would say something else.
     fn resize(&mut self, is_policy: bool) {
         self.columns.iter_mut().for_each(Column::resize);
-        (self.own, self.own_full) = (Ledger::default(), Ledger::default());
+        (self.own, self.own_full, self.refused_of_late) = (Ledger::default(), Ledger::default(), 0.0);
         self.actual = Ledger::default();
         if !is_policy {
             self.last.clear();
@@ -420,7 +433,7 @@ impl WhatIf {
                     let is_complete = self.began_empty && !self.has_seen;
                     self.columns.push(Column::new(selection, self.present.size_weight, is_complete));
                 }
-                Some(at) if !needed && expiring == 0 => {
+                Some(at) if !needed && expiring == 0 && self.present.selection != Some(selection) => {
                     self.columns.remove(at);
                 }
                 _ => {}
@@ -516,6 +529,7 @@ impl WhatIf {
     /// Counts reads of the whole cache since the last call. What was counted before is worth `fade` of what it was.
     pub fn note_reads(&mut self, hits: u64, misses: u64, fade: f64) {
         let (hits, misses) = (hits as f64, misses as f64);
+        self.refused_of_late *= fade;
         let full = self.has_evicted.then_some(&mut self.own_full);
         for own in full.into_iter().chain([&mut self.own]) {
             own.fade(fade);
@@ -558,7 +572,7 @@ impl WhatIf {
             let twin = self.all_expire.then_some(Selection { volatile: false, ..selection });
             let mut columns = [Some(selection), twin].into_iter().flatten();
             let column = columns.find_map(|it| self.columns.iter().find(|column| column.selection == it));
-            let last = self.last.iter().find(|curve| curve.selection == selection);
+            let last = self.last.iter().find(|curve| curve.selection == selection && !self.refuses());
             let mut estimates = column.map_or([Err(NoEstimate::FewData); SIZES.len()], |column| self.estimates(column));
             for (now, last) in estimates.iter_mut().zip(last.into_iter().flat_map(|last| last.estimates)) {
                 if *now == Err(NoEstimate::FewData) {
@@ -578,8 +592,8 @@ impl WhatIf {
     fn estimates(&self, column: &Column) -> [Result<Estimate, NoEstimate>; SIZES.len()] {
         let estimates = self.known(column);
         std::array::from_fn(|size| {
-            let why_not = if column.refuses(size) { NoEstimate::Refuses } else { NoEstimate::FewData };
-            estimates[size].ok_or(why_not)
+            let would_refuse = column.refuses(size) && !self.refuses();
+            estimates[size].ok_or(if would_refuse { NoEstimate::Refuses } else { NoEstimate::FewData })
         })
     }
 
@@ -607,17 +621,19 @@ impl WhatIf {
         let is_present = size == PRESENT && self.present.evicts() && self.present.selection == Some(column.selection);
         let has_room = self.memory as f64 * SIZES[size] >= self.used as f64
             && !self.has_evicted
-            && !(self.refuses() && size > PRESENT)
             && (column.is_complete || column.is_settled(PRESENT, self.held) || size == PRESENT);
         if is_present {
             let own = if self.has_evicted { &self.own_full } else { &self.own };
             return ledger.or(Some(own).filter(|own| own.reads() >= FEWEST_READS)).map(Ledger::actual);
         }
+        if self.refuses() {
+            return None;
+        }
         if has_room {
             let own = Some(&self.own).filter(turned).filter(|_| tells(&&self.actual));
             return ledger.filter(turned).or(own).map(Ledger::all_held);
         }
-        if self.refuses() && size > PRESENT || column.refuses(size) {
+        if column.refuses(size) {
             return None;
         }
         let of_gaps = if self.has_gaps { ledger?.disagreement() } else { 0.0 };
@@ -625,9 +641,13 @@ impl WhatIf {
         Some(Estimate { error: estimate.error.hypot(of_gaps).min(1.0), ..estimate })
     }
 
-    /// Whether the cache is full and evicts nothing: what is not stored for that reason nobody hears of.
+    /// Whether the cache is full of what it may not evict: what is not stored for that reason nobody hears of, so that nothing is known of
+    /// any cache but this one. Where all may go, only what is larger than all memory is refused.
     fn refuses(&self) -> bool {
-        !self.present.evicts() && self.present.limit > 0 && self.used as f64 > 0.95 * self.present.limit as f64
+        /// Misses for each write refused that do not matter.
+        const MANY: f64 = 100.0;
+        let may_refuse = self.present.limit > 0 && self.present.selection.is_none_or(|selection| selection.volatile);
+        may_refuse && self.refused_of_late * MANY > self.own.misses
     }
 }
 

@@ -17,7 +17,7 @@ fn sample(key: u64, event: Event) -> Sample {
 
 /// A cache of 1,000 keys of 100 bytes that is full.
 fn census() -> Census {
-    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, shards: 1, evicted: 0 }
+    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, shards: 1, evicted: 0, refused: 0 }
 }
 
 fn estimates(answer: &Answer, rule: Rule) -> [Option<Estimate>; SIZES.len()] {
@@ -208,8 +208,15 @@ impl Told {
 
     fn look(&mut self) {
         let (keys, limit) = (self.caches[PRESENT].used.len(), self.caches[PRESENT].room as u64 * 100);
-        let census =
-            Census { keys, bytes: keys * 100, expiring: 0, used: keys * 100, shards: 1, evicted: self.evicted };
+        let census = Census {
+            keys,
+            bytes: keys * 100,
+            expiring: 0,
+            used: keys * 100,
+            shards: 1,
+            evicted: self.evicted,
+            refused: 0,
+        };
         let reads = std::mem::take(&mut self.reads);
         self.what_if.note_reads(reads.hits.into(), reads.misses.into(), 1.0);
         self.what_if.measure(&self.slice, census, present(Some(Rule::Lru), limit), NOW);
@@ -469,16 +476,33 @@ fn a_pause_does_no_harm() {
 }
 
 #[test]
-fn a_cache_that_refuses_what_is_new_says_nothing_of_more_memory() {
+fn of_a_cache_that_refuses_what_is_new_nothing_else_is_known() {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 120_000)));
     what_if.measure(&slice, Census::default(), present(None, 120_000), NOW);
     for request in 0..20_000u64 {
         what_if.feed(&[(sample(request % 1000, if request < 1000 { Event::Stored } else { Event::Hit }), NOW)]);
     }
-    what_if.note_reads(19_000, 0, 1.0);
-    what_if.measure(&slice, census(), present(None, 120_000), NOW);
-    let lru = estimates(&what_if.answer(), Rule::Lru);
-    assert!(lru[PRESENT].is_some() && lru[3].is_none() && lru[4].is_none(), "{lru:?}");
+    what_if.note_reads(17_000, 2000, 1.0);
+    let mut told = |present: Present, refused| {
+        what_if.measure(&slice, Census { refused, ..census() }, present, NOW);
+        what_if.measure(&slice, Census { refused, ..census() }, present, NOW);
+        what_if.answer().curves
+    };
+    let is_known = |curve: &Curve| curve.estimates.iter().any(Result::is_ok);
+    assert!(told(present(None, 120_000), 10).iter().any(is_known), "a few do not matter");
+    assert!(!told(present(None, 120_000), 100).iter().any(is_known));
+    let volatile = Selection { rule: Rule::Lru, volatile: true };
+    let present = Present { selection: Some(volatile), ..present(None, 120_000) };
+    told(present, 100);
+    what_if.note_reads(17_000, 2000, 1.0);
+    what_if.measure(&slice, Census { refused: 200, ..census() }, present, NOW);
+    for curve in what_if.answer().curves {
+        let known = curve.estimates.map(|it| it.map(|it| it.error));
+        let expected = [Err(NoEstimate::FewData); SIZES.len()];
+        let mut own = expected;
+        own[PRESENT] = Ok(0.0);
+        assert_eq!(known, if curve.selection == volatile { own } else { expected }, "{curve:?}");
+    }
 }
 
 /// A key that expires in a minute, or never.
