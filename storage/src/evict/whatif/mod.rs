@@ -38,6 +38,10 @@ const FEWEST_HELD: f64 = 8.0 * FEWEST;
 /// Reads in the slice below which nothing is said.
 const FEWEST_READS: f64 = 100.0;
 
+/// While nothing has had to go the reads count since which the keys have become no more than so many times as many: before that most misses
+/// are first uses, which no cache could have had.
+const GROWN: f64 = 1.1;
+
 /// One in so many calls of [`WhatIf::measure`] looks at the sizes of all keys in the miniatures.
 const SIZES_EVERY: u32 = 16;
 
@@ -210,10 +214,11 @@ pub struct WhatIf {
     used: u64,
     /// Reads that found their key, and those that did not, since policy and limit are what they are.
     own: Ledger,
-    /// The same since the cache has evicted, which is what it does when it is full.
-    own_full: Ledger,
-    /// The same of those that samples came with, since it began with these keys, too.
-    actual: Ledger,
+    /// The same since the cache is filled: since it has evicted, or while it has not since it has grown little beyond so many keys.
+    own_filled: Ledger,
+    filled_keys: usize,
+    /// Whether keys were evicted before, under another limit or unheard of: misses may be of those.
+    has_lost: bool,
     /// Whether all keys expire.
     all_expire: bool,
     /// What was known before it began anew.
@@ -251,8 +256,9 @@ impl WhatIf {
             memory: 0,
             used: 0,
             own: Ledger::default(),
-            own_full: Ledger::default(),
-            actual: Ledger::default(),
+            own_filled: Ledger::default(),
+            filled_keys: 0,
+            has_lost: false,
             all_expire: false,
             last: Vec::new(),
             now_ms: 0,
@@ -282,7 +288,9 @@ impl WhatIf {
             refused: self.refused,
             refused_of_late: self.refused_of_late,
             own: self.own,
-            own_full: self.own_full,
+            own_filled: self.own_filled,
+            filled_keys: self.filled_keys,
+            has_lost: self.has_lost,
             last: std::mem::take(&mut self.last),
             now_ms: self.now_ms,
             counted_from_ms: self.counted_from_ms,
@@ -305,9 +313,15 @@ impl WhatIf {
         self.adopt(present, used, now);
         self.present.size_weight = present.size_weight;
         self.fit(slice, keys);
-        if self.evicted.replace(evicted).is_some_and(|before| before < evicted) && !self.has_evicted {
+        let before = self.evicted.replace(evicted);
+        self.has_lost |= before.is_none() && evicted > 0;
+        if !self.has_evicted && keys as f64 > GROWN * self.filled_keys as f64 {
+            (self.own_filled, self.filled_keys) = (Ledger::default(), keys);
+        }
+        if before.is_some_and(|before| before < evicted) && !self.has_evicted {
             // What was known was that all sizes are alike; the misses until now are those of a cache that is being filled.
             self.has_evicted = true;
+            self.own_filled = Ledger::default();
             self.last.clear();
             self.columns.iter_mut().for_each(Column::forget_ledgers);
         }
@@ -344,12 +358,13 @@ impl WhatIf {
     /// Forgets what was counted: under another policy, or a limit that is another one, it would say something else.
     fn resize(&mut self, is_policy: bool) {
         self.columns.iter_mut().for_each(Column::resize);
-        (self.own, self.own_full, self.refused_of_late) = (Ledger::default(), Ledger::default(), 0.0);
-        self.actual = Ledger::default();
+        (self.own, self.own_filled, self.refused_of_late) = (Ledger::default(), Ledger::default(), 0.0);
+        self.filled_keys = 0;
         if !is_policy {
             self.last.clear();
             if std::mem::take(&mut self.has_evicted) {
                 // What it misses now may have gone before.
+                self.has_lost = true;
                 self.columns.iter_mut().for_each(|column| column.is_complete = false);
             }
         }
@@ -516,7 +531,7 @@ impl WhatIf {
 
     fn ledgers(&mut self) -> impl Iterator<Item = &mut Ledger> {
         let points = self.columns.iter_mut().flat_map(Column::all_mut);
-        points.filter_map(|point| point.ledger.as_mut()).chain([&mut self.actual])
+        points.filter_map(|point| point.ledger.as_mut())
     }
 
     fn count(&mut self, reads: Reads) {
@@ -530,8 +545,7 @@ impl WhatIf {
     pub fn note_reads(&mut self, hits: u64, misses: u64, fade: f64) {
         let (hits, misses) = (hits as f64, misses as f64);
         self.refused_of_late *= fade;
-        let full = self.has_evicted.then_some(&mut self.own_full);
-        for own in full.into_iter().chain([&mut self.own]) {
+        for own in [&mut self.own, &mut self.own_filled] {
             own.fade(fade);
             (own.hits, own.misses) = (own.hits + hits, own.misses + misses);
         }
@@ -614,24 +628,20 @@ impl WhatIf {
     }
 
     fn estimate(&self, column: &Column, size: usize) -> Option<Estimate> {
-        let tells = |ledger: &&Ledger| ledger.reads() * self.part >= FEWEST_READS;
-        // Of a cache that is being filled the first reads are no measure: there are as many as keys at least.
-        let turned = |ledger: &&Ledger| ledger.reads() * self.part >= FEWEST_READS.max(self.held);
-        let ledger = column.points[size].ledger.as_ref().filter(tells);
+        let ledger = column.points[size].ledger.as_ref().filter(|it| it.reads() * self.part >= FEWEST_READS);
+        let own = Some(&self.own_filled).filter(|own| own.reads() >= FEWEST_READS);
         let is_present = size == PRESENT && self.present.evicts() && self.present.selection == Some(column.selection);
         let has_room = self.memory as f64 * SIZES[size] >= self.used as f64
             && !self.has_evicted
-            && (column.is_complete || column.is_settled(PRESENT, self.held) || size == PRESENT);
+            && (!self.has_lost || column.is_settled(PRESENT, self.held) || size == PRESENT);
         if is_present {
-            let own = if self.has_evicted { &self.own_full } else { &self.own };
-            return ledger.or(Some(own).filter(|own| own.reads() >= FEWEST_READS)).map(Ledger::actual);
+            return ledger.filter(|_| !has_room).or(own).map(Ledger::actual);
         }
         if self.refuses() {
             return None;
         }
         if has_room {
-            let own = Some(&self.own).filter(turned).filter(|_| tells(&&self.actual));
-            return ledger.filter(turned).or(own).map(Ledger::all_held);
+            return own.filter(|_| self.held >= FEWEST).map(Ledger::all_held);
         }
         if column.refuses(size) {
             return None;

@@ -65,14 +65,18 @@ fn of_few_reads_and_of_what_is_not_known_nothing_is_said() {
     let slice = Slice::default();
     let mut what_if = WhatIf::new(1, present(None, 0));
     assert_eq!(what_if.answer().hit_ratio, None);
-    what_if.measure(&slice, census(), present(None, 0), NOW);
+    let census = Census { evicted: 1, ..census() };
+    what_if.measure(&slice, census, present(None, 0), NOW);
     what_if.note_reads(5, 5, 1.0);
     let answer = what_if.answer();
     assert_eq!((answer.reads, answer.hit_ratio), (10.0, Some(0.5)));
     assert!(answer.curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]), "{answer:?}");
-    // A cache that was full before: what is not in the miniatures may be in it.
+    // A cache that was full before: what it misses may be what went then, which a larger one might have.
     what_if.note_reads(5000, 5000, 1.0);
-    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]));
+    for curve in what_if.answer().curves {
+        let told = curve.estimates.map(|it| it.ok().map(|it| it.hit_ratio));
+        assert_eq!(told, [None, None, Some(0.5), None, None], "{curve:?}");
+    }
 }
 
 #[test]
@@ -84,8 +88,8 @@ fn without_a_limit_the_present_size_misses_what_is_missed_now() {
         let event = if request < 1009 { Event::Stored } else { Event::Hit };
         what_if.feed(&[(sample(key, event), NOW)]);
     }
-    what_if.note_reads(49_000, 500, 1.0);
     what_if.measure(&slice, census(), present(None, 0), NOW);
+    what_if.note_reads(49_000, 500, 1.0);
     let answer = what_if.answer();
     assert_eq!(answer.memory, 120_000);
     let lru = estimates(&answer, Rule::Lru);
@@ -354,8 +358,8 @@ fn a_new_limit_begins_a_new_curve_but_the_present_ratio_is_known() {
     let answer = told.what_if.answer();
     assert_eq!((answer.state, answer.reads), (State::Learning, 1500.0));
     let lru = estimates(&answer, Rule::Lru);
-    assert!(lru[PRESENT].is_some_and(|it| it.error == 0.0 && it.hit_ratio > 0.4), "{lru:?}");
-    assert_eq!(lru[PRESENT].map(|it| it.hit_ratio), answer.hit_ratio, "both are of the server since then");
+    let own = lru[PRESENT].zip(answer.hit_ratio);
+    assert!(own.is_some_and(|(it, own)| it.error == 0.0 && (it.hit_ratio - own).abs() < 0.1), "{answer:?}");
     assert!(lru[0].is_none() && lru[1].is_none(), "{lru:?}");
     run(&mut told, 100_000);
     assert_eq!(told.what_if.answer().state, State::Ready);
@@ -416,16 +420,28 @@ fn the_first_reads_of_a_cache_that_is_being_filled_are_no_measure() {
         told.reads = told.reads.plus(Reads { hits: hit.into(), misses: (!hit).into() });
     }
     told.look();
-    let (answer, cache) = (told.what_if.answer(), &told.caches[PRESENT]);
-    let truth = cache.hits as f64 / (cache.hits + cache.misses) as f64;
-    let own = estimates(&answer, Rule::Lru)[PRESENT].unwrap();
-    assert!((own.hit_ratio - truth).abs() < 1e-9 && own.error == 0.0, "{own:?}, not {truth}");
-    for (at, estimate) in answer.curves.iter().flat_map(|curve| curve.estimates).map(Result::ok).enumerate() {
-        let is_right = estimate.is_none_or(|it| (it.hit_ratio - truth).abs() <= it.error);
-        assert!(
-            is_right && (at == PRESENT || estimate.is_none_or(|it| it.error > 0.0)),
-            "{at}: {estimate:?}, not {truth}"
-        );
+    let answer = told.what_if.answer();
+    assert!(answer.hit_ratio.is_some());
+    assert!(answer.curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]), "{answer:?}");
+}
+
+#[test]
+fn once_a_cache_with_room_is_filled_all_sizes_that_hold_it_have_its_ratio_though_not_all_was_looked_at() {
+    let (mut told, mut rng) = (Told::new(20_000), Rng::seeded(3));
+    for request in 0..40_000 {
+        if request == 3000 {
+            WhatIf::ignore(&told.slice);
+        } else if request == 20_000 {
+            told.what_if.resume(&told.slice);
+            told.carried = Reads::default();
+        }
+        told.request(rng.below(4000));
+    }
+    let answer = told.what_if.answer();
+    assert!(answer.hit_ratio.is_some_and(|it| it < 0.92), "the first uses count: {:?}", answer.hit_ratio);
+    for curve in answer.curves {
+        let known = curve.estimates.map(|it| it.map(|it| it.hit_ratio));
+        assert!(known[0].is_ok_and(|it| it > 0.98) && known.iter().all(|it| *it == known[0]), "{curve:?}");
     }
 }
 
@@ -445,13 +461,13 @@ fn there_is_a_row_for_the_policy_in_use_and_a_new_limit_counts_at_once() {
 #[test]
 fn what_was_known_while_nothing_went_is_no_answer_once_something_has() {
     let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
-    let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
-    run(&mut told, 3500);
+    let mut run = |told: &mut Told, requests, keys| (0..requests).for_each(|_| told.request(rng.below(keys)));
+    run(&mut told, 12_000, 3000);
     assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some(), "all sizes are alike");
     told.what_if.restart();
     told.look();
-    assert_eq!(estimates(&told.what_if.answer(), Rule::Lfu)[4], None);
-    run(&mut told, 5000);
+    assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some(), "they still are");
+    run(&mut told, 5000, 20_000);
     assert_eq!(estimates(&told.what_if.answer(), Rule::Lfu)[4], None);
 }
 
@@ -482,10 +498,9 @@ fn of_a_cache_that_refuses_what_is_new_nothing_else_is_known() {
     for request in 0..20_000u64 {
         what_if.feed(&[(sample(request % 1000, if request < 1000 { Event::Stored } else { Event::Hit }), NOW)]);
     }
-    what_if.note_reads(17_000, 2000, 1.0);
     let mut told = |present: Present, refused| {
         what_if.measure(&slice, Census { refused, ..census() }, present, NOW);
-        what_if.measure(&slice, Census { refused, ..census() }, present, NOW);
+        what_if.note_reads(17_000, 2000, 1.0);
         what_if.answer().curves
     };
     let is_known = |curve: &Curve| curve.estimates.iter().any(Result::is_ok);
@@ -494,9 +509,7 @@ fn of_a_cache_that_refuses_what_is_new_nothing_else_is_known() {
     let volatile = Selection { rule: Rule::Lru, volatile: true };
     let present = Present { selection: Some(volatile), ..present(None, 120_000) };
     told(present, 100);
-    what_if.note_reads(17_000, 2000, 1.0);
-    what_if.measure(&slice, Census { refused: 200, ..census() }, present, NOW);
-    for curve in what_if.answer().curves {
+    for curve in told(present, 200) {
         let known = curve.estimates.map(|it| it.map(|it| it.error));
         let expected = [Err(NoEstimate::FewData); SIZES.len()];
         let mut own = expected;
