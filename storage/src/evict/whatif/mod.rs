@@ -42,6 +42,9 @@ const FEWEST_READS: f64 = 100.0;
 /// are first uses, which no cache could have had.
 const GROWN: f64 = 1.1;
 
+/// An estimate that may be further off is none: policies at one size, and sizes next to each other, seldom differ by as much.
+const MOST_ERROR: f64 = 0.2;
+
 /// One in so many calls of [`WhatIf::measure`] looks at the sizes of all keys in the miniatures.
 const SIZES_EVERY: u32 = 16;
 
@@ -607,7 +610,8 @@ impl WhatIf {
         let estimates = self.known(column);
         std::array::from_fn(|size| {
             let would_refuse = column.refuses(size) && !self.refuses();
-            estimates[size].ok_or(if would_refuse { NoEstimate::Refuses } else { NoEstimate::FewData })
+            let estimate = estimates[size].filter(|it| it.error <= MOST_ERROR);
+            estimate.ok_or(if would_refuse { NoEstimate::Refuses } else { NoEstimate::FewData })
         })
     }
 

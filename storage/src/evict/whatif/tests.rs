@@ -274,6 +274,7 @@ fn within(told: &Told) -> (usize, usize) {
 
 #[test]
 fn the_truth_is_within_the_error_where_a_loop_is_just_larger_than_the_cache() {
+    let mut all_known = 0;
     for (loop_keys, seed) in [(4400, 0), (8800, 1), (4120, 2), (8200, 3)] {
         let mut told = Told::new(4000);
         for request in 0..14 * loop_keys {
@@ -281,8 +282,11 @@ fn the_truth_is_within_the_error_where_a_loop_is_just_larger_than_the_cache() {
         }
         assert!(told.what_if.part < 0.45, "a part of the keys is looked at");
         let (right, known) = within(&told);
-        assert_eq!((right, known), (5, 5), "{loop_keys}: {:?}", told.compared());
+        assert_eq!(right, known, "{loop_keys}: {:?}", told.compared());
+        all_known += known;
     }
+    // Where the loop is hardly larger many a slice says that it fits: of a cache that misses all little is told then.
+    assert!(all_known >= 15, "{all_known} of 20");
 }
 
 #[test]
@@ -489,6 +493,24 @@ fn a_pause_does_no_harm() {
         let truth = cache.hits as f64 / (cache.hits + cache.misses) as f64;
         assert!(estimate.is_some_and(|it| (it.hit_ratio - truth).abs() < 0.02), "{lru:?}, not {truth}");
     }
+}
+
+#[test]
+fn an_estimate_that_may_be_far_off_is_none() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    (0..50_000).for_each(|_| told.request(rng.below(20_000)));
+    assert!(estimates(&told.what_if.answer(), Rule::Lru).iter().all(Option::is_some));
+    // What is stored in pauses the small caches do not have.
+    for round in 1..=10 {
+        let keys = round * 100_000..round * 100_000 + 3000;
+        WhatIf::ignore(&told.slice);
+        keys.clone().for_each(|key| told.request(key));
+        told.what_if.resume(&told.slice);
+        told.carried = Reads::default();
+        keys.for_each(|key| told.request(key));
+    }
+    let lru = estimates(&told.what_if.answer(), Rule::Lru);
+    assert!(lru.iter().enumerate().all(|(at, it)| it.is_some() == (at == PRESENT)), "{lru:?}");
 }
 
 #[test]
