@@ -504,7 +504,9 @@ impl WhatIf {
             point.ledger.iter_mut().for_each(|ledger| ledger.own.plus(&misses));
             misses
         };
-        let mut mirrored = replay(&mut self.everything, &Rules::timeless(u64::MAX), f64::MAX);
+        // Of keys that went unheard of, or are evicted, it forgets some once it holds several times what the cache does.
+        let most = self.room * SIZES[SIZES.len() - 1];
+        let mut mirrored = replay(&mut self.everything, &Rules::timeless(most as u64), f64::MAX);
         for (number, column) in self.columns.iter_mut().enumerate() {
             for (at, size) in SIZES.into_iter().enumerate() {
                 let limit = self.room * size;

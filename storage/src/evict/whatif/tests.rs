@@ -570,3 +570,11 @@ fn where_keys_that_stay_fill_the_memory_a_policy_for_those_that_expire_would_ref
         assert_eq!(refuses, expected, "{curve:?}");
     }
 }
+
+#[test]
+fn however_many_keys_come_and_go_what_is_remembered_is_bounded() {
+    let mut told = Told::new(4000);
+    (0..60_000).for_each(|key| told.request(key));
+    let (held, known) = (told.what_if.held, told.what_if.everything.miniature.len());
+    assert!(known as f64 <= 4.5 * held, "{known}, where the cache holds {held}");
+}
