@@ -304,6 +304,11 @@ impl Stats {
         self.errors.lock().iter().map(|(code, count)| (code.clone(), *count)).collect()
     }
 
+    /// How often errors of a code were answered.
+    pub(crate) fn errors_with(&self, code: &str) -> u64 {
+        self.errors.lock().get(code).copied().unwrap_or_default()
+    }
+
     /// Sums of all counters.
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals::default();

@@ -114,7 +114,7 @@ fn compare(arguments: &Arguments, trace: &Trace, size: u64, summary: &mut Summar
             for (at, estimate) in estimates.iter().enumerate() {
                 let same = |it: &&History| it.policy == *policy && it.size == sizes[at];
                 let Some(history) = actual.iter().find(same) else { continue };
-                let Some(Estimate { hit_ratio, error, reads, .. }) = estimate else {
+                let Ok(Estimate { hit_ratio, error, reads, .. }) = estimate else {
                     summary.unknown += 1;
                     continue;
                 };

@@ -1,7 +1,7 @@
 //! CACHE: what the cache tells about itself. Redis has nothing like it. See [`insight`](crate::insight).
 
 use larder_protocol::{Args, Reply};
-use larder_storage::evict::whatif::{Answer, Curve, Estimate, SIZES, State};
+use larder_storage::evict::whatif::{Answer, Curve, Estimate, NoEstimate, SIZES, State};
 use larder_storage::evict::{Rule, Selection};
 use larder_storage::word::TICKS;
 
@@ -39,7 +39,7 @@ pub(super) const COMMANDS: &[Command] = &[
             ("hit_ratio", "double from 0 to 1 (a string in RESP2), or null: the part of them that found its key"),
             ("sampled", "double: the part of all keys that is looked at"),
             ("sampled_time", "double: the part of the time that they are looked at"),
-            ("policies", "map: for each policy a map of the sizes `0.25x`, `0.5x`, `1x`, `2x`, `4x`; of each size a map, or the string `not enough data`"),
+            ("policies", "map: for each policy a map of the sizes `0.25x`, `0.5x`, `1x`, `2x`, `4x`; of each size a map, or the string `not enough data` or `would refuse writes`"),
             ("policies.*.*.hit_ratio", "double: which part of the reads would find its key"),
             ("policies.*.*.error", "double: how far off that may be, in 19 of 20 cases; 0 where it is what the server itself had"),
             ("policies.*.*.seconds_ago", "integer, only where it is no longer known: how old the figures are"),
@@ -124,7 +124,7 @@ fn whatif(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
         for (size, estimate) in SIZES.iter().zip(estimates) {
             reply.bulk(format!("{size}x").as_bytes());
             match estimate {
-                Some(Estimate { hit_ratio, error, at_ms, .. }) => {
+                Ok(Estimate { hit_ratio, error, at_ms, .. }) => {
                     reply.map(2 + usize::from(at_ms.is_some()));
                     reply.bulk(b"hit_ratio");
                     ratio(Some(hit_ratio), reply);
@@ -135,7 +135,8 @@ fn whatif(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
                         reply.int((engine.clock().now_ms().saturating_sub(at_ms) / 1000) as i64);
                     }
                 }
-                None => reply.bulk(b"not enough data"),
+                Err(NoEstimate::FewData) => reply.bulk(b"not enough data"),
+                Err(NoEstimate::Refuses) => reply.bulk(b"would refuse writes"),
             }
         }
     }
@@ -576,6 +577,36 @@ mod tests {
         assert!(at("allkeys-random", "1x") > 0.3, "{text}");
         assert!(at("allkeys-adaptive", "1x") > 0.2, "{text}");
         server.engine().validate();
+    }
+
+    #[test]
+    fn whatif_of_a_server_that_refuses_writes_tells_its_own_ratio_only() {
+        let server = server(&[("maxmemory", "1mb"), ("maxmemory-policy", "volatile-lru"), ("shards", "4")]);
+        let mut connection = server.connect();
+        let (mut rng, mut reads, mut hits) = (larder_storage::rng::Rng::seeded(1), 0, 0);
+        for request in 0..60_000 {
+            let key = format!("key:{}", rng.below(10_000).min(rng.below(10_000)));
+            if request == 20_000 {
+                // It is filled by now, and the reads that filled it do not count.
+                (reads, hits) = (0, 0);
+            }
+            (reads, hits) = (reads + 1, hits + 1);
+            if connection.execute(["GET", &key]) == Value::Null {
+                hits -= 1;
+                connection.execute(["SET", &key, &"v".repeat(100)]);
+            }
+            if request % 500 == 0 {
+                server.advance(Duration::from_millis(100));
+            }
+        }
+        connection.execute(["HELLO", "3"]);
+        let text = flat(&connection.execute(["CACHE", "WHATIF"]));
+        let (others, own) = text.split_once("volatile-lru={").unwrap();
+        assert_eq!(others.matches("x=not enough data").count(), 20, "{text}");
+        assert!(own.starts_with("0.25x=not enough data 0.5x=not enough data 1x={hit_ratio="), "{text}");
+        assert!(own.ends_with("error=0} 2x=not enough data 4x=not enough data}}}"), "{text}");
+        let ratio: f64 = own.split("1x={hit_ratio=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        assert!((ratio - f64::from(hits) / f64::from(reads)).abs() < 0.03, "{hits} of {reads}: {text}");
     }
 
     #[test]

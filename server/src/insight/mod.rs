@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 pub(crate) use history::{Cause, Departure, History, UNIT_MS};
 
 use crate::engine::Engine;
+use crate::error::OUT_OF_MEMORY;
 use crate::evict;
 use crate::upkeep::Budget;
 
@@ -201,8 +202,8 @@ impl Insight {
         let (shards, limit) = (engine.keyspace().shards(), engine.settings().maxmemory.get());
         let memory = if limit > 0 { limit } else { engine.keyspace().used_memory() as u64 };
         self.departures.store(History::capacity(shards, memory), Relaxed);
-        let evicted = engine.stats().totals().evicted;
-        let census = Census::of(engine.keyspace()).map(|census| Census { evicted, ..census });
+        let (evicted, refused) = (engine.stats().totals().evicted, engine.stats().errors_with(OUT_OF_MEMORY.code()));
+        let census = Census::of(engine.keyspace()).map(|census| Census { evicted, refused, ..census });
         let mut state = self.state.lock();
         let mut waiting = self.waiting.lock();
         if engine.insight_is_off() {

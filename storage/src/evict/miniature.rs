@@ -25,6 +25,8 @@ const FEWEST_SLOTS: usize = 64;
 /// Slots that may be taken: so many of so many. There are many miniatures, so their tables follow their keys closely.
 const TAKEN: (usize, usize) = (4, 5);
 const TICKS_PER_TURNOVER: usize = 256;
+/// Stores from which on is told whether some are refused.
+const FEWEST_STORES: usize = 64;
 /// Times of expiry are seconds modulo this, and never 0, which stands for none.
 const SECONDS: u64 = 1 << UNUSED_BITS;
 
@@ -160,6 +162,9 @@ pub(super) struct Miniature {
     inserts: usize,
     /// Keys stored since it was full for the first time; `None` if it never was.
     stored_while_full: Option<usize>,
+    /// Keys that it was to store, and those of them that found nothing which may go for them; older ones count less.
+    asked: usize,
+    refused: usize,
     /// Where the next search for a victim begins, by chance, if that is still one of its slots.
     begin: usize,
 }
@@ -177,6 +182,8 @@ impl Miniature {
             dice: Dice::default(),
             inserts: 0,
             stored_while_full: None,
+            asked: 0,
+            refused: 0,
             begin: 0,
         }
     }
@@ -218,9 +225,14 @@ impl Miniature {
         self.stored_while_full.is_some()
     }
 
+    /// Whether of late more than one in a hundred keys was not stored, as nothing was there that may go.
+    pub(super) fn refuses(&self) -> bool {
+        self.asked >= FEWEST_STORES && self.refused * 100 > self.asked
+    }
+
     /// Lets it count as never full: its limit is another one now.
     pub(super) fn forget_turnover(&mut self) {
-        self.stored_while_full = None;
+        (self.stored_while_full, self.asked, self.refused) = (None, 0, 0);
     }
 
     fn note_full(&mut self) {
@@ -316,9 +328,16 @@ impl Miniature {
     fn store(&mut self, sample: Sample, rules: &Rules, rng: &mut Rng) {
         let frequency = self.ghosts.admit(sample.hash, rng);
         let slot = Slot::new(sample, self.tick, frequency);
+        if self.asked >= 2 * self.len.max(FEWEST_STORES) {
+            (self.asked, self.refused) = (self.asked / 2, self.refused / 2);
+        }
+        self.asked += 1;
+        // What is larger than all that may go says nothing of others.
+        let may_evict = !rules.volatile || self.expiring > 0;
         while self.bytes + u64::from(slot.size()) > rules.limit && self.len > 0 {
             self.note_full();
             if !self.evict(rules, rng) {
+                self.refused += usize::from(!may_evict);
                 return;
             }
         }
@@ -690,10 +709,12 @@ mod tests {
             small.replay(event(key, Event::Stored, NOW + 100_000), &rules, &mut rng);
         }
         assert_eq!((small.len(), small.expiring), (20, 10));
+        assert!(!small.refuses());
         for key in 100..200 {
             small.replay(event(key, Event::Stored, NEVER), &rules, &mut rng);
         }
         assert_eq!((small.len(), small.expiring), (20, 0), "those that may not go come, until there is no room");
+        assert!(small.refuses());
         assert!((0..10).all(|key| small.find(hash(key)).is_some()));
         small.validate();
     }

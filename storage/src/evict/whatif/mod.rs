@@ -38,6 +38,13 @@ const FEWEST_HELD: f64 = 8.0 * FEWEST;
 /// Reads in the slice below which nothing is said.
 const FEWEST_READS: f64 = 100.0;
 
+/// While nothing has had to go the reads count since which the keys have become no more than so many times as many: before that most misses
+/// are first uses, which no cache could have had.
+const GROWN: f64 = 1.1;
+
+/// An estimate that may be further off is none: policies at one size, and sizes next to each other, seldom differ by as much.
+const MOST_ERROR: f64 = 0.2;
+
 /// One in so many calls of [`WhatIf::measure`] looks at the sizes of all keys in the miniatures.
 const SIZES_EVERY: u32 = 16;
 
@@ -83,8 +90,11 @@ pub struct Census {
     pub used: usize,
     /// Its shards.
     pub shards: usize,
-    /// Keys that were evicted so far, by a count that is set back at times. Not counted by [`Census::of`].
+    /// Keys that were evicted so far, and writes refused for want of memory, by counts that are set back at times. Not counted by
+    /// [`Census::of`].
     pub evicted: u64,
+    /// See there.
+    pub refused: u64,
 }
 
 impl Census {
@@ -130,13 +140,23 @@ pub struct Estimate {
     pub at_ms: Option<u64>,
 }
 
-/// A policy's estimates, at each of [`SIZES`]; `None` where too little is known.
+/// Why there is no estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEstimate {
+    /// Too little is known.
+    FewData,
+    /// Keys that may not go would fill the memory, so that others are not stored. Then it matters which keys are read most, as each read
+    /// of one that is not stored is a miss, and whether those are in the slice is chance.
+    Refuses,
+}
+
+/// A policy's estimates, at each of [`SIZES`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Curve {
     /// The policy.
     pub selection: Selection,
     /// Its estimates.
-    pub estimates: [Option<Estimate>; SIZES.len()],
+    pub estimates: [Result<Estimate, NoEstimate>; SIZES.len()],
 }
 
 /// How much is known.
@@ -183,6 +203,9 @@ pub struct WhatIf {
     /// Whether the cache has evicted since it has its present limit, and how many keys as of the last look; `None` before the first.
     has_evicted: bool,
     evicted: Option<u64>,
+    /// Writes refused as of the last look, and those since policy and limit are what they are; older ones count less.
+    refused: Option<u64>,
+    refused_of_late: f64,
     /// The part of all keys that is in the slice, and the most that it may be.
     part: f64,
     ceiling: f64,
@@ -194,10 +217,11 @@ pub struct WhatIf {
     used: u64,
     /// Reads that found their key, and those that did not, since policy and limit are what they are.
     own: Ledger,
-    /// The same since the cache has evicted, which is what it does when it is full.
-    own_full: Ledger,
-    /// The same of those that samples came with, since it began with these keys, too.
-    actual: Ledger,
+    /// The same since the cache is filled: since it has evicted, or while it has not since it has grown little beyond so many keys.
+    own_filled: Ledger,
+    filled_keys: usize,
+    /// Whether keys were evicted before, under another limit or unheard of: misses may be of those.
+    has_lost: bool,
     /// Whether all keys expire.
     all_expire: bool,
     /// What was known before it began anew.
@@ -226,6 +250,8 @@ impl WhatIf {
             has_seen: false,
             has_evicted: false,
             evicted: None,
+            refused: None,
+            refused_of_late: 0.0,
             part: 0.0,
             ceiling: 1.0,
             held: 0.0,
@@ -233,8 +259,9 @@ impl WhatIf {
             memory: 0,
             used: 0,
             own: Ledger::default(),
-            own_full: Ledger::default(),
-            actual: Ledger::default(),
+            own_filled: Ledger::default(),
+            filled_keys: 0,
+            has_lost: false,
             all_expire: false,
             last: Vec::new(),
             now_ms: 0,
@@ -261,8 +288,12 @@ impl WhatIf {
             used: self.used,
             has_evicted: self.has_evicted,
             evicted: self.evicted,
+            refused: self.refused,
+            refused_of_late: self.refused_of_late,
             own: self.own,
-            own_full: self.own_full,
+            own_filled: self.own_filled,
+            filled_keys: self.filled_keys,
+            has_lost: self.has_lost,
             last: std::mem::take(&mut self.last),
             now_ms: self.now_ms,
             counted_from_ms: self.counted_from_ms,
@@ -278,18 +309,27 @@ impl WhatIf {
 
     /// Follows the size of the cache and what it goes by, at `now` in milliseconds since 1970. To be called again and again.
     pub fn measure(&mut self, slice: &Slice, census: Census, present: Present, now: u64) {
-        let Census { keys, bytes, expiring, used, shards, evicted } = census;
+        let Census { keys, bytes, expiring, used, shards, evicted, refused } = census;
         if self.present.size_weight != present.size_weight {
             self.restart();
         }
         self.adopt(present, used, now);
         self.present.size_weight = present.size_weight;
         self.fit(slice, keys);
-        if self.evicted.replace(evicted).is_some_and(|before| before < evicted) && !self.has_evicted {
+        let before = self.evicted.replace(evicted);
+        self.has_lost |= before.is_none() && evicted > 0;
+        if !self.has_evicted && keys as f64 > GROWN * self.filled_keys as f64 {
+            (self.own_filled, self.filled_keys) = (Ledger::default(), keys);
+        }
+        if before.is_some_and(|before| before < evicted) && !self.has_evicted {
             // What was known was that all sizes are alike; the misses until now are those of a cache that is being filled.
             self.has_evicted = true;
+            self.own_filled = Ledger::default();
             self.last.clear();
             self.columns.iter_mut().for_each(Column::forget_ledgers);
+        }
+        if let Some(before) = self.refused.replace(refused) {
+            self.refused_of_late += refused.checked_sub(before).unwrap_or(refused) as f64;
         }
         self.held = keys as f64 * self.part;
         // Where there is nothing yet, nobody knows how much there is going to be.
@@ -321,12 +361,13 @@ impl WhatIf {
     /// Forgets what was counted: under another policy, or a limit that is another one, it would say something else.
     fn resize(&mut self, is_policy: bool) {
         self.columns.iter_mut().for_each(Column::resize);
-        (self.own, self.own_full) = (Ledger::default(), Ledger::default());
-        self.actual = Ledger::default();
+        (self.own, self.own_filled, self.refused_of_late) = (Ledger::default(), Ledger::default(), 0.0);
+        self.filled_keys = 0;
         if !is_policy {
             self.last.clear();
             if std::mem::take(&mut self.has_evicted) {
                 // What it misses now may have gone before.
+                self.has_lost = true;
                 self.columns.iter_mut().for_each(|column| column.is_complete = false);
             }
         }
@@ -410,7 +451,7 @@ impl WhatIf {
                     let is_complete = self.began_empty && !self.has_seen;
                     self.columns.push(Column::new(selection, self.present.size_weight, is_complete));
                 }
-                Some(at) if !needed && expiring == 0 => {
+                Some(at) if !needed && expiring == 0 && self.present.selection != Some(selection) => {
                     self.columns.remove(at);
                 }
                 _ => {}
@@ -463,7 +504,9 @@ impl WhatIf {
             point.ledger.iter_mut().for_each(|ledger| ledger.own.plus(&misses));
             misses
         };
-        let mut mirrored = replay(&mut self.everything, &Rules::timeless(u64::MAX), f64::MAX);
+        // Of keys that went unheard of, or are evicted, it forgets some once it holds several times what the cache does.
+        let most = self.room * SIZES[SIZES.len() - 1];
+        let mut mirrored = replay(&mut self.everything, &Rules::timeless(most as u64), f64::MAX);
         for (number, column) in self.columns.iter_mut().enumerate() {
             for (at, size) in SIZES.into_iter().enumerate() {
                 let limit = self.room * size;
@@ -493,7 +536,7 @@ impl WhatIf {
 
     fn ledgers(&mut self) -> impl Iterator<Item = &mut Ledger> {
         let points = self.columns.iter_mut().flat_map(Column::all_mut);
-        points.filter_map(|point| point.ledger.as_mut()).chain([&mut self.actual])
+        points.filter_map(|point| point.ledger.as_mut())
     }
 
     fn count(&mut self, reads: Reads) {
@@ -506,8 +549,8 @@ impl WhatIf {
     /// Counts reads of the whole cache since the last call. What was counted before is worth `fade` of what it was.
     pub fn note_reads(&mut self, hits: u64, misses: u64, fade: f64) {
         let (hits, misses) = (hits as f64, misses as f64);
-        let full = self.has_evicted.then_some(&mut self.own_full);
-        for own in full.into_iter().chain([&mut self.own]) {
+        self.refused_of_late *= fade;
+        for own in [&mut self.own, &mut self.own_filled] {
             own.fade(fade);
             (own.hits, own.misses) = (own.hits + hits, own.misses + misses);
         }
@@ -527,7 +570,9 @@ impl WhatIf {
         let reads = self.own.reads();
         let hit_ratio = (reads > 0.0).then_some(self.own.hits / reads);
         let curves = self.curves();
-        let is_known = |curve: &Curve| curve.estimates.iter().all(|it| it.is_some_and(|it| it.at_ms.is_none()));
+        let is_known = |curve: &Curve| {
+            curve.estimates.iter().all(|it| it.map_or_else(|it| it == NoEstimate::Refuses, |it| it.at_ms.is_none()))
+        };
         let state = if self.held < FEWEST {
             State::FewKeys
         } else if reads * self.part < FEWEST_READS {
@@ -546,10 +591,12 @@ impl WhatIf {
             let twin = self.all_expire.then_some(Selection { volatile: false, ..selection });
             let mut columns = [Some(selection), twin].into_iter().flatten();
             let column = columns.find_map(|it| self.columns.iter().find(|column| column.selection == it));
-            let last = self.last.iter().find(|curve| curve.selection == selection);
-            let mut estimates = column.map_or_else(Default::default, |column| self.estimates(column));
-            if let Some(last) = last {
-                estimates.iter_mut().zip(last.estimates).for_each(|(now, last)| *now = now.or(last));
+            let last = self.last.iter().find(|curve| curve.selection == selection && !self.refuses());
+            let mut estimates = column.map_or([Err(NoEstimate::FewData); SIZES.len()], |column| self.estimates(column));
+            for (now, last) in estimates.iter_mut().zip(last.into_iter().flat_map(|last| last.estimates)) {
+                if *now == Err(NoEstimate::FewData) {
+                    *now = last;
+                }
             }
             let is_told =
                 column.is_some() || last.is_some() || !selection.volatile || self.present.selection == Some(selection);
@@ -561,7 +608,17 @@ impl WhatIf {
         SELECTIONS.into_iter().filter(is_asked).filter_map(curve).collect()
     }
 
-    fn estimates(&self, column: &Column) -> [Option<Estimate>; SIZES.len()] {
+    fn estimates(&self, column: &Column) -> [Result<Estimate, NoEstimate>; SIZES.len()] {
+        let estimates = self.known(column);
+        std::array::from_fn(|size| {
+            let would_refuse = column.refuses(size) && !self.refuses();
+            let estimate = estimates[size].filter(|it| it.error <= MOST_ERROR);
+            estimate.ok_or(if would_refuse { NoEstimate::Refuses } else { NoEstimate::FewData })
+        })
+    }
+
+    /// The estimates that there are.
+    fn known(&self, column: &Column) -> [Option<Estimate>; SIZES.len()] {
         let mut estimates = std::array::from_fn(|size| self.estimate(column, size));
         if column.selection.rule != Rule::Lru {
             add_errors_of_sizes(&mut estimates, &column.slack);
@@ -577,24 +634,22 @@ impl WhatIf {
     }
 
     fn estimate(&self, column: &Column, size: usize) -> Option<Estimate> {
-        let tells = |ledger: &&Ledger| ledger.reads() * self.part >= FEWEST_READS;
-        // Of a cache that is being filled the first reads are no measure: there are as many as keys at least.
-        let turned = |ledger: &&Ledger| ledger.reads() * self.part >= FEWEST_READS.max(self.held);
-        let ledger = column.points[size].ledger.as_ref().filter(tells);
+        let ledger = column.points[size].ledger.as_ref().filter(|it| it.reads() * self.part >= FEWEST_READS);
+        let own = Some(&self.own_filled).filter(|own| own.reads() >= FEWEST_READS);
         let is_present = size == PRESENT && self.present.evicts() && self.present.selection == Some(column.selection);
         let has_room = self.memory as f64 * SIZES[size] >= self.used as f64
             && !self.has_evicted
-            && !(self.refuses() && size > PRESENT)
-            && (column.is_complete || column.is_settled(PRESENT, self.held) || size == PRESENT);
+            && (!self.has_lost || column.is_settled(PRESENT, self.held) || size == PRESENT);
         if is_present {
-            let own = if self.has_evicted { &self.own_full } else { &self.own };
-            return ledger.or(Some(own).filter(|own| own.reads() >= FEWEST_READS)).map(Ledger::actual);
+            return ledger.filter(|_| !has_room).or(own).map(Ledger::actual);
+        }
+        if self.refuses() {
+            return None;
         }
         if has_room {
-            let own = Some(&self.own).filter(turned).filter(|_| tells(&&self.actual));
-            return ledger.filter(turned).or(own).map(Ledger::all_held);
+            return own.filter(|_| self.held >= FEWEST).map(Ledger::all_held);
         }
-        if self.refuses() && size > PRESENT {
+        if column.refuses(size) {
             return None;
         }
         let of_gaps = if self.has_gaps { ledger?.disagreement() } else { 0.0 };
@@ -602,9 +657,13 @@ impl WhatIf {
         Some(Estimate { error: estimate.error.hypot(of_gaps).min(1.0), ..estimate })
     }
 
-    /// Whether the cache is full and evicts nothing: what is not stored for that reason nobody hears of.
+    /// Whether the cache is full of what it may not evict: what is not stored for that reason nobody hears of, so that nothing is known of
+    /// any cache but this one. Where all may go, only what is larger than all memory is refused.
     fn refuses(&self) -> bool {
-        !self.present.evicts() && self.present.limit > 0 && self.used as f64 > 0.95 * self.present.limit as f64
+        /// Misses for each write refused that do not matter.
+        const MANY: f64 = 100.0;
+        let may_refuse = self.present.limit > 0 && self.present.selection.is_none_or(|selection| selection.volatile);
+        may_refuse && self.refused_of_late * MANY > self.own.misses
     }
 }
 

@@ -139,6 +139,11 @@ impl Column {
         Some(estimate.with_twins(twins.map(|ledger| ledger.estimate(weight).hit_ratio)))
     }
 
+    /// Whether a cache of a size would refuse what is stored.
+    pub(super) fn refuses(&self, size: usize) -> bool {
+        self.points[size].miniature.refuses()
+    }
+
     /// Forgets what was counted, as the sizes are others now.
     pub(super) fn resize(&mut self) {
         self.reads = 0.0;

@@ -17,12 +17,12 @@ fn sample(key: u64, event: Event) -> Sample {
 
 /// A cache of 1,000 keys of 100 bytes that is full.
 fn census() -> Census {
-    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, shards: 1, evicted: 0 }
+    Census { keys: 1000, bytes: 100_000, expiring: 0, used: 120_000, shards: 1, evicted: 0, refused: 0 }
 }
 
 fn estimates(answer: &Answer, rule: Rule) -> [Option<Estimate>; SIZES.len()] {
     let curve = answer.curves.iter().find(|curve| curve.selection == Selection { rule, volatile: false });
-    curve.unwrap().estimates
+    curve.unwrap().estimates.map(Result::ok)
 }
 
 /// Keys of a loop, each missed and stored: as LRU has it while the loop is larger than the cache.
@@ -65,14 +65,18 @@ fn of_few_reads_and_of_what_is_not_known_nothing_is_said() {
     let slice = Slice::default();
     let mut what_if = WhatIf::new(1, present(None, 0));
     assert_eq!(what_if.answer().hit_ratio, None);
-    what_if.measure(&slice, census(), present(None, 0), NOW);
+    let census = Census { evicted: 1, ..census() };
+    what_if.measure(&slice, census, present(None, 0), NOW);
     what_if.note_reads(5, 5, 1.0);
     let answer = what_if.answer();
     assert_eq!((answer.reads, answer.hit_ratio), (10.0, Some(0.5)));
-    assert!(answer.curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]), "{answer:?}");
-    // A cache that was full before: what is not in the miniatures may be in it.
+    assert!(answer.curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]), "{answer:?}");
+    // A cache that was full before: what it misses may be what went then, which a larger one might have.
     what_if.note_reads(5000, 5000, 1.0);
-    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
+    for curve in what_if.answer().curves {
+        let told = curve.estimates.map(|it| it.ok().map(|it| it.hit_ratio));
+        assert_eq!(told, [None, None, Some(0.5), None, None], "{curve:?}");
+    }
 }
 
 #[test]
@@ -84,8 +88,8 @@ fn without_a_limit_the_present_size_misses_what_is_missed_now() {
         let event = if request < 1009 { Event::Stored } else { Event::Hit };
         what_if.feed(&[(sample(key, event), NOW)]);
     }
-    what_if.note_reads(49_000, 500, 1.0);
     what_if.measure(&slice, census(), present(None, 0), NOW);
+    what_if.note_reads(49_000, 500, 1.0);
     let answer = what_if.answer();
     assert_eq!(answer.memory, 120_000);
     let lru = estimates(&answer, Rule::Lru);
@@ -122,7 +126,7 @@ fn a_handful_of_keys_is_not_looked_at() {
     }
     what_if.note_reads(1000, 0, 1.0);
     what_if.feed(&[(sample(1, Event::Miss), NOW)]);
-    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [None; SIZES.len()]));
+    assert!(what_if.answer().curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]));
     what_if.measure(&slice, census(), present(None, 0), NOW);
     assert!(slice.takes(1 << 40));
 }
@@ -208,8 +212,15 @@ impl Told {
 
     fn look(&mut self) {
         let (keys, limit) = (self.caches[PRESENT].used.len(), self.caches[PRESENT].room as u64 * 100);
-        let census =
-            Census { keys, bytes: keys * 100, expiring: 0, used: keys * 100, shards: 1, evicted: self.evicted };
+        let census = Census {
+            keys,
+            bytes: keys * 100,
+            expiring: 0,
+            used: keys * 100,
+            shards: 1,
+            evicted: self.evicted,
+            refused: 0,
+        };
         let reads = std::mem::take(&mut self.reads);
         self.what_if.note_reads(reads.hits.into(), reads.misses.into(), 1.0);
         self.what_if.measure(&self.slice, census, present(Some(Rule::Lru), limit), NOW);
@@ -263,6 +274,7 @@ fn within(told: &Told) -> (usize, usize) {
 
 #[test]
 fn the_truth_is_within_the_error_where_a_loop_is_just_larger_than_the_cache() {
+    let mut all_known = 0;
     for (loop_keys, seed) in [(4400, 0), (8800, 1), (4120, 2), (8200, 3)] {
         let mut told = Told::new(4000);
         for request in 0..14 * loop_keys {
@@ -270,8 +282,11 @@ fn the_truth_is_within_the_error_where_a_loop_is_just_larger_than_the_cache() {
         }
         assert!(told.what_if.part < 0.45, "a part of the keys is looked at");
         let (right, known) = within(&told);
-        assert_eq!((right, known), (5, 5), "{loop_keys}: {:?}", told.compared());
+        assert_eq!(right, known, "{loop_keys}: {:?}", told.compared());
+        all_known += known;
     }
+    // Where the loop is hardly larger many a slice says that it fits: of a cache that misses all little is told then.
+    assert!(all_known >= 15, "{all_known} of 20");
 }
 
 #[test]
@@ -347,8 +362,8 @@ fn a_new_limit_begins_a_new_curve_but_the_present_ratio_is_known() {
     let answer = told.what_if.answer();
     assert_eq!((answer.state, answer.reads), (State::Learning, 1500.0));
     let lru = estimates(&answer, Rule::Lru);
-    assert!(lru[PRESENT].is_some_and(|it| it.error == 0.0 && it.hit_ratio > 0.4), "{lru:?}");
-    assert_eq!(lru[PRESENT].map(|it| it.hit_ratio), answer.hit_ratio, "both are of the server since then");
+    let own = lru[PRESENT].zip(answer.hit_ratio);
+    assert!(own.is_some_and(|(it, own)| it.error == 0.0 && (it.hit_ratio - own).abs() < 0.1), "{answer:?}");
     assert!(lru[0].is_none() && lru[1].is_none(), "{lru:?}");
     run(&mut told, 100_000);
     assert_eq!(told.what_if.answer().state, State::Ready);
@@ -409,16 +424,28 @@ fn the_first_reads_of_a_cache_that_is_being_filled_are_no_measure() {
         told.reads = told.reads.plus(Reads { hits: hit.into(), misses: (!hit).into() });
     }
     told.look();
-    let (answer, cache) = (told.what_if.answer(), &told.caches[PRESENT]);
-    let truth = cache.hits as f64 / (cache.hits + cache.misses) as f64;
-    let own = estimates(&answer, Rule::Lru)[PRESENT].unwrap();
-    assert!((own.hit_ratio - truth).abs() < 1e-9 && own.error == 0.0, "{own:?}, not {truth}");
-    for (at, estimate) in answer.curves.iter().flat_map(|curve| curve.estimates).enumerate() {
-        let is_right = estimate.is_none_or(|it| (it.hit_ratio - truth).abs() <= it.error);
-        assert!(
-            is_right && (at == PRESENT || estimate.is_none_or(|it| it.error > 0.0)),
-            "{at}: {estimate:?}, not {truth}"
-        );
+    let answer = told.what_if.answer();
+    assert!(answer.hit_ratio.is_some());
+    assert!(answer.curves.iter().all(|curve| curve.estimates == [Err(NoEstimate::FewData); SIZES.len()]), "{answer:?}");
+}
+
+#[test]
+fn once_a_cache_with_room_is_filled_all_sizes_that_hold_it_have_its_ratio_though_not_all_was_looked_at() {
+    let (mut told, mut rng) = (Told::new(20_000), Rng::seeded(3));
+    for request in 0..40_000 {
+        if request == 3000 {
+            WhatIf::ignore(&told.slice);
+        } else if request == 20_000 {
+            told.what_if.resume(&told.slice);
+            told.carried = Reads::default();
+        }
+        told.request(rng.below(4000));
+    }
+    let answer = told.what_if.answer();
+    assert!(answer.hit_ratio.is_some_and(|it| it < 0.92), "the first uses count: {:?}", answer.hit_ratio);
+    for curve in answer.curves {
+        let known = curve.estimates.map(|it| it.map(|it| it.hit_ratio));
+        assert!(known[0].is_ok_and(|it| it > 0.98) && known.iter().all(|it| *it == known[0]), "{curve:?}");
     }
 }
 
@@ -438,13 +465,13 @@ fn there_is_a_row_for_the_policy_in_use_and_a_new_limit_counts_at_once() {
 #[test]
 fn what_was_known_while_nothing_went_is_no_answer_once_something_has() {
     let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
-    let mut run = |told: &mut Told, requests| (0..requests).for_each(|_| told.request(rng.below(20_000)));
-    run(&mut told, 3500);
+    let mut run = |told: &mut Told, requests, keys| (0..requests).for_each(|_| told.request(rng.below(keys)));
+    run(&mut told, 12_000, 3000);
     assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some(), "all sizes are alike");
     told.what_if.restart();
     told.look();
-    assert_eq!(estimates(&told.what_if.answer(), Rule::Lfu)[4], None);
-    run(&mut told, 5000);
+    assert!(estimates(&told.what_if.answer(), Rule::Lfu)[4].is_some(), "they still are");
+    run(&mut told, 5000, 20_000);
     assert_eq!(estimates(&told.what_if.answer(), Rule::Lfu)[4], None);
 }
 
@@ -469,14 +496,85 @@ fn a_pause_does_no_harm() {
 }
 
 #[test]
-fn a_cache_that_refuses_what_is_new_says_nothing_of_more_memory() {
+fn an_estimate_that_may_be_far_off_is_none() {
+    let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
+    (0..50_000).for_each(|_| told.request(rng.below(20_000)));
+    assert!(estimates(&told.what_if.answer(), Rule::Lru).iter().all(Option::is_some));
+    // What is stored in pauses the small caches do not have.
+    for round in 1..=10 {
+        let keys = round * 100_000..round * 100_000 + 3000;
+        WhatIf::ignore(&told.slice);
+        keys.clone().for_each(|key| told.request(key));
+        told.what_if.resume(&told.slice);
+        told.carried = Reads::default();
+        keys.for_each(|key| told.request(key));
+    }
+    let lru = estimates(&told.what_if.answer(), Rule::Lru);
+    assert!(lru.iter().enumerate().all(|(at, it)| it.is_some() == (at == PRESENT)), "{lru:?}");
+}
+
+#[test]
+fn of_a_cache_that_refuses_what_is_new_nothing_else_is_known() {
     let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(None, 120_000)));
     what_if.measure(&slice, Census::default(), present(None, 120_000), NOW);
     for request in 0..20_000u64 {
         what_if.feed(&[(sample(request % 1000, if request < 1000 { Event::Stored } else { Event::Hit }), NOW)]);
     }
-    what_if.note_reads(19_000, 0, 1.0);
-    what_if.measure(&slice, census(), present(None, 120_000), NOW);
-    let lru = estimates(&what_if.answer(), Rule::Lru);
-    assert!(lru[PRESENT].is_some() && lru[3].is_none() && lru[4].is_none(), "{lru:?}");
+    let mut told = |present: Present, refused| {
+        what_if.measure(&slice, Census { refused, ..census() }, present, NOW);
+        what_if.note_reads(17_000, 2000, 1.0);
+        what_if.answer().curves
+    };
+    let is_known = |curve: &Curve| curve.estimates.iter().any(Result::is_ok);
+    assert!(told(present(None, 120_000), 10).iter().any(is_known), "a few do not matter");
+    assert!(!told(present(None, 120_000), 100).iter().any(is_known));
+    let volatile = Selection { rule: Rule::Lru, volatile: true };
+    let present = Present { selection: Some(volatile), ..present(None, 120_000) };
+    told(present, 100);
+    for curve in told(present, 200) {
+        let known = curve.estimates.map(|it| it.map(|it| it.error));
+        let expected = [Err(NoEstimate::FewData); SIZES.len()];
+        let mut own = expected;
+        own[PRESENT] = Ok(0.0);
+        assert_eq!(known, if curve.selection == volatile { own } else { expected }, "{curve:?}");
+    }
+}
+
+/// A key that expires in a minute, or never.
+fn sample_expiring(key: u64, event: Event, expires: bool) -> Sample {
+    Sample { expiry: if expires { NOW + 60_000 } else { u64::MAX }, ..sample(key, event) }
+}
+
+#[test]
+fn where_keys_that_stay_fill_the_memory_a_policy_for_those_that_expire_would_refuse_writes() {
+    // Every fourth key expires; 1.5 times as many keys are read as there is room for, so that without those all of 2x have room.
+    let (slice, mut what_if) = (Slice::default(), WhatIf::new(1, present(Some(Rule::Lru), 120_000)));
+    what_if.measure(&slice, Census::default(), present(Some(Rule::Lru), 120_000), NOW);
+    let (mut cache, mut rng) = (Lru::new(1000), Rng::seeded(7));
+    for request in 0..40_000u64 {
+        let key = rng.below(1500);
+        let (hit, _) = cache.request(key);
+        let events = if hit { &[Event::Hit][..] } else { &[Event::Miss, Event::Stored] };
+        what_if.feed(&events.iter().map(|it| (sample_expiring(key, *it, key % 4 == 0), NOW)).collect::<Vec<_>>());
+        what_if.note_reads(hit.into(), (!hit).into(), 1.0);
+        if request % 500 == 0 {
+            let census = Census { expiring: 250, evicted: request, ..census() };
+            what_if.measure(&slice, census, present(Some(Rule::Lru), 120_000), NOW);
+        }
+    }
+    let answer = what_if.answer();
+    assert_eq!(answer.state, State::Ready);
+    for curve in answer.curves {
+        let refuses = curve.estimates.map(|it| it == Err(NoEstimate::Refuses));
+        let expected = [true, true, true, false, false].map(|it| it && curve.selection.volatile);
+        assert_eq!(refuses, expected, "{curve:?}");
+    }
+}
+
+#[test]
+fn however_many_keys_come_and_go_what_is_remembered_is_bounded() {
+    let mut told = Told::new(4000);
+    (0..60_000).for_each(|key| told.request(key));
+    let (held, known) = (told.what_if.held, told.what_if.everything.miniature.len());
+    assert!(known as f64 <= 4.5 * held, "{known}, where the cache holds {held}");
 }
