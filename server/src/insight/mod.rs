@@ -110,6 +110,8 @@ struct State {
 struct Pace {
     since: Option<Instant>,
     spent: Duration,
+    /// What was spent too much before that look, and is to be saved.
+    owed: Duration,
     /// Looks in a row at which little had been spent.
     calm: u32,
     /// Whether the slice was made smaller for what still waits.
@@ -119,7 +121,8 @@ struct Pace {
 impl Pace {
     /// Whether the time since the last look is used up.
     fn is_spent(&self, just_now: Duration) -> bool {
-        self.since.is_some_and(|since| (self.spent + just_now) * SHARE > since.elapsed().max(AT_LEAST))
+        let spent = self.owed + self.spent + just_now;
+        self.since.is_some_and(|since| spent * SHARE > since.elapsed().max(AT_LEAST))
     }
 }
 
@@ -319,6 +322,7 @@ impl Pace {
         let elapsed = self.since.map_or(Duration::MAX / LITTLE, |since| now.saturating_duration_since(since));
         let spent = std::mem::take(&mut self.spent);
         self.since = Some(now);
+        self.owed = (self.owed + spent).saturating_sub(elapsed / SHARE);
         // Once for what waits: it is as much until it has been looked at.
         self.has_slowed &= is_closed || !waiting.samples.is_empty();
         if is_closed || waiting.samples.len() > WAITING / 2 {
@@ -355,9 +359,32 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
+    use larder_storage::evict::whatif::{Present, WhatIf};
+
+    use super::{Pace, SHARE, Waiting};
     use crate::Server;
+
+    #[test]
+    fn what_was_spent_too_much_is_saved_later() {
+        let mut what_if = WhatIf::new(1, Present { selection: None, limit: 0, size_weight: 0 });
+        let second = Duration::from_secs(1);
+        let mut look = |pace: &mut Pace, spent| {
+            (pace.since, pace.spent) = (Instant::now().checked_sub(second), spent);
+            pace.judge(&mut what_if, &Waiting::default(), false);
+        };
+        let mut pace = Pace::default();
+        look(&mut pace, second / SHARE / 2);
+        assert!(pace.owed.is_zero() && !pace.is_spent(Duration::ZERO));
+        // Three seconds' worth in one.
+        look(&mut pace, second / SHARE * 3);
+        assert!(pace.is_spent(Duration::ZERO), "{:?}", pace.owed);
+        look(&mut pace, Duration::ZERO);
+        assert!(pace.is_spent(Duration::ZERO), "{:?}", pace.owed);
+        look(&mut pace, Duration::ZERO);
+        assert!(!pace.is_spent(Duration::ZERO), "{:?}", pace.owed);
+    }
 
     #[test]
     fn where_a_buffer_is_full_none_are_noted_until_those_that_wait_were_looked_at() {
