@@ -130,32 +130,34 @@ fn runs_while_listening(command: &Command) -> bool {
     )
 }
 
-/// The bytes for which a call needs room; `None` if it adds no data, so that it runs however short memory is. What is queued in a transaction
-/// needs it when that runs, but is refused where there is no room at all, unless it only reads, as since Redis 7.4.
-pub(crate) fn bytes_to_add(engine: &Engine, session: &Session, row: u16, args: Args<'_>) -> Option<usize> {
-    let command = TABLE.row(row);
-    let (adds_data, bytes) = match &session.multi {
-        None => (command.has(DENYOOM), args.extent()),
-        Some(transaction) if command.name == "EXEC" => {
-            (transaction.flags & DENYOOM != 0 && will_run(session, transaction), transaction.bytes)
-        }
-        Some(_) => (engine.flags_of_call(row, args) & DENYOOM != 0, 0),
-    };
-    adds_data.then_some(bytes)
+/// The bytes for which a call needs room if it adds data. What is queued in a transaction needs it when that runs.
+pub(crate) fn bytes_to_add(session: &Session, row: u16, args: Args<'_>) -> usize {
+    match &session.multi {
+        None => args.extent(),
+        Some(transaction) if TABLE.row(row).name == "EXEC" => transaction.bytes,
+        Some(_) => 0,
+    }
 }
 
-/// Whether EXEC runs what is queued, as far as is known now.
-fn will_run(session: &Session, transaction: &Transaction) -> bool {
-    !transaction.aborted && (session.forgets_watched || !session.client.has_watch_failed())
+/// Whether a call must be refused while memory is short. Inside a transaction that is one that adds data, or EXEC behind one which it runs:
+/// what only reads is queued, as since Redis 7.4.
+pub(crate) fn adds_data(engine: &Engine, session: &Session, row: u16, args: Args<'_>) -> bool {
+    let command = TABLE.row(row);
+    match &session.multi {
+        None => command.has(DENYOOM),
+        Some(transaction) if command.name == "EXEC" => {
+            transaction.flags & DENYOOM != 0 && !session.transaction_is_lost()
+        }
+        Some(_) => engine.flags_of_call(row, args) & DENYOOM != 0,
+    }
 }
 
 /// Keeps a command for EXEC.
 pub(crate) fn queue(engine: &Engine, session: &mut Session, row: u16, args: Args<'_>) {
-    let transaction = session.multi.get_or_insert_with(Transaction::default);
-    if transaction.aborted || session.client.has_watch_failed() && !session.forgets_watched {
-        // EXEC will not run it.
+    if session.transaction_is_lost() {
         return;
     }
+    let transaction = session.multi.get_or_insert_with(Transaction::default);
     let args: OwnedArgs = args.to_owned();
     transaction.bytes += args.bytes();
     transaction.flags |= engine.flags_of_call(row, args.as_args());

@@ -444,8 +444,8 @@ impl Engine {
             if room == Room::More && !self.is_busy() {
                 return Turn::NeedsRoom;
             }
+            session.room_claim = None;
             if room != Room::Enough {
-                session.room_claim = None;
                 // A script that runs for long holds what might go, or nothing may.
                 let error = if room == Room::More { self.busy() } else { error::OUT_OF_MEMORY };
                 self.refuse(session, stats, &call, Some(row), &error, reply);

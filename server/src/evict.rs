@@ -138,7 +138,8 @@ impl Evictor {
         self.awaited.load(Relaxed) > 0
     }
 
-    /// Makes room for a command whose arguments take so many bytes. Must not be called while shards are held.
+    /// Makes room for a command whose arguments take so many bytes; while it needs more the session holds a claim. Must not be called while
+    /// shards are held.
     ///
     /// What is above the limit before it comes was not added by commands like it: the limit was lowered, or a script has written. It makes that
     /// less, by as much as it adds and more, and does not wait for all of it to go.
@@ -154,16 +155,13 @@ impl Evictor {
         }
         if bytes > limit {
             // All others would go for it, and it would not fit even so.
-            session.room_claim = None;
             return Room::None;
         }
-        let relief = if used > limit { used - used.min(2 * bytes + RELIEF) } else { 0 };
+        let relief = if used > limit { used.saturating_sub(2 * bytes + RELIEF) } else { 0 };
         let wanted = claimed.unwrap_or(relief).max(allowed);
         let room = self.step(engine, &session.stats, wanted);
         if room == Room::More {
             session.room_claim.get_or_insert_with(|| self.claim(wanted));
-        } else {
-            session.room_claim = None;
         }
         room
     }
@@ -305,24 +303,27 @@ impl Engine {
 
     /// Frees memory for a call that adds data, as far as `maxmemory` asks for it.
     pub(crate) fn make_room(&self, session: &mut Session, row: u16, args: Args<'_>) -> Room {
-        match admit::bytes_to_add(self, session, row, args) {
-            Some(bytes) if !self.has_room(bytes) => self.evictor().make_room(self, session, bytes),
-            _ => Room::Enough,
+        let bytes = admit::bytes_to_add(session, row, args);
+        if self.has_room(bytes) || !admit::adds_data(self, session, row, args) {
+            return Room::Enough;
         }
+        self.evictor().make_room(self, session, bytes)
     }
 
     /// Whether there is no room for data, nor any to be made: what a script is told before it begins.
     pub(crate) fn is_short_of_memory(&self, stats: &WorkerStats) -> bool {
+        if !self.exceeds_memory() {
+            return false;
+        }
         let (used, limit) = (self.keyspace().used_memory() as u64, self.settings().maxmemory.get());
         let wanted = limit + used.saturating_sub(limit) / SCRIPT_RELIEF * (SCRIPT_RELIEF - 1);
-        while limit > 0 && self.keyspace().used_memory() as u64 > wanted {
+        loop {
             match self.evictor().step(self, stats, wanted) {
-                Room::Enough => {}
+                Room::Enough => return false,
                 Room::More => std::thread::yield_now(),
                 Room::None => return true,
             }
         }
-        false
     }
 }
 

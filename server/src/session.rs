@@ -299,6 +299,12 @@ impl Session {
         }
     }
 
+    /// Whether EXEC will not run what is queued, as far as is known now.
+    pub(crate) fn transaction_is_lost(&self) -> bool {
+        let is_aborted = self.multi.as_ref().is_some_and(|transaction| transaction.aborted);
+        is_aborted || self.client.has_watch_failed() && !self.forgets_watched
+    }
+
     /// Whether only commands of publish and subscribe are allowed: RESP2 cannot tell a push from a reply.
     #[inline]
     pub(crate) fn only_listens(&self, proto: Proto) -> bool {

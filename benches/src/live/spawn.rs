@@ -47,18 +47,16 @@ impl Running {
         fs::create_dir_all(&directory).map_err(failed)?;
         let log_path = directory.join("log");
         let log = File::create(&log_path).map_err(failed)?;
-        let spawned = Command::new(program)
+        let child = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(options.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]))
             .current_dir(&directory)
             .stdin(Stdio::null())
             .stderr(log.try_clone().map_err(failed)?)
             .stdout(log)
-            .spawn();
-        if spawned.is_err() {
-            let _ = fs::remove_dir_all(&directory);
-        }
-        let child = spawned.map_err(failed)?;
+            .spawn()
+            .inspect_err(|_| drop(fs::remove_dir_all(&directory)))
+            .map_err(failed)?;
         let address = format!("127.0.0.1:{port}").parse()?;
         let mut running = Self { child, directory, address };
         let started = Instant::now();

@@ -445,22 +445,18 @@ impl Connection {
                     if self.write().is_err() {
                         self.session.client.kill();
                     }
-                    if self.session.client.is_killed() {
-                        return None;
-                    }
+                    // Others go on while this client waits for room.
+                    self.worker.rounds.pause().await;
                 }
                 Progress::Waits(at) => return Some(at + 1),
                 Progress::Paused(at) => {
                     from = at;
                     self.sit_out_pause().await;
-                    if self.session.client.is_killed() {
-                        return None;
-                    }
-                    continue;
                 }
             }
-            // Others go on while this client waits for room.
-            self.worker.rounds.pause().await;
+            if self.session.client.is_killed() {
+                return None;
+            }
         }
     }
 
