@@ -377,16 +377,17 @@ impl WhatIf {
     fn begin_ledgers(&mut self) {
         let mirror = self.mirror().and_then(|at| self.columns.get(at));
         // A cache that has not evicted has only missed what no cache could have had.
-        let mirror_is_settled = mirror
-            .is_none_or(|column| column.is_settled(PRESENT, self.held) || column.is_complete && !self.has_evicted);
+        let mirror_is_settled = mirror.is_none_or(|column| {
+            column.is_settled(PRESENT, self.held, self.has_gaps) || column.is_complete && !self.has_evicted
+        });
         if !mirror_is_settled {
             return;
         }
-        let (held, part) = (self.held, self.part);
+        let (held, part, has_gaps) = (self.held, self.part, self.has_gaps);
         for column in &mut self.columns {
             let knows_all = part >= 1.0 && column.is_complete;
             for at in 0..SIZES.len() {
-                let (point, is_settled) = (&column.points[at], column.is_settled(at, held));
+                let (point, is_settled) = (&column.points[at], column.is_settled(at, held, has_gaps));
                 if point.ledger.is_none() && is_settled && (knows_all || point.miniature.len() as f64 >= FEWEST) {
                     column.begin_ledger(at);
                 }
@@ -639,7 +640,7 @@ impl WhatIf {
         let is_present = size == PRESENT && self.present.evicts() && self.present.selection == Some(column.selection);
         let has_room = self.memory as f64 * SIZES[size] >= self.used as f64
             && !self.has_evicted
-            && (!self.has_lost || column.is_settled(PRESENT, self.held) || size == PRESENT);
+            && (!self.has_lost || column.is_settled(PRESENT, self.held, self.has_gaps) || size == PRESENT);
         if is_present {
             return ledger.filter(|_| !has_room).or(own).map(Ledger::actual);
         }

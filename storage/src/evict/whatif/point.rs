@@ -181,19 +181,22 @@ impl Column {
         }
     }
 
-    /// Whether the miniature of a size is by now like a cache that has been there for long. The cache holds `held` keys of the slice.
-    pub(super) fn is_settled(&self, size: usize, held: f64) -> bool {
+    /// Whether the miniature of a size is by now like a cache that has been there for long. The cache holds `held` keys of the slice; with
+    /// gaps a part of what became of them was not heard of.
+    pub(super) fn is_settled(&self, size: usize, held: f64, has_gaps: bool) -> bool {
         /// Reads, per key that it holds, after which one that began empty, or with another size, is taken to be like one that did not.
         const WARM: f64 = 10.0;
+        /// The same, before which one that goes by how keys are used has not learned enough of that where it hears of it in its turns only.
+        const LEARNED: f64 = 32.0;
         let miniature = &self.points[size].miniature;
         // What is not known yet is at most what the cache holds.
         let known = if self.is_complete { FEWEST } else { held * SIZES[size].min(1.0) };
-        let holds = known.max(miniature.len() as f64);
-        // What LRU holds is what was used last, whatever was there before.
-        let is_full_for_long = match self.selection.rule {
-            Rule::Lru => self.all_of(size).all(|point| point.miniature.has_been_full()),
-            _ => miniature.has_turned_over(),
-        };
-        is_full_for_long || self.reads > WARM * holds
+        let reads = self.reads / known.max(miniature.len() as f64);
+        match self.selection.rule {
+            // What LRU holds is what was used last, whatever was there before.
+            Rule::Lru => reads > WARM || self.all_of(size).all(|point| point.miniature.has_been_full()),
+            Rule::Lfu | Rule::Adaptive if has_gaps => reads > LEARNED,
+            _ => reads > WARM || miniature.has_turned_over(),
+        }
     }
 }

@@ -496,6 +496,27 @@ fn a_pause_does_no_harm() {
 }
 
 #[test]
+fn with_pauses_what_goes_by_use_is_told_once_it_has_learned_of_it() {
+    let (mut told, mut rng) = (Told::new(1000), Rng::seeded(3));
+    let rules = [Rule::Lru, Rule::Lfu, Rule::Adaptive];
+    let mut first = [None; 3];
+    for looked_at in (500..30_000).step_by(500) {
+        (0..500).for_each(|_| told.request(rng.below(2000)));
+        WhatIf::ignore(&told.slice);
+        (0..500).for_each(|_| told.request(rng.below(2000)));
+        told.what_if.resume(&told.slice);
+        told.carried = Reads::default();
+        let answer = told.what_if.answer();
+        for (rule, first) in rules.into_iter().zip(&mut first) {
+            *first = first.or_else(|| estimates(&answer, rule)[1].map(|_| looked_at));
+        }
+    }
+    // Half of the cache is 500 keys.
+    let [lru, lfu, adaptive] = first.map(Option::unwrap);
+    assert!(lru < 10_000 && (16_000..18_000).contains(&lfu) && (16_000..18_000).contains(&adaptive), "{first:?}");
+}
+
+#[test]
 fn an_estimate_that_may_be_far_off_is_none() {
     let (mut told, mut rng) = (Told::new(4000), Rng::seeded(3));
     (0..50_000).for_each(|_| told.request(rng.below(20_000)));
