@@ -51,6 +51,8 @@ def fill(client):
 
 def show(label, times, note=""):
     times = sorted(times)
+    if not times:
+        return print(f"{label:8}      0 GETs  {note}", flush=True)
     parts = [(name, times[min(len(times) - 1, int(part * len(times)))]) for name, part in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))]
     text = "  ".join(f"{name} {seconds * 1e3:.3f}" for name, seconds in [*parts, ("most", times[-1])])
     print(f"{label:8} {len(times):6} GETs  {text} ms  {note}", flush=True)
