@@ -6,8 +6,12 @@ use std::fmt::Write;
 
 use crate::replay::Point;
 
+/// It is wider where names need that.
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 560.0;
+/// About what a letter of a name takes, and one of the title, which is larger.
+const LETTER: f64 = 7.5;
+const TITLE_LETTER: f64 = 9.5;
 /// The corners of the plot's area.
 const LEFT: f64 = 64.0;
 const TOP: f64 = 44.0;
@@ -37,22 +41,23 @@ pub enum Unit {
     Bytes,
 }
 
-/// A chart per trace: a name for its file, and its text.
+/// A chart per trace: a name for its file, and its text. A size of 0, as of a server without a limit, has no place in one.
 pub fn charts(points: &[Point], unit: Unit) -> Vec<(String, String)> {
+    let points = || points.iter().filter(|point| point.size > 0);
     let mut traces: Vec<&str> = Vec::new();
-    for point in points {
+    for point in points() {
         if !traces.contains(&point.trace.as_str()) {
             traces.push(&point.trace);
         }
     }
     let mut policies: Vec<&str> = Vec::new();
-    for point in points {
+    for point in points() {
         if !policies.contains(&point.policy.as_str()) {
             policies.push(&point.policy);
         }
     }
     let chart = |(trace, file): (&str, String)| {
-        let of_trace: Vec<&Point> = points.iter().filter(|point| point.trace == trace).collect();
+        let of_trace: Vec<&Point> = points().filter(|point| point.trace == trace).collect();
         (file, Chart::new(&of_trace, &policies, unit).svg(trace))
     };
     let files = file_names(&traces);
@@ -132,9 +137,17 @@ impl<'a> Chart<'a> {
         BOTTOM - (percent - low) / (high - low) * (BOTTOM - TOP)
     }
 
+    /// So that the title and the longest name, with its percents, have room.
+    fn width(&self, title: &str) -> f64 {
+        let letters = |text: &str| text.chars().count() as f64;
+        let name = self.lines.iter().map(|line| letters(line.policy)).fold(0.0, f64::max);
+        WIDTH.max(NAMES + 33.0 + LETTER * (name + 6.0)).max(LEFT + TITLE_LETTER * letters(title)).ceil()
+    }
+
     fn svg(&self, title: &str) -> String {
+        let width = self.width(title);
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {HEIGHT}\" width=\"{width}\" height=\"{HEIGHT}\" role=\"img\">\n\
              <title>{0}: hit ratio against cache size</title>\n<style>{STYLE}</style>\n\
              <text x=\"{LEFT}\" y=\"24\" font-size=\"16\" font-weight=\"600\">{0}</text>\n",
             escaped(title)
@@ -338,6 +351,16 @@ mod tests {
         // From the lower left to the upper right corner.
         assert!(svg.contains("points=\"64.0,504.0 640.0,101.5\""), "{svg}");
         assert!(!charts[1].1.contains("NaN") && charts[1].1.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn long_names_have_room_and_a_size_of_0_has_no_place() {
+        let server = "larder-0.1.0 127.0.0.1:17801 allkeys-adaptive";
+        let charts =
+            charts(&[point("a", server, 100, 1), point("a", server, 0, 1), point("b", "lru", 0, 1)], Unit::Bytes);
+        assert_eq!(charts.len(), 1, "b has no size");
+        let svg = &charts[0].1;
+        assert!(!svg.contains("NaN") && svg.contains("viewBox=\"0 0 1080 560\""), "{svg}");
     }
 
     #[test]

@@ -80,7 +80,8 @@ pub fn chart(title: &str, series: &[Series]) -> String {
     let all = || series.iter().flat_map(|series| &series.samples);
     let most = all().map(|sample| mib(sample.resident.max(sample.used))).fold(1.0, f64::max);
     let most = (most / step(most)).ceil() * step(most);
-    let worst = all().map(Sample::ratio).fold(1.1, f64::max).min(MOST_RATIO);
+    let worst = all().map(Sample::ratio).fold(1.1, f64::max);
+    let (worst, is_cut) = (worst.min(MOST_RATIO), worst > MOST_RATIO);
     let bytes = Panel { edges: BYTES, range: (0.0, most) };
     let ratio = Panel { edges: RATIO, range: (0.9, (worst * 10.0).ceil() / 10.0) };
     let mut svg = format!(
@@ -90,7 +91,7 @@ pub fn chart(title: &str, series: &[Series]) -> String {
         escaped(title)
     );
     bytes.axes(&mut svg, "resident, and used (dashed), MiB", "");
-    ratio.axes(&mut svg, "resident / used", "");
+    ratio.axes(&mut svg, if is_cut { "resident / used, cut off above" } else { "resident / used" }, "");
     for (at, series) in series.iter().enumerate() {
         let ((color, _), samples) = (look(at), &series.samples);
         let end = samples.last().map_or(1.0, |sample| sample.seconds).max(f64::MIN_POSITIVE);
@@ -137,7 +138,7 @@ mod tests {
         assert!(svg.contains("a&lt;b") && svg.contains(">one<") && svg.ends_with("</svg>\n"));
         assert!(!svg.contains("NaN"));
         // A ratio of 9 ends at the upper edge.
-        assert!(svg.contains("640.0,354.0"), "{svg}");
+        assert!(svg.contains("640.0,354.0") && svg.contains("cut off above"), "{svg}");
         assert!(chart("empty", &[]).contains("</svg>"));
     }
 }

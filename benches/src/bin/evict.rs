@@ -60,7 +60,7 @@ struct Arguments {
     #[arg(long, value_name = "N[-M]")]
     value_bytes: Option<Lengths>,
     /// The part of the requests at the start that only warm the cache
-    #[arg(long, default_value = "0%", value_name = "N%", value_parser = parse_warmup)]
+    #[arg(long, default_value = "0%", value_name = "N|N%", value_parser = parse_warmup)]
     warmup: Size,
     /// Of all random choices; 1 unless given
     #[arg(long, value_name = "N")]
@@ -308,10 +308,9 @@ fn over_the_network(arguments: &Arguments, reading: &Reading) -> Result<(), Stri
             let Measured { point, server, keys, used_memory, evicted, .. } = &measured;
             let (ratio, rate) = (100.0 * point.ratio(), trace.requests.len() as f64 / point.seconds);
             tell!(
-                "{server} {}, keys {}*: {ratio:.2} % hits, {keys} keys, {used_memory} of {} bytes, {evicted} evicted, {rate:.0} requests/s",
+                "{server} {}, keys {}*: {ratio:.2} % hits, {keys} keys, {used_memory} bytes used, {evicted} evicted, {rate:.0} requests/s",
                 point.policy,
-                load.prefix,
-                point.size
+                load.prefix
             );
             if point.size == 0 {
                 tell!("{server} has no limit of memory: say CONFIG SET maxmemory");

@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long, value_parser = parse_some, value_name = "N")]
     requests: Option<u64>,
     /// The part of the requests at the start that only warm the cache
-    #[arg(long, default_value = "50%", value_parser = parse_warmup, value_name = "N%")]
+    #[arg(long, default_value = "50%", value_parser = parse_warmup, value_name = "N|N%")]
     warmup: Size,
     /// Connections to a server
     #[arg(long, default_value = "1", value_parser = parse_one_or_more, value_name = "N")]

@@ -160,7 +160,13 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     let mut builder = if reading.own_keys { Builder::with_names() } else { Builder::default() };
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
     let taken = builder.taken.take().map(|taken| format!(": {taken}")).unwrap_or_default();
-    tell!("{name}: read as {}{}{taken}", format.name, builder.sizes_told());
+    let left_out = match builder.left_out {
+        0 => String::new(),
+        all => format!("; --reads left out {all} requests that are no reads"),
+    };
+    if !builder.is_empty() {
+        tell!("{name}: read as {}{}{taken}{left_out}", format.name, builder.sizes_told());
+    }
     match builder.left_out {
         _ if !builder.is_empty() => Ok(builder.build(&title)),
         0 => Err(Problem::new("there is no request in it")),

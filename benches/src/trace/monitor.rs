@@ -2,7 +2,8 @@
 //! a command reads or writes is a request.
 //!
 //! Which words are keys the commands' rows tell, by COMMAND GETKEYSANDFLAGS of a server in this process. Passed over are commands
-//! that it does not know (scripts: what they call has lines of its own), commands that ask only about a key (EXISTS, TTL), and those that remove it.
+//! that it does not know (scripts: what they call has lines of its own), commands that look at a key without using it (EXISTS, TTL), and those
+//! that remove it.
 //!
 //! Nothing is removed and nothing expires in a replay: how many commands do either is told.
 //!
@@ -69,10 +70,11 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
     Ok(())
 }
 
-/// Whether a file that begins so is the output of MONITOR.
+/// Whether a file that begins so is the output of MONITOR. Its first line may be cut, or something that redis-cli said.
 pub fn looks_like_monitor(start: &[u8]) -> bool {
-    let mut lines = start.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.find(|line| !matches!(*line, b"" | b"OK" | b"+OK")).is_some_and(|line| parse(line).is_some())
+    let lines = || start.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let is_greeting = |line: &[u8]| matches!(line, b"OK" | b"+OK");
+    lines().any(|line| parse(line).is_some()) || lines().next().is_some() && lines().all(is_greeting)
 }
 
 /// The database and the words of a line, which `nc` shows with the `+` of its reply.
@@ -171,11 +173,22 @@ fn stored_bytes(words: &[Vec<u8>]) -> Option<(Vec<u8>, u32)> {
 
 /// The keys of a command that count as requests, and how many do not because they are no reads.
 fn keys(connection: &mut Connection, words: Vec<Vec<u8>>, reads_only: bool) -> (Vec<Vec<u8>>, usize) {
+    /// They look at a key without using it, as for CACHE STATS.
+    const LOOKS: [&[u8]; 8] =
+        [b"EXISTS", b"TYPE", b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME", b"OBJECT", b"MEMORY"];
+    /// They answer what a key holds, and change it, too.
+    const CHANGING_READS: [&[u8]; 3] = [b"GETEX", b"GETDEL", b"PFCOUNT"];
+    let is_one = |of: &[&[u8]]| words.first().is_some_and(|name| of.iter().any(|it| name.eq_ignore_ascii_case(it)));
+    if is_one(&LOOKS) {
+        return (Vec::new(), 0);
+    }
+    let is_read = is_one(&CHANGING_READS);
     let ask = [b"COMMAND".to_vec(), b"GETKEYSANDFLAGS".to_vec()];
     let Value::Array(keys) = connection.execute(ask.into_iter().chain(words)) else { return (Vec::new(), 0) };
     let used: Vec<(Vec<u8>, bool)> = keys.into_iter().filter_map(used).collect();
     let all = used.len();
-    let counted: Vec<_> = used.into_iter().filter(|(_, is_read)| *is_read || !reads_only).map(|(key, _)| key).collect();
+    let counts = |only_read: bool| only_read || is_read || !reads_only;
+    let counted: Vec<_> = used.into_iter().filter(|(_, only_read)| counts(*only_read)).map(|(key, _)| key).collect();
     let left_out = all - counted.len();
     (counted, left_out)
 }
@@ -186,9 +199,7 @@ fn used(key: Value) -> Option<(Vec<u8>, bool)> {
     let flags = pair.pop()?.to_string();
     let has = |flag: &str| flags.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| word == flag);
     match pair.pop()? {
-        Value::Bulk(key) if has("access") || !has("RO") && !has("RM") => {
-            Some((key.to_vec(), has("RO") && has("access")))
-        }
+        Value::Bulk(key) if !has("RM") => Some((key.to_vec(), has("RO"))),
         _ => None,
     }
 }
@@ -253,6 +264,35 @@ mod tests {
     }
 
     #[test]
+    fn reads_are_those_that_cache_stats_counts() {
+        let requests = |command: &str, reads_only| {
+            let words: String = command.split(' ').map(|word| format!(" \"{word}\"")).collect();
+            read(&format!("1.5 [0 lua]{words}\n"), reads_only).unwrap().requests.len()
+        };
+        for read in [
+            "get a",
+            "STRLEN a",
+            "sismember a b",
+            "zcard a",
+            "hlen a",
+            "touch a",
+            "getex a EX 9",
+            "GETDEL a",
+            "pfcount a",
+        ] {
+            assert_eq!((requests(read, true), requests(read, false)), (1, 1), "{read}");
+        }
+        for look in
+            ["exists a", "TYPE a", "ttl a", "pttl a", "expiretime a", "object freq a", "memory usage a", "del a"]
+        {
+            assert_eq!((requests(look, true), requests(look, false)), (0, 0), "{look}");
+        }
+        for write in ["set a b", "incr a", "lpop a", "getset a b"] {
+            assert_eq!((requests(write, true), requests(write, false)), (0, 1), "{write}");
+        }
+    }
+
+    #[test]
     fn what_is_stored_tells_sizes() {
         let text = "1.5 [0 lua] \"get\" \"a\"\n1.5 [0 lua] \"set\" \"a\" \"12345\" \"EX\" \"9\"\n\
             1.5 [0 lua] \"setex\" \"bb\" \"10\" \"123\"\n1.5 [0 lua] \"get\" \"bb\"\n1.5 [0 lua] \"get\" \"c\"\n";
@@ -275,6 +315,11 @@ mod tests {
             let twice = format!("OK\n{line}\n{line}\n");
             assert_eq!(read(&twice, false).unwrap_err(), "2 of 3 lines are none of MONITOR", "{line}");
         }
-        assert!(looks_like_monitor(TEXT.as_bytes()) && !looks_like_monitor(b"OK\nkey:1\n"));
+        assert!(
+            looks_like_monitor(TEXT.as_bytes()) && !looks_like_monitor(b"OK\nkey:1\n") && !looks_like_monitor(b"\n")
+        );
+        let cut = &TEXT[40..];
+        assert!(looks_like_monitor(cut.as_bytes()) && looks_like_monitor(b"OK\n"), "nothing was asked in that time");
+        assert_eq!(read(cut, false).unwrap().requests.len(), 5);
     }
 }

@@ -11,7 +11,7 @@ use crate::config::{Choice, MaxmemoryPolicy};
 use crate::engine::Engine;
 use crate::error::{INSIGHT_IS_OFF, Outcome};
 use crate::insight::population::{self, Population};
-use crate::insight::prefixes::{Counts, Happening, KEPT, counted_as};
+use crate::insight::prefixes::{Counts, Happening, KEPT, prefix_named};
 use crate::insight::{Cause, Departure, UNIT_MS};
 use crate::locked::Locked;
 use crate::session::Session;
@@ -53,7 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .summary("Tells hits, keys, bytes, evictions and expirations of the busiest prefixes of keys, or of those named.")
         .tips(TIPS)
         .fields(&[
-            ("*", "map, one for each prefix, the most read ones first, and unless they were named 1,000 at most; of a prefix longer than 128 bytes those, by which all that begin so are counted together"),
+            ("*", "map, one for each prefix, the most read ones first, and unless they were named 1,000 at most; of a prefix longer than 128 bytes those, by which all that begin so are counted together; one may be named with the separator after it, too"),
             ("*.hits", "integer: reads that found their key, since the server began, CONFIG RESETSTAT or `cache-insight` was switched on; EXISTS, TYPE, TTL and its like, and OBJECT use no key and do not count"),
             ("*.misses", "integer: reads that did not"),
             ("*.hit_ratio", "double from 0 to 1 (a string in RESP2), or null: hits by reads"),
@@ -177,11 +177,11 @@ fn stats(engine: &Engine, _: &mut Session, args: Args<'_>, reply: &mut Reply) ->
     }
     let (counts, there) = (engine.stats().prefixes(), population::count(engine));
     let (reads_are_exact, removals_are_exact) = engine.stats().prefixes_are_exact();
-    let named = args.from(2);
+    let (named, separator) = (args.from(2), engine.settings().cache_prefix_separator.get());
     let most = if named.is_empty() { KEPT } else { usize::MAX };
     let mut prefixes: Vec<&[u8]> = match named {
         named if named.is_empty() => counts.keys().chain(there.by_prefix.keys()).map(|prefix| &**prefix).collect(),
-        named => named.iter().map(counted_as).collect(),
+        named => named.iter().map(|name| prefix_named(name, &separator)).collect(),
     };
     prefixes.sort_unstable();
     prefixes.dedup();
@@ -514,6 +514,12 @@ mod tests {
         );
         assert!(stats.contains(" ={hits=0 misses=0 hit_ratio=(nil) keys=1 bytes="), "{stats}");
         assert!(ask(&mut connection, "CACHE STATS nobody").starts_with("{nobody={hits=0"));
+        let user = ask(&mut connection, "CACHE STATS user");
+        assert!(
+            ["user:", "user:7", "user user:"]
+                .iter()
+                .all(|it| ask(&mut connection, &format!("CACHE STATS {it}")) == user)
+        );
         let long = "l".repeat(200);
         connection.execute(["SET", &format!("{long}:1"), "v"]);
         let stats = ask(&mut connection, &format!("CACHE STATS {long}"));

@@ -226,16 +226,26 @@ impl Prefixes {
 
 /// The beginning of a key, up to the first of these bytes; nothing if there is none.
 pub(crate) fn prefix_of<'k>(key: &'k [u8], separator: &[u8]) -> &'k [u8] {
+    before(key, separator).map_or(&[], counted_as)
+}
+
+/// The prefix that a name stands for, which may be one, or one and the separator, or a key that has it.
+pub(crate) fn prefix_named<'k>(name: &'k [u8], separator: &[u8]) -> &'k [u8] {
+    counted_as(before(name, separator).unwrap_or(name))
+}
+
+/// What stands before the first separator.
+fn before<'k>(key: &'k [u8], separator: &[u8]) -> Option<&'k [u8]> {
     let at = match separator {
         [] => None,
         [byte] => memchr::memchr(*byte, key),
         _ => memchr::memmem::find(key, separator),
     };
-    at.map_or(&[], |at| counted_as(&key[..at]))
+    at.map(|at| &key[..at])
 }
 
-/// The name by which a prefix is counted.
-pub(crate) fn counted_as(prefix: &[u8]) -> &[u8] {
+/// The bytes of a prefix by which it is counted.
+fn counted_as(prefix: &[u8]) -> &[u8] {
     &prefix[..prefix.len().min(LONGEST)]
 }
 
