@@ -132,6 +132,8 @@ impl Engine {
     pub(crate) fn make(config: Config, acl: Acl, clock: Clock, seed: u64, recorder: Option<Recorder>) -> Arc<Self> {
         let settings = config.settings();
         let options = Options { shards: settings.shards.as_usize(), databases: settings.databases.as_usize(), seed };
+        let keyspace = Keyspace::new(options);
+        let evictor = Evictor::new(seed, keyspace.used_memory(), settings.maxmemory.get());
         let mut rng = Rng::seeded(seed ^ 0x5eed);
         let run_id = random_id(&mut rng);
         let replication_id = Mutex::new(random_id(&mut rng));
@@ -150,13 +152,13 @@ impl Engine {
             upkeep: Upkeep::default(),
             trim: Trim::default(),
             ticks,
-            keyspace: Keyspace::new(options),
+            keyspace,
             clock,
             stats: Stats::default(),
             clients: Clients::default(),
             client_memory: ClientMemory::default(),
             channels: Channels::default(),
-            evictor: Evictor::new(seed),
+            evictor,
             insight: Insight::default(),
             waiting: Waiting::default(),
             tracking: Tracking::default(),

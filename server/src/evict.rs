@@ -79,6 +79,12 @@ pub(crate) struct Evictor {
     awaited: Arc<AtomicU32>,
     /// Bytes of what the policy has learnt, as of when it last did.
     learnt_bytes: AtomicU64,
+    /// Bytes in use without any key.
+    floor: u64,
+    /// The limit as of the last look, and bytes that may be in use beyond it, as the limit was lowered or a script has written: nobody has to
+    /// wait until they are gone.
+    limit: AtomicU64,
+    tolerated: AtomicU64,
 }
 
 /// Held by a session while its next command waits for room.
@@ -126,10 +132,19 @@ impl Searching {
 }
 
 impl Evictor {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// One for a keyspace that takes `floor` bytes without any key, and may take as many as `limit`.
+    pub(crate) fn new(seed: u64, floor: usize, limit: u64) -> Self {
         let searching = Searching { chooser: Chooser::new(seed), samples: Vec::new(), steps: 0 };
-        let (searching, rebase) = (Mutex::new(searching), Mutex::new(Rebase::new(0)));
-        Self { searching, rebase, excess: Mutex::default(), awaited: Arc::default(), learnt_bytes: AtomicU64::new(0) }
+        Self {
+            searching: Mutex::new(searching),
+            rebase: Mutex::new(Rebase::new(0)),
+            excess: Mutex::default(),
+            awaited: Arc::default(),
+            learnt_bytes: AtomicU64::new(0),
+            floor: floor as u64,
+            limit: AtomicU64::new(limit),
+            tolerated: AtomicU64::new(0),
+        }
     }
 
     /// Whether a session waits for room.
@@ -141,8 +156,7 @@ impl Evictor {
     /// Makes room for a command whose arguments take so many bytes; while it needs more the session holds a claim. Must not be called while
     /// shards are held.
     ///
-    /// What is above the limit before it comes was not added by commands like it: the limit was lowered, or a script has written. It makes that
-    /// less, by as much as it adds and more, and does not wait for all of it to go.
+    /// Of what is tolerated above the limit it makes less, by as much as it adds and more, and does not wait for all of it to go.
     pub(crate) fn make_room(&self, engine: &Engine, session: &mut Session, bytes: usize) -> Room {
         let limit = engine.settings().maxmemory.get();
         let (used, bytes) = (engine.keyspace().used_memory() as u64, bytes as u64);
@@ -153,17 +167,33 @@ impl Evictor {
             self.step(engine, &session.stats, used.saturating_sub(bytes));
             return Room::Enough;
         }
-        if bytes > limit {
+        if self.floor > allowed {
             // All others would go for it, and it would not fit even so.
             return Room::None;
         }
-        let relief = if used > limit { used.saturating_sub(2 * bytes + RELIEF) } else { 0 };
+        let tolerated = self.tolerated(limit, used);
+        let relief = if tolerated > limit { tolerated.saturating_sub(2 * bytes + RELIEF) } else { 0 };
         let wanted = claimed.unwrap_or(relief).max(allowed);
         let room = self.step(engine, &session.stats, wanted);
         if room == Room::More {
             session.room_claim.get_or_insert_with(|| self.claim(wanted));
         }
         room
+    }
+
+    /// Bytes that may be in use beyond the limit; it becomes less as these do.
+    fn tolerated(&self, limit: u64, used: u64) -> u64 {
+        if self.limit.swap(limit, Relaxed) != limit {
+            self.tolerated.store(used, Relaxed);
+        }
+        self.tolerated.fetch_min(used, Relaxed).min(used)
+    }
+
+    /// Tolerates what is in use beyond the limit: a script has written, or others while one ran.
+    pub(crate) fn tolerate_excess(&self, engine: &Engine) {
+        if engine.exceeds_memory() {
+            self.tolerated.store(engine.keyspace().used_memory() as u64, Relaxed);
+        }
     }
 
     /// Notes that a session waits until so many bytes are used, as long as the result lives.
@@ -244,6 +274,9 @@ impl Evictor {
         let exceeds = engine.exceeds_memory();
         self.note_excess(engine, exceeds);
         let limit = engine.settings().maxmemory.get();
+        if exceeds {
+            self.tolerated(limit, engine.keyspace().used_memory() as u64);
+        }
         exceeds && selection(engine).is_some() && self.step(engine, stats, limit) == Room::More
     }
 
@@ -627,11 +660,13 @@ mod tests {
             assert!(server.engine().stats().totals().evicted > 10_000);
             assert!(!server.engine().evictor().is_awaited());
             assert_eq!(connection.execute(["STRLEN", "large"]).to_string(), format!("(integer) {}", 3 << 20));
-            // One that never fits takes nothing with it.
-            let left = connection.execute(["DBSIZE"]);
-            let refusal = connection.execute(["SET", "huge", &"v".repeat(7 << 20)]).to_string();
-            assert!(refusal.contains("OOM command not allowed"), "{refusal}");
-            assert_eq!(connection.execute(["DBSIZE"]), left);
+            // One that never fits takes nothing with it: what the keyspace takes without a key is not free.
+            for length in [7 << 20, LIMIT - 4096] {
+                let left = connection.execute(["DBSIZE"]);
+                let refusal = connection.execute(["SET", "huge", &"v".repeat(length)]).to_string();
+                assert!(refusal.contains("OOM command not allowed"), "{refusal}");
+                assert_eq!(connection.execute(["DBSIZE"]), left);
+            }
             assert_eq!(connection.execute(["SET", "small", "v"]).to_string(), "OK");
             assert!(server.engine().keyspace().used_memory() <= LIMIT);
             server.engine().validate();
@@ -651,6 +686,23 @@ mod tests {
             before = used();
         }
         assert!(used() > 3 << 20, "{}: most of it goes in the background", used());
+    }
+
+    #[test]
+    fn what_a_command_added_beyond_its_arguments_is_waited_for() {
+        let (server, mut connection) = nearly_full("allkeys-lru");
+        for number in 0..20 {
+            connection.execute(["SETRANGE", &format!("far:{number}"), "2000000", "x"]);
+            let used = server.engine().keyspace().used_memory();
+            assert!(used < LIMIT + 2_000_000 + (1 << 20) + 8192, "{number}: {used}");
+        }
+        // What a script added is not.
+        let (server, mut connection) = nearly_full("allkeys-lru");
+        connection.execute(["EVAL", "for i = 1, 20000 do redis.call('SET', 'script:' .. i, 'value') end", "0"]);
+        let used = server.engine().keyspace().used_memory();
+        assert!(used > LIMIT + 500_000, "{used}");
+        connection.execute(["SET", "small", "v"]);
+        assert!(server.engine().keyspace().used_memory() > used - 100_000);
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn whatif(engine: &Engine, _: &mut Session, _: Args<'_>, reply: &mut Reply) -> O
     reply.bulk(b"policy");
     reply.bulk(engine.settings().maxmemory_policy.get().name().as_bytes());
     reply.bulk(b"memory");
-    reply.int(memory as i64);
+    reply.int(i64::try_from(memory).unwrap_or(i64::MAX));
     reply.bulk(b"reads");
     reply.int(reads as i64);
     reply.bulk(b"hit_ratio");

@@ -71,6 +71,7 @@ impl Engine {
         });
         locked.before_release();
         drop(locked);
+        self.evictor().tolerate_excess(self);
         self.release_parked();
         if outcome.is_none() {
             script.note_slow();

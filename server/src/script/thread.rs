@@ -258,6 +258,7 @@ fn run_call(engine: &Engine, session: &mut Session, machine: &Machine, call: &Qu
         }
         _ => crate::commands::transactions::exec_with_scripts(engine, session, machine, args, reply),
     };
+    engine.evictor().tolerate_excess(engine);
     if engine.attention.load(Relaxed) & MONITORED != 0 {
         engine.show(session, command, args);
     }
