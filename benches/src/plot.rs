@@ -19,6 +19,8 @@ const RIGHT: f64 = 640.0;
 const BOTTOM: f64 = 504.0;
 /// Where names of policies begin, and how far apart they must be.
 const NAMES: f64 = 664.0;
+/// Where their text does, behind the line and its mark.
+const NAME_TEXT: f64 = NAMES + 33.0;
 const LINE_HEIGHT: f64 = 17.0;
 
 /// Colours of lines, readable on white and on near black.
@@ -141,7 +143,7 @@ impl<'a> Chart<'a> {
     fn width(&self, title: &str) -> f64 {
         let letters = |text: &str| text.chars().count() as f64;
         let name = self.lines.iter().map(|line| letters(line.policy)).fold(0.0, f64::max);
-        WIDTH.max(NAMES + 33.0 + LETTER * (name + 6.0)).max(LEFT + TITLE_LETTER * letters(title)).ceil()
+        WIDTH.max(NAME_TEXT + LETTER * (name + 6.0)).max(LEFT + TITLE_LETTER * letters(title)).ceil()
     }
 
     fn svg(&self, title: &str) -> String {
@@ -261,8 +263,7 @@ impl<'a> Chart<'a> {
             mark(svg, line.look, NAMES + 13.0, y);
             let _ = writeln!(
                 svg,
-                "<text x=\"{:.1}\" y=\"{:.1}\">{} <tspan class=\"dim\">{percent:.1}</tspan></text>",
-                NAMES + 33.0,
+                "<text x=\"{NAME_TEXT:.1}\" y=\"{:.1}\">{} <tspan class=\"dim\">{percent:.1}</tspan></text>",
                 y + 4.5,
                 escaped(line.policy)
             );

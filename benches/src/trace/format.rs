@@ -159,19 +159,19 @@ fn read_from(source: Box<dyn Read>, name: &str, reading: &Reading) -> Result<Tra
     }
     let mut builder = if reading.own_keys { Builder::with_names() } else { Builder::default() };
     (format.read)(&mut start.as_slice().chain(source), &mut builder, reading)?;
+    if builder.is_empty() {
+        return Err(Problem::new(match builder.left_out {
+            0 => "there is no request in it".to_owned(),
+            all => format!("no request in it is a read: --reads left out all {all}"),
+        }));
+    }
     let taken = builder.taken.take().map(|taken| format!(": {taken}")).unwrap_or_default();
     let left_out = match builder.left_out {
         0 => String::new(),
         all => format!("; --reads left out {all} requests that are no reads"),
     };
-    if !builder.is_empty() {
-        tell!("{name}: read as {}{}{taken}{left_out}", format.name, builder.sizes_told());
-    }
-    match builder.left_out {
-        _ if !builder.is_empty() => Ok(builder.build(&title)),
-        0 => Err(Problem::new("there is no request in it")),
-        all => Err(Problem::new(format!("no request in it is a read: --reads left out all {all}"))),
-    }
+    tell!("{name}: read as {}{}{taken}{left_out}", format.name, builder.sizes_told());
+    Ok(builder.build(&title))
 }
 
 #[cfg(test)]

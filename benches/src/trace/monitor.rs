@@ -33,8 +33,8 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
     let (mut removals, mut expiries) = (0, 0);
     lines(source, |line| {
         all += 1;
-        // What MONITOR answers first, and what redis-cli says when it ends.
-        if matches!(line, b"" | b"OK" | b"+OK") || line.starts_with(b"Error: Server closed") {
+        // The last is what redis-cli says when it ends.
+        if line.is_empty() || is_greeting(line) || line.starts_with(b"Error: Server closed") {
             return Ok(());
         }
         let Some((database, words)) = parse(line) else {
@@ -73,8 +73,12 @@ pub fn read_monitor(source: &mut dyn BufRead, builder: &mut Builder, reading: &R
 /// Whether a file that begins so is the output of MONITOR. Its first line may be cut, or something that redis-cli said.
 pub fn looks_like_monitor(start: &[u8]) -> bool {
     let lines = || start.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    let is_greeting = |line: &[u8]| matches!(line, b"OK" | b"+OK");
     lines().any(|line| parse(line).is_some()) || lines().next().is_some() && lines().all(is_greeting)
+}
+
+/// What MONITOR answers first.
+fn is_greeting(line: &[u8]) -> bool {
+    matches!(line, b"OK" | b"+OK")
 }
 
 /// The database and the words of a line, which `nc` shows with the `+` of its reply.
