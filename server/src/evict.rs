@@ -81,8 +81,8 @@ pub(crate) struct Evictor {
     learnt_bytes: AtomicU64,
     /// Bytes in use without any key.
     floor: u64,
-    /// The limit as of the last look, and bytes that may be in use beyond it, as the limit was lowered or a script has written: nobody has to
-    /// wait until they are gone.
+    /// The limit as of the last look, and how many bytes may be in use though that is more, as the limit was lowered or a script has written:
+    /// nobody has to wait until they are gone.
     limit: AtomicU64,
     tolerated: AtomicU64,
 }
@@ -171,7 +171,7 @@ impl Evictor {
             // All others would go for it, and it would not fit even so.
             return Room::None;
         }
-        let tolerated = self.tolerated(limit, used);
+        let tolerated = self.follow_excess(limit, used);
         let relief = if tolerated > limit { tolerated.saturating_sub(2 * bytes + RELIEF) } else { 0 };
         let wanted = claimed.unwrap_or(relief).max(allowed);
         let room = self.step(engine, &session.stats, wanted);
@@ -181,8 +181,8 @@ impl Evictor {
         room
     }
 
-    /// Bytes that may be in use beyond the limit; it becomes less as these do.
-    fn tolerated(&self, limit: u64, used: u64) -> u64 {
+    /// Follows the limit and what is in use; tells how much of it is tolerated, which becomes less as that does.
+    fn follow_excess(&self, limit: u64, used: u64) -> u64 {
         if self.limit.swap(limit, Relaxed) != limit {
             self.tolerated.store(used, Relaxed);
         }
@@ -273,11 +273,12 @@ impl Evictor {
     pub(crate) fn relieve(&self, engine: &Engine, stats: &WorkerStats) -> bool {
         let exceeds = engine.exceeds_memory();
         self.note_excess(engine, exceeds);
-        let limit = engine.settings().maxmemory.get();
-        if exceeds {
-            self.tolerated(limit, engine.keyspace().used_memory() as u64);
+        if !exceeds {
+            return false;
         }
-        exceeds && selection(engine).is_some() && self.step(engine, stats, limit) == Room::More
+        let limit = engine.settings().maxmemory.get();
+        self.follow_excess(limit, engine.keyspace().used_memory() as u64);
+        selection(engine).is_some() && self.step(engine, stats, limit) == Room::More
     }
 
     /// Notes whether the data is above its limit now.
